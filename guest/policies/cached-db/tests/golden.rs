@@ -1,0 +1,8 @@
+//! The behaviour of `cached-db`, as scripts.
+
+use switchover_cached_db::CachedDb;
+
+#[test]
+fn scripts_pass() {
+    switchover_guest::testing::check_dir::<CachedDb>("scripts").unwrap();
+}

@@ -1,0 +1,8 @@
+//! The behaviour of `fallback`, as scripts.
+
+use switchover_fallback::Fallback;
+
+#[test]
+fn scripts_pass() {
+    switchover_guest::testing::check_dir::<Fallback>("scripts").unwrap();
+}

@@ -1,0 +1,106 @@
+//! What the demo's sessions hold: what Django's login puts there, a site's own data, and the number of the write.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::{Deserialize, Serialize};
+use switchover::{Payload, Timestamp};
+
+use crate::demo::django::{Codec, Unreadable};
+use crate::demo::history::{Micros, Row};
+
+/// Not a secret: the demo's sessions log nobody in.
+const SECRET_KEY: &str = "switchover-demo";
+/// One session in so many is large, and therefore compressed.
+const LARGE_ONE_IN: u32 = 6;
+const ARTICLES_MAX: usize = 60;
+const NAMES: [&str; 6] = ["Ada", "Zoë", "Łukasz", "Ørsted", "漢字", "🦀 Ferris"];
+
+/// Writes sessions as Django would, each with a number of its own, and reads them back.
+pub(crate) struct Scribe {
+    codec: Codec,
+    written: AtomicU32,
+}
+
+impl Scribe {
+    pub(crate) fn new() -> Self {
+        Self { codec: Codec::new(SECRET_KEY), written: AtomicU32::new(Row::UNREADABLE) }
+    }
+
+    /// The payload of one more write, and the row that it makes.
+    pub(crate) fn write(
+        &self,
+        user: u32,
+        expires_at: Micros,
+        now: Micros,
+        rng: &mut fastrand::Rng,
+    ) -> Result<(Payload, Row), Unreadable> {
+        let version = self.written.fetch_add(1, Ordering::Relaxed) + 1;
+        let articles = if rng.u32(..LARGE_ONE_IN) == 0 { rng.usize(10..ARTICLES_MAX) } else { 0 };
+        let contents = Contents {
+            auth_user_id: user.to_string(),
+            auth_user_backend: "django.contrib.auth.backends.ModelBackend".into(),
+            auth_user_hash: format!("{:032x}{:032x}", rng.u128(..), rng.u128(..)),
+            name: NAMES[user as usize % NAMES.len()].into(),
+            version,
+            basket: (0..articles).map(|number| format!("article {number} of {articles}, once")).collect(),
+        };
+        let text = self.codec.encode(&contents, now / 1_000_000)?;
+        let row = Row { version, digest: digest(&text), expires_at };
+        Ok((Payload::parse(text).map_err(|_| Unreadable)?, row))
+    }
+
+    /// The row that a payload stands for, in the words of the history.
+    pub(crate) fn read(&self, payload: &str, expires_at: Timestamp) -> Row {
+        let contents = self.codec.decode::<Contents>(payload);
+        let version = contents.map_or(Row::UNREADABLE, |contents| contents.version);
+        Row { version, digest: digest(payload), expires_at: expires_at.as_micros() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    #[serde(rename = "_auth_user_id")]
+    auth_user_id: String,
+    #[serde(rename = "_auth_user_backend")]
+    auth_user_backend: String,
+    #[serde(rename = "_auth_user_hash")]
+    auth_user_hash: String,
+    name: String,
+    version: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    basket: Vec<String>,
+}
+
+fn digest(text: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_write_has_its_own_number_and_is_read_back() {
+        let scribe = Scribe::new();
+        let mut rng = fastrand::Rng::with_seed(1);
+        let (mut large, mut compressed) = (0, 0);
+        for version in 1..=200 {
+            let (payload, row) = scribe.write(version, 5, 1_700_000_000_000_000, &mut rng).unwrap();
+            assert_eq!(row.version, version);
+            assert_eq!(scribe.read(payload.expose(), Timestamp::from_micros(5)), row);
+            large += u32::from(payload.len() > 600);
+            compressed += u32::from(payload.expose().starts_with('.'));
+        }
+        assert!(compressed > 10 && large < 200, "{compressed} compressed, {large} large");
+    }
+
+    #[test]
+    fn another_payload_is_another_row() {
+        let scribe = Scribe::new();
+        let row = scribe.read("not signed", Timestamp::from_micros(5));
+        assert_eq!(row.version, Row::UNREADABLE);
+    }
+}

@@ -1,0 +1,66 @@
+//! Counts of the whole run, shared by every task.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use switchover::Error;
+
+/// So many errors are shown at the end; the others are counted.
+const ERRORS_SHOWN_MAX: usize = 5;
+
+/// The counts.
+#[derive(Default)]
+pub(crate) struct Meter {
+    calls: AtomicU64,
+    failed: AtomicU64,
+    unknown: AtomicU64,
+    errors: Mutex<Vec<String>>,
+}
+
+impl Meter {
+    /// Counts a call that was answered.
+    pub(crate) fn answered(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that ended in an error.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let counter = if error.is_unknown_outcome() { &self.unknown } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.show(error.to_string());
+    }
+
+    /// Counts an answer that no store may give; its call was counted as answered.
+    pub(crate) fn absurd(&self, answer: String) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.show(answer);
+    }
+
+    /// Calls so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls so far that failed and wrote nothing.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Calls so far whose outcome is not known.
+    pub(crate) fn unknown_outcomes(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
+    }
+
+    /// The first errors, for people.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn show(&self, error: String) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.len() < ERRORS_SHOWN_MAX && !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
+}

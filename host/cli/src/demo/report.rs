@@ -1,0 +1,250 @@
+//! The closing table, the verdict, and the same as JSON.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::demo::Options;
+use crate::demo::audit::Audit;
+use crate::demo::checker::{History, Kind};
+use crate::demo::history::{Action, Outcome};
+use crate::demo::latency::Latencies;
+use crate::demo::moved::Moved;
+use crate::demo::story::Told;
+use crate::output::{Colour, paint, print};
+
+const FAULTS_SHOWN_MAX: usize = 10;
+/// A line below the headings, and nothing else.
+const STYLE: TableStyle = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// What the calls came to.
+pub(crate) struct Tally {
+    acknowledged: u64,
+    reads: u64,
+    logins: u64,
+    logouts: u64,
+    cycles: u64,
+    latencies: Latencies,
+    moved: Moved,
+}
+
+impl Tally {
+    /// Counts the calls of a run.
+    pub(crate) fn of(told: &Told, history: &History) -> Self {
+        let calls = || history.operations().iter().filter(|operation| operation.invoked >= told.traffic_began);
+        let latencies = Latencies::of(calls(), &told.changes);
+        let moved = Moved::of(history, told.both_written);
+        let mut tally = Self { acknowledged: 0, reads: 0, logins: 0, logouts: 0, cycles: 0, latencies, moved };
+        for operation in calls() {
+            let done = u64::from(operation.outcome == Outcome::Done);
+            match operation.action {
+                Action::Create(_) => tally.logins += done,
+                Action::Delete => tally.logouts += done,
+                Action::CycleAway => tally.cycles += done,
+                Action::Load | Action::Exists => tally.reads += 1,
+                Action::Save(_) | Action::Touch(_) => tally.acknowledged += done,
+                Action::CycleFrom(_) => {}
+            }
+        }
+        tally.acknowledged += tally.logins + tally.logouts + tally.cycles;
+        tally
+    }
+}
+
+/// Whether the run is what it has to be: nothing lost, nothing back, nothing failed.
+pub(crate) fn is_fine(told: &Told, audit: &Audit) -> bool {
+    audit.is_clean() && told.site.meter.failures() == 0 && told.comparison.differences() == 0
+}
+
+/// Prints the closing table and the verdict.
+pub(crate) fn show(told: &Told, audit: &Audit, tally: &Tally) -> io::Result<()> {
+    print(steps(told))?;
+    print("")?;
+    print(latencies(&tally.latencies))?;
+    print("")?;
+    print(figures(told, tally))?;
+    print("")?;
+    verdict(told, audit)
+}
+
+fn steps(told: &Told) -> Table {
+    let mut table = table();
+    table.set_header(["step", "policy", "sessions at", "seconds", "calls", "failed"]);
+    for step in &told.steps {
+        let seconds = format!("{:.1}", step.seconds);
+        let (calls, failed) = (grouped(step.calls), step.failed.to_string());
+        table.add_row([step.title, &step.policy, &step.routed_to, &seconds, &calls, &failed]);
+    }
+    align_right(&mut table, 3..6);
+    table
+}
+
+fn latencies(latencies: &Latencies) -> Table {
+    let mut table = table();
+    table.set_header(["latency", "calls", "p50", "p99", "slowest"]);
+    let rows = [
+        ("of all other calls", &latencies.otherwise),
+        ("of calls that began around a swap", &latencies.swaps),
+        ("of calls that began around a change of flags", &latencies.flags),
+    ];
+    for (what, histogram) in rows {
+        let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
+        let [p50, p99] = [0.5, 0.99].map(|quantile| ms(histogram.value_at_quantile(quantile)));
+        table.add_row([what, &grouped(histogram.len()), &p50, &p99, &ms(histogram.max())]);
+    }
+    align_right(&mut table, 1..5);
+    table
+}
+
+fn figures(told: &Told, tally: &Tally) -> Table {
+    let mut table = table();
+    table.set_header(["traffic", ""]);
+    let rate = format!("{:.0}", calls_per_second(told));
+    let rows = [
+        ("calls per second", rate),
+        ("writes acknowledged", grouped(tally.acknowledged)),
+        ("reads answered", grouped(tally.reads)),
+        ("logins", grouped(tally.logins)),
+        ("logouts", grouped(tally.logouts)),
+        ("new keys for old sessions", grouped(tally.cycles)),
+        ("sessions carried over by a save or a touch", grouped(tally.moved.by_use)),
+        ("sessions that expired in the old database", grouped(tally.moved.by_expiry)),
+        ("sessions logged out or renamed before that", grouped(tally.moved.by_logout)),
+        ("expired rows cleaned away", grouped(told.site.cleaned.load(Ordering::Relaxed))),
+        ("policies swapped or rolled back", grouped(told.swaps)),
+        ("broken policies refused", grouped(told.policies_refused)),
+        ("changes of flags", grouped(told.flag_changes)),
+    ];
+    for (what, count) in rows {
+        table.add_row([what, &count]);
+    }
+    align_right(&mut table, [1]);
+    table
+}
+
+fn verdict(told: &Told, audit: &Audit) -> io::Result<()> {
+    print(format_args!(
+        "audit: {} calls on {} sessions, and {} rows left in two files, against the recorded history",
+        grouped(audit.calls as u64),
+        grouped(audit.keys as u64),
+        grouped(audit.rows as u64),
+    ))?;
+    let failures = told.site.meter.failures();
+    let broken = Kind::ALL.map(|kind| (kind.as_str(), audit.count(kind)));
+    let others = [("calls failed", failures), ("rows differed before the cutover", told.comparison.differences())];
+    for (what, count) in broken.into_iter().chain(others) {
+        let colour = if count == 0 { Colour::Green } else { Colour::Red };
+        print(format_args!("  {} {what}", paint(colour, format_args!("{count:>8}"))))?;
+    }
+    print(format_args!("  {:>8} outcomes unknown, counted both ways", told.site.meter.unknown_outcomes()))?;
+    for fault in audit.faults.iter().take(FAULTS_SHOWN_MAX) {
+        let began = told.site.clock.seconds_at(fault.from);
+        print(format_args!("  session {}: {}, {began:.3} s after the start", audit.name(fault), fault.kind))?;
+    }
+    for error in told.site.meter.errors() {
+        print(format_args!("  error: {error}"))?;
+    }
+    if is_fine(told, audit) {
+        print(paint(Colour::Green, "nothing was lost, nothing came back, nobody noticed"))
+    } else {
+        print(paint(Colour::Red, "a promise was broken"))
+    }
+}
+
+/// The same as one JSON object.
+pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tally) -> Value {
+    let (site, latencies) = (&told.site, &tally.latencies);
+    let quantile = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile);
+    let steps = told.steps.iter().map(|step| {
+        json!({
+            "title": step.title,
+            "policy": step.policy,
+            "sessions_at": step.routed_to,
+            "seconds": (step.seconds * 1e3).round() / 1e3,
+            "calls": step.calls,
+            "failed_calls": step.failed,
+        })
+    });
+    json!({
+        "ok": is_fine(told, audit),
+        "acknowledged": tally.acknowledged,
+        "reads": tally.reads,
+        "lost_writes": audit.count(Kind::LostWrite),
+        "back_after_logout": audit.count(Kind::BackAfterLogout),
+        "stale_reads": audit.count(Kind::StaleRead),
+        "told_gone": audit.count(Kind::ToldGone),
+        "served_expired": audit.count(Kind::ServedExpired),
+        "phantoms": audit.count(Kind::Phantom),
+        "carried_by_use": tally.moved.by_use,
+        "ended_by_expiry": tally.moved.by_expiry,
+        "ended_by_logout": tally.moved.by_logout,
+        "row_differences": told.comparison.differences(),
+        "unknown_outcomes": site.meter.unknown_outcomes(),
+        "failed_calls": site.meter.failures(),
+        "calls": site.meter.calls(),
+        "swaps": told.swaps,
+        "flag_changes": told.flag_changes,
+        "policies_refused": told.policies_refused,
+        "calls_per_second": calls_per_second(told).round(),
+        "p50_us": quantile(&latencies.otherwise, 0.5),
+        "p99_us": quantile(&latencies.otherwise, 0.99),
+        "p50_us_during_swaps": quantile(&latencies.swaps, 0.5),
+        "p99_us_during_swaps": quantile(&latencies.swaps, 0.99),
+        "p99_us_during_flag_changes": quantile(&latencies.flags, 0.99),
+        "calls_during_swaps": latencies.swaps.len(),
+        "seed": options.seed,
+        "sessions": options.sessions,
+        "concurrency": options.concurrency,
+        "keys": audit.keys,
+        "rows": audit.rows,
+        "seconds": (told.traffic_seconds * 1e3).round() / 1e3,
+        "steps": steps.collect::<Vec<_>>(),
+    })
+}
+
+fn calls_per_second(told: &Told) -> f64 {
+    told.site.meter.calls() as f64 / told.traffic_seconds
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    table
+}
+
+fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let mut text = digits[..first].to_owned();
+    for group in digits.as_bytes()[first..].chunks(3) {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.extend(group.iter().map(|digit| char::from(*digit)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        let numbers = [0, 12, 123, 1_234, 123_456, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["0", "12", "123", "1,234", "123,456", "1,234,567"]);
+    }
+}

@@ -1,0 +1,349 @@
+//! The traffic of a busy site: logins, reads, saves, touches, logouts, new keys, often several at once on one session.
+//!
+//! Each worker waits for an answer before its next call, writes down what it asked and what it was told, and judges nothing.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use switchover::{CycleOutcome, Error, SaveOutcome, Sessions, Timestamp};
+use tokio::task::JoinSet;
+
+use crate::demo::contents::Scribe;
+use crate::demo::history::{Action, KeyId, Micros, Operation, Outcome, RunClock};
+use crate::demo::meter::Meter;
+use crate::demo::population::{Habit, Member, Population};
+
+/// How often, and how many at a time, expired rows are cleaned away.
+const CLEANING_PAUSE: Duration = Duration::from_millis(500);
+const CLEANING_LIMIT: u32 = 500;
+
+/// Everything that workers share.
+pub(crate) struct Site {
+    pub(crate) sessions: Sessions,
+    pub(crate) population: Population,
+    pub(crate) scribe: Scribe,
+    pub(crate) clock: RunClock,
+    pub(crate) meter: Meter,
+    /// How many sessions traffic keeps alive.
+    pub(crate) living_target: usize,
+    /// How long a session lives when it is written, by its habit.
+    pub(crate) lifetimes: Lifetimes,
+    /// How many calls one worker makes at most.
+    pub(crate) calls_per_second_max: f64,
+    /// Expired rows that were cleaned away.
+    pub(crate) cleaned: AtomicU64,
+    /// Creates of unknown outcome: each may have left a row under a key that nobody was told.
+    pub(crate) nameless: AtomicU64,
+}
+
+impl AsRef<Meter> for Site {
+    fn as_ref(&self) -> &Meter {
+        &self.meter
+    }
+}
+
+/// How long sessions live, in microseconds.
+#[derive(Clone)]
+pub(crate) struct Lifetimes {
+    /// Those that are used: until after the end of the run.
+    pub(crate) uses: Range<Micros>,
+    /// The others: so that they end within the run.
+    pub(crate) others: Range<Micros>,
+}
+
+impl Lifetimes {
+    /// A new expiry for a session of this habit.
+    pub(crate) fn expiry(&self, habit: Habit, now: Micros, rng: &mut fastrand::Rng) -> Micros {
+        match habit {
+            Habit::Uses => now + rng.u64(self.uses.clone()),
+            Habit::Looks | Habit::Away => now + rng.u64(self.others.clone()),
+        }
+    }
+}
+
+/// Workers that run until they are stopped.
+pub(crate) struct Traffic {
+    workers: JoinSet<Result<Vec<Operation>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Traffic {
+    /// Starts `concurrency` workers and a cleaner. The seed decides what they do, not in which order it happens.
+    pub(crate) fn start(site: &Arc<Site>, concurrency: usize, seed: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut workers = JoinSet::new();
+        for number in 0..concurrency {
+            let worker = Worker::new(Arc::clone(site), fastrand::Rng::with_seed(seed.wrapping_add(number as u64)));
+            workers.spawn(worker.run(Arc::clone(&stop)));
+        }
+        workers.spawn(clean(Arc::clone(site), Arc::clone(&stop)));
+        Self { workers, stop }
+    }
+
+    /// Lets every call under way end, and collects what was seen.
+    pub(crate) async fn stop(mut self) -> Result<Vec<Operation>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut operations = Vec::new();
+        while let Some(worker) = self.workers.join_next().await {
+            operations.append(&mut worker.context("a worker of the demo panicked")??);
+        }
+        Ok(operations)
+    }
+}
+
+/// Reads every session that should be alive once more.
+pub(crate) async fn read_back(site: &Arc<Site>) -> Vec<Operation> {
+    let worker = Worker::new(Arc::clone(site), fastrand::Rng::with_seed(0));
+    for member in site.population.living() {
+        worker.load(&member).await;
+    }
+    worker.into_operations()
+}
+
+async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>> {
+    while !stop.load(Ordering::Relaxed) {
+        match site.sessions.clear_expired(CLEANING_LIMIT).await {
+            Ok(count) => {
+                site.meter.answered();
+                site.cleaned.fetch_add(u64::from(count), Ordering::Relaxed);
+            }
+            Err(error) => site.meter.failed(&error),
+        }
+        tokio::time::sleep(CLEANING_PAUSE).await;
+    }
+    Ok(Vec::new())
+}
+
+struct Worker {
+    site: Arc<Site>,
+    rng: Mutex<fastrand::Rng>,
+    operations: Mutex<Vec<Operation>>,
+}
+
+impl Worker {
+    fn new(site: Arc<Site>, rng: fastrand::Rng) -> Self {
+        Self { site, rng: Mutex::new(rng), operations: Mutex::default() }
+    }
+
+    fn into_operations(self) -> Vec<Operation> {
+        self.operations.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self, stop: Arc<AtomicBool>) -> Result<Vec<Operation>> {
+        let began = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            self.turn().await?;
+            let due = Duration::from_secs_f64(self.calls() as f64 / self.site.calls_per_second_max);
+            if let Some(ahead) = due.checked_sub(began.elapsed()) {
+                tokio::time::sleep(ahead).await;
+            }
+        }
+        Ok(self.into_operations())
+    }
+
+    /// One visitor's request.
+    async fn turn(&self) -> Result<()> {
+        let (dice, member, ended) = self.with_rng(|rng| {
+            let population = &self.site.population;
+            (rng.u16(..1_000), population.pick(rng), population.pick_ended(rng))
+        });
+        let shortage = self.site.population.living_count() < self.site.living_target;
+        let Some(member) = member.filter(|_| !(shortage && dice < 200)) else { return self.log_in().await };
+        match (member.habit, dice) {
+            (Habit::Looks | Habit::Away, 0..900) => self.load(&member).await,
+            (Habit::Looks | Habit::Away, _) => self.exists(&member).await,
+            (Habit::Uses, 0..550) => self.load(&member).await,
+            (Habit::Uses, 550..730) => self.save(&member).await?,
+            (Habit::Uses, 730..860) => self.touch(&member).await,
+            (Habit::Uses, 860..866) => self.log_out(&member).await,
+            (Habit::Uses, 866..872) => self.cycle(&member).await,
+            (Habit::Uses, 872..890) => self.exists(&member).await,
+            (Habit::Uses, 890..950) => self.visit_ended(ended.as_ref()).await?,
+            (Habit::Uses, _) => self.several_at_once(&member).await?,
+        }
+        Ok(())
+    }
+
+    /// Calls of one session that overlap, as a browser makes them.
+    async fn several_at_once(&self, member: &Arc<Member>) -> Result<()> {
+        match self.with_rng(|rng| rng.u8(..16)) {
+            0..12 => {
+                let (saved, again, (), ()) =
+                    tokio::join!(self.save(member), self.save(member), self.load(member), self.touch(member));
+                saved.and(again)
+            }
+            12 => {
+                let (saved, (), ()) = tokio::join!(self.save(member), self.log_out(member), self.load(member));
+                saved
+            }
+            13 => {
+                tokio::join!(self.cycle(member), self.log_out(member));
+                Ok(())
+            }
+            14 => {
+                tokio::join!(self.cycle(member), self.cycle(member), self.load(member));
+                Ok(())
+            }
+            _ => {
+                let (saved, (), ()) = tokio::join!(self.save(member), self.cycle(member), self.touch(member));
+                saved
+            }
+        }
+    }
+
+    /// Whoever logged out stays logged out, also when a late request saves.
+    async fn visit_ended(&self, ended: Option<&Arc<Member>>) -> Result<()> {
+        let Some(member) = ended else { return Ok(()) };
+        match self.with_rng(|rng| rng.u8(..10)) {
+            0 => self.save(member).await?,
+            1 => self.touch(member).await,
+            2 => self.exists(member).await,
+            _ => self.load(member).await,
+        }
+        Ok(())
+    }
+
+    async fn log_in(&self) -> Result<()> {
+        let now = self.site.clock.now();
+        let (user, habit, payload, row) = self.with_rng(|rng| {
+            let user = rng.u32(..);
+            let habit = if rng.u8(..8) == 0 { Habit::Looks } else { Habit::Uses };
+            let expires_at = self.site.lifetimes.expiry(habit, now, rng);
+            self.site.scribe.write(user, expires_at, now, rng).map(|(payload, row)| (user, habit, payload, row))
+        })?;
+        let expires_at = Timestamp::from_micros(row.expires_at);
+        match self.timed(self.site.sessions.create(payload, expires_at)).await {
+            (invoked, returned, Ok(key)) => {
+                let id = self.site.population.join(key, user, habit).id;
+                self.note(id, invoked, returned, Action::Create(row), Outcome::Done);
+            }
+            (_, _, Err(error)) if error.is_unknown_outcome() => {
+                self.site.nameless.fetch_add(1, Ordering::Relaxed);
+            }
+            (_, _, Err(_)) => {}
+        }
+        Ok(())
+    }
+
+    async fn load(&self, member: &Arc<Member>) {
+        let (invoked, returned, answer) = self.timed(self.site.sessions.load(&member.key)).await;
+        let outcome = match answer {
+            Ok(Some(session)) => Outcome::Found(self.site.scribe.read(session.payload.expose(), session.expires_at)),
+            Ok(None) => Outcome::Absent,
+            Err(error) => outcome_of(&error),
+        };
+        self.note(member.id, invoked, returned, Action::Load, outcome);
+        if outcome == Outcome::Absent {
+            self.site.population.leave(member);
+        }
+    }
+
+    async fn save(&self, member: &Arc<Member>) -> Result<()> {
+        let now = self.site.clock.now();
+        let (payload, row) = self.with_rng(|rng| {
+            let expires_at = self.site.lifetimes.expiry(member.habit, now, rng);
+            self.site.scribe.write(member.user, expires_at, now, rng)
+        })?;
+        let expires_at = Timestamp::from_micros(row.expires_at);
+        let (invoked, returned, answer) = self.timed(self.site.sessions.save(&member.key, payload, expires_at)).await;
+        let outcome = self.write_outcome(answer);
+        self.note(member.id, invoked, returned, Action::Save(row), outcome);
+        Ok(())
+    }
+
+    async fn touch(&self, member: &Arc<Member>) {
+        let now = self.site.clock.now();
+        let expires_at = self.with_rng(|rng| self.site.lifetimes.expiry(member.habit, now, rng));
+        let call = self.site.sessions.touch(&member.key, Timestamp::from_micros(expires_at));
+        let (invoked, returned, answer) = self.timed(call).await;
+        let outcome = self.write_outcome(answer);
+        self.note(member.id, invoked, returned, Action::Touch(expires_at), outcome);
+    }
+
+    async fn log_out(&self, member: &Arc<Member>) {
+        let (invoked, returned, answer) = self.timed(self.site.sessions.delete(&member.key)).await;
+        let outcome = found_or_not(answer);
+        self.note(member.id, invoked, returned, Action::Delete, outcome);
+        self.site.population.leave(member);
+    }
+
+    async fn exists(&self, member: &Arc<Member>) {
+        let (invoked, returned, answer) = self.timed(self.site.sessions.exists(&member.key)).await;
+        let outcome = found_or_not(answer);
+        self.note(member.id, invoked, returned, Action::Exists, outcome);
+    }
+
+    async fn cycle(&self, member: &Arc<Member>) {
+        let (invoked, returned, answer) = self.timed(self.site.sessions.cycle_key(&member.key)).await;
+        let (outcome, new_key) = match answer {
+            Ok(CycleOutcome::Cycled(key)) => (Outcome::Done, Some(key)),
+            Ok(CycleOutcome::Missing) => (Outcome::Absent, None),
+            Err(Error::CycleIncomplete { new_key, .. }) => (Outcome::Unknown, Some(new_key)),
+            Err(error) => {
+                self.site.nameless.fetch_add(u64::from(error.is_unknown_outcome()), Ordering::Relaxed);
+                (outcome_of(&error), None)
+            }
+        };
+        self.note(member.id, invoked, returned, Action::CycleAway, outcome);
+        if let Some(key) = new_key {
+            let id = self.site.population.join(key, member.user, member.habit).id;
+            self.note(id, invoked, returned, Action::CycleFrom(member.id), Outcome::Done);
+        }
+        if !matches!(outcome, Outcome::Failed) {
+            self.site.population.leave(member);
+        }
+    }
+
+    fn write_outcome(&self, answer: Result<SaveOutcome, Error>) -> Outcome {
+        match answer {
+            Ok(SaveOutcome::Saved) => Outcome::Done,
+            Ok(SaveOutcome::Missing) => Outcome::Absent,
+            Ok(outcome @ (SaveOutcome::Exists | SaveOutcome::Conflict)) => {
+                self.site.meter.absurd(format!("an update or a touch was answered {outcome:?}"));
+                Outcome::Failed
+            }
+            Err(error) => outcome_of(&error),
+        }
+    }
+
+    /// Makes a call, and counts it.
+    async fn timed<T>(&self, call: impl Future<Output = Result<T, Error>>) -> (Micros, Micros, Result<T, Error>) {
+        let (clock, meter) = (&self.site.clock, &self.site.meter);
+        let invoked = clock.now();
+        let answer = call.await;
+        let returned = clock.now();
+        match &answer {
+            Ok(_) => meter.answered(),
+            Err(error) => meter.failed(error),
+        }
+        (invoked, returned, answer)
+    }
+
+    fn note(&self, key: KeyId, invoked: Micros, returned: Micros, action: Action, outcome: Outcome) {
+        let operation = Operation { key, invoked, returned, action, outcome };
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+    }
+
+    fn calls(&self) -> usize {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn with_rng<T>(&self, use_it: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        use_it(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn found_or_not(answer: Result<bool, Error>) -> Outcome {
+    match answer {
+        Ok(true) => Outcome::Done,
+        Ok(false) => Outcome::Absent,
+        Err(error) => outcome_of(&error),
+    }
+}
+
+fn outcome_of(error: &Error) -> Outcome {
+    if error.is_unknown_outcome() { Outcome::Unknown } else { Outcome::Failed }
+}

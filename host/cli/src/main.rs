@@ -1,0 +1,104 @@
+//! The program `switchover`: the demo, and what operators and authors of policies do by hand.
+
+mod demo;
+mod init;
+mod output;
+mod place;
+mod policy;
+mod verify;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::output::{Colour, Verdict, is_reader_gone, note, paint_note};
+
+/// What a shell reports of a program whose reader went away: 128 and the number of SIGPIPE.
+const READER_GONE: u8 = 141;
+
+/// Moves a live session table to another database: no session lost, no user logged out, no restart.
+#[derive(Parser)]
+#[command(
+    name = "switchover",
+    version,
+    after_help = "\
+Examples:
+  switchover demo
+  switchover init new_session_store
+  switchover verify default new_session_store
+  switchover policy check my-policy.wasm
+
+Exit status: 0 all is well; 1 something is wrong, or it could not be done; 2 usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Move live sessions from one SQLite file to another under traffic, and audit that nothing was lost
+    Demo(demo::Options),
+    /// Make the session table in a database, changing nothing that is there
+    Init(init::Options),
+    /// Compare the unexpired sessions of two databases, both ways
+    Verify(verify::Options),
+    /// Try a policy by itself
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Print a completion script
+    #[command(after_help = "Example:\n  switchover completions bash > /etc/bash_completion.d/switchover")]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(Verdict::Fine) => ExitCode::SUCCESS,
+        Ok(Verdict::Found) => ExitCode::FAILURE,
+        Err(error) if is_reader_gone(&error) => ExitCode::from(READER_GONE),
+        Err(error) => {
+            note(format_args!("{} {error:#}", paint_note(Colour::Red, "error:")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<Verdict> {
+    if let Command::Completions { shell } = command {
+        return completions(shell);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(options) => demo::run(options).await,
+            Command::Init(options) => init::run(options).await,
+            Command::Verify(options) => verify::run(options).await,
+            Command::Policy(command) => policy::run(command).await,
+            Command::Completions { shell } => completions(shell),
+        }
+    })
+}
+
+fn completions(shell: Shell) -> Result<Verdict> {
+    // Into memory first: the generator panics when it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "switchover", &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(Verdict::Fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,52 @@
+//! A database as the operator names it: an alias of the configuration, or an address.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use switchover::Config;
+use switchover::backends::Sqlite;
+use switchover::capabilities::Database;
+
+/// The configuration that is read if no other is given.
+pub(crate) const CONFIG: &str = "switchover.toml";
+const SQLITE: &str = "sqlite:";
+
+/// Opens what `name` names; `create`: makes the file of an address if it is not there.
+pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<dyn Database>> {
+    if let Some(path) = name.strip_prefix(SQLITE) {
+        let opened = Sqlite::builder(path).create_if_missing(create).open().await;
+        return Ok(Arc::new(opened.with_context(|| format!("cannot open {name}"))?));
+    }
+    if name.contains(':') {
+        bail!(
+            "the addresses of this version begin with `{SQLITE}`; give one of those, or an alias of {}",
+            config.display()
+        );
+    }
+    let config_file = read_config(config)?;
+    match config_file.open_database(name).await? {
+        Some(database) => Ok(database),
+        None => bail!(
+            "{} has no database `{name:.64}`; it has {}; or give an address such as `{SQLITE}PATH`",
+            config.display(),
+            config_file.database_names().join(", "),
+        ),
+    }
+}
+
+/// Whether `name` is an address, so that no configuration is needed.
+pub(crate) fn is_address(name: &str) -> bool {
+    name.contains(':')
+}
+
+/// Reads the configuration.
+pub(crate) fn read_config(path: &Path) -> Result<Config> {
+    if !path.exists() {
+        bail!(
+            "there is no configuration {}: give another with --config, or an address such as `{SQLITE}PATH`",
+            path.display()
+        );
+    }
+    Ok(Config::read(path)?)
+}

@@ -1,0 +1,222 @@
+//! `switchover policy`: a policy tried by itself, without any database: any component, written in any language.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use switchover::isolation::Isolated;
+use switchover::{Builtin, Policy};
+use switchover_guest::testing::Script;
+
+use crate::output::{Colour, Verdict, paint, print};
+
+const SCRIPT_EXTENSION: &str = "script";
+
+/// What to do with a policy.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Load it as a host would, and say what is wrong with it
+    Check(Options),
+    /// Show what it says of itself
+    Describe(Options),
+    /// Run golden scripts against it
+    Test(TestOptions),
+}
+
+/// Which policy.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  switchover policy check my-policy.wasm
+  switchover policy describe my-policy.wasm --setting database=new_session_store
+  switchover policy describe cached-db")]
+pub(crate) struct Options {
+    /// A component, or the name of a policy that comes with Switchover
+    file: PathBuf,
+    /// One of its settings; may be given more than once
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which policy, and what it is held to.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  switchover policy test my-policy.wasm scripts/
+  switchover policy test fallback guest/policies/fallback/scripts/*.script
+
+A script sets up rows, flags and failures, calls the policy, and holds the trace that is expected. Settings stand in it.
+The exit status is 1 if a trace is another.")]
+pub(crate) struct TestOptions {
+    /// A component, or the name of a policy that comes with Switchover
+    file: PathBuf,
+    /// Scripts, or folders of them
+    #[arg(required = true)]
+    scripts: Vec<PathBuf>,
+    /// One of its settings while it is loaded; those of a script hold while the script runs
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(crate) async fn run(command: Command) -> Result<Verdict> {
+    match command {
+        Command::Check(options) => check(options).await,
+        Command::Describe(options) => describe(options).await,
+        Command::Test(options) => test(options).await,
+    }
+}
+
+async fn check(options: Options) -> Result<Verdict> {
+    let loaded = Isolated::load(&policy(&options.file, &options.settings)?).await;
+    let name = options.file.display();
+    match (&loaded, options.json) {
+        (Ok(isolated), true) => {
+            let bytes = isolated.component_bytes();
+            print(json!({"ok": true, "file": name.to_string(), "digest": isolated.digest(), "bytes": bytes}))?;
+        }
+        (Err(error), true) => print(json!({"ok": false, "file": name.to_string(), "error": error.to_string()}))?,
+        (Ok(isolated), false) => {
+            let (well, about) = (paint(Colour::Green, "can be used"), isolated.description());
+            print(format_args!(
+                "{name}: {well}: {} {}, {} bytes",
+                about.name,
+                about.version,
+                isolated.component_bytes()
+            ))?;
+        }
+        (Err(error), false) => print(format_args!("{name}: {}: {error}", paint(Colour::Red, "cannot be used")))?,
+    }
+    Ok(Verdict::of(loaded.is_ok()))
+}
+
+async fn describe(options: Options) -> Result<Verdict> {
+    let isolated = load(&options.file, &options.settings).await?;
+    let about = isolated.description();
+    if options.json {
+        let attributes: serde_json::Map<_, _> =
+            about.attributes.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        print(json!({
+            "name": about.name,
+            "version": about.version,
+            "protocol": about.protocol,
+            "databases": about.databases,
+            "flags": about.flags,
+            "attributes": attributes,
+            "digest": isolated.digest(),
+            "bytes": isolated.component_bytes(),
+        }))?;
+        return Ok(Verdict::Fine);
+    }
+    let or_none = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    print(format_args!("name       {}", about.name))?;
+    print(format_args!("version    {}", about.version))?;
+    print(format_args!("protocol   {}", about.protocol))?;
+    print(format_args!("databases  {}", or_none(&about.databases)))?;
+    print(format_args!("flags      {}", or_none(&about.flags)))?;
+    for (name, value) in &about.attributes {
+        print(format_args!("{name:<10} {value}"))?;
+    }
+    print(format_args!("digest     {}", isolated.digest()))?;
+    print(format_args!("bytes      {}", isolated.component_bytes()))?;
+    Ok(Verdict::Fine)
+}
+
+async fn test(options: TestOptions) -> Result<Verdict> {
+    let isolated = load(&options.file, &options.settings).await?;
+    let paths = scripts(&options.scripts)?;
+    let mut failed = Vec::new();
+    for path in &paths {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let script = Script::parse(&path.display().to_string(), &text)?;
+        let trace = script.run(&isolated).await;
+        let passed = trace == script.expected();
+        if !options.json {
+            let word = if passed { paint(Colour::Green, "ok") } else { paint(Colour::Red, "differs") };
+            print(format_args!("{word:>4}  {}: {}", script.name(), script.claim()))?;
+            if !passed {
+                show_difference(script.expected(), &trace)?;
+            }
+        }
+        if !passed {
+            failed.push(script.name().to_owned());
+        }
+    }
+    if options.json {
+        print(json!({"ok": failed.is_empty(), "scripts": paths.len(), "failed": failed}))?;
+    } else {
+        print(format_args!("{} of {} scripts passed", paths.len() - failed.len(), paths.len()))?;
+    }
+    Ok(Verdict::of(failed.is_empty()))
+}
+
+async fn load(file: &Path, settings: &[(String, String)]) -> Result<Isolated> {
+    Isolated::load(&policy(file, settings)?).await.with_context(|| format!("cannot use {}", file.display()))
+}
+
+fn policy(file: &Path, settings: &[(String, String)]) -> Result<Policy> {
+    let builtin = Builtin::ALL.into_iter().find(|builtin| file.as_os_str() == builtin.name());
+    let policy = match builtin {
+        Some(builtin) => Policy::builtin(builtin),
+        None => {
+            ensure!(file.exists(), "there is no file {}", file.display());
+            Policy::file(file)
+        }
+    };
+    Ok(settings.iter().fold(policy, |policy, (name, value)| policy.setting(name, value)))
+}
+
+/// The scripts that are named, and those of the folders that are named, each folder in the order of its names.
+fn scripts(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        let entries =
+            fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        let is_script = |path: &PathBuf| path.extension().is_some_and(|extension| extension == SCRIPT_EXTENSION);
+        let mut found: Vec<_> = entries.into_iter().filter(is_script).collect();
+        if found.is_empty() {
+            bail!("{} has no scripts: add a file that ends in `.{SCRIPT_EXTENSION}`", path.display());
+        }
+        found.sort();
+        paths.append(&mut found);
+    }
+    Ok(paths)
+}
+
+/// The lines where two traces part, with what they have in common around them.
+fn show_difference(expected: &str, came: &str) -> Result<()> {
+    let (expected, came): (Vec<_>, Vec<_>) = (expected.lines().collect(), came.lines().collect());
+    let same = |(a, b): &(&&str, &&str)| a == b;
+    let before = expected.iter().zip(&came).take_while(same).count();
+    let after = expected[before..].iter().rev().zip(came[before..].iter().rev()).take_while(same).count();
+    for line in &expected[..before] {
+        print(format_args!("        {line}"))?;
+    }
+    for line in &expected[before..expected.len() - after] {
+        print(paint(Colour::Red, format_args!("      - {line}")))?;
+    }
+    for line in &came[before..came.len() - after] {
+        print(paint(Colour::Green, format_args!("      + {line}")))?;
+    }
+    for line in &expected[expected.len() - after..] {
+        print(format_args!("        {line}"))?;
+    }
+    Ok(())
+}
+
+fn setting(text: &str) -> Result<(String, String)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("a setting is NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}

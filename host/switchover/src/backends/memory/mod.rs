@@ -1,0 +1,9 @@
+//! Database, cache and flags in the process's memory: for tests, for tools, and the cache of a service that runs alone.
+
+mod cache;
+mod database;
+mod flags;
+
+pub use cache::MemoryCache;
+pub use database::MemoryDatabase;
+pub use flags::FlagSwitch;

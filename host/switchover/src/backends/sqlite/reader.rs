@@ -1,0 +1,116 @@
+//! A thread that reads: it takes whatever is queued and answers it from one snapshot.
+
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::connection::wait_for_locks_until;
+use super::request::Request;
+use super::schema;
+use super::statements::Statements;
+use crate::capabilities::{Clock, DatabaseError, Read, ReadOutcome, Scan};
+use crate::session::SessionKey;
+
+/// A reader takes no more batches at once, so that the others have something to do too.
+const SNAPSHOT_BATCHES_MAX: usize = 32;
+
+/// What a reader can be asked.
+pub(super) enum ReadCommand {
+    Read { batch: Vec<Read>, request: Request<Vec<ReadOutcome>> },
+    Scan { after: Option<SessionKey>, limit: u32, request: Request<Scan> },
+    MissingSchema { request: Request<Vec<String>> },
+}
+
+struct ReadJob {
+    batch: Vec<Read>,
+    request: Request<Vec<ReadOutcome>>,
+}
+
+/// One of several threads that share a queue.
+pub(super) struct Reader {
+    connection: Connection,
+    statements: Arc<Statements>,
+    clock: Arc<dyn Clock>,
+    queue: Arc<Mutex<Receiver<ReadCommand>>>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        connection: Connection,
+        statements: Arc<Statements>,
+        clock: Arc<dyn Clock>,
+        queue: Arc<Mutex<Receiver<ReadCommand>>>,
+    ) -> Self {
+        Self { connection, statements, clock, queue }
+    }
+
+    /// Ends when the queue is closed and empty.
+    pub(super) fn run(self) {
+        while let Some(first) = self.wait() {
+            let mut next = Some(first);
+            while let Some(command) = next.take() {
+                match command {
+                    ReadCommand::Read { batch, request } => {
+                        let (jobs, other) = self.drain(ReadJob { batch, request });
+                        self.read_group(jobs);
+                        next = other;
+                    }
+                    ReadCommand::Scan { after, limit, request } => self.answer(request, |reader| {
+                        reader.statements.scan(&reader.connection, after.as_ref(), limit, reader.clock.now())
+                    }),
+                    ReadCommand::MissingSchema { request } => {
+                        self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> Option<ReadCommand> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+
+    /// The reads that are queued up to the first command of another kind, and that command. It never waits: where another
+    /// reader has the queue, it takes what is there.
+    fn drain(&self, first: ReadJob) -> (Vec<ReadJob>, Option<ReadCommand>) {
+        let mut jobs = vec![first];
+        let Ok(queue) = self.queue.try_lock() else { return (jobs, None) };
+        while jobs.len() < SNAPSHOT_BATCHES_MAX {
+            match queue.try_recv() {
+                Ok(ReadCommand::Read { batch, request }) => jobs.push(ReadJob { batch, request }),
+                Ok(other) => return (jobs, Some(other)),
+                Err(_) => break,
+            }
+        }
+        (jobs, None)
+    }
+
+    fn read_group(&self, jobs: Vec<ReadJob>) {
+        // Everything in `jobs` was asked before the snapshot, so the snapshot has what was acknowledged to any of the callers.
+        let shared = jobs.len() > 1 && self.execute("BEGIN").is_ok();
+        for ReadJob { batch, request } in jobs {
+            self.answer(request, |reader| batch.iter().map(|read| reader.read(read)).collect());
+        }
+        if shared && let Err(error) = self.execute("COMMIT").or_else(|_| self.execute("ROLLBACK")) {
+            tracing::error!(%error, "a read transaction could not be ended");
+        }
+    }
+
+    fn read(&self, read: &Read) -> Result<ReadOutcome, DatabaseError> {
+        match read {
+            Read::Load(key) => self.statements.load(&self.connection, key, self.clock.now()).map(ReadOutcome::Session),
+            Read::Exists(key) => self.statements.exists(&self.connection, key).map(ReadOutcome::Exists),
+        }
+    }
+
+    fn answer<T>(&self, request: Request<T>, read: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
+        let Some(request) = request.begin() else { return };
+        let result = wait_for_locks_until(&self.connection, request.deadline()).and_then(|()| read(self));
+        request.answer(result);
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}

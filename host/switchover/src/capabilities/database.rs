@@ -1,0 +1,260 @@
+//! A database of sessions: reads, writes and held writes, each a batch, so that many waiting operations share a round trip.
+
+use std::fmt;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use crate::session::{Session, SessionKey, Timestamp};
+
+/// The number that grows with each change of phase, flags or policy. A database whose fence is higher refuses the operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+/// One read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The session, unless it has ended by the database's clock.
+    Load(SessionKey),
+    /// Whether there is a row, also one that has ended.
+    Exists(SessionKey),
+}
+
+/// What a read found, in the order of the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// Of [`Read::Load`]. The key of the row was compared byte for byte.
+    Session(Option<Session>),
+    /// Of [`Read::Exists`].
+    Exists(bool),
+}
+
+/// One write. No two of a batch may have the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Inserts; a row under this key, expired or not, is [`WriteOutcome::Exists`].
+    Insert(Session),
+    /// Updates payload and expiry; no row under this key is [`WriteOutcome::Missing`].
+    Update(Session),
+    /// Inserts or updates: for mirrors and copies alone.
+    Upsert(Session),
+    /// Moves the expiry to a later instant, never to an earlier one; no row is [`WriteOutcome::Missing`].
+    Touch(SessionKey, Timestamp),
+    /// Deletes; no row is [`WriteOutcome::Missing`].
+    Delete(SessionKey),
+    /// Locks the row and leaves it as it is; no row is [`WriteOutcome::Missing`].
+    Lock(SessionKey),
+}
+
+impl Write {
+    /// The key it writes.
+    pub fn key(&self) -> &SessionKey {
+        match self {
+            Self::Insert(session) | Self::Update(session) | Self::Upsert(session) => &session.key,
+            Self::Touch(key, _) | Self::Delete(key) | Self::Lock(key) => key,
+        }
+    }
+}
+
+/// What a write did, in the order of the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It was done. The row as it is after the write, expired or not; `None` after a delete.
+    Done(Option<Session>),
+    /// A row is under this key already. Nothing was written.
+    Exists,
+    /// No row is under this key. Nothing was written.
+    Missing,
+}
+
+/// A page of a table, for tools: verification, backfill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Unexpired rows in the order of their keys; there may be more although these are fewer than the limit.
+    pub sessions: Vec<Session>,
+    /// Rows of this page that cannot be read, each in a sentence with the short hash of its key. They do not stop the scan.
+    pub corrupt: Vec<String>,
+    /// Where to go on; `None`: this was the last page.
+    pub next: Option<SessionKey>,
+}
+
+/// A database of sessions. Every function ends at `deadline`, whatever the server does.
+///
+/// `epoch` goes with each operation so that a database with a fence can refuse it; `None`: the caller takes part in no migration.
+///
+/// Cancel safety: a write whose future is dropped may still happen. The host never drops one: each runs in a task of its own.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Reads, in no particular order and without a transaction over the batch.
+    async fn read(
+        &self,
+        batch: Vec<Read>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<ReadOutcome>, DatabaseError>;
+
+    /// Writes and commits. When it returns, the writes are durable, all of them or none.
+    async fn write(
+        &self,
+        batch: Vec<Write>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError>;
+
+    /// Writes without commit: the rows of the batch are locked until [`Held::commit`] or [`Held::roll_back`], at most until
+    /// `deadline`, when it rolls back by itself. An error means that nothing is held and nothing was written.
+    async fn hold(
+        &self,
+        batch: Vec<Write>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Held>, DatabaseError>;
+
+    /// Deletes at most `limit` rows whose expiry is earlier than `before`; `None`: than now by the database's clock.
+    async fn delete_expired(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<u32, DatabaseError>;
+
+    /// Reads at most `limit` unexpired rows whose key is above `after`.
+    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError>;
+
+    /// The statements that would make what is missing of the table and its indexes; empty: everything is there.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Corrupt`] if a table of that name is there and is not Django's.
+    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError>;
+
+    /// Makes what is missing of the table and its indexes, and changes nothing that is there. Answers what it did.
+    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError>;
+
+    /// Ends connections and waits for what is under way. Operations after it are [`DatabaseError::Unavailable`].
+    async fn close(&self);
+
+    /// For people: which database this is, without passwords ("sqlite at old.sqlite3, table django_session").
+    fn summary(&self) -> String;
+}
+
+/// Writes that are done but not committed. Dropped without a decision, they are rolled back.
+#[async_trait]
+pub trait Held: Send {
+    /// What each write did.
+    fn outcomes(&self) -> &[WriteOutcome];
+
+    /// Makes the writes durable. [`DatabaseError::UnknownOutcome`]: the commit was sent and did not answer.
+    async fn commit(self: Box<Self>) -> Result<(), DatabaseError>;
+
+    /// Undoes the writes and frees the locks.
+    async fn roll_back(self: Box<Self>);
+}
+
+/// Why a database did not do what it was asked. No case holds a key or a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// It could not be reached, or refused; nothing was written.
+    Unavailable {
+        /// What it said.
+        message: String,
+    },
+    /// The deadline passed before anything was sent that could write.
+    Timeout,
+    /// A write or a commit was sent and its outcome is not known.
+    UnknownOutcome {
+        /// What happened instead of an answer.
+        message: String,
+    },
+    /// Its queue is full.
+    Overloaded,
+    /// A row, or the table, is not what Django makes.
+    Corrupt {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The caller's epoch is behind the fence.
+    Fenced,
+    /// Somebody else held the row for too long, or a deadlock was broken; nothing was written.
+    Conflict {
+        /// What it said.
+        message: String,
+    },
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { message } => write!(f, "unavailable: {message}"),
+            Self::Timeout => f.write_str("no answer before the deadline; nothing was written"),
+            Self::UnknownOutcome { message } => write!(f, "the outcome of a write is not known: {message}"),
+            Self::Overloaded => f.write_str("too many operations are waiting"),
+            Self::Corrupt { message } => write!(f, "not a session table or row of Django's: {message}"),
+            Self::Fenced => f.write_str("a newer epoch is in force"),
+            Self::Conflict { message } => write!(f, "in conflict with another write: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
+/// A database that is shared, with a tool that looks at it for example.
+#[async_trait]
+impl<D: Database + ?Sized> Database for std::sync::Arc<D> {
+    async fn read(
+        &self,
+        batch: Vec<Read>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        (**self).read(batch, epoch, deadline).await
+    }
+
+    async fn write(
+        &self,
+        batch: Vec<Write>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        (**self).write(batch, epoch, deadline).await
+    }
+
+    async fn hold(
+        &self,
+        batch: Vec<Write>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Held>, DatabaseError> {
+        (**self).hold(batch, epoch, deadline).await
+    }
+
+    async fn delete_expired(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<u32, DatabaseError> {
+        (**self).delete_expired(before, limit, deadline).await
+    }
+
+    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+        (**self).scan(after, limit, deadline).await
+    }
+
+    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        (**self).missing_schema(deadline).await
+    }
+
+    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        (**self).create_schema(deadline).await
+    }
+
+    async fn close(&self) {
+        (**self).close().await;
+    }
+
+    fn summary(&self) -> String {
+        (**self).summary()
+    }
+}

@@ -1,0 +1,11 @@
+//! What the host needs of the outside world, as small traits in plain Rust: databases, a cache, flags, a clock.
+
+mod cache;
+mod clock;
+mod database;
+mod flags;
+
+pub use cache::{Cache, CacheError, CacheLookup, Lease, Nonce};
+pub use clock::{Clock, SystemClock};
+pub use database::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
+pub use flags::{FlagError, FlagSnapshot, Flags};

@@ -1,0 +1,403 @@
+//! A host from `switchover.toml`.
+//!
+//! ```toml
+//! [policy]
+//! builtin = "fallback"              # or file = "policy.wasm"
+//! grant_payload = false
+//! settings = { old = "default", new = "new_session_store" }
+//!
+//! [databases.default]
+//! address = "sqlite:old.sqlite3"    # relative to the folder of this file
+//! table = "django_session"
+//!
+//! [databases.new_session_store]
+//! address = "sqlite:new.sqlite3"
+//! create = true                     # make the file if it is missing
+//!
+//! [cache]
+//! address = "memory:"
+//! size_mib = 64
+//!
+//! [flags]
+//! file = "flags.toml"               # or values = { migration_flag = false }
+//!
+//! [limits]
+//! calls_in_flight_max = 1024
+//! write_deadline_ms = 2000
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::backends::{FlagFile, FlagSwitch, MemoryCache, MemoryDatabase, Sqlite};
+use crate::capabilities::{Database, Flags};
+use crate::host::{Builder, Switchover};
+use crate::limits::Limits;
+use crate::policy::{Builtin, Policy};
+
+/// What `switchover.toml` says. Unknown fields are refused.
+pub struct Config {
+    path: PathBuf,
+    text: String,
+    file: ConfigFile,
+}
+
+/// Without the text, which may hold passwords.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("path", &self.path).field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    #[serde(default)]
+    policy: PolicyTable,
+    databases: BTreeMap<Spanned<String>, DatabaseTable>,
+    cache: Option<CacheTable>,
+    flags: Option<Spanned<FlagsTable>>,
+    #[serde(default)]
+    limits: LimitsTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyTable {
+    builtin: Option<Spanned<String>>,
+    file: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    grant_payload: bool,
+    #[serde(default)]
+    settings: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatabaseTable {
+    address: Spanned<String>,
+    #[serde(default = "django_session")]
+    table: String,
+    #[serde(default)]
+    create: bool,
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for DatabaseTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseTable")
+            .field("table", &self.table)
+            .field("create", &self.create)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CacheTable {
+    address: Spanned<String>,
+    size_mib: Option<u32>,
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for CacheTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheTable").field("size_mib", &self.size_mib).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlagsTable {
+    file: Option<PathBuf>,
+    values: Option<BTreeMap<String, FlagValue>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FlagValue {
+    Switch(bool),
+    Text(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    calls_in_flight_max: Option<usize>,
+    calls_waiting_max: Option<usize>,
+    admission_wait_ms: Option<u64>,
+    call_wall_time_ms: Option<u64>,
+    call_cpu_time_ms: Option<u64>,
+    host_calls_max: Option<u32>,
+    read_deadline_ms: Option<u64>,
+    write_deadline_ms: Option<u64>,
+    cache_deadline_ms: Option<u64>,
+    cache_max_age_ms: Option<u64>,
+    payload_bytes_max: Option<usize>,
+    drain_wait_ms: Option<u64>,
+    repair_patience_ms: Option<u64>,
+    warm_instances: Option<usize>,
+}
+
+fn django_session() -> String {
+    "django_session".to_owned()
+}
+
+impl Config {
+    /// Reads a configuration. Nothing is opened yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the file, the line and the field.
+    pub fn read(path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        let path = path.into();
+        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError {
+            message: format!(
+                "cannot read {}: {error}; see the documentation of `Config` for an example",
+                path.display()
+            ),
+        })?;
+        match toml::from_str(&text) {
+            Ok(file) => Ok(Self { path, text, file }),
+            Err(error) => {
+                let line = error.span().map(|span| line_of(&text, span.start));
+                Err(ConfigError::at(&path, line, &without_values(error.message())))
+            }
+        }
+    }
+
+    /// The aliases of the databases.
+    pub fn database_names(&self) -> Vec<String> {
+        self.file.databases.keys().map(|name| name.get_ref().clone()).collect()
+    }
+
+    /// Opens one database; `None`: there is none of this alias.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the line, and why it cannot be opened.
+    pub async fn open_database(&self, name: &str) -> Result<Option<Arc<dyn Database>>, ConfigError> {
+        let found = self.file.databases.iter().find(|(known, _)| known.get_ref() == name);
+        match found {
+            Some((_, table)) => Ok(Some(self.open(name, table).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A builder with everything that the configuration says, its databases opened, to build at once or to add to.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the line, and what cannot be.
+    pub async fn builder(&self) -> Result<Builder, ConfigError> {
+        let mut builder = Switchover::builder().policy(self.policy()?).limits(self.file.limits.limits());
+        for (name, table) in &self.file.databases {
+            builder = builder.database(name.get_ref(), self.open(name.get_ref(), table).await?);
+        }
+        if let Some(cache) = &self.file.cache {
+            if cache.address.get_ref() != "memory:" {
+                return Err(self.at(&cache.address, "cache.address: the caches of this version: `memory:`"));
+            }
+            let bytes = cache.size_mib.map(|mib| (mib as usize) << 20);
+            builder = builder.cache(bytes.map_or_else(MemoryCache::default, MemoryCache::with_bytes));
+        }
+        match &self.file.flags {
+            Some(table) => Ok(self.flags(builder, table)?),
+            None => Ok(builder),
+        }
+    }
+
+    fn policy(&self) -> Result<Policy, ConfigError> {
+        let table = &self.file.policy;
+        let policy = match (&table.builtin, &table.file) {
+            (Some(_), Some(file)) => {
+                return Err(self.at(file, "policy: give either `builtin` or `file`, not both"));
+            }
+            (None, Some(file)) => Policy::file(self.beside(file.get_ref())),
+            (Some(name), None) => {
+                let known = Builtin::ALL.into_iter().find(|builtin| builtin.name() == name.get_ref());
+                let names: Vec<_> = Builtin::ALL.into_iter().map(Builtin::name).collect();
+                Policy::builtin(known.ok_or_else(|| {
+                    self.at(
+                        name,
+                        &format!("policy.builtin: the policies that come with Switchover: {}", names.join(", ")),
+                    )
+                })?)
+            }
+            (None, None) => Policy::builtin(Builtin::CachedDb),
+        };
+        let policy = table.settings.iter().fold(policy, |policy, (name, value)| policy.setting(name, value));
+        Ok(if table.grant_payload { policy.grant_payload() } else { policy })
+    }
+
+    async fn open(&self, name: &str, table: &DatabaseTable) -> Result<Arc<dyn Database>, ConfigError> {
+        let address = table.address.get_ref();
+        if address == "memory:" {
+            return Ok(Arc::new(MemoryDatabase::new()));
+        }
+        let Some(path) = address.strip_prefix("sqlite:") else {
+            return Err(self.at(
+                &table.address,
+                &format!("databases.{name}.address: the databases of this version: `sqlite:PATH` and `memory:`"),
+            ));
+        };
+        let builder = Sqlite::builder(self.beside(Path::new(path))).table(&table.table);
+        let opened = builder.create_if_missing(table.create).open().await;
+        opened
+            .map(|database| Arc::new(database) as Arc<dyn Database>)
+            .map_err(|error| self.at(&table.address, &format!("databases.{name}: {error}")))
+    }
+
+    fn flags(&self, builder: Builder, table: &Spanned<FlagsTable>) -> Result<Builder, ConfigError> {
+        match (&table.get_ref().file, &table.get_ref().values) {
+            (Some(file), None) => {
+                let watched = FlagFile::watch(self.beside(file));
+                Ok(builder.flags(watched.map_err(|error| self.at(table, &format!("flags.file: {error}")))?))
+            }
+            (None, Some(values)) => {
+                let values = values.iter().map(|(name, value)| match value {
+                    FlagValue::Switch(on) => (name.clone(), on.to_string()),
+                    FlagValue::Text(text) => (name.clone(), text.clone()),
+                });
+                Ok(builder.flags(Fixed(FlagSwitch::new(values))))
+            }
+            _ => Err(self.at(table, "flags: give either `file` or `values`")),
+        }
+    }
+
+    /// A path of the configuration: relative ones are beside it.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+
+    fn at<T>(&self, value: &Spanned<T>, message: &str) -> ConfigError {
+        ConfigError::at(&self.path, Some(line_of(&self.text, value.span().start)), message)
+    }
+}
+
+/// Flags that are values of the configuration.
+struct Fixed(FlagSwitch);
+
+impl Flags for Fixed {
+    fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<crate::capabilities::FlagSnapshot>> {
+        self.0.subscribe()
+    }
+
+    fn summary(&self) -> String {
+        "flags from the configuration".to_owned()
+    }
+}
+
+impl LimitsTable {
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        let ms = |value: Option<u64>, usual: Duration| value.map_or(usual, Duration::from_millis);
+        Limits {
+            calls_in_flight_max: self.calls_in_flight_max.unwrap_or(usual.calls_in_flight_max),
+            calls_waiting_max: self.calls_waiting_max.unwrap_or(usual.calls_waiting_max),
+            admission_wait: ms(self.admission_wait_ms, usual.admission_wait),
+            call_wall_time: ms(self.call_wall_time_ms, usual.call_wall_time),
+            call_cpu_time: ms(self.call_cpu_time_ms, usual.call_cpu_time),
+            host_calls_max: self.host_calls_max.unwrap_or(usual.host_calls_max),
+            read_deadline: ms(self.read_deadline_ms, usual.read_deadline),
+            write_deadline: ms(self.write_deadline_ms, usual.write_deadline),
+            cache_deadline: ms(self.cache_deadline_ms, usual.cache_deadline),
+            cache_max_age: ms(self.cache_max_age_ms, usual.cache_max_age),
+            payload_bytes_max: self.payload_bytes_max.unwrap_or(usual.payload_bytes_max),
+            drain_wait: ms(self.drain_wait_ms, usual.drain_wait),
+            repair_patience: ms(self.repair_patience_ms, usual.repair_patience),
+            warm_instances: self.warm_instances.unwrap_or(usual.warm_instances),
+        }
+    }
+}
+
+/// Why a configuration cannot be used: the file, the line, the field. Never an address, which may hold a password.
+#[derive(Debug)]
+pub struct ConfigError {
+    message: String,
+}
+
+impl ConfigError {
+    fn at(path: &Path, line: Option<usize>, message: &str) -> Self {
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        Self { message: format!("{}{line}: {message}", path.display()) }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// serde repeats a value of the wrong type in its message: `invalid type: string "sqlite:…", expected …`. Without the value.
+fn without_values(message: &str) -> String {
+    match message.split_once('"') {
+        Some((before, rest)) => match rest.rsplit_once('"') {
+            Some((_, after)) => format!("{before}(a text){after}"),
+            None => before.to_owned(),
+        },
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("switchover.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(path)
+    }
+
+    #[test]
+    fn unknown_field_is_refused_with_file_line_and_name() {
+        let error = read("[databases.default]\naddress = \"memory:\"\ncraete = true\n").unwrap_err().to_string();
+        assert!(error.contains("switchover.toml:3"), "{error}");
+        assert!(error.contains("craete"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn addresses_are_never_printed() {
+        let secret = "postgres://admin:hunter2@db/app";
+        let texts = [
+            format!("[databases.default]\naddress = [\"{secret}\"]\n"),
+            format!("[databases]\ndefault = \"{secret}\"\n"),
+            format!("[databases.default]\naddress = \"{secret}\"\n"),
+            format!("[databases.default]\naddress = \"memory:\"\ncreate = \"{secret}\"\n"),
+            format!("[databases.default]\naddress = \"memory:\"\n[cache]\naddress = \"{secret}\"\n"),
+        ];
+        for text in texts {
+            let error = match read(&text) {
+                Ok(config) => {
+                    assert!(!format!("{config:?}").contains("hunter2"));
+                    config.builder().await.unwrap_err().to_string()
+                }
+                Err(error) => error.to_string(),
+            };
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains("switchover.toml:"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_policy_names_the_known_ones() {
+        let text = "[policy]\nbuiltin = \"falback\"\n[databases.default]\naddress = \"memory:\"\n";
+        let error = read(text).unwrap().builder().await.unwrap_err().to_string();
+        assert!(error.contains(":2: policy.builtin") && error.contains("fallback"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! The gate that work goes through: it counts what is in flight, can be closed, and tells when the last has ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// A gate for calls and writes.
+pub(crate) struct Gate {
+    open: AtomicBool,
+    in_flight: AtomicUsize,
+    drained: Notify,
+}
+
+impl Gate {
+    pub(crate) fn open() -> Arc<Self> {
+        Arc::new(Self { open: AtomicBool::new(true), in_flight: AtomicUsize::new(0), drained: Notify::new() })
+    }
+
+    /// A ticket, if the gate is still open.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Ticket> {
+        // Count first, look second: whoever closes the gate looks at the count after closing it, so that one of the two sees the
+        // other.
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let ticket = Ticket { gate: Arc::clone(self) };
+        self.open.load(Ordering::SeqCst).then_some(ticket)
+    }
+
+    pub(crate) fn close(&self) {
+        self.open.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn reopen(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Waits until nothing is in flight. `false`: something still was after `wait`.
+    pub(crate) async fn drain(&self, wait: Duration) -> bool {
+        let drained = async {
+            loop {
+                let notified = self.drained.notified();
+                if self.in_flight() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        tokio::time::timeout(wait, drained).await.is_ok()
+    }
+}
+
+/// Proof that work is counted as in flight. A clone counts too.
+pub(crate) struct Ticket {
+    gate: Arc<Gate>,
+}
+
+impl Ticket {
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+}
+
+impl Clone for Ticket {
+    fn clone(&self) -> Self {
+        self.gate.in_flight.fetch_add(1, Ordering::SeqCst);
+        Self { gate: Arc::clone(&self.gate) }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.gate.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && !self.gate.open.load(Ordering::SeqCst) {
+            self.gate.drained.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! A host: databases, cache, flags and a policy, built once and shared by all tasks of a service.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use switchover_guest::Description;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::capabilities::{Cache, Clock, Database, FlagSnapshot, Flags, SystemClock};
+use crate::counters::HostCounts;
+use crate::error::{BuildError, Error, SwapError};
+use crate::imports::CallContext;
+use crate::limits::Limits;
+use crate::policy::{Answer, Call, Entry, Loader, Policy, PolicyEngine, Slot, run};
+use crate::router::Router;
+use crate::session::DatabaseName;
+use crate::sessions::Sessions;
+use crate::store::{Reach, Store};
+use crate::version::{PolicyStatus, PolicyVersion};
+
+/// How long after a change of flags that did not come about it is tried again.
+const FLAGS_RETRY: Duration = Duration::from_secs(1);
+
+/// A session store whose policy can be swapped while it runs. Cheap to clone; all clones are one host.
+///
+/// It needs a multi-threaded tokio runtime. Dropping the last clone lets calls under way end; [`Switchover::close`] waits for them.
+#[derive(Clone)]
+pub struct Switchover {
+    pub(crate) host: Arc<Host>,
+}
+
+pub(crate) struct Host {
+    pub(crate) store: Arc<Store>,
+    reach: Arc<dyn Reach>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
+    slot: Slot,
+    loader: Loader,
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    latest_flags: watch::Receiver<Arc<FlagSnapshot>>,
+    // Keeps the source alive, and with it its watcher.
+    _flags: Arc<dyn Flags>,
+}
+
+impl Switchover {
+    /// A host from code.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The session store. Cheap, and so are its clones.
+    pub fn sessions(&self) -> Sessions {
+        Sessions { host: Arc::clone(&self.host) }
+    }
+
+    /// The database router.
+    pub fn router(&self) -> Router {
+        Router { host: Arc::clone(&self.host) }
+    }
+
+    /// Loads a policy, tries it, and takes it into use. Calls under way end under the version they began with.
+    ///
+    /// Between policies of the same protocol no call waits. A swap to another protocol lets the calls under the old one end first;
+    /// calls that arrive meanwhile wait. Swaps are made one after another. Costs the compilation of the component, unless it ran
+    /// before on this host.
+    ///
+    /// Cancel safety: dropped before it ends, either version may be running; [`Switchover::policy`] tells which.
+    ///
+    /// # Errors
+    ///
+    /// With any error the policy that was running goes on. [`SwapError::Rejected`] says what is wrong with the new one;
+    /// [`SwapError::NotDrained`]: calls under the old one did not end in time.
+    pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
+        let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
+        self.host.settle_repairs(next.id.protocol != self.host.slot.version().id.protocol).await;
+        self.host.slot.publish(Arc::clone(&next), self.host.limits.drain_wait).await?;
+        tracing::info!(policy = %next.id, "a policy was taken into use");
+        Ok(next.id.clone())
+    }
+
+    /// Goes back to the previous policy, which was kept warm: nothing is loaded or compiled. Twice is there and back.
+    ///
+    /// # Errors
+    ///
+    /// [`SwapError::NoPrevious`] before the first swap; else as [`Switchover::swap_policy`].
+    pub async fn rollback_policy(&self) -> Result<PolicyVersion, SwapError> {
+        self.host.settle_repairs(true).await;
+        let version = self.host.slot.roll_back(self.host.limits.drain_wait).await?;
+        tracing::info!(policy = %version.id, "rolled back to the previous policy");
+        Ok(version.id.clone())
+    }
+
+    /// What runs now.
+    pub fn policy(&self) -> PolicyStatus {
+        let version = self.host.slot.version();
+        PolicyStatus {
+            version: version.id.clone(),
+            previous: self.host.slot.previous().map(|previous| previous.id.clone()),
+            in_flight: self.host.slot.in_flight(),
+            calls_in_flight: version.calls_in_flight(),
+            calls: version.calls.load(Ordering::Relaxed),
+            faults: version.faults.load(Ordering::Relaxed),
+            traps: version.traps.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What the running policy says of itself.
+    pub fn description(&self) -> Description {
+        self.host.slot.version().description.clone()
+    }
+
+    /// The flags in force.
+    pub fn flags(&self) -> Arc<FlagSnapshot> {
+        self.host.slot.flags()
+    }
+
+    /// Waits until the latest snapshot of the flags' source is in force. The host does that by itself soon after each change; this
+    /// is for those who want to know when.
+    ///
+    /// # Errors
+    ///
+    /// [`SwapError::NotDrained`]: calls under the old flags did not end in time. The host tries again by itself.
+    pub async fn apply_flags(&self) -> Result<Arc<FlagSnapshot>, SwapError> {
+        self.host.apply_flags().await
+    }
+
+    /// What this host has counted since it was built.
+    pub fn counts(&self) -> HostCounts {
+        self.host.store.counters().snapshot()
+    }
+
+    /// How many keys wait to be brought to the same row in home and mirrors after an unknown outcome.
+    pub fn repairs_pending(&self) -> usize {
+        self.host.store.repairs_pending()
+    }
+
+    /// The databases, for people.
+    pub fn databases(&self) -> Vec<(DatabaseName, String)> {
+        self.host.store.databases().map(|(name, database)| (name.clone(), database.summary())).collect()
+    }
+
+    /// Lets no call in any more ([`Error::Closed`]), waits for those under way within `drain_wait`, and closes the databases.
+    pub async fn close(&self) {
+        if !self.host.slot.close(self.host.limits.drain_wait).await {
+            tracing::warn!("closed although calls were still under way");
+        }
+        self.host.store.close().await;
+    }
+}
+
+impl std::fmt::Debug for Switchover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Switchover").field("policy", &self.policy().version).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Makes one call of the running policy, in a task of its own: a caller that goes away does not stop it halfway.
+    pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
+        let admitted = self.admit().await?;
+        in_own_task(async move { admitted.run(call).await }).await
+    }
+
+    /// A place among the calls in flight, under the flags and the policy in force.
+    pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
+            && let Some(entry) = self.slot.try_enter()
+        {
+            return Ok(Admitted { host: Arc::clone(self), entry, _place: place });
+        }
+        let waiting = Waiting::start(&self.waiting);
+        if self.slot.is_closed() {
+            return Err(Error::Closed);
+        }
+        if waiting.others >= self.limits.calls_waiting_max {
+            return Err(self.overloaded("too many calls are waiting"));
+        }
+        let admitted = async {
+            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            Some(Admitted { host: Arc::clone(self), entry: self.slot.enter().await?, _place: place })
+        };
+        match tokio::time::timeout(self.limits.admission_wait, admitted).await {
+            Ok(Some(admitted)) => Ok(admitted),
+            Ok(None) => Err(Error::Closed),
+            Err(_) => Err(self.overloaded("no place was free, or a change of flags took too long")),
+        }
+    }
+
+    fn overloaded(&self, message: &str) -> Error {
+        self.store.counters().overloaded();
+        Error::Overloaded { message: message.to_owned() }
+    }
+
+    async fn apply_flags(&self) -> Result<Arc<FlagSnapshot>, SwapError> {
+        let latest = Arc::clone(&self.latest_flags.borrow());
+        if *self.slot.flags() != *latest {
+            self.settle_repairs(true).await;
+            self.slot.change_flags(Arc::clone(&latest), self.limits.drain_wait).await?;
+            tracing::info!("new flags are in force");
+        }
+        Ok(latest)
+    }
+
+    /// Before anything that may make another database home: unknown outcomes are settled under the old rules, as far as the
+    /// databases answer. What is left is given up when the era ends.
+    async fn settle_repairs(&self, needed: bool) {
+        if needed {
+            let _given_up_later = self.store.repairs_done(self.limits.repair_patience).await;
+        }
+    }
+}
+
+/// Puts every new snapshot in force, until the host or the source is gone.
+async fn follow_flags(host: Weak<Host>, mut latest: watch::Receiver<Arc<FlagSnapshot>>) {
+    while latest.changed().await.is_ok() {
+        latest.mark_unchanged();
+        loop {
+            let Some(host) = host.upgrade() else { return };
+            // The latest is applied, whatever came in between.
+            match host.apply_flags().await {
+                Ok(_) => break,
+                Err(SwapError::Closed) => return,
+                Err(error) => tracing::warn!("new flags are not in force yet: {error}"),
+            }
+            drop(host);
+            tokio::time::sleep(FLAGS_RETRY).await;
+        }
+    }
+}
+
+/// Work that was let in: it holds a place, and one version with one snapshot of flags.
+pub(crate) struct Admitted {
+    host: Arc<Host>,
+    entry: Entry,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Admitted {
+    pub(crate) async fn run(&self, call: Call) -> Result<Answer, Error> {
+        let context = CallContext::new(
+            call.key().cloned(),
+            Arc::clone(&self.entry.version.scope),
+            Arc::clone(&self.host.reach),
+            Arc::clone(&self.entry.flags),
+            Arc::clone(&self.host.clock),
+            self.entry.ticket.clone(),
+            self.host.store.shared_counters(),
+        );
+        run(&self.entry.version, call, Arc::new(context), self.host.limits.call_wall_time).await
+    }
+}
+
+/// Runs work that must not stop halfway when its caller goes away.
+pub(crate) async fn in_own_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Error::UnknownOutcome { message: "the call panicked in the host".to_owned() }))
+}
+
+struct Waiting<'a> {
+    waiting: &'a AtomicUsize,
+    others: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn start(waiting: &'a AtomicUsize) -> Self {
+        Self { waiting, others: waiting.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a host is made of. Every method takes the builder and gives it back.
+#[derive(Default)]
+pub struct Builder {
+    databases: Vec<(String, Arc<dyn Database>)>,
+    cache: Option<Arc<dyn Cache>>,
+    flags: Option<Arc<dyn Flags>>,
+    clock: Option<Arc<dyn Clock>>,
+    policy: Option<Policy>,
+    limits: Limits,
+}
+
+impl Builder {
+    /// Adds a database under an alias.
+    #[must_use]
+    pub fn database(mut self, name: impl Into<String>, database: impl Database + 'static) -> Self {
+        self.databases.push((name.into(), Arc::new(database)));
+        self
+    }
+
+    /// Puts a cache in front of the databases. Without one, every load asks a database.
+    #[must_use]
+    pub fn cache(mut self, cache: impl Cache + 'static) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
+    /// Where flags come from. Without a source, no flag is set.
+    #[must_use]
+    pub fn flags(mut self, flags: impl Flags + 'static) -> Self {
+        self.flags = Some(Arc::new(flags));
+        self
+    }
+
+    /// The policy to begin with. Without one, it is [`Builtin::CachedDb`](crate::Builtin::CachedDb).
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Limits other than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A clock other than the machine's, for tests. Databases have clocks of their own.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Builds the host: loads and tries the policy under the flags as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names what is wrong and how to mend it.
+    pub async fn build(self) -> Result<Switchover, BuildError> {
+        let mut databases = BTreeMap::new();
+        for (name, database) in self.databases {
+            let name = DatabaseName::parse(&name)?;
+            if databases.insert(name.clone(), database).is_some() {
+                return Err(BuildError::Invalid { message: format!("database `{name}` is configured twice") });
+            }
+        }
+        if databases.is_empty() {
+            return Err(BuildError::Invalid {
+                message: "no database is configured: add one, `default` for example".to_owned(),
+            });
+        }
+        let limits = self.limits;
+        if limits.calls_in_flight_max == 0 {
+            return Err(BuildError::Invalid {
+                message: "`calls_in_flight_max` is 0: no call could be made".to_owned(),
+            });
+        }
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let flags = self.flags.unwrap_or_else(|| Arc::new(NoFlags::default()));
+        let policy = self.policy.unwrap_or_else(|| Policy::builtin(crate::Builtin::CachedDb));
+        let engine = PolicyEngine::new(&limits)
+            .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
+        let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
+        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone());
+        let loader = Loader::new(engine, limits.clone(), names, Arc::clone(&clock), store.shared_counters());
+        let latest_flags = flags.subscribe();
+        let first_flags = Arc::clone(&latest_flags.borrow());
+        let version = loader.load(&policy, Arc::clone(&first_flags)).await?;
+        let host = Arc::new(Host {
+            reach: Arc::new(Arc::clone(&store)),
+            store,
+            clock,
+            slot: Slot::new(first_flags, version),
+            loader,
+            places: Arc::new(Semaphore::new(limits.calls_in_flight_max)),
+            waiting: AtomicUsize::new(0),
+            latest_flags: latest_flags.clone(),
+            limits,
+            _flags: flags,
+        });
+        tokio::spawn(follow_flags(Arc::downgrade(&host), latest_flags));
+        Ok(Switchover { host })
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let databases: Vec<_> = self.databases.iter().map(|(name, database)| (name, database.summary())).collect();
+        f.debug_struct("Builder").field("databases", &databases).field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// No flag is set, for ever.
+struct NoFlags(watch::Sender<Arc<FlagSnapshot>>);
+
+impl Default for NoFlags {
+    fn default() -> Self {
+        Self(watch::Sender::new(Arc::default()))
+    }
+}
+
+impl Flags for NoFlags {
+    fn subscribe(&self) -> watch::Receiver<Arc<FlagSnapshot>> {
+        self.0.subscribe()
+    }
+
+    fn summary(&self) -> String {
+        "no flags".to_owned()
+    }
+}

@@ -1,0 +1,24 @@
+//! What a policy may import, one file per WIT interface: what was granted, how much of it, and how errors cross the boundary.
+
+mod cache;
+mod clock;
+mod convert;
+mod databases;
+mod flags;
+mod log;
+mod settings;
+mod types;
+
+mod bindings;
+mod call;
+mod native;
+
+pub(crate) use bindings::switchover::policy::types::Error as GuestError;
+pub(crate) use bindings::{Policy as WasmPolicy, PolicyPre as WasmPolicyPre};
+pub(crate) use call::{CallContext, Grants, PolicyScope};
+pub(crate) use convert::{
+    description_from_guest, error_from_guest, hints_to_guest, mode_to_guest, model_to_guest, object_to_guest,
+    outcome_from_guest,
+};
+pub(crate) use native::NativeHost;
+pub(crate) use types::{GuestState, add_to_linker};

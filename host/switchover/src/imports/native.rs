@@ -1,0 +1,132 @@
+//! The same imports for a policy that is compiled into the service: the same grants, limits and evidence, no wasm.
+
+use std::sync::Arc;
+
+use switchover_guest::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
+
+use super::call::CallContext;
+use crate::capabilities::{CacheLookup, Lease};
+use crate::session::Session;
+
+/// One call, as a native policy sees it.
+pub(crate) struct NativeHost(pub(crate) Arc<CallContext>);
+
+/// A session in the hands of a native policy.
+pub(crate) struct NativeSession {
+    pub(crate) session: Session,
+    call: Arc<CallContext>,
+}
+
+impl switchover_guest::Session for NativeSession {
+    fn expires_at(&self) -> Instant {
+        self.session.expires_at.as_micros()
+    }
+
+    fn size(&self) -> u32 {
+        u32::try_from(self.session.payload.len()).unwrap_or(u32::MAX)
+    }
+
+    fn payload(&self) -> Result<Vec<u8>> {
+        self.call.payload(&self.session)
+    }
+}
+
+impl NativeHost {
+    pub(crate) fn session(&self, session: Session) -> NativeSession {
+        NativeSession { session, call: Arc::clone(&self.0) }
+    }
+
+    fn spend(&self) -> Result<()> {
+        let error = |fault: crate::error::PolicyFault| {
+            switchover_guest::Error::new(switchover_guest::ErrorCode::Overloaded, fault.to_string())
+        };
+        self.0.spend().map_err(error)
+    }
+}
+
+impl Host for NativeHost {
+    type Session = NativeSession;
+    type Lease = Lease;
+
+    async fn load(&self, database: &str, key: &str) -> Result<Option<NativeSession>> {
+        self.spend()?;
+        Ok(self.0.load(database, key).await?.map(|session| self.session(session)))
+    }
+
+    async fn load_each(&self, databases: &[&str], key: &str) -> Vec<Result<Option<NativeSession>>> {
+        if let Err(error) = self.spend() {
+            return databases.iter().map(|_| Err(error.clone())).collect();
+        }
+        let databases: Vec<_> = databases.iter().map(|name| (*name).to_owned()).collect();
+        let answers = self.0.load_each(&databases, key).await;
+        answers.into_iter().map(|answer| Ok(answer?.map(|session| self.session(session)))).collect()
+    }
+
+    async fn save(&self, to: &Target, key: &str, value: &NativeSession, mode: SaveMode) -> Result<SaveOutcome> {
+        self.spend()?;
+        self.0.save(to, key, value.session.clone(), mode).await
+    }
+
+    async fn touch(&self, to: &Target, key: &str, expires_at: Instant) -> Result<SaveOutcome> {
+        self.spend()?;
+        self.0.touch(to, key, expires_at).await
+    }
+
+    async fn delete(&self, to: &Target, key: &str) -> Result<bool> {
+        self.spend()?;
+        self.0.delete(to, key).await
+    }
+
+    async fn copy(&self, source: &str, to: &Target, key: &str) -> Result<()> {
+        self.spend()?;
+        self.0.copy(source, to, key).await
+    }
+
+    async fn exists(&self, database: &str, key: &str) -> Result<bool> {
+        self.spend()?;
+        self.0.exists(database, key).await
+    }
+
+    async fn delete_expired(&self, database: &str, before: Option<Instant>, limit: u32) -> Result<u32> {
+        self.spend()?;
+        self.0.delete_expired(database, before, limit).await
+    }
+
+    async fn cache_get(&self, key: &str) -> Result<Lookup<NativeSession, Lease>> {
+        self.spend()?;
+        Ok(match self.0.cache_get(key).await? {
+            CacheLookup::Hit(session) => Lookup::Hit(self.session(session)),
+            CacheLookup::Miss(lease) => Lookup::Miss(lease),
+        })
+    }
+
+    async fn cache_fill(&self, lease: Lease, value: &NativeSession) -> Result<()> {
+        self.spend()?;
+        self.0.cache_fill(lease, &value.session).await
+    }
+
+    async fn cache_invalidate(&self, key: &str) -> Result<()> {
+        self.spend()?;
+        self.0.cache_invalidate(key).await
+    }
+
+    fn flag_enabled(&self, name: &str) -> bool {
+        self.0.flags.enabled(name)
+    }
+
+    fn flag_value(&self, name: &str) -> Option<String> {
+        self.0.flags.value(name).map(str::to_owned)
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.0.scope.settings.get(name).cloned()
+    }
+
+    fn now(&self) -> Instant {
+        self.0.clock.now().as_micros()
+    }
+
+    fn log(&self, level: Level, message: &str) {
+        self.0.log(level, message);
+    }
+}

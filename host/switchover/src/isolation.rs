@@ -1,0 +1,214 @@
+//! A policy tried by itself, on recording fakes: what `switchover policy` and the trial before a swap use.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use switchover_guest::Description;
+use switchover_guest::testing::{self, Fakes, Subject};
+
+use crate::capabilities::{Clock, FlagSnapshot, SystemClock};
+use crate::counters::Counters;
+use crate::error::{Error, SwapError};
+use crate::fakes::{FakeStore, from_fake, to_fake};
+use crate::gate::Gate;
+use crate::imports::{CallContext, Grants, PolicyScope};
+use crate::limits::Limits;
+use crate::policy::{Answer, Call, Loaded, Loader, Policy, PolicyEngine, RouterCall, Version, run};
+use crate::session::{SessionKey, Timestamp};
+use crate::version::PolicyVersion;
+
+/// A policy by itself.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use switchover::{Policy, isolation::Isolated};
+/// use switchover_guest::testing::Script;
+///
+/// let policy = Isolated::load(&Policy::file("fallback.wasm")).await?;
+/// println!("{:?}", policy.description());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Isolated {
+    loaded: Loaded,
+    limits: Limits,
+    /// The fakes of the script that runs.
+    script: Mutex<Weak<Fakes>>,
+}
+
+impl Isolated {
+    /// Loads a policy, checks it against the world, and asks what it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`SwapError::Rejected`] says what is wrong with it.
+    pub async fn load(policy: &Policy) -> std::result::Result<Self, SwapError> {
+        let limits = Limits::default();
+        let engine = PolicyEngine::new(&Limits { calls_in_flight_max: 16, ..limits.clone() })
+            .map_err(|error| SwapError::Rejected { message: format!("no engine can be made here: {error}") })?;
+        let loader =
+            Loader::new(engine, limits.clone(), Default::default(), Arc::new(SystemClock), Arc::<Counters>::default());
+        Ok(Self { loaded: loader.link(policy).await?, limits, script: Mutex::default() })
+    }
+
+    /// What the policy says of itself.
+    pub fn description(&self) -> &Description {
+        &self.loaded.description
+    }
+
+    /// SHA-256 of the component, its settings and its grants.
+    pub fn digest(&self) -> &str {
+        &self.loaded.digest
+    }
+
+    /// The size of the component.
+    pub fn component_bytes(&self) -> usize {
+        self.loaded.component_bytes
+    }
+
+    /// An instance may keep its settings, which are constant for a version: a script with settings of its own gets new ones.
+    fn begin_script(&self, fakes: &Arc<Fakes>) {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let fakes = Arc::downgrade(fakes);
+        if !script.ptr_eq(&fakes) {
+            self.loaded.runner.cool();
+            *script = fakes;
+        }
+    }
+
+    fn version(&self, fakes: &Fakes) -> Arc<Version> {
+        let scope = PolicyScope {
+            name: self.loaded.description.name.clone(),
+            settings: fakes.settings(),
+            // The fakes deny what they do not have, and record that they were asked.
+            grants: Grants { databases: None, payload: fakes.payload_granted() },
+            host_calls_max: self.limits.host_calls_max,
+        };
+        let id = PolicyVersion {
+            name: self.loaded.description.name.clone(),
+            version: self.loaded.description.version.clone(),
+            protocol: self.loaded.description.protocol.clone(),
+            digest: self.loaded.digest.clone(),
+            generation: 0,
+        };
+        let description = self.loaded.description.clone();
+        Arc::new(Version::new(id, description, Arc::new(scope), Arc::clone(&self.loaded.runner)))
+    }
+}
+
+impl Subject for Isolated {
+    async fn call(&self, fakes: &Arc<Fakes>, call: &testing::Call) -> testing::Answer {
+        self.begin_script(fakes);
+        let version = self.version(fakes);
+        let flags: Arc<FlagSnapshot> = Arc::new(fakes.flags().into_iter().collect());
+        let ticket = Gate::open().enter().expect("a new gate is open");
+        let call = match call_from_script(call) {
+            Ok(call) => call,
+            Err(message) => return testing::Answer::Failed(message),
+        };
+        let context = Arc::new(CallContext::new(
+            call.key().cloned(),
+            Arc::clone(&version.scope),
+            Arc::new(FakeStore::new(Arc::clone(fakes))),
+            flags,
+            Arc::new(FakeClock(Arc::clone(fakes))),
+            ticket,
+            Arc::default(),
+        ));
+        let kind = AnswerKind::of(&call);
+        match run(&version, call, context, self.limits.call_wall_time).await {
+            Ok(answer) => answer_for_script(answer),
+            Err(error) => kind.failed(error),
+        }
+    }
+}
+
+struct FakeClock(Arc<Fakes>);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.now())
+    }
+}
+
+fn call_from_script(call: &testing::Call) -> std::result::Result<Call, String> {
+    let key = |key: &str| SessionKey::parse(key).map_err(|error| error.to_string());
+    Ok(match call.clone() {
+        testing::Call::Load { key: name } => Call::Load(key(&name)?),
+        testing::Call::Save { value, mode, .. } => Call::Save(from_fake(&value), mode),
+        testing::Call::Touch { key: name, expires_at } => Call::Touch(key(&name)?, Timestamp::from_micros(expires_at)),
+        testing::Call::Delete { key: name } => Call::Delete(key(&name)?),
+        testing::Call::Exists { key: name } => Call::Exists(key(&name)?),
+        testing::Call::ClearExpired { limit } => Call::ClearExpired(limit),
+        testing::Call::DbForRead { model, hints } => RouterCall::DbForRead(model, hints).into(),
+        testing::Call::DbForWrite { model, hints } => RouterCall::DbForWrite(model, hints).into(),
+        testing::Call::AllowRelation { a, b, hints } => RouterCall::AllowRelation(a, b, hints).into(),
+        testing::Call::AllowMigrate { database, app_label, model_name, hints } => {
+            RouterCall::AllowMigrate { database, app_label, model_name, hints }.into()
+        }
+        testing::Call::Describe => Call::Describe,
+    })
+}
+
+fn answer_for_script(answer: Answer) -> testing::Answer {
+    match answer {
+        Answer::Session(found) => testing::Answer::Session(Ok(found.as_ref().map(to_fake))),
+        Answer::Outcome(outcome) => testing::Answer::Outcome(Ok(outcome)),
+        Answer::Deleted(truth) | Answer::Exists(truth) => testing::Answer::Truth(Ok(truth)),
+        Answer::Count(count) => testing::Answer::Count(Ok(count)),
+        Answer::Database(name) => testing::Answer::Database(Ok(name)),
+        Answer::Opinion(opinion) => testing::Answer::Opinion(Ok(opinion)),
+        Answer::Description(description) => testing::Answer::Description(*description),
+    }
+}
+
+/// Which answer a call would have had, for its error.
+#[derive(Clone, Copy)]
+enum AnswerKind {
+    Session,
+    Outcome,
+    Truth,
+    Count,
+    Database,
+    Opinion,
+    Description,
+}
+
+impl AnswerKind {
+    fn of(call: &Call) -> Self {
+        match call {
+            Call::Load(_) => Self::Session,
+            Call::Save(..) | Call::Touch(..) => Self::Outcome,
+            Call::Delete(_) | Call::Exists(_) => Self::Truth,
+            Call::ClearExpired(_) => Self::Count,
+            Call::Route(call) => match **call {
+                RouterCall::DbForRead(..) | RouterCall::DbForWrite(..) => Self::Database,
+                RouterCall::AllowRelation(..) | RouterCall::AllowMigrate { .. } => Self::Opinion,
+            },
+            Call::Describe => Self::Description,
+        }
+    }
+
+    fn failed(self, error: Error) -> testing::Answer {
+        use switchover_guest::ErrorCode;
+        let error = match error {
+            Error::Policy { source, .. } => return testing::Answer::Failed(source.to_string()),
+            Error::Invalid { code, message } | Error::Unavailable { code, message } => {
+                switchover_guest::Error::new(code, message)
+            }
+            Error::UnknownOutcome { message } => switchover_guest::Error::new(ErrorCode::UnknownOutcome, message),
+            Error::Overloaded { message } => switchover_guest::Error::new(ErrorCode::Overloaded, message),
+            error @ (Error::CycleIncomplete { .. } | Error::Closed) => {
+                return testing::Answer::Failed(error.to_string());
+            }
+        };
+        match self {
+            Self::Session => testing::Answer::Session(Err(error)),
+            Self::Outcome => testing::Answer::Outcome(Err(error)),
+            Self::Truth => testing::Answer::Truth(Err(error)),
+            Self::Count => testing::Answer::Count(Err(error)),
+            Self::Database => testing::Answer::Database(Err(error)),
+            Self::Opinion => testing::Answer::Opinion(Err(error)),
+            Self::Description => testing::Answer::Failed(error.to_string()),
+        }
+    }
+}

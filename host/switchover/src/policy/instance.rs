@@ -1,0 +1,205 @@
+//! A component in wasm: instances that are reused, one call at a time in each.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use wasmtime::component::Component;
+use wasmtime::{Store, StoreLimitsBuilder, Trap, UpdateDeadline};
+
+use super::engine::PolicyEngine;
+use super::runner::{Answer, Call, Failure, RouterCall, Runner};
+use crate::error::PolicyFault;
+use crate::imports::{
+    CallContext, GuestError, GuestState, WasmPolicy, WasmPolicyPre, description_from_guest, error_from_guest,
+    hints_to_guest, mode_to_guest, model_to_guest, object_to_guest, outcome_from_guest,
+};
+use crate::limits::{
+    CPU_SLICE_MS, GUEST_MEMORY_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, GUEST_TABLE_ELEMENTS_MAX,
+    HOST_CALL_BYTES_MAX, Limits,
+};
+use crate::session::SessionKey;
+
+/// A linked component and its idle instances.
+pub(super) struct WasmRunner {
+    // Keeps the thread that watches processor time alive.
+    engine: Arc<PolicyEngine>,
+    pre: WasmPolicyPre<GuestState>,
+    with_wasi: bool,
+    cpu_slices_max: u32,
+    /// Last in, first out: the instance that ran last is warm in the processor's cache. Boxed: it is moved at every call, and its
+    /// bindings alone are hundreds of bytes.
+    #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
+    idle: Mutex<Vec<Box<Instance>>>,
+}
+
+struct Instance {
+    store: Store<GuestState>,
+    policy: WasmPolicy,
+}
+
+impl WasmRunner {
+    /// Links a component. The error names the import or export that does not fit.
+    pub(super) fn link(engine: Arc<PolicyEngine>, component: &Component, limits: &Limits) -> wasmtime::Result<Self> {
+        let with_wasi = component.component_type().imports(&engine.engine).any(|(name, _)| name.starts_with("wasi:"));
+        let linker = if with_wasi { &engine.linker_with_wasi } else { &engine.linker };
+        let pre = WasmPolicyPre::new(linker.instantiate_pre(component)?)?;
+        let slices = limits.call_cpu_time.as_millis().div_ceil(u128::from(CPU_SLICE_MS)).max(1);
+        let cpu_slices_max = u32::try_from(slices).unwrap_or(u32::MAX);
+        Ok(Self { pre, with_wasi, cpu_slices_max, idle: Mutex::default(), engine })
+    }
+
+    async fn instance(&self) -> Result<Box<Instance>, Failure> {
+        if let Some(idle) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(idle);
+        }
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(GUEST_MEMORY_BYTES_MAX)
+            .table_elements(GUEST_TABLE_ELEMENTS_MAX)
+            .instances(16)
+            .memories(4)
+            .tables(8)
+            .build();
+        let mut store = Store::new(&self.engine.engine, GuestState::new(limits, self.with_wasi));
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
+        store.set_max_component_handles(GUEST_RESOURCES_MAX);
+        store.set_epoch_deadline(1);
+        let slices_max = self.cpu_slices_max;
+        // Runs only while wasm runs: waiting for a database costs the guest nothing.
+        store.epoch_deadline_callback(move |mut store| {
+            let state = store.data_mut();
+            state.slices += 1;
+            Ok(if state.slices > slices_max {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+            })
+        });
+        match self.pre.instantiate_async(&mut store).await {
+            Ok(policy) => Ok(Box::new(Instance { store, policy })),
+            Err(error) if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() => {
+                Err(Failure::Host("no more instances can be made".to_owned()))
+            }
+            Err(error) => Err(Failure::Fault(PolicyFault::Start { message: reason(&error) })),
+        }
+    }
+
+    fn put_back(&self, instance: Box<Instance>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+    }
+}
+
+#[async_trait]
+impl Runner for WasmRunner {
+    async fn call(&self, call: Call, context: Arc<CallContext>) -> Result<Answer, Failure> {
+        let mut instance = self.instance().await?;
+        instance.store.data_mut().begin(Arc::clone(&context));
+        let answered = instance.call(call).await;
+        let kept = instance.store.data_mut().end();
+        match answered {
+            Ok(answer) => {
+                if kept <= GUEST_RESOURCES_KEPT_MAX {
+                    self.put_back(instance);
+                }
+                answer.map_err(|error| Failure::Answered(error_from_guest(error)))
+            }
+            // A trap poisons the store: the instance ends here.
+            Err(trap) => Err(Failure::Fault(fault(&trap, &context))),
+        }
+    }
+
+    async fn warm(&self, instances: usize) -> Result<(), Failure> {
+        let mut warm = Vec::with_capacity(instances);
+        while warm.len() < instances {
+            warm.push(self.instance().await?);
+        }
+        warm.into_iter().for_each(|instance| self.put_back(instance));
+        Ok(())
+    }
+
+    fn cool(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+type Answered = wasmtime::Result<Result<Answer, GuestError>>;
+
+impl Instance {
+    async fn call(&mut self, call: Call) -> Answered {
+        let Self { store, policy } = self;
+        let sessions = policy.switchover_policy_session_store();
+        Ok(match call {
+            Call::Load(key) => match sessions.call_load(&mut *store, &text(&key)).await? {
+                Ok(Some(found)) => Ok(Answer::Session(Some(store.data_mut().take(found)?))),
+                Ok(None) => Ok(Answer::Session(None)),
+                Err(error) => Err(error),
+            },
+            Call::Save(session, mode) => {
+                let key = session.key.clone();
+                let value = store.data_mut().give(session)?;
+                let outcome = sessions.call_save(store, &text(&key), value, mode_to_guest(mode)).await?;
+                outcome.map(|outcome| Answer::Outcome(outcome_from_guest(outcome)))
+            }
+            Call::Touch(key, expires_at) => {
+                let outcome = sessions.call_touch(store, &text(&key), expires_at.as_micros()).await?;
+                outcome.map(|outcome| Answer::Outcome(outcome_from_guest(outcome)))
+            }
+            Call::Delete(key) => sessions.call_delete(store, &text(&key)).await?.map(Answer::Deleted),
+            Call::Exists(key) => sessions.call_exists(store, &text(&key)).await?.map(Answer::Exists),
+            Call::ClearExpired(limit) => sessions.call_clear_expired(store, limit).await?.map(Answer::Count),
+            // Boxed, as is the description: rare, and large enough to slow down what is frequent.
+            Call::Route(call) => Box::pin(self.route(*call)).await?,
+            Call::Describe => Box::pin(self.describe()).await?,
+        })
+    }
+
+    async fn route(&mut self, call: RouterCall) -> Answered {
+        let Self { store, policy } = self;
+        let router = policy.switchover_policy_router();
+        Ok(match call {
+            RouterCall::DbForRead(model, hints) => {
+                let (model, hints) = (model_to_guest(model), hints_to_guest(hints));
+                router.call_db_for_read(store, &model, &hints).await?.map(Answer::Database)
+            }
+            RouterCall::DbForWrite(model, hints) => {
+                let (model, hints) = (model_to_guest(model), hints_to_guest(hints));
+                router.call_db_for_write(store, &model, &hints).await?.map(Answer::Database)
+            }
+            RouterCall::AllowRelation(a, b, hints) => {
+                let (a, b, hints) = (object_to_guest(a), object_to_guest(b), hints_to_guest(hints));
+                router.call_allow_relation(store, &a, &b, &hints).await?.map(Answer::Opinion)
+            }
+            RouterCall::AllowMigrate { database, app_label, model_name, hints } => {
+                let hints = hints_to_guest(hints);
+                let model = model_name.as_deref();
+                router.call_allow_migrate(store, &database, &app_label, model, &hints).await?.map(Answer::Opinion)
+            }
+        })
+    }
+
+    async fn describe(&mut self) -> Answered {
+        let description = self.policy.switchover_policy_about().call_describe(&mut self.store).await?;
+        Ok(Ok(Answer::Description(Box::new(description_from_guest(description)))))
+    }
+}
+
+/// The bindings take an owned string wherever the contract has an alias of `string`.
+fn text(key: &SessionKey) -> String {
+    key.expose().to_owned()
+}
+
+fn fault(trap: &wasmtime::Error, context: &CallContext) -> PolicyFault {
+    if context.is_overspent() {
+        return PolicyFault::HostCalls;
+    }
+    match trap.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => PolicyFault::CpuTime,
+        Some(trap) => PolicyFault::Trap { message: trap.to_string() },
+        None => PolicyFault::Trap { message: context.for_people(&reason(trap)) },
+    }
+}
+
+/// The innermost cause in one line.
+pub(super) fn reason(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string().lines().next().unwrap_or("no reason given").to_owned()
+}

@@ -1,0 +1,183 @@
+//! A policy is tried before it is published: it describes itself, and runs the conformance vectors on databases in memory, under
+//! the settings and flags in force.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use switchover_guest::testing::Fakes;
+use switchover_guest::{Description, Hints, Model, SaveMode, SaveOutcome};
+
+use super::judge::judge;
+use super::runner::{Answer, Call, Failure, RouterCall, Runner};
+use super::version::Version;
+use crate::capabilities::{Clock, FlagSnapshot};
+use crate::counters::Counters;
+use crate::error::{Error, PolicyFault};
+use crate::fakes::FakeStore;
+use crate::gate::Gate;
+use crate::imports::{CallContext, Grants, PolicyScope};
+use crate::limits::Limits;
+use crate::session::{Payload, Session, SessionKey, Timestamp};
+use crate::store::Reach;
+use crate::version::PolicyVersion;
+
+/// Makes one call within its wall time and judges the answer.
+pub(crate) async fn run(
+    version: &Arc<Version>,
+    call: Call,
+    context: Arc<CallContext>,
+    wall_time: Duration,
+) -> Result<Answer, Error> {
+    let _counted = version.count_call();
+    let answered = tokio::time::timeout(wall_time, version.runner.call(call.clone(), Arc::clone(&context))).await;
+    let answered = answered.unwrap_or(Err(Failure::Fault(PolicyFault::WallTime)));
+    let trapped = matches!(
+        &answered,
+        Err(Failure::Fault(PolicyFault::Trap { .. } | PolicyFault::CpuTime | PolicyFault::HostCalls))
+    );
+    let (answer, fault) = judge(&call, &context, answered, &version.id);
+    if trapped {
+        version.traps.fetch_add(1, Ordering::Relaxed);
+    }
+    if fault {
+        version.faults.fetch_add(1, Ordering::Relaxed);
+    }
+    answer
+}
+
+/// Asks a policy what it says of itself; it may read settings, and nothing else.
+pub(super) async fn describe(
+    runner: &Arc<dyn Runner>,
+    settings: BTreeMap<String, String>,
+    clock: &Arc<dyn Clock>,
+    counters: &Arc<Counters>,
+    limits: &Limits,
+) -> Result<Description, String> {
+    let scope = PolicyScope {
+        name: "(being loaded)".to_owned(),
+        settings,
+        grants: Grants { databases: Some(BTreeSet::new()), payload: false },
+        host_calls_max: limits.host_calls_max,
+    };
+    let id = PolicyVersion {
+        name: scope.name.clone(),
+        version: String::new(),
+        protocol: String::new(),
+        digest: String::new(),
+        generation: 0,
+    };
+    let version = Version::new(id, Description::default(), Arc::new(scope), Arc::clone(runner));
+    let trial = Trial::new(Arc::new(version), Arc::default(), clock, counters, limits);
+    match trial.call(Call::Describe).await? {
+        Answer::Description(description) if description.name.trim().is_empty() => {
+            Err("it describes itself without a name".to_owned())
+        }
+        Answer::Description(description) => Ok(*description),
+        _ => Err("it gave no description".to_owned()),
+    }
+}
+
+/// Runs the conformance vectors; the error tells which one failed and how.
+pub(super) async fn try_out(
+    version: &Arc<Version>,
+    flags: Arc<FlagSnapshot>,
+    clock: &Arc<dyn Clock>,
+    counters: &Arc<Counters>,
+    limits: &Limits,
+) -> Result<(), String> {
+    let trial = Trial::new(Arc::clone(version), flags, clock, counters, limits);
+    let now = trial.now;
+    let key = SessionKey::parse("conformance0vector0session0key00").expect("the vectors' key is valid");
+    let payload = Payload::parse("trial").expect("the vectors' payload is valid");
+    let session = Session { key: key.clone(), payload, expires_at: now.plus(Duration::from_secs(60)) };
+    let later = now.plus(Duration::from_secs(120));
+
+    trial
+        .expect("load of an absent session", Call::Load(key.clone()), |answer| matches!(answer, Answer::Session(None)))
+        .await?;
+    trial.expect("create", Call::Save(session.clone(), SaveMode::Create), is_saved).await?;
+    trial
+        .expect(
+            "load of a created session",
+            Call::Load(key.clone()),
+            |answer| matches!(answer, Answer::Session(Some(found)) if found.payload == session.payload),
+        )
+        .await?;
+    trial.expect("exists", Call::Exists(key.clone()), |answer| matches!(answer, Answer::Exists(true))).await?;
+    trial.expect("update", Call::Save(session.clone(), SaveMode::Update), is_saved).await?;
+    trial.expect("touch", Call::Touch(key.clone(), later), is_saved).await?;
+    trial.expect("delete", Call::Delete(key.clone()), |answer| matches!(answer, Answer::Deleted(true))).await?;
+    trial
+        .expect("load of a deleted session", Call::Load(key.clone()), |answer| matches!(answer, Answer::Session(None)))
+        .await?;
+    trial
+        .expect("update of a deleted session", Call::Save(session.clone(), SaveMode::Update), |answer| {
+            matches!(answer, Answer::Outcome(SaveOutcome::Missing))
+        })
+        .await?;
+    trial.expect("clear-expired", Call::ClearExpired(10), |answer| matches!(answer, Answer::Count(0))).await?;
+    let model = Model { app_label: "sessions".to_owned(), model_name: "session".to_owned() };
+    let routed = |answer: &Answer| match answer {
+        Answer::Database(Some(name)) => version.description.databases.contains(name),
+        Answer::Database(None) => true,
+        _ => false,
+    };
+    trial.expect("db-for-read", RouterCall::DbForRead(model.clone(), Hints::default()).into(), routed).await?;
+    trial.expect("db-for-write", RouterCall::DbForWrite(model, Hints::default()).into(), routed).await
+}
+
+fn is_saved(answer: &Answer) -> bool {
+    matches!(answer, Answer::Outcome(SaveOutcome::Saved))
+}
+
+/// One policy on databases in memory.
+struct Trial<'a> {
+    version: Arc<Version>,
+    reach: Arc<FakeStore>,
+    flags: Arc<FlagSnapshot>,
+    clock: &'a Arc<dyn Clock>,
+    counters: &'a Arc<Counters>,
+    limits: &'a Limits,
+    now: Timestamp,
+}
+
+impl<'a> Trial<'a> {
+    fn new(
+        version: Arc<Version>,
+        flags: Arc<FlagSnapshot>,
+        clock: &'a Arc<dyn Clock>,
+        counters: &'a Arc<Counters>,
+        limits: &'a Limits,
+    ) -> Self {
+        let fakes = Fakes::new(version.description.databases.iter().map(String::as_str));
+        let now = Timestamp::from_micros(fakes.now());
+        Self { version, reach: Arc::new(FakeStore::new(Arc::new(fakes))), flags, clock, counters, limits, now }
+    }
+
+    async fn expect(&self, what: &str, call: Call, expected: impl Fn(&Answer) -> bool) -> Result<(), String> {
+        let answer = self.call(call).await.map_err(|error| format!("in its trial, {what}: {error}"))?;
+        if expected(&answer) { Ok(()) } else { Err(format!("in its trial, {what}: it gave a wrong answer")) }
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, String> {
+        let context = Arc::new(CallContext::new(
+            call.key().cloned(),
+            Arc::clone(&self.version.scope),
+            Arc::clone(&self.reach) as Arc<dyn Reach>,
+            Arc::clone(&self.flags),
+            Arc::clone(self.clock),
+            Gate::open().enter().expect("a new gate is open"),
+            Arc::clone(self.counters),
+        ));
+        let answer = run(&self.version, call, Arc::clone(&context), self.limits.call_wall_time).await;
+        match (context.denied(), answer) {
+            (Some(denied), _) => Err(denied),
+            (None, Ok(answer)) => Ok(answer),
+            // The policy's name is not known yet, or said by the caller already.
+            (None, Err(Error::Policy { source, .. })) => Err(source.to_string()),
+            (None, Err(error)) => Err(error.to_string()),
+        }
+    }
+}

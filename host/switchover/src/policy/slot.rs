@@ -1,0 +1,182 @@
+//! The slot that holds the running policy: how it is swapped, and what may overlap.
+//!
+//! An era is one snapshot of flags with policies of one protocol. Within an era a swap is one pointer store. Between eras nothing
+//! overlaps: the old one closes, its calls and writes end, the new one opens; calls that arrive in between wait. Otherwise one call
+//! that began with a flag off would write one database after another call wrote both, and the next read would find the older row.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::version::Version;
+use crate::capabilities::FlagSnapshot;
+use crate::error::SwapError;
+use crate::gate::{Gate, Ticket};
+
+/// One snapshot of flags with policies of one protocol.
+struct Era {
+    flags: Arc<FlagSnapshot>,
+    policy: ArcSwap<Version>,
+    gate: Arc<Gate>,
+}
+
+impl Era {
+    fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>) -> Arc<Self> {
+        Arc::new(Self { flags, policy: ArcSwap::new(policy), gate: Gate::open() })
+    }
+}
+
+/// What a call that was let in runs under, from its start to its end.
+pub(crate) struct Entry {
+    pub(crate) ticket: Ticket,
+    pub(crate) flags: Arc<FlagSnapshot>,
+    pub(crate) version: Arc<Version>,
+}
+
+/// The running policy and flags of one host.
+pub(crate) struct Slot {
+    era: ArcSwap<Era>,
+    previous: Mutex<Option<Arc<Version>>>,
+    /// One change at a time.
+    changing: tokio::sync::Mutex<()>,
+    opened: watch::Sender<u64>,
+    closed: AtomicBool,
+}
+
+impl Slot {
+    pub(crate) fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>) -> Self {
+        Self {
+            era: ArcSwap::new(Era::new(flags, policy)),
+            previous: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            opened: watch::Sender::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// In at once, if no change is under way.
+    pub(crate) fn try_enter(&self) -> Option<Entry> {
+        let era = self.era.load();
+        let ticket = era.gate.enter()?;
+        Some(Entry { ticket, flags: Arc::clone(&era.flags), version: era.policy.load_full() })
+    }
+
+    /// In as soon as no change is under way. `None`: the slot was closed.
+    pub(crate) async fn enter(&self) -> Option<Entry> {
+        let mut opened = self.opened.subscribe();
+        loop {
+            opened.mark_unchanged();
+            if self.is_closed() {
+                return None;
+            }
+            if let Some(entry) = self.try_enter() {
+                return Some(entry);
+            }
+            opened.changed().await.ok()?;
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn version(&self) -> Arc<Version> {
+        self.era.load().policy.load_full()
+    }
+
+    pub(crate) fn previous(&self) -> Option<Arc<Version>> {
+        self.previous.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn flags(&self) -> Arc<FlagSnapshot> {
+        Arc::clone(&self.era.load().flags)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.era.load().gate.in_flight()
+    }
+
+    /// Publishes a policy: at once if its protocol is the running one's, else after the calls under the old one have ended.
+    pub(crate) async fn publish(&self, next: Arc<Version>, drain_wait: Duration) -> Result<(), SwapError> {
+        let _one = self.changing.lock().await;
+        self.publish_alone(next, drain_wait).await
+    }
+
+    /// Publishes the previous policy.
+    pub(crate) async fn roll_back(&self, drain_wait: Duration) -> Result<Arc<Version>, SwapError> {
+        let _one = self.changing.lock().await;
+        let previous = self.previous().ok_or(SwapError::NoPrevious)?;
+        self.publish_alone(Arc::clone(&previous), drain_wait).await?;
+        Ok(previous)
+    }
+
+    /// Puts flags in force, after the calls under the old ones have ended.
+    pub(crate) async fn change_flags(&self, flags: Arc<FlagSnapshot>, drain_wait: Duration) -> Result<(), SwapError> {
+        let _one = self.changing.lock().await;
+        if *self.flags() == *flags {
+            return Ok(());
+        }
+        let policy = self.version();
+        self.next_era(flags, policy, drain_wait).await
+    }
+
+    /// Lets no call in any more, and waits for those that are.
+    pub(crate) async fn close(&self, drain_wait: Duration) -> bool {
+        let _one = self.changing.lock().await;
+        self.closed.store(true, Ordering::SeqCst);
+        let era = self.era.load_full();
+        era.gate.close();
+        self.opened.send_modify(|eras| *eras += 1);
+        era.gate.drain(drain_wait).await
+    }
+
+    async fn publish_alone(&self, next: Arc<Version>, drain_wait: Duration) -> Result<(), SwapError> {
+        let running = self.version();
+        if running.description.protocol == next.description.protocol {
+            if self.is_closed() {
+                return Err(SwapError::Closed);
+            }
+            self.era.load().policy.store(next);
+        } else {
+            self.next_era(self.flags(), next, drain_wait).await?;
+        }
+        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        Ok(())
+    }
+
+    async fn next_era(
+        &self,
+        flags: Arc<FlagSnapshot>,
+        policy: Arc<Version>,
+        drain_wait: Duration,
+    ) -> Result<(), SwapError> {
+        if self.is_closed() {
+            return Err(SwapError::Closed);
+        }
+        let closing = Closing { slot: self, era: self.era.load_full() };
+        closing.era.gate.close();
+        if !closing.era.gate.drain(drain_wait).await {
+            return Err(SwapError::NotDrained { in_flight: closing.era.gate.in_flight() });
+        }
+        self.era.store(Era::new(flags, policy));
+        Ok(())
+    }
+}
+
+/// Whatever becomes of a change, also when its future is dropped: calls get in again, under the new era or the old one.
+struct Closing<'a> {
+    slot: &'a Slot,
+    era: Arc<Era>,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if Arc::ptr_eq(&self.era, &self.slot.era.load()) {
+            self.era.gate.reopen();
+        }
+        self.slot.opened.send_modify(|eras| *eras += 1);
+    }
+}

@@ -1,0 +1,117 @@
+//! A policy as the operator names it: where its code is, its settings, what it is granted.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::native::NativeRunner;
+use super::runner::Runner;
+
+/// A policy that comes with the library, as a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Builtin {
+    /// Django's `cached_db` on one database: setting `database` (`default`).
+    CachedDb,
+    /// The proxy and router of 2016 over two databases: settings `old` (`default`), `new` (`new_session_store`) and `app_label`
+    /// (`sessions`), flags `migration_flag` and `new_db_router_flag`. Safe within one host; over several hosts a change of its
+    /// flags can lose sessions.
+    Fallback,
+}
+
+impl Builtin {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::CachedDb, Self::Fallback];
+
+    /// Its name, as in `builtin = "cached-db"`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CachedDb => "cached-db",
+            Self::Fallback => "fallback",
+        }
+    }
+
+    /// The component itself.
+    pub fn component(self) -> &'static [u8] {
+        match self {
+            Self::CachedDb => include_bytes!("../../../../guest/components/cached-db.wasm"),
+            Self::Fallback => include_bytes!("../../../../guest/components/fallback.wasm"),
+        }
+    }
+}
+
+/// A policy to run: its code, its settings and what it is granted beyond the databases and the cache of its host.
+///
+/// ```
+/// use switchover::{Builtin, Policy};
+///
+/// let policy = Policy::builtin(Builtin::CachedDb).setting("database", "new_session_store");
+/// ```
+#[derive(Clone)]
+pub struct Policy {
+    pub(super) code: Code,
+    pub(super) settings: BTreeMap<String, String>,
+    pub(super) payload: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum Code {
+    File(PathBuf),
+    Bytes(Arc<[u8]>),
+    Static(&'static [u8]),
+    Native(Arc<dyn Runner>),
+}
+
+impl Policy {
+    /// A component in a file, at most 32 MiB. It is read when the policy is loaded, not before.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::of(Code::File(path.into()))
+    }
+
+    /// A component in memory.
+    pub fn bytes(component: impl Into<Arc<[u8]>>) -> Self {
+        Self::of(Code::Bytes(component.into()))
+    }
+
+    /// A policy that comes with the library.
+    pub fn builtin(builtin: Builtin) -> Self {
+        Self::of(Code::Static(builtin.component()))
+    }
+
+    /// A policy that is compiled into the service. It runs in the same tasks, with the same imports, grants and evidence as a
+    /// component, without wasm's isolation: its processor time and memory are not limited.
+    pub fn native<P: switchover_guest::Policy>() -> Self {
+        Self::of(Code::Native(Arc::new(NativeRunner::<P>::new())))
+    }
+
+    /// Sets one of the policy's settings.
+    #[must_use]
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.insert(name.into(), value.into());
+        self
+    }
+
+    /// Lets the policy read payloads. Its log lines are withheld in every call in which it does.
+    #[must_use]
+    pub fn grant_payload(mut self) -> Self {
+        self.payload = true;
+        self
+    }
+
+    fn of(code: Code) -> Self {
+        Self { code, settings: BTreeMap::new(), payload: false }
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = match &self.code {
+            Code::File(path) => format!("file {}", path.display()),
+            Code::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Code::Static(_) => "built in".to_owned(),
+            Code::Native(_) => "native".to_owned(),
+        };
+        // A setting may be a secret of the operator's: names alone.
+        f.debug_struct("Policy").field("code", &code).field("settings", &self.settings.keys()).finish_non_exhaustive()
+    }
+}

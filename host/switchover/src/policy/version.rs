@@ -1,0 +1,62 @@
+//! One loaded version of a policy, and what it counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use switchover_guest::Description;
+
+use super::runner::Runner;
+use crate::imports::PolicyScope;
+use crate::version::PolicyVersion;
+
+/// A version that is loaded: ready to run, running, or kept warm.
+pub(crate) struct Version {
+    pub(crate) id: PolicyVersion,
+    pub(crate) description: Description,
+    pub(crate) scope: Arc<PolicyScope>,
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) calls: AtomicU64,
+    pub(crate) faults: AtomicU64,
+    pub(crate) traps: AtomicU64,
+    in_flight: AtomicUsize,
+}
+
+impl Version {
+    pub(crate) fn new(
+        id: PolicyVersion,
+        description: Description,
+        scope: Arc<PolicyScope>,
+        runner: Arc<dyn Runner>,
+    ) -> Self {
+        Self {
+            id,
+            description,
+            scope,
+            runner,
+            calls: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            traps: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts a call until the guard is dropped.
+    pub(crate) fn count_call(self: &Arc<Self>) -> CallCount {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        CallCount(Arc::clone(self))
+    }
+
+    pub(crate) fn calls_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// A call that is counted as in flight.
+pub(crate) struct CallCount(Arc<Version>);
+
+impl Drop for CallCount {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,108 @@
+//! The database router: Django's questions, put to the policy, with Django's fallbacks.
+
+use std::sync::Arc;
+
+use switchover_guest::{ErrorCode, Hints, Model, Object};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::policy::{Answer, RouterCall};
+use crate::session::DatabaseName;
+use crate::sessions::wrong_answer;
+
+/// The database that Django falls back to.
+const DEFAULT: &str = "default";
+
+/// The router of a host: the policy first; where it has no opinion, the database of the instance, then `default`
+/// (`django.db.utils.ConnectionRouter`). Cheap to clone.
+///
+/// # Errors
+///
+/// A policy that fails is an error, never "no opinion". A policy that names a database which the host does not have is an
+/// [`Error::Unavailable`] with code `denied`.
+#[derive(Clone)]
+pub struct Router {
+    pub(crate) host: Arc<Host>,
+}
+
+impl Router {
+    /// The database to read a model from.
+    pub async fn db_for_read(&self, app_label: &str, model_name: &str) -> Result<DatabaseName, Error> {
+        self.db_for_read_with(app_label, model_name, Hints::default()).await
+    }
+
+    /// The database to read a model from, with hints.
+    pub async fn db_for_read_with(
+        &self,
+        app_label: &str,
+        model_name: &str,
+        hints: Hints,
+    ) -> Result<DatabaseName, Error> {
+        let instance_database = hints.instance_database.clone();
+        let answer = self.host.call(RouterCall::DbForRead(model(app_label, model_name), hints).into()).await?;
+        self.database(answer, instance_database)
+    }
+
+    /// The database to write a model to.
+    pub async fn db_for_write(&self, app_label: &str, model_name: &str) -> Result<DatabaseName, Error> {
+        self.db_for_write_with(app_label, model_name, Hints::default()).await
+    }
+
+    /// The database to write a model to, with hints.
+    pub async fn db_for_write_with(
+        &self,
+        app_label: &str,
+        model_name: &str,
+        hints: Hints,
+    ) -> Result<DatabaseName, Error> {
+        let instance_database = hints.instance_database.clone();
+        let answer = self.host.call(RouterCall::DbForWrite(model(app_label, model_name), hints).into()).await?;
+        self.database(answer, instance_database)
+    }
+
+    /// Whether two instances may be related; where the policy has no opinion, if they are in the same database.
+    pub async fn allow_relation(&self, a: Object, b: Object, hints: Hints) -> Result<bool, Error> {
+        let same_database = a.database == b.database;
+        let answer = self.host.call(RouterCall::AllowRelation(a, b, hints).into()).await?;
+        opinion(answer, same_database)
+    }
+
+    /// Whether tables of an application, or of one model of it, belong into a database; where the policy has no opinion, yes.
+    pub async fn allow_migrate(
+        &self,
+        database: &DatabaseName,
+        app_label: &str,
+        model_name: Option<&str>,
+    ) -> Result<bool, Error> {
+        let call = RouterCall::AllowMigrate {
+            database: database.as_str().to_owned(),
+            app_label: app_label.to_owned(),
+            model_name: model_name.map(str::to_owned),
+            hints: Hints::default(),
+        };
+        opinion(self.host.call(call.into()).await?, true)
+    }
+
+    fn database(&self, answer: Answer, instance_database: Option<String>) -> Result<DatabaseName, Error> {
+        let Answer::Database(named) = answer else { return Err(wrong_answer()) };
+        // Django takes an empty name for no opinion.
+        let named = named.filter(|name| !name.is_empty()).or(instance_database);
+        let name = named.as_deref().unwrap_or(DEFAULT);
+        let known = self.host.store.databases().find(|(known, _)| known.as_str() == name);
+        known.map(|(name, _)| name.clone()).ok_or_else(|| Error::Unavailable {
+            code: ErrorCode::Denied,
+            message: format!("the router names database `{name:.64}`, which this host does not have; configure it"),
+        })
+    }
+}
+
+fn model(app_label: &str, model_name: &str) -> Model {
+    Model { app_label: app_label.to_owned(), model_name: model_name.to_owned() }
+}
+
+fn opinion(answer: Answer, without: bool) -> Result<bool, Error> {
+    match answer {
+        Answer::Opinion(opinion) => Ok(opinion.unwrap_or(without)),
+        _ => Err(wrong_answer()),
+    }
+}

@@ -1,0 +1,148 @@
+//! The session store, as a service uses it.
+
+use std::sync::Arc;
+
+use switchover_guest::{ErrorCode, SaveMode, SaveOutcome};
+
+use crate::error::{Error, PolicyFault};
+use crate::host::{Admitted, Host, in_own_task};
+use crate::policy::{Answer, Call};
+use crate::session::{Payload, Session, SessionKey, Timestamp};
+
+/// New keys that are tried before a create gives up. With 165 random bits the second one is a formality.
+const NEW_KEYS_MAX: u32 = 3;
+
+/// The session store of a host. Cheap to clone; shared by all tasks.
+///
+/// Cancel safety, of every method: a call whose future is dropped after it was let in goes on to its end, so that a client that
+/// disconnects never leaves half a write behind.
+///
+/// # Errors
+///
+/// Every method fails as [`Error`] says. An error is never "no session".
+#[derive(Clone)]
+pub struct Sessions {
+    pub(crate) host: Arc<Host>,
+}
+
+/// What came of giving a session a new key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CycleOutcome {
+    /// The session has this key now, and its old one is gone.
+    Cycled(SessionKey),
+    /// There is no such session, or it was logged out meanwhile. Nothing is left under a new key.
+    Missing,
+}
+
+impl Sessions {
+    /// Creates a session under a new key from the operating system's random source.
+    pub async fn create(&self, payload: Payload, expires_at: Timestamp) -> Result<SessionKey, Error> {
+        let admitted = self.host.admit().await?;
+        in_own_task(async move { create(&admitted, payload, expires_at).await }).await
+    }
+
+    /// Finds a session. `None`: there is none, or it has ended.
+    pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
+        session(self.host.call(Call::Load(key.clone())).await?)
+    }
+
+    /// Saves a session that exists: [`SaveOutcome::Saved`], or [`SaveOutcome::Missing`] if it was logged out meanwhile. Never
+    /// creates one.
+    pub async fn save(&self, key: &SessionKey, payload: Payload, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
+        let session = Session { key: key.clone(), payload, expires_at };
+        outcome(self.host.call(Call::Save(session, SaveMode::Update)).await?)
+    }
+
+    /// Moves the end of a session to a later time, without writing its payload again; never to an earlier one.
+    pub async fn touch(&self, key: &SessionKey, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
+        outcome(self.host.call(Call::Touch(key.clone(), expires_at)).await?)
+    }
+
+    /// Whether the key is taken, also by a session that has ended.
+    pub async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
+        truth(self.host.call(Call::Exists(key.clone())).await?)
+    }
+
+    /// Ends a session; `true`: it was there. After either answer no later load finds it.
+    pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
+        truth(self.host.call(Call::Delete(key.clone())).await?)
+    }
+
+    /// Deletes at most `limit` sessions that have ended, and answers how many. Fewer than `limit`: no more are left.
+    pub async fn clear_expired(&self, limit: u32) -> Result<u32, Error> {
+        match self.host.call(Call::ClearExpired(limit)).await? {
+            Answer::Count(count) => Ok(count),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    /// Gives a session a new key, against session fixation: at a login for example. Under one version of the policy and one
+    /// snapshot of flags: load the old, create the new, delete the old. If that delete finds nothing, somebody logged out in
+    /// between, and the new one is deleted too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CycleIncomplete`] carries the new key, and says that the old one may live.
+    pub async fn cycle_key(&self, key: &SessionKey) -> Result<CycleOutcome, Error> {
+        let admitted = self.host.admit().await?;
+        let old_key = key.clone();
+        in_own_task(async move { cycle(&admitted, old_key).await }).await
+    }
+}
+
+async fn create(admitted: &Admitted, payload: Payload, expires_at: Timestamp) -> Result<SessionKey, Error> {
+    for _ in 0..NEW_KEYS_MAX {
+        let key = SessionKey::random();
+        let session = Session { key: key.clone(), payload: payload.clone(), expires_at };
+        match outcome(admitted.run(Call::Save(session, SaveMode::Create)).await?)? {
+            SaveOutcome::Saved => return Ok(key),
+            SaveOutcome::Exists => {}
+            SaveOutcome::Missing | SaveOutcome::Conflict => return Err(wrong_answer()),
+        }
+    }
+    Err(Error::Unavailable { code: ErrorCode::Conflict, message: "every new key was taken".to_owned() })
+}
+
+async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome, Error> {
+    let Some(old) = session(admitted.run(Call::Load(old_key.clone())).await?)? else {
+        return Ok(CycleOutcome::Missing);
+    };
+    let new_key = create(admitted, old.payload, old.expires_at).await?;
+    match admitted.run(Call::Delete(old_key)).await.and_then(truth) {
+        Ok(true) => Ok(CycleOutcome::Cycled(new_key)),
+        Ok(false) => {
+            if let Err(error) = admitted.run(Call::Delete(new_key)).await {
+                tracing::warn!("a new key that nobody was told is left until it expires: {error}");
+            }
+            Ok(CycleOutcome::Missing)
+        }
+        Err(source) => Err(Error::CycleIncomplete { new_key, source: Box::new(source) }),
+    }
+}
+
+fn session(answer: Answer) -> Result<Option<Session>, Error> {
+    match answer {
+        Answer::Session(session) => Ok(session),
+        _ => Err(wrong_answer()),
+    }
+}
+
+fn outcome(answer: Answer) -> Result<SaveOutcome, Error> {
+    match answer {
+        Answer::Outcome(outcome) => Ok(outcome),
+        _ => Err(wrong_answer()),
+    }
+}
+
+fn truth(answer: Answer) -> Result<bool, Error> {
+    match answer {
+        Answer::Deleted(truth) | Answer::Exists(truth) => Ok(truth),
+        _ => Err(wrong_answer()),
+    }
+}
+
+/// A runner answers the question that it was asked; its types do not say so.
+pub(crate) fn wrong_answer() -> Error {
+    let fault = PolicyFault::Trap { message: "an answer to another question".to_owned() };
+    Error::Unavailable { code: ErrorCode::Internal, message: fault.to_string() }
+}

@@ -1,0 +1,42 @@
+//! The cache around a write: a guard before it, the release after it and before the acknowledgement.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use switchover_guest::{Error, ErrorCode, Result};
+
+use super::Store;
+use crate::capabilities::Nonce;
+use crate::session::SessionKey;
+
+impl Store {
+    /// Runs a write with the key guarded in the cache. Without a cache it is the write alone; a cache that fails is counted.
+    ///
+    /// After an unknown outcome the guard stays until it ends by itself: the write may still happen, and an entry that was
+    /// filled before it would be served after it.
+    pub(super) async fn guarded<T>(
+        self: &Arc<Self>,
+        key: &SessionKey,
+        write: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        let Ok(cache) = self.cache() else { return write.await };
+        let nonce = next_nonce();
+        let ttl = self.limits.write_deadline * 2;
+        let _counted = self.bounded(cache.guard(key, nonce, ttl)).await;
+        let outcome = write.await;
+        if !matches!(&outcome, Err(Error { code: ErrorCode::UnknownOutcome, .. })) {
+            let _counted = self.bounded(cache.release(key, nonce)).await;
+        }
+        outcome
+    }
+}
+
+/// Unique in the fleet: 64 random bits of this process, and a counter.
+fn next_nonce() -> Nonce {
+    static PROCESS: LazyLock<u64> =
+        LazyLock::new(|| getrandom::u64().expect("the operating system's random source answers"));
+    static WRITER: AtomicU64 = AtomicU64::new(1);
+    Nonce(u128::from(*PROCESS) << 64 | u128::from(WRITER.fetch_add(1, Ordering::Relaxed)))
+}

@@ -1,0 +1,173 @@
+//! Writes: home decides, mirrors follow with the guarantee that the policy asked for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchover_guest::{Error, ErrorCode, Guarantee, MirrorAction, Result, SaveMode, SaveOutcome, Target};
+
+use super::strict::{Change, Route};
+use super::{Store, database_error};
+use crate::capabilities::{Write, WriteOutcome};
+use crate::gate::Ticket;
+use crate::session::{DatabaseName, Session, SessionKey, Timestamp};
+
+impl Store {
+    pub(super) async fn save_now(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        to: &Target,
+        session: Session,
+        mode: SaveMode,
+    ) -> Result<SaveOutcome> {
+        if session.payload.len() > self.limits.payload_bytes_max {
+            return Err(Error::new(
+                ErrorCode::TooLarge,
+                format!("a payload of {} bytes; {} are allowed", session.payload.len(), self.limits.payload_bytes_max),
+            ));
+        }
+        let key = session.key.clone();
+        let write = match mode {
+            SaveMode::Create => Write::Insert(session),
+            SaveMode::Update => Write::Update(session),
+        };
+        let (outcome, _) = self.guarded(&key, self.write_to(ticket, to, write)).await?;
+        Ok(save_outcome(&outcome))
+    }
+
+    pub(super) async fn touch_now(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        to: &Target,
+        key: SessionKey,
+        expires_at: Timestamp,
+    ) -> Result<SaveOutcome> {
+        let write = Write::Touch(key.clone(), expires_at);
+        let (outcome, _) = self.guarded(&key, self.write_to(ticket, to, write)).await?;
+        Ok(save_outcome(&outcome))
+    }
+
+    pub(super) async fn delete_now(self: &Arc<Self>, ticket: &Ticket, to: &Target, key: SessionKey) -> Result<bool> {
+        if to.mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::BestEffort) {
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                "a best-effort mirror of a delete would log users in again: ask for `strict`",
+            ));
+        }
+        let (outcome, at_mirror) = self.guarded(&key, self.write_to(ticket, to, Write::Delete(key.clone()))).await?;
+        Ok(at_mirror || matches!(outcome, WriteOutcome::Done(_)))
+    }
+
+    pub(super) async fn copy_now(self: &Arc<Self>, source: &str, to: &Target, key: SessionKey) -> Result<()> {
+        let (source_name, source_database) = self.database(source)?;
+        if to.lock.as_deref().is_some_and(|lock| lock != source) {
+            return Err(Error::new(ErrorCode::Unsupported, "a copy is locked at its source; leave `lock` out"));
+        }
+        let home = std::iter::once((&to.home, MirrorAction::Copy));
+        let mirrors = to.mirrors.iter().map(|mirror| (&mirror.database, mirror.action));
+        let mut destinations = Vec::new();
+        for (name, action) in home.chain(mirrors).filter(|(name, _)| *name != source) {
+            destinations.push((self.database(name)?, action));
+        }
+        let deadline = Instant::now() + self.limits.write_deadline;
+        let copied = async {
+            let held = source_database
+                .hold(vec![Write::Lock(key.clone())], None, deadline)
+                .await
+                .map_err(|error| database_error(source_name, &error))?;
+            let row = match held.outcomes().first() {
+                Some(WriteOutcome::Done(row)) => row.clone(),
+                _ => None,
+            };
+            let mut answer = Ok(());
+            for ((name, database), action) in destinations {
+                answer = database
+                    .write(vec![mirror_write(action, row.as_ref(), &key)], None, deadline)
+                    .await
+                    .map(|_| ())
+                    .map_err(|error| database_error(name, &error));
+                if answer.is_err() {
+                    break;
+                }
+            }
+            held.roll_back().await;
+            answer
+        };
+        self.guarded(&key, copied).await
+    }
+
+    /// Home's outcome, and whether a strict mirror had the row.
+    async fn write_to(self: &Arc<Self>, ticket: &Ticket, to: &Target, write: Write) -> Result<(WriteOutcome, bool)> {
+        let (route, best_effort) = self.route(to)?;
+        let deadline = Instant::now() + self.limits.write_deadline;
+        let key = write.key().clone();
+        let (outcome, at_mirror) = if route.mirrors.is_empty() {
+            let database = &self.databases[&route.home];
+            let mut outcomes = database.write(vec![write], None, deadline).await.map_err(|error| {
+                let error = database_error(&route.home, &error);
+                if error.code == ErrorCode::UnknownOutcome {
+                    self.counters.outcome_unknown();
+                }
+                error
+            })?;
+            (outcomes.pop().ok_or_else(|| super::internal(&route.home, "a write without an answer"))?, false)
+        } else {
+            self.lanes.write(self, route, Change { write, deadline }, ticket).await?
+        };
+        if let WriteOutcome::Done(row) = &outcome {
+            for (name, action) in best_effort {
+                let write = mirror_write(action, row.as_ref(), &key);
+                if self.databases[&name].write(vec![write], None, deadline).await.is_err() {
+                    self.counters.best_effort_failed();
+                }
+            }
+        }
+        Ok((outcome, at_mirror))
+    }
+
+    /// A target with names that exist and promises that can be kept, strict mirrors apart from the others.
+    #[expect(clippy::type_complexity, reason = "two lists of the same pair, used once")]
+    fn route(&self, to: &Target) -> Result<(Route, Vec<(DatabaseName, MirrorAction)>)> {
+        let home = self.database(&to.home)?.0.clone();
+        if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                "a write is locked at its home in this version; leave `lock` out",
+            ));
+        }
+        let (mut strict, mut best_effort) = (Vec::new(), Vec::new());
+        for mirror in &to.mirrors {
+            let name = self.database(&mirror.database)?.0.clone();
+            let named = |list: &[(DatabaseName, MirrorAction)]| list.iter().any(|(other, _)| *other == name);
+            if name == home || named(&strict) || named(&best_effort) {
+                return Err(Error::new(ErrorCode::Invalid, format!("database {name} stands twice in one target")));
+            }
+            match mirror.guarantee {
+                Guarantee::Strict => strict.push((name, mirror.action)),
+                Guarantee::BestEffort => best_effort.push((name, mirror.action)),
+                Guarantee::Marked => {
+                    return Err(Error::new(
+                        ErrorCode::Unsupported,
+                        "`marked` mirrors need side tables that this version does not have; ask for `strict`",
+                    ));
+                }
+            }
+        }
+        Ok((Route { home, mirrors: strict }, best_effort))
+    }
+}
+
+/// What brings a mirror to where its action says, after home has `row`.
+pub(super) fn mirror_write(action: MirrorAction, row: Option<&Session>, key: &SessionKey) -> Write {
+    match (action, row) {
+        (MirrorAction::Copy, Some(row)) => Write::Upsert(row.clone()),
+        (MirrorAction::Copy, None) | (MirrorAction::Remove, _) => Write::Delete(key.clone()),
+    }
+}
+
+fn save_outcome(outcome: &WriteOutcome) -> SaveOutcome {
+    match outcome {
+        WriteOutcome::Done(_) => SaveOutcome::Saved,
+        WriteOutcome::Exists => SaveOutcome::Exists,
+        WriteOutcome::Missing => SaveOutcome::Missing,
+    }
+}

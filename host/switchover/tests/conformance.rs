@@ -1,0 +1,41 @@
+//! One suite that every backend passes: what the documents of the traits promise, claim by claim.
+//!
+//! A claim is a function over a [`conformance::fixture::Fixture`]; [`claims`] runs it once for each database. What only one backend can
+//! show (a file that Django wrote, a fault) stands in a file of its own.
+
+#[cfg(all(feature = "sqlite", feature = "memory", feature = "flag-file"))]
+mod conformance {
+    /// Runs each claim once for each database.
+    macro_rules! claims {
+        ($($claim:ident,)*) => {
+            mod memory { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::memory()).await
+                }
+            )* }
+            mod faulty { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::faulty()).await
+                }
+            )* }
+            mod sqlite { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::sqlite().await?).await
+                }
+            )* }
+        };
+    }
+
+    mod cache;
+    mod expiry;
+    mod faults;
+    mod fixture;
+    mod flags;
+    mod holds;
+    mod rows;
+    mod sqlite_file;
+    mod sqlite_locks;
+}

@@ -1,0 +1,281 @@
+//! Databases, caches and callers that fail: what was acknowledged stays, nothing else is claimed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use async_trait::async_trait;
+use switchover::backends::{Fault, MemoryCache, Operation};
+use switchover::capabilities::{
+    Cache, CacheError, CacheLookup, Database, DatabaseError, Lease, Nonce, Read, ReadOutcome,
+};
+use switchover::{Error, ErrorCode, Limits, SaveOutcome, Session, SessionKey, Timestamp, expires_in};
+use switchover_tests::{Bench, Load, create, payload};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn row(database: &dyn Database, key: &SessionKey) -> Option<Session> {
+    let deadline = Instant::now() + MINUTE;
+    match database.read(vec![Read::Load(key.clone())], None, deadline).await.unwrap().remove(0) {
+        ReadOutcome::Session(session) => session,
+        ReadOutcome::Exists(_) => unreachable!("a load was asked for"),
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let give_up = Instant::now() + MINUTE;
+    while !holds().await {
+        assert!(Instant::now() < give_up, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// In-process, and told to fail or to hang.
+struct Sick {
+    inner: MemoryCache,
+    sickness: Arc<AtomicU8>,
+}
+
+const HEALTHY: u8 = 0;
+const FAILING: u8 = 1;
+const HANGING: u8 = 2;
+
+impl Sick {
+    async fn suffer(&self) -> Result<(), CacheError> {
+        match self.sickness.load(Ordering::Relaxed) {
+            FAILING => Err(CacheError { message: "connection refused".to_owned() }),
+            HANGING => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Cache for Sick {
+    async fn get(&self, key: &SessionKey, now: Timestamp) -> Result<CacheLookup, CacheError> {
+        self.suffer().await?;
+        self.inner.get(key, now).await
+    }
+
+    async fn fill(&self, lease: Lease, session: &Session, ttl: Duration) -> Result<bool, CacheError> {
+        self.suffer().await?;
+        self.inner.fill(lease, session, ttl).await
+    }
+
+    async fn guard(&self, key: &SessionKey, nonce: Nonce, ttl: Duration) -> Result<(), CacheError> {
+        self.suffer().await?;
+        self.inner.guard(key, nonce, ttl).await
+    }
+
+    async fn release(&self, key: &SessionKey, nonce: Nonce) -> Result<(), CacheError> {
+        self.suffer().await?;
+        self.inner.release(key, nonce).await
+    }
+
+    async fn invalidate(&self, key: &SessionKey) -> Result<(), CacheError> {
+        self.suffer().await?;
+        self.inner.invalidate(key).await
+    }
+
+    fn summary(&self) -> String {
+        "sick".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn failing_database_is_an_error_and_never_no_session() -> Result<()> {
+    let bench = Bench::with(|builder| builder.cache(MemoryCache::with_bytes(1))).await?;
+    let sessions = bench.sessions();
+    let key = create(&sessions, "v1").await?;
+    bench.old.set_down(true);
+    let unavailable = |error: &Error| matches!(error, Error::Unavailable { code: ErrorCode::Unavailable, .. });
+    assert!(unavailable(&sessions.load(&key).await.unwrap_err()));
+    assert!(unavailable(&sessions.exists(&key).await.unwrap_err()));
+    assert!(unavailable(&sessions.save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err()));
+    assert!(unavailable(&sessions.touch(&key, expires_in(MINUTE)).await.unwrap_err()));
+    assert!(unavailable(&sessions.delete(&key).await.unwrap_err()));
+    assert!(unavailable(&sessions.clear_expired(1).await.unwrap_err()));
+    bench.old.set_down(false);
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn new_database_down_acknowledges_nothing_and_writes_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    bench.flag("migration_flag", true).await?;
+    let key = create(&sessions, "v1").await?;
+    bench.new.set_down(true);
+    assert!(matches!(
+        sessions.save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err(),
+        Error::Unavailable { code: ErrorCode::Unavailable, .. }
+    ));
+    assert!(sessions.delete(&key).await.is_err());
+    assert!(sessions.create(payload("x"), expires_in(MINUTE)).await.is_err());
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v1"), "reads go on from the old database");
+    assert_eq!(row(&bench.old, &key).await.unwrap().payload, payload("v1"));
+    bench.new.set_down(false);
+    assert_eq!(row(&bench.new, &key).await.unwrap().payload, payload("v1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn commit_that_does_not_answer_is_unknown_and_both_databases_agree_soon() -> Result<()> {
+    for effect in [true, false] {
+        let mut limits = Limits::default();
+        limits.write_deadline = Duration::from_millis(200);
+        let bench = Bench::with(|builder| builder.limits(limits)).await?;
+        let sessions = bench.sessions();
+        bench.flag("migration_flag", true).await?;
+        let key = create(&sessions, "v1").await?;
+        bench.old.inject_times(1, Operation::Commit, Fault::Silent { effect });
+        let error = sessions.save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
+        assert!(matches!(error, Error::UnknownOutcome { .. }) && error.is_retryable(), "{error}");
+        until("the key is repaired", async || bench.switchover.counts().repaired == 1).await;
+        let (old, new) = (row(&bench.old, &key).await, row(&bench.new, &key).await);
+        assert_eq!(old, new, "effect {effect}");
+        assert_eq!(old.unwrap().payload, payload(if effect { "v2" } else { "v1" }));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn mirror_that_was_sent_and_did_not_answer_is_unknown_and_settled() -> Result<()> {
+    for effect in [true, false] {
+        let mut limits = Limits::default();
+        limits.write_deadline = Duration::from_millis(200);
+        let bench = Bench::with(|builder| builder.limits(limits)).await?;
+        let sessions = bench.sessions();
+        bench.flag("migration_flag", true).await?;
+        let key = create(&sessions, "v1").await?;
+        bench.new.inject_times(1, Operation::Write, Fault::Silent { effect });
+        let error = sessions.delete(&key).await.unwrap_err();
+        assert!(matches!(error, Error::UnknownOutcome { .. }), "{error}");
+        until("the key is repaired", async || bench.switchover.repairs_pending() == 0).await;
+        let (old, new) = (row(&bench.old, &key).await, row(&bench.new, &key).await);
+        assert_eq!(old, new, "effect {effect}");
+        assert!(sessions.delete(&key).await?, "it is safe to repeat");
+        assert!(sessions.load(&key).await?.is_none());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn unknown_outcomes_are_settled_before_flags_change() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    bench.flag("migration_flag", true).await?;
+    let key = create(&sessions, "v1").await?;
+    let cut = DatabaseError::UnknownOutcome { message: "cut".to_owned() };
+    bench.old.inject_times(1, Operation::Commit, Fault::Before(cut));
+    assert!(sessions.save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err().is_unknown_outcome());
+    bench.flag("new_db_router_flag", true).await?;
+    assert_eq!(bench.switchover.counts().repaired, 1, "the copy came before the new database became home");
+    assert_eq!(row(&bench.new, &key).await, row(&bench.old, &key).await);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sick_cache_fails_no_call_and_serves_nothing_old() -> Result<()> {
+    let sickness = Arc::new(AtomicU8::new(HEALTHY));
+    let mut limits = Limits::default();
+    limits.cache_deadline = Duration::from_millis(5);
+    let cache = Sick { inner: MemoryCache::default(), sickness: Arc::clone(&sickness) };
+    let bench = Bench::with(|builder| builder.cache(cache).limits(limits)).await?;
+    let load = Load::start(&bench.sessions(), 16);
+    for sick in [FAILING, HANGING, FAILING, HANGING] {
+        load.progress(200).await?;
+        sickness.store(sick, Ordering::Relaxed);
+        load.progress(100).await?;
+    }
+    load.stop().await?;
+    assert!(bench.switchover.counts().cache_failures > 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn write_outlives_the_caller_that_went_away() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    let key = create(&sessions, "v1").await?;
+    bench.old.set_latency(Duration::from_millis(100));
+    {
+        let save = sessions.save(&key, payload("v2"), expires_in(MINUTE));
+        assert!(tokio::time::timeout(Duration::from_millis(20), save).await.is_err(), "the caller gave up");
+    }
+    bench.switchover.apply_flags().await?;
+    bench.old.set_latency(Duration::ZERO);
+    until("the write ends", async || bench.switchover.policy().in_flight == 0).await;
+    assert_eq!(row(&bench.old, &key).await.unwrap().payload, payload("v2"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_that_outlives_its_wall_time_with_a_write_sent_is_unknown() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.call_wall_time = Duration::from_millis(50);
+    let bench = Bench::with(|builder| builder.limits(limits)).await?;
+    let sessions = bench.sessions();
+    let key = create(&sessions, "v1").await?;
+    bench.old.set_latency(Duration::from_millis(300));
+    let error = sessions.save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownOutcome { .. }), "{error}");
+    let other = SessionKey::random();
+    let error = sessions.load(&other).await.unwrap_err();
+    assert!(matches!(error, Error::Policy { .. }), "a read has no outcome to know: {error}");
+    bench.old.set_latency(Duration::ZERO);
+    until("the write ends", async || bench.switchover.policy().in_flight == 0).await;
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v2"), "it was written, and the cache is clean");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_calls_than_places_wait_then_are_overloaded() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.calls_in_flight_max = 2;
+    limits.calls_waiting_max = 2;
+    limits.admission_wait = Duration::from_millis(100);
+    let bench = Bench::with(|builder| builder.limits(limits)).await?;
+    let sessions = bench.sessions();
+    let key = create(&sessions, "v1").await?;
+    bench.old.set_latency(Duration::from_millis(400));
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let (sessions, key) = (sessions.clone(), key.clone());
+            tokio::spawn(async move { sessions.exists(&key).await })
+        })
+        .collect();
+    let mut overloaded = 0;
+    for call in calls {
+        match call.await? {
+            Ok(exists) => assert!(exists),
+            Err(Error::Overloaded { .. }) => overloaded += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(overloaded, 6, "two run, two wait too long, four find no place to wait");
+    assert_eq!(bench.switchover.counts().overloaded, 6);
+    bench.old.set_latency(Duration::ZERO);
+    assert!(sessions.exists(&key).await?, "it serves again");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flags_wait_for_writes_that_are_still_on_their_way() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    let key = create(&sessions, "v1").await?;
+    bench.old.set_latency(Duration::from_millis(200));
+    let save = {
+        let (sessions, key) = (sessions.clone(), key.clone());
+        tokio::spawn(async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await })
+    };
+    until("the save is under way", async || bench.switchover.policy().in_flight > 0).await;
+    bench.flag("migration_flag", true).await?;
+    let written = row(bench.old.inner(), &key).await.unwrap().payload;
+    assert_eq!(written, payload("v2"), "flags changed under a write that was still on its way");
+    assert_eq!(save.await??, SaveOutcome::Saved);
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Flags that change under load: the story of 2016 within one host loses nothing.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use switchover::backends::FlagFile;
+use switchover::capabilities::{Clock as _, Database, SystemClock};
+use switchover::{Builtin, Policy, Switchover, expires_in};
+use switchover_tests::{Bench, Load, create, payload};
+
+async fn keys(database: &dyn Database) -> Result<usize> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    Ok(database.scan(None, 100_000, deadline).await?.sessions.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn story_of_2016_under_load_loses_nothing() -> Result<()> {
+    let bench = Bench::with(|builder| builder.policy(Policy::builtin(Builtin::CachedDb))).await?;
+    let sessions = bench.sessions();
+    let idle = create(&sessions, "idle").await?;
+    let load = Load::start(&sessions, 32);
+    load.progress(500).await?;
+    bench.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
+    load.progress(500).await?;
+    bench.flag("migration_flag", true).await?;
+    load.progress(2_000).await?;
+    assert_eq!(sessions.load(&idle).await?.unwrap().payload, payload("idle"), "found in the old database alone");
+    sessions.touch(&idle, expires_in(Duration::from_secs(90))).await?;
+    // Users that began before the flag carry their session over with their next save; wait for all of them.
+    while keys(&bench.old).await? > keys(&bench.new).await? {
+        load.progress(200).await?;
+    }
+    load.progress(2_000).await?;
+    bench.flag("new_db_router_flag", true).await?;
+    load.progress(500).await?;
+    bench.flag("migration_flag", false).await?;
+    load.progress(500).await?;
+    let policy = Policy::builtin(Builtin::CachedDb).setting("database", "new_session_store");
+    bench.switchover.swap_policy(policy).await?;
+    load.progress(500).await?;
+    bench.old.set_down(true);
+    load.progress(500).await?;
+    load.stop().await?;
+    assert_eq!(sessions.load(&idle).await?.unwrap().payload, payload("idle"));
+    assert_eq!(bench.switchover.router().db_for_read("sessions", "session").await?.as_str(), "new_session_store");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unrelated_flags_change_all_the_time_and_fail_no_call() -> Result<()> {
+    let bench = Bench::new().await?;
+    let load = Load::start(&bench.sessions(), 32);
+    for change in 0..100 {
+        bench.flags.set("unrelated", change.to_string());
+        load.progress(50).await?;
+    }
+    bench.switchover.apply_flags().await?;
+    assert_eq!(bench.switchover.flags().value("unrelated"), Some("99"));
+    load.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flag_file_is_followed_and_a_broken_one_leaves_the_last_snapshot() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("flags.toml");
+    std::fs::write(&path, "migration_flag = false\n")?;
+    let flags = FlagFile::watch(&path)?;
+    let host = Switchover::builder()
+        .database("default", switchover::backends::MemoryDatabase::new())
+        .database("new_session_store", switchover::backends::MemoryDatabase::new())
+        .flags(flags)
+        .policy(Policy::builtin(Builtin::Fallback))
+        .build()
+        .await?;
+    let in_force = async |name: &str| {
+        let give_up = SystemClock.now().plus(Duration::from_secs(30));
+        while !host.flags().enabled(name) {
+            assert!(SystemClock.now() < give_up, "{name} is not in force");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    std::fs::write(&path, "migration_flag = true\n")?;
+    in_force("migration_flag").await;
+    std::fs::write(&path, "this is = not [ toml")?;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(host.flags().enabled("migration_flag"));
+    std::fs::remove_file(&path)?;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(host.flags().enabled("migration_flag"));
+    std::fs::write(&path, "migration_flag = true\nnew_db_router_flag = true\n")?;
+    in_force("new_db_router_flag").await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn flags_that_cannot_be_read_at_start_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = FlagFile::watch(folder.path().join("absent.toml")).err().unwrap().to_string();
+    assert!(error.contains("absent.toml"), "{error}");
+}

@@ -1,0 +1,23 @@
+//! The scripts of the shipped policies again, through their components: if a trace differs from the native one, the boundary is wrong.
+
+use std::path::Path;
+
+use switchover::isolation::Isolated;
+use switchover::{Builtin, Policy};
+use switchover_guest::testing::{Golden, check_scripts};
+
+async fn check(builtin: Builtin) -> usize {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest/policies").join(builtin.name()).join("scripts");
+    let component = Isolated::load(&Policy::builtin(builtin)).await.unwrap();
+    check_scripts(&scripts, &component, Golden::Compare).await.unwrap()
+}
+
+#[tokio::test]
+async fn cached_db_component_behaves_as_its_source() {
+    assert!(check(Builtin::CachedDb).await > 10);
+}
+
+#[tokio::test]
+async fn fallback_component_behaves_as_its_source() {
+    assert!(check(Builtin::Fallback).await > 10);
+}

@@ -1,0 +1,144 @@
+//! Policies swapped while users are at work: no call fails, no answer is wrong, and the old version ends.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use switchover::capabilities::Database as _;
+use switchover::{Builtin, Policy, SwapError};
+use switchover_cached_db::CachedDb;
+use switchover_fallback::Fallback;
+use switchover_tests::{Bench, Load, create};
+
+const SWAPS: u64 = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swap_within_a_protocol_fails_no_call() -> Result<()> {
+    let bench = Bench::new().await?;
+    let load = Load::start(&bench.sessions(), 32);
+    for swap in 0..SWAPS {
+        load.progress(200).await?;
+        let version = match swap % 2 {
+            0 => bench.switchover.swap_policy(Policy::native::<Fallback>()).await?,
+            _ => bench.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?,
+        };
+        assert_eq!(bench.switchover.policy().version, version);
+    }
+    load.progress(200).await?;
+    load.stop().await?;
+    assert_eq!(bench.switchover.policy().faults, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swap_to_another_protocol_fails_no_call() -> Result<()> {
+    let bench = Bench::new().await?;
+    let load = Load::start(&bench.sessions(), 32);
+    for swap in 0..SWAPS {
+        load.progress(200).await?;
+        let policy = match swap % 4 {
+            0 => Policy::builtin(Builtin::CachedDb),
+            1 => Policy::builtin(Builtin::Fallback),
+            2 => Policy::native::<CachedDb>(),
+            _ => Policy::native::<Fallback>(),
+        };
+        bench.switchover.swap_policy(policy).await?;
+    }
+    load.progress(200).await?;
+    load.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollback_is_there_and_back_and_fails_no_call() -> Result<()> {
+    let bench = Bench::new().await?;
+    let first = bench.switchover.policy().version;
+    assert!(matches!(bench.switchover.rollback_policy().await, Err(SwapError::NoPrevious)));
+    let second = bench.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
+    assert_ne!(first.digest, second.digest);
+    let load = Load::start(&bench.sessions(), 16);
+    for _ in 0..SWAPS {
+        load.progress(50).await?;
+        assert_eq!(bench.switchover.rollback_policy().await?, first);
+        load.progress(50).await?;
+        assert_eq!(bench.switchover.rollback_policy().await?, second);
+    }
+    load.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_under_way_ends_under_the_version_it_began_with() -> Result<()> {
+    let bench = Bench::new().await?;
+    let key = create(&bench.sessions(), "v1").await?;
+    bench.old.set_latency(Duration::from_millis(300));
+    let sessions = bench.sessions();
+    // A write is not served by the cache, so it is under way for as long as the database takes.
+    let slow = tokio::spawn(async move { sessions.delete(&key).await });
+    while bench.switchover.policy().calls_in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.switchover.swap_policy(Policy::native::<Fallback>()).await?;
+    assert_eq!(bench.switchover.policy().calls_in_flight, 0, "the call belongs to the version before");
+    assert!(!slow.is_finished(), "the swap did not wait for it");
+    assert!(slow.await??);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swap_to_another_protocol_waits_for_calls_under_the_old_one() -> Result<()> {
+    let bench = Bench::new().await?;
+    let key = create(&bench.sessions(), "v1").await?;
+    bench.old.set_latency(Duration::from_millis(300));
+    let sessions = bench.sessions();
+    let slow = tokio::spawn(async move { sessions.delete(&key).await });
+    while bench.switchover.policy().calls_in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
+    bench.old.set_latency(Duration::ZERO);
+    let left = bench.old.inner().scan(None, 1, std::time::Instant::now() + Duration::from_secs(5)).await?;
+    assert!(left.sessions.is_empty(), "the swap came before the end of a call under another protocol");
+    assert!(slow.await??);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_are_part_of_a_version() -> Result<()> {
+    let bench = Bench::new().await?;
+    let policy = || Policy::builtin(Builtin::CachedDb);
+    let plain = bench.switchover.swap_policy(policy()).await?;
+    let again = bench.switchover.swap_policy(policy()).await?;
+    let other = bench.switchover.swap_policy(policy().setting("database", "new_session_store")).await?;
+    let granted = bench.switchover.swap_policy(policy().grant_payload()).await?;
+    assert_eq!(plain.digest, again.digest);
+    assert_ne!(plain.generation, again.generation);
+    assert_ne!(plain.digest, other.digest);
+    assert_ne!(plain.digest, granted.digest);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_host_answers_closed_and_swaps_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let key = create(&bench.sessions(), "v1").await?;
+    bench.switchover.close().await;
+    assert!(matches!(bench.sessions().load(&key).await, Err(switchover::Error::Closed)));
+    let swap = bench.switchover.swap_policy(Policy::native::<Fallback>()).await;
+    assert!(matches!(swap, Err(SwapError::Closed)), "{swap:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_waits_for_calls_under_way() -> Result<()> {
+    let bench = Bench::new().await?;
+    let key = create(&bench.sessions(), "v1").await?;
+    bench.old.set_latency(Duration::from_millis(200));
+    let sessions = bench.sessions();
+    let slow = tokio::spawn(async move { sessions.delete(&key).await });
+    while bench.switchover.policy().calls_in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.switchover.close().await;
+    assert!(slow.await??, "the call that was under way ended well");
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Keys and payloads are credentials: they appear in no log, error, counter, status or summary. Proved by searching all of it.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use switchover::backends::{Fault, MemoryCache, Operation, Sqlite};
+use switchover::capabilities::DatabaseError;
+use switchover::{Builtin, Limits, Policy, SessionKey, Switchover, expires_in};
+use switchover_tests::{Bench, component, payload};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+const PAYLOAD: &str = "payload0that0nobody0may0see";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Keeps every word of every event and span, of this library and of all that it uses.
+#[derive(Clone, Default)]
+struct Everything(Arc<Mutex<String>>);
+
+struct Words<'a>(&'a mut String);
+
+impl Visit for Words<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        writeln!(self.0, "{field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Everything {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        span.record(&mut Words(&mut self.0.lock().unwrap()));
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut Words(&mut self.0.lock().unwrap()));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Words(&mut self.0.lock().unwrap()));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Everything that a caller can print of a call, for every way to fail.
+async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
+    let sessions = bench.sessions();
+    let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+    let mut note = |what: &dyn std::fmt::Debug| writeln!(said, "{what:?}").unwrap();
+    note(&sessions.load(&key).await);
+    note(&sessions.save(&key, payload(PAYLOAD), expires_in(MINUTE)).await);
+    note(&sessions.touch(&key, expires_in(MINUTE)).await);
+    note(&sessions.exists(&key).await);
+    let faults = [
+        Fault::Before(DatabaseError::Unavailable { message: "refused".to_owned() }),
+        Fault::After(DatabaseError::UnknownOutcome { message: "cut".to_owned() }),
+        Fault::Silent { effect: true },
+        Fault::Silent { effect: false },
+    ];
+    for fault in faults {
+        for database in [&bench.old, &bench.new] {
+            for operation in [Operation::Read, Operation::Write, Operation::Hold, Operation::Commit] {
+                database.inject_times(3, operation, fault.clone());
+            }
+            note(&sessions.load(&key).await);
+            note(&sessions.save(&key, payload(PAYLOAD), expires_in(MINUTE)).await);
+            note(&sessions.touch(&key, expires_in(MINUTE)).await);
+            note(&sessions.exists(&key).await);
+            note(&sessions.cycle_key(&key).await);
+            database.heal();
+        }
+    }
+    note(&sessions.cycle_key(&key).await);
+    note(&sessions.delete(&key).await);
+    note(&bench.switchover);
+    note(&bench.switchover.policy());
+    note(&bench.switchover.counts());
+    note(&bench.switchover.databases());
+    Ok(vec![key])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_payloads_appear_nowhere() -> Result<()> {
+    let log = Everything::default();
+    // One test in this file, so that the one subscriber of the process sees it all.
+    tracing::subscriber::set_global_default(log.clone())?;
+    let mut said = String::new();
+    let mut keys = Vec::new();
+
+    let mut limits = Limits::default();
+    limits.read_deadline = Duration::from_millis(50);
+    limits.write_deadline = Duration::from_millis(50);
+    limits.repair_patience = Duration::from_millis(200);
+    let bench = Bench::with(|builder| builder.limits(limits).cache(MemoryCache::with_bytes(1 << 10))).await?;
+    keys.extend(exercise(&bench, &mut said).await?);
+    bench.flag("migration_flag", true).await?;
+    keys.extend(exercise(&bench, &mut said).await?);
+
+    // A policy that tries to tell: in its log, in an error, in a panic; with and without the grant.
+    bench.flag("migration_flag", false).await?;
+    for policy in ["log-key", "trap", "recurse", "big-log", "foreign-key"] {
+        for granted in [false, true] {
+            let policy = Policy::file(component("hostile")).setting("behaviour", policy).setting("armed_by", "armed");
+            bench.switchover.swap_policy(if granted { policy.grant_payload() } else { policy }).await?;
+            let key = bench.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+            bench.flag("armed", true).await?;
+            writeln!(said, "{:?}", bench.sessions().load(&key).await)?;
+            if let Err(error) = bench.sessions().load(&key).await {
+                writeln!(said, "{error}")?;
+            }
+            bench.flag("armed", false).await?;
+            keys.push(key);
+        }
+    }
+
+    // Rows that nobody can read, in a database that names its statements in its errors.
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sessions.sqlite3");
+    let sqlite = Sqlite::builder(&path).create_if_missing(true).open().await?;
+    let deadline = std::time::Instant::now() + MINUTE;
+    switchover::capabilities::Database::create_schema(&sqlite, deadline).await?;
+    let host =
+        Switchover::builder().database("default", sqlite).policy(Policy::builtin(Builtin::CachedDb)).build().await?;
+    let key = host.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+    writeln!(said, "{:?}", host.sessions().load(&key).await)?;
+    std::fs::write(&path, b"not a database any more")?;
+    for _ in 0..2 {
+        writeln!(said, "{:?}", host.sessions().load(&key).await)?;
+        writeln!(said, "{:?}", host.sessions().save(&key, payload(PAYLOAD), expires_in(MINUTE)).await)?;
+    }
+    keys.push(key);
+
+    let logged = log.0.lock().unwrap().clone();
+    assert!(logged.contains("(key)"), "the policy's lines are in the log, their key struck out: {logged}");
+    assert!(logged.contains("withheld"), "the lines of a policy that read a payload are withheld");
+    for (place, text) in [("what calls answered", &said), ("the log", &logged)] {
+        assert!(text.len() > 200, "{place} was captured");
+        for key in &keys {
+            assert!(!text.contains(key.expose()), "a key is in {place}");
+        }
+        assert!(!text.contains(PAYLOAD), "a payload is in {place}");
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! The API of the session store: what each call answers, and what a new key means.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use switchover::backends::{Fault, Operation};
+use switchover::capabilities::DatabaseError;
+use switchover::{CycleOutcome, Error, Hints, Limits, SaveOutcome, SessionKey, Timestamp, expires_in};
+use switchover_tests::{Bench, create, payload};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn down() -> Fault {
+    Fault::Before(DatabaseError::Unavailable { message: "connection refused".to_owned() })
+}
+
+#[tokio::test]
+async fn session_lives_from_create_to_delete() -> Result<()> {
+    let sessions = Bench::new().await?.sessions();
+    let key = create(&sessions, "v1").await?;
+    assert_eq!(key.expose().len(), 32);
+    assert!(sessions.exists(&key).await?);
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v1"));
+    assert_eq!(sessions.save(&key, payload("v2"), expires_in(MINUTE)).await?, SaveOutcome::Saved);
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v2"));
+    assert!(sessions.delete(&key).await?);
+    assert!(sessions.load(&key).await?.is_none());
+    assert!(!sessions.exists(&key).await?);
+    assert!(!sessions.delete(&key).await?);
+    assert_eq!(sessions.save(&key, payload("v3"), expires_in(MINUTE)).await?, SaveOutcome::Missing);
+    assert_eq!(sessions.touch(&key, expires_in(MINUTE)).await?, SaveOutcome::Missing);
+    assert!(sessions.load(&key).await?.is_none(), "a save after a logout must not bring the session back");
+    Ok(())
+}
+
+#[tokio::test]
+async fn touch_moves_the_end_and_never_shortens() -> Result<()> {
+    let sessions = Bench::new().await?.sessions();
+    let key = create(&sessions, "v1").await?;
+    let late = expires_in(2 * MINUTE);
+    sessions.touch(&key, late).await?;
+    sessions.touch(&key, expires_in(Duration::from_secs(5))).await?;
+    let session = sessions.load(&key).await?.unwrap();
+    assert_eq!((session.expires_at, session.payload), (late, payload("v1")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn ended_session_is_absent_and_its_key_is_taken_until_it_is_cleared() -> Result<()> {
+    let sessions = Bench::new().await?.sessions();
+    let key = sessions.create(payload("v1"), Timestamp::from_micros(1)).await?;
+    assert!(sessions.load(&key).await?.is_none());
+    assert!(sessions.exists(&key).await?);
+    assert_eq!(sessions.clear_expired(10).await?, 1);
+    assert!(!sessions.exists(&key).await?);
+    assert_eq!(sessions.clear_expired(10).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn payload_over_the_limit_is_invalid_and_names_both_sizes() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.payload_bytes_max = 10;
+    let bench = Bench::with(|builder| builder.limits(limits)).await?;
+    let error = bench.sessions().create(payload("eleven byte"), expires_in(MINUTE)).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Invalid { message, .. } if message.contains("11") && message.contains("10")),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn cycled_session_keeps_its_payload_and_end_under_a_new_key_alone() -> Result<()> {
+    let sessions = Bench::new().await?.sessions();
+    let old = create(&sessions, "v1").await?;
+    let before = sessions.load(&old).await?.unwrap();
+    let CycleOutcome::Cycled(new) = sessions.cycle_key(&old).await? else { panic!("the session is there") };
+    let after = sessions.load(&new).await?.unwrap();
+    assert_eq!((before.payload, before.expires_at), (after.payload, after.expires_at));
+    assert!(sessions.load(&old).await?.is_none());
+    assert_eq!(sessions.cycle_key(&old).await?, CycleOutcome::Missing);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logout_during_a_cycle_stays_a_logout() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    for _ in 0..200 {
+        let old = create(&sessions, "v1").await?;
+        let cycle = {
+            let (sessions, old) = (sessions.clone(), old.clone());
+            tokio::spawn(async move { sessions.cycle_key(&old).await })
+        };
+        let logout = {
+            let (sessions, old) = (sessions.clone(), old.clone());
+            tokio::spawn(async move { sessions.delete(&old).await })
+        };
+        let (cycled, logged_out) = (cycle.await??, logout.await??);
+        match (cycled, logged_out) {
+            // The logout found the old key: nothing may live under the new one.
+            (CycleOutcome::Missing, true) => {}
+            // The cycle was first: the logout came too late for this key and found nothing.
+            (CycleOutcome::Cycled(new), false) => assert!(sessions.load(&new).await?.is_some()),
+            (cycled, logged_out) => panic!("{cycled:?} and logout {logged_out}"),
+        }
+        assert!(sessions.load(&old).await?.is_none());
+    }
+    // Deletes are the only rows that could be left: every session that lives was counted above.
+    Ok(())
+}
+
+#[tokio::test]
+async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    let old = create(&sessions, "v1").await?;
+    // The first write of a cycle is the create, the second the delete.
+    bench.old.inject_times(
+        1,
+        Operation::Write,
+        Fault::After(DatabaseError::UnknownOutcome { message: "cut".to_owned() }),
+    );
+    let first = sessions.cycle_key(&old).await.unwrap_err();
+    assert!(first.is_unknown_outcome() && !matches!(first, Error::CycleIncomplete { .. }), "{first}");
+
+    let sessions_two = sessions.clone();
+    bench.old.set_latency(Duration::from_millis(60));
+    let cycle = {
+        let old = old.clone();
+        tokio::spawn(async move { sessions_two.cycle_key(&old).await })
+    };
+    let writes = bench.old.counts().writes;
+    while bench.old.counts().writes == writes {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    bench.old.inject_times(1, Operation::Write, down());
+    let error = cycle.await?.unwrap_err();
+    bench.old.heal();
+    let Error::CycleIncomplete { new_key, source } = error else { panic!("{error}") };
+    assert!(matches!(*source, Error::Unavailable { .. }), "{source}");
+    assert!(sessions.load(&new_key).await?.is_some());
+    assert!(sessions.load(&old).await?.is_some(), "the error says that the old key may live");
+    assert!(sessions.delete(&old).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn router_falls_back_as_django_does() -> Result<()> {
+    let bench = Bench::new().await?;
+    let router = bench.switchover.router();
+    let from = |name: &str| Hints { instance_database: Some(name.to_owned()), ..Hints::default() };
+    assert_eq!(router.db_for_read("sessions", "session").await?.as_str(), "default");
+    let routed = router.db_for_write_with("sessions", "session", from("new_session_store")).await?;
+    assert_eq!(routed.as_str(), "new_session_store", "no opinion: the database of the instance");
+    bench.flag("new_db_router_flag", true).await?;
+    assert_eq!(router.db_for_read("sessions", "session").await?.as_str(), "new_session_store");
+    assert_eq!(router.db_for_write_with("sessions", "session", from("default")).await?.as_str(), "new_session_store");
+    assert_eq!(router.db_for_read("auth", "user").await?.as_str(), "default");
+    let names: Vec<_> = bench.switchover.databases().into_iter().map(|(name, _)| name).collect();
+    assert!(!router.allow_migrate(&names[0], "sessions", Some("session")).await?);
+    assert!(router.allow_migrate(&names[1], "sessions", Some("session")).await?);
+    assert!(router.allow_migrate(&names[0], "auth", None).await?);
+    let error = router.db_for_read_with("auth", "user", from("elsewhere")).await.unwrap_err();
+    assert!(error.to_string().contains("elsewhere"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn keys_from_outside_are_checked_and_never_repeated() {
+    for wrong in
+        ["", "short", "UPPERCASE0", "with space1", "aaaaaaaa\0", "é234567890", &"a".repeat(41), "'; drop table"]
+    {
+        let error = SessionKey::parse(wrong).unwrap_err().to_string();
+        assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
+    }
+    for right in ["abcdefgh", "01234567", &"z9".repeat(20)] {
+        assert_eq!(SessionKey::parse(right).unwrap().expose(), right);
+    }
+    let key = SessionKey::random();
+    assert!(!format!("{key} {key:?}").contains(key.expose()));
+}
