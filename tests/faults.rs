@@ -1,4 +1,5 @@
 //! Databases, caches and callers that fail: what was acknowledged stays, nothing else is claimed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -277,5 +278,60 @@ async fn flags_wait_for_writes_that_are_still_on_their_way() -> Result<()> {
     let written = row(bench.old.inner(), &key).await.unwrap().payload;
     assert_eq!(written, payload("v2"), "flags changed under a write that was still on its way");
     assert_eq!(save.await??, SaveOutcome::Saved);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_that_cannot_be_written_costs_none_of_its_neighbours() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    bench.flag("migration_flag", true).await?;
+    let mut keys = Vec::new();
+    for number in 0..9 {
+        keys.push(create(&sessions, format!("{number}")).await?);
+    }
+    let save = |key: &SessionKey| {
+        let (sessions, key) = (sessions.clone(), key.clone());
+        tokio::spawn(async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await })
+    };
+    // The first write is under way, so that the others share the next transaction, and that one is refused.
+    bench.old.set_latency(Duration::from_millis(100));
+    let holds = bench.old.counts().holds;
+    let mut saves = vec![save(&keys[0])];
+    until("the first write is under way", async || bench.old.counts().holds > holds).await;
+    saves.extend(keys[1..].iter().map(save));
+    until("the others wait", async || bench.switchover.policy().calls_in_flight == 9).await;
+    bench.old.set_latency(Duration::ZERO);
+    let corrupt = DatabaseError::Corrupt { message: "a row that nobody can read".to_owned() };
+    bench.old.inject_times(1, Operation::Hold, Fault::Before(corrupt));
+    for save in saves {
+        assert_eq!(save.await??, SaveOutcome::Saved);
+    }
+    for key in &keys {
+        assert_eq!(row(&bench.new, key).await.unwrap().payload, payload("v2"));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writes_of_one_key_keep_no_other_key_waiting() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    bench.flag("migration_flag", true).await?;
+    let (hot, cold) = (create(&sessions, "hot").await?, create(&sessions, "cold").await?);
+    bench.old.set_latency(Duration::from_millis(5));
+    let save = |key: &SessionKey| {
+        let (sessions, key) = (sessions.clone(), key.clone());
+        tokio::spawn(async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await })
+    };
+    let crowd: Vec<_> = (0..100).map(|_| save(&hot)).collect();
+    until("the crowd waits", async || bench.switchover.policy().calls_in_flight >= 80).await;
+    let commits = bench.old.counts().commits;
+    assert_eq!(save(&cold).await??, SaveOutcome::Saved);
+    let waited = bench.old.counts().commits - commits;
+    assert!(waited < 20, "the write of another key waited for {waited} of the crowd");
+    for save in crowd {
+        save.await??;
+    }
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! Policies that misbehave: each gets an error that says what is wrong, the old policy keeps serving, the host stays healthy.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 
@@ -123,7 +124,8 @@ async fn missing_import_and_missing_database_are_named() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policy_that_turns_bad_while_it_runs_costs_its_calls_and_nothing_else() -> Result<()> {
-    let cases: [(&str, fn(&PolicyFault) -> bool); 6] = [
+    type Expected = fn(&PolicyFault) -> bool;
+    let cases: [(&str, Expected); 6] = [
         ("trap", |fault| matches!(fault, PolicyFault::Trap { .. })),
         ("spin", |fault| matches!(fault, PolicyFault::CpuTime)),
         ("grow", |fault| matches!(fault, PolicyFault::Trap { .. } | PolicyFault::CpuTime)),

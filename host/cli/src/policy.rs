@@ -76,7 +76,10 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
 }
 
 async fn check(options: Options) -> Result<Verdict> {
-    let loaded = Isolated::load(&policy(&options.file, &options.settings)?).await;
+    let loaded = match Isolated::load(&policy(&options.file, &options.settings)?).await {
+        Ok(isolated) => isolated.try_out().await.map(|()| isolated),
+        Err(error) => Err(error),
+    };
     let name = options.file.display();
     match (&loaded, options.json) {
         (Ok(isolated), true) => {

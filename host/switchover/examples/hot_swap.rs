@@ -3,8 +3,8 @@
 //! `cargo run --release -p switchover --example hot_swap -- POLICY.wasm [CHANGES]`
 //!
 //! Build a policy over the file in another terminal and watch. It ends with Ctrl-C, or after as many changes as were
-//! given; the content that is there at the start is the first one. Sessions are in memory, in the databases `default` and
-//! `new_session_store`.
+//! given; the content that is there at the start is the first one. Sessions are in memory, in the databases `default`
+//! and `new_session_store`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -114,14 +114,14 @@ pub enum PolicyFault {
     WallTime,
     /// It made more host calls than one call may.
     HostCalls,
-    /// It said "no session" although the last database that it asked did not answer.
+    /// It said "no session" although no database had said so, or although the last one that it asked did not answer.
     FalseAbsence,
     /// It told of an outcome that no database gave in this call, "saved" without a saved write for example.
     FalseOutcome {
         /// What it told.
         claimed: &'static str,
     },
-    /// It answered with a session of another key.
+    /// It answered with a session of another key, or of an earlier call.
     ForeignSession,
     /// It could not be started.
     Start {
@@ -138,12 +138,12 @@ impl fmt::Display for PolicyFault {
             Self::WallTime => f.write_str("it did not end within `call_wall_time`"),
             Self::HostCalls => f.write_str("it made more host calls than `host_calls_max` allows"),
             Self::FalseAbsence => {
-                f.write_str("it answered \"no session\" although the last database that it asked did not answer")
+                f.write_str("it answered \"no session\", which the last database that it asked had not answered")
             }
             Self::FalseOutcome { claimed } => {
                 write!(f, "it answered `{claimed}`, which no database had answered in this call")
             }
-            Self::ForeignSession => f.write_str("it answered with a session of another key"),
+            Self::ForeignSession => f.write_str("it answered with a session of another key or of an earlier call"),
             Self::Start { message } => write!(f, "it could not be started: {message}"),
         }
     }

@@ -6,19 +6,31 @@ use async_trait::async_trait;
 use switchover_guest::testing::{FakeLease, FakeSession, Fakes};
 use switchover_guest::{Level, Lookup, Result, SaveMode, SaveOutcome, Session as _, Target};
 
-use crate::capabilities::{CacheLookup, Lease};
+use crate::capabilities::{CacheLookup, Clock, Lease};
 use crate::gate::Ticket;
 use crate::session::{Payload, Session, SessionKey, Timestamp};
-use crate::store::Reach;
+use crate::store::{Reach, check_target};
 
 /// The fakes, as the imports of a call reach them.
 pub(crate) struct FakeStore {
     fakes: Arc<Fakes>,
+    /// Targets that this version's store cannot serve are refused, as they would be in service.
+    as_store: bool,
 }
 
 impl FakeStore {
-    pub(crate) fn new(fakes: Arc<Fakes>) -> Self {
-        Self { fakes }
+    /// Records whatever is asked for.
+    pub(crate) fn recording(fakes: Arc<Fakes>) -> Self {
+        Self { fakes, as_store: false }
+    }
+
+    /// Serves what the store of this version serves.
+    pub(crate) fn as_store(fakes: Arc<Fakes>) -> Self {
+        Self { fakes, as_store: true }
+    }
+
+    fn serves(&self, to: &Target) -> Result<()> {
+        if self.as_store { check_target(to) } else { Ok(()) }
     }
 }
 
@@ -35,14 +47,17 @@ impl Reach for FakeStore {
     }
 
     async fn save(&self, _: &Ticket, to: &Target, session: Session, mode: SaveMode) -> Result<SaveOutcome> {
+        self.serves(to)?;
         self.fakes.save(to, session.key.expose(), &to_fake(&session), mode)
     }
 
     async fn touch(&self, _: &Ticket, to: &Target, key: &SessionKey, expires_at: Timestamp) -> Result<SaveOutcome> {
+        self.serves(to)?;
         self.fakes.touch(to, key.expose(), expires_at.as_micros())
     }
 
     async fn delete(&self, _: &Ticket, to: &Target, key: &SessionKey) -> Result<bool> {
+        self.serves(to)?;
         self.fakes.delete(to, key.expose())
     }
 
@@ -88,4 +103,13 @@ pub(crate) fn from_fake(found: &FakeSession) -> Session {
 
 pub(crate) fn to_fake(session: &Session) -> FakeSession {
     FakeSession::new(session.key.expose(), session.payload.expose(), session.expires_at.as_micros())
+}
+
+/// The clock of the fakes.
+pub(crate) struct FakeClock(pub(crate) Arc<Fakes>);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.now())
+    }
 }

@@ -9,13 +9,19 @@ use tokio::sync::Notify;
 /// A gate for calls and writes.
 pub(crate) struct Gate {
     open: AtomicBool,
+    retired: AtomicBool,
     in_flight: AtomicUsize,
     drained: Notify,
 }
 
 impl Gate {
     pub(crate) fn open() -> Arc<Self> {
-        Arc::new(Self { open: AtomicBool::new(true), in_flight: AtomicUsize::new(0), drained: Notify::new() })
+        Arc::new(Self {
+            open: AtomicBool::new(true),
+            retired: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            drained: Notify::new(),
+        })
     }
 
     /// A ticket, if the gate is still open.
@@ -33,6 +39,15 @@ impl Gate {
 
     pub(crate) fn reopen(&self) {
         self.open.store(true, Ordering::SeqCst);
+    }
+
+    /// Closed for good: another gate has taken its place.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -14,7 +14,7 @@ use crate::counters::HostCounts;
 use crate::error::{BuildError, Error, SwapError};
 use crate::imports::CallContext;
 use crate::limits::Limits;
-use crate::policy::{Answer, Call, Entry, Loader, Policy, PolicyEngine, Slot, run};
+use crate::policy::{Answer, Call, Entry, Loader, Policy, PolicyEngine, Slot, Version, run};
 use crate::router::Router;
 use crate::session::DatabaseName;
 use crate::sessions::Sessions;
@@ -23,6 +23,7 @@ use crate::version::{PolicyStatus, PolicyVersion};
 
 /// How long after a change of flags that did not come about it is tried again.
 const FLAGS_RETRY: Duration = Duration::from_secs(1);
+const FLAGS_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// A session store whose policy can be swapped while it runs. Cheap to clone; all clones are one host.
 ///
@@ -64,8 +65,8 @@ impl Switchover {
 
     /// Loads a policy, tries it, and takes it into use. Calls under way end under the version they began with.
     ///
-    /// Between policies of the same protocol no call waits. A swap to another protocol lets the calls under the old one end first;
-    /// calls that arrive meanwhile wait. Swaps are made one after another. Costs the compilation of the component, unless it ran
+    /// Between policies of the same protocol, with the same settings and databases, no call waits. Any other swap lets the calls under
+    /// the old policy end first; calls that arrive meanwhile wait. Swaps are made one after another. Costs the compilation of the component, unless it ran
     /// before on this host.
     ///
     /// Cancel safety: dropped before it ends, either version may be running; [`Switchover::policy`] tells which.
@@ -76,7 +77,7 @@ impl Switchover {
     /// [`SwapError::NotDrained`]: calls under the old one did not end in time.
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
         let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
-        self.host.settle_repairs(next.id.protocol != self.host.slot.version().id.protocol).await;
+        self.host.settle_repairs(&next).await;
         self.host.slot.publish(Arc::clone(&next), self.host.limits.drain_wait).await?;
         tracing::info!(policy = %next.id, "a policy was taken into use");
         Ok(next.id.clone())
@@ -88,7 +89,9 @@ impl Switchover {
     ///
     /// [`SwapError::NoPrevious`] before the first swap; else as [`Switchover::swap_policy`].
     pub async fn rollback_policy(&self) -> Result<PolicyVersion, SwapError> {
-        self.host.settle_repairs(true).await;
+        if let Some(previous) = self.host.slot.previous() {
+            self.host.settle_repairs(&previous).await;
+        }
         let version = self.host.slot.roll_back(self.host.limits.drain_wait).await?;
         tracing::info!(policy = %version.id, "rolled back to the previous policy");
         Ok(version.id.clone())
@@ -143,8 +146,10 @@ impl Switchover {
         self.host.store.databases().map(|(name, database)| (name.clone(), database.summary())).collect()
     }
 
-    /// Lets no call in any more ([`Error::Closed`]), waits for those under way within `drain_wait`, and closes the databases.
+    /// Settles unknown outcomes, lets no call in any more ([`Error::Closed`]), waits for those under way, each within `drain_wait`,
+    /// and closes the databases.
     pub async fn close(&self) {
+        self.host.store.repairs_done(self.host.limits.drain_wait).await;
         if !self.host.slot.close(self.host.limits.drain_wait).await {
             tracing::warn!("closed although calls were still under way");
         }
@@ -196,20 +201,18 @@ impl Host {
     }
 
     async fn apply_flags(&self) -> Result<Arc<FlagSnapshot>, SwapError> {
-        let latest = Arc::clone(&self.latest_flags.borrow());
-        if *self.slot.flags() != *latest {
-            self.settle_repairs(true).await;
-            self.slot.change_flags(Arc::clone(&latest), self.limits.drain_wait).await?;
-            tracing::info!("new flags are in force");
+        let latest = || Arc::clone(&self.latest_flags.borrow());
+        if *self.slot.flags() != *latest() {
+            self.store.repairs_done(self.limits.repair_patience).await;
         }
-        Ok(latest)
+        self.slot.change_flags(latest, self.limits.drain_wait).await
     }
 
     /// Before anything that may make another database home: unknown outcomes are settled under the old rules, as far as the
     /// databases answer. What is left is given up when the era ends.
-    async fn settle_repairs(&self, needed: bool) {
-        if needed {
-            let _given_up_later = self.store.repairs_done(self.limits.repair_patience).await;
+    async fn settle_repairs(&self, next: &Version) {
+        if !self.slot.version().may_overlap(next) {
+            self.store.repairs_done(self.limits.repair_patience).await;
         }
     }
 }
@@ -217,7 +220,7 @@ impl Host {
 /// Puts every new snapshot in force, until the host or the source is gone.
 async fn follow_flags(host: Weak<Host>, mut latest: watch::Receiver<Arc<FlagSnapshot>>) {
     while latest.changed().await.is_ok() {
-        latest.mark_unchanged();
+        let mut pause = FLAGS_RETRY;
         loop {
             let Some(host) = host.upgrade() else { return };
             // The latest is applied, whatever came in between.
@@ -227,7 +230,9 @@ async fn follow_flags(host: Weak<Host>, mut latest: watch::Receiver<Arc<FlagSnap
                 Err(error) => tracing::warn!("new flags are not in force yet: {error}"),
             }
             drop(host);
-            tokio::time::sleep(FLAGS_RETRY).await;
+            // Each try closes the gate for a while: ever more rarely.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(FLAGS_RETRY_MAX);
         }
     }
 }
@@ -242,7 +247,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     pub(crate) async fn run(&self, call: Call) -> Result<Answer, Error> {
         let context = CallContext::new(
-            call.key().cloned(),
+            (call.key().cloned(), call.asked()),
             Arc::clone(&self.entry.version.scope),
             Arc::clone(&self.host.reach),
             Arc::clone(&self.entry.flags),
@@ -364,7 +369,7 @@ impl Builder {
             .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
         let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
         let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone());
-        let loader = Loader::new(engine, limits.clone(), names, Arc::clone(&clock), store.shared_counters());
+        let loader = Loader::new(engine, limits.clone(), names, store.shared_counters());
         let latest_flags = flags.subscribe();
         let first_flags = Arc::clone(&latest_flags.borrow());
         let version = loader.load(&policy, Arc::clone(&first_flags)).await?;
@@ -372,7 +377,7 @@ impl Builder {
             reach: Arc::new(Arc::clone(&store)),
             store,
             clock,
-            slot: Slot::new(first_flags, version),
+            slot: Slot::new(first_flags, version, limits.warm_instances),
             loader,
             places: Arc::new(Semaphore::new(limits.calls_in_flight_max)),
             waiting: AtomicUsize::new(0),

@@ -1,18 +1,20 @@
 //! A policy tried by itself, on recording fakes: what `switchover policy` and the trial before a swap use.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use switchover_guest::Description;
 use switchover_guest::testing::{self, Fakes, Subject};
 
-use crate::capabilities::{Clock, FlagSnapshot, SystemClock};
+use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
 use crate::error::{Error, SwapError};
-use crate::fakes::{FakeStore, from_fake, to_fake};
+use crate::fakes::{FakeClock, FakeStore, from_fake, to_fake};
 use crate::gate::Gate;
 use crate::imports::{CallContext, Grants, PolicyScope};
 use crate::limits::Limits;
-use crate::policy::{Answer, Call, Loaded, Loader, Policy, PolicyEngine, RouterCall, Version, run};
+use crate::policy::{Answer, Call, Loaded, Loader, Policy, PolicyEngine, RouterCall, Version, run, try_out};
 use crate::session::{SessionKey, Timestamp};
 use crate::version::PolicyVersion;
 
@@ -30,6 +32,7 @@ use crate::version::PolicyVersion;
 /// ```
 pub struct Isolated {
     loaded: Loaded,
+    settings: BTreeMap<String, String>,
     limits: Limits,
     /// The fakes of the script that runs.
     script: Mutex<Weak<Fakes>>,
@@ -45,9 +48,28 @@ impl Isolated {
         let limits = Limits::default();
         let engine = PolicyEngine::new(&Limits { calls_in_flight_max: 16, ..limits.clone() })
             .map_err(|error| SwapError::Rejected { message: format!("no engine can be made here: {error}") })?;
-        let loader =
-            Loader::new(engine, limits.clone(), Default::default(), Arc::new(SystemClock), Arc::<Counters>::default());
-        Ok(Self { loaded: loader.link(policy).await?, limits, script: Mutex::default() })
+        let loader = Loader::new(engine, limits.clone(), Default::default(), Arc::<Counters>::default());
+        Ok(Self {
+            loaded: loader.link(policy).await?,
+            settings: policy.settings().clone(),
+            limits,
+            script: Mutex::default(),
+        })
+    }
+
+    /// Runs the conformance vectors that a host runs before it takes a policy into use, with no flag set, on a host that has every
+    /// database which the policy names.
+    ///
+    /// # Errors
+    ///
+    /// [`SwapError::Rejected`] says which vector failed, and how.
+    pub async fn try_out(&self) -> std::result::Result<(), SwapError> {
+        let description = &self.loaded.description;
+        let fakes = Fakes::new(description.databases.iter().map(String::as_str));
+        self.settings.iter().for_each(|(name, value)| fakes.set_setting(name, value));
+        try_out(&self.version(&fakes), Arc::default(), &Arc::default(), &self.limits)
+            .await
+            .map_err(|message| SwapError::Rejected { message })
     }
 
     /// What the policy says of itself.
@@ -70,7 +92,8 @@ impl Isolated {
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         let fakes = Arc::downgrade(fakes);
         if !script.ptr_eq(&fakes) {
-            self.loaded.runner.cool();
+            self.loaded.runner.keep_idle(0);
+            self.loaded.runner.keep_idle(usize::MAX);
             *script = fakes;
         }
     }
@@ -82,6 +105,7 @@ impl Isolated {
             // The fakes deny what they do not have, and record that they were asked.
             grants: Grants { databases: None, payload: fakes.payload_granted() },
             host_calls_max: self.limits.host_calls_max,
+            payload_read: AtomicBool::new(false),
         };
         let id = PolicyVersion {
             name: self.loaded.description.name.clone(),
@@ -106,9 +130,9 @@ impl Subject for Isolated {
             Err(message) => return testing::Answer::Failed(message),
         };
         let context = Arc::new(CallContext::new(
-            call.key().cloned(),
+            (call.key().cloned(), call.asked()),
             Arc::clone(&version.scope),
-            Arc::new(FakeStore::new(Arc::clone(fakes))),
+            Arc::new(FakeStore::recording(Arc::clone(fakes))),
             flags,
             Arc::new(FakeClock(Arc::clone(fakes))),
             ticket,
@@ -119,14 +143,6 @@ impl Subject for Isolated {
             Ok(answer) => answer_for_script(answer),
             Err(error) => kind.failed(error),
         }
-    }
-}
-
-struct FakeClock(Arc<Fakes>);
-
-impl Clock for FakeClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.now())
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) const HOST_CALL_BYTES_MAX: usize = 128 << 10;
 pub(crate) const GUEST_RESOURCES_MAX: usize = 1_024;
 /// An instance that kept this many resources from earlier calls is not used again: garbage-collected languages free late.
 pub(crate) const GUEST_RESOURCES_KEPT_MAX: usize = 128;
+/// An instance whose memory has grown by more than this since its start is not used again: a policy that leaks costs new instances,
+/// not the host's memory.
+pub(crate) const GUEST_MEMORY_KEPT_BYTES_MAX: usize = 8 << 20;
+/// Random bytes that a guest which imports `wasi:random` gets in one call.
+pub(crate) const WASI_RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Size of a component. A JavaScript policy is 12 MB; reading stops here, so that a wrong file cannot exhaust the memory.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 32 << 20;
 /// Log lines of one call; more are counted and dropped.
@@ -28,6 +33,8 @@ pub(crate) const DELETE_EXPIRED_MAX: u32 = 10_000;
 pub(crate) const CPU_SLICE_MS: u64 = 5;
 /// Writes of one home that share a pair of transactions.
 pub(crate) const STRICT_BATCH_MAX: usize = 64;
+/// Repairs that are under way at one time: each holds home's row while a mirror may hang.
+pub(crate) const REPAIRS_AT_ONCE_MAX: usize = 4;
 /// Unknown outcomes that wait for their repair at one time; beyond it a key is left to the next write of it.
 pub(crate) const REPAIRS_PENDING_MAX: usize = 4_096;
 

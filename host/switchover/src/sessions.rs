@@ -68,7 +68,7 @@ impl Sessions {
         truth(self.host.call(Call::Delete(key.clone())).await?)
     }
 
-    /// Deletes at most `limit` sessions that have ended, and answers how many. Fewer than `limit`: no more are left.
+    /// Deletes at most `limit` sessions that have ended, 10,000 in one call whatever the limit, and answers how many. `0`: none is left.
     pub async fn clear_expired(&self, limit: u32) -> Result<u32, Error> {
         match self.host.call(Call::ClearExpired(limit)).await? {
             Answer::Count(count) => Ok(count),
@@ -79,6 +79,9 @@ impl Sessions {
     /// Gives a session a new key, against session fixation: at a login for example. Under one version of the policy and one
     /// snapshot of flags: load the old, create the new, delete the old. If that delete finds nothing, somebody logged out in
     /// between, and the new one is deleted too.
+    ///
+    /// A save under the old key that is under way at the same time may be acknowledged and yet not be in the new session, as with
+    /// Django's `cycle_key`: a service makes no other call for a session while it gives it a new key.
     ///
     /// # Errors
     ///

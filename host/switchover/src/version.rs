@@ -10,7 +10,7 @@ pub struct PolicyVersion {
     pub name: String,
     /// The version that it gives itself.
     pub version: String,
-    /// Policies of the same protocol may run side by side under the same flags.
+    /// Policies of the same protocol, with the same settings and databases, may run side by side under the same flags.
     pub protocol: String,
     /// SHA-256 of the component, its settings and its grants, in hexadecimal: the same code with other settings is another version.
     pub digest: String,

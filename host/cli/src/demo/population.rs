@@ -47,7 +47,7 @@ struct State {
     keys: Vec<SessionKey>,
     living: Vec<Arc<Member>>,
     ended: VecDeque<Arc<Member>>,
-    /// Where the next turn takes its session from.
+    /// Sessions whose turn is still to come: those up to here.
     turn: usize,
 }
 
@@ -75,22 +75,21 @@ impl Population {
         state.ended.push_back(Arc::clone(member));
     }
 
-    /// One that is not over: a hot one, the next in turn, or any.
+    /// One that is not over: a hot one, or any.
     pub(crate) fn pick(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
-        let mut state = self.lock();
+        let state = self.lock();
         let count = state.living.len();
-        if count == 0 {
-            return None;
-        }
-        let at = match rng.u8(..6) {
-            0 => rng.usize(..count.min(HOT)),
-            1..4 => {
-                state.turn = (state.turn + 1) % count;
-                state.turn
-            }
-            _ => rng.usize(..count),
-        };
-        Some(Arc::clone(&state.living[at]))
+        let at = if rng.u8(..5) == 0 { HOT } else { count }.min(count);
+        (count > 0).then(|| Arc::clone(&state.living[rng.usize(..at)]))
+    }
+
+    /// The next in turn, so that every session is used now and then, however many there are.
+    pub(crate) fn next(&self) -> Option<Arc<Member>> {
+        let mut state = self.lock();
+        let to_come = state.turn.min(state.living.len());
+        // From the end to the start: when one leaves, the last takes its place, and that one has had its turn.
+        state.turn = if to_come == 0 { state.living.len() } else { to_come }.checked_sub(1)?;
+        Some(Arc::clone(&state.living[state.turn]))
     }
 
     /// One that is over.
@@ -117,5 +116,27 @@ impl Population {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_though_some_leave() {
+        let population = Population::default();
+        assert!(population.next().is_none());
+        let members: Vec<_> = (0..10).map(|user| population.join(SessionKey::random(), user, Habit::Uses)).collect();
+        let mut seen = Vec::new();
+        let leaves = |user: u32| user.is_multiple_of(3);
+        for member in &members {
+            seen.push(population.next().expect("somebody is there").user);
+            if leaves(member.user) {
+                population.leave(member);
+            }
+        }
+        assert!((0..10).all(|user| leaves(user) || seen.contains(&user)), "{seen:?}");
+        assert_eq!(population.living_count(), 6);
     }
 }

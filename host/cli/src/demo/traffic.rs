@@ -148,7 +148,11 @@ impl Worker {
     async fn turn(&self) -> Result<()> {
         let (dice, member, ended) = self.with_rng(|rng| {
             let population = &self.site.population;
-            (rng.u16(..1_000), population.pick(rng), population.pick_ended(rng))
+            // Whoever's turn it is saves or touches: a site on which some sessions are never written would never have moved.
+            let in_turn = rng.u8(..6) == 0;
+            let member = if in_turn { population.next() } else { population.pick(rng) };
+            let dice = if in_turn { rng.u16(550..860) } else { rng.u16(..1_000) };
+            (dice, member, population.pick_ended(rng))
         });
         let shortage = self.site.population.living_count() < self.site.living_target;
         let Some(member) = member.filter(|_| !(shortage && dice < 200)) else { return self.log_in().await };

@@ -110,7 +110,7 @@ pub trait Database: Send + Sync {
         deadline: Instant,
     ) -> Result<Box<dyn Held>, DatabaseError>;
 
-    /// Deletes at most `limit` rows whose expiry is earlier than `before`; `None`: than now by the database's clock.
+    /// Deletes at most `limit` rows whose expiry is earlier than `before` and than now by the database's clock; `None`: than now.
     async fn delete_expired(
         &self,
         before: Option<Timestamp>,

@@ -12,6 +12,6 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "switchover:policy/types.session": super::types::HostSession,
-        "switchover:policy/cache.lease": crate::capabilities::Lease,
+        "switchover:policy/cache.lease": super::cache::GuestLease,
     },
 });

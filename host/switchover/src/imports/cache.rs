@@ -1,15 +1,20 @@
-//! `cache`: for the call's key alone.
+//! `cache`: for the call's key alone, and only what was loaded after the lease was given.
 
-use switchover_guest::Result;
+use switchover_guest::{Error, ErrorCode, Result};
 use wasmtime::component::Resource;
 
 use super::bindings::switchover::policy::cache::{Host, HostLease, Lookup};
 use super::bindings::switchover::policy::types::Error as GuestError;
 use super::call::CallContext;
 use super::convert::error_to_guest;
+use super::handles::Handle;
 use super::types::{GuestState, HostSession};
 use crate::capabilities::{CacheLookup, Lease};
 use crate::session::Session;
+
+/// A lease in the hands of a guest: a number.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it, inside the crate")]
+pub struct GuestLease;
 
 impl CallContext {
     pub(super) async fn cache_get(&self, key: &str) -> Result<CacheLookup> {
@@ -17,8 +22,12 @@ impl CallContext {
         self.reach.cache_get(key).await
     }
 
-    pub(super) async fn cache_fill(&self, lease: Lease, value: &Session) -> Result<()> {
+    /// `loaded_after_lease`: what was loaded before the lease may be older than a write that the lease knows nothing of.
+    pub(super) async fn cache_fill(&self, lease: Lease, value: &Session, loaded_after_lease: bool) -> Result<()> {
         self.granted_session(value)?;
+        if !loaded_after_lease {
+            return Err(Error::new(ErrorCode::Denied, "a lease fills only what was loaded after it was given"));
+        }
         self.reach.cache_fill(lease, value).await
     }
 
@@ -33,16 +42,21 @@ type Answer<T> = wasmtime::Result<std::result::Result<T, GuestError>>;
 impl Host for GuestState {
     async fn get(&mut self, key: String) -> Answer<Lookup> {
         Ok(match self.call()?.cache_get(&key).await {
-            Ok(CacheLookup::Hit(session)) => Ok(Lookup::Hit(self.table.push(HostSession(session))?)),
-            Ok(CacheLookup::Miss(lease)) => Ok(Lookup::Miss(self.table.push(lease)?)),
+            Ok(CacheLookup::Hit(session)) => Ok(Lookup::Hit(self.give(session))),
+            Ok(CacheLookup::Miss(lease)) => {
+                Ok(Lookup::Miss(Resource::new_own(self.handles.give(Handle::Lease(lease)))))
+            }
             Err(error) => Err(error_to_guest(error)),
         })
     }
 
-    async fn fill(&mut self, lease: Resource<Lease>, value: Resource<HostSession>) -> Answer<()> {
-        let lease = self.table.delete(lease)?;
-        let session = self.session(&value)?;
-        Ok(self.call()?.cache_fill(lease, &session).await.map_err(error_to_guest))
+    async fn fill(&mut self, lease: Resource<GuestLease>, value: Resource<HostSession>) -> Answer<()> {
+        let Some(Handle::Lease(held)) = self.handles.take(lease.rep()) else {
+            return Err(wasmtime::Error::msg("a lease of an earlier call was used"));
+        };
+        let session = self.session(&value)?.clone();
+        let loaded_after_lease = value.rep() > lease.rep();
+        Ok(self.call()?.cache_fill(held, &session, loaded_after_lease).await.map_err(error_to_guest))
     }
 
     async fn invalidate(&mut self, key: String) -> Answer<()> {
@@ -51,8 +65,8 @@ impl Host for GuestState {
 }
 
 impl HostLease for GuestState {
-    fn drop(&mut self, lease: Resource<Lease>) -> wasmtime::Result<()> {
-        self.table.delete(lease)?;
+    fn drop(&mut self, lease: Resource<GuestLease>) -> wasmtime::Result<()> {
+        self.handles.take(lease.rep());
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! `databases`: only what was granted, only the call's key, and the evidence of what was answered.
 
-use switchover_guest::{Result, SaveMode, SaveOutcome, Target};
+use std::collections::BTreeSet;
+
+use switchover_guest::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
 use wasmtime::component::Resource;
 
 use super::bindings::switchover::policy::databases::{Host, Target as GuestTarget};
@@ -18,19 +20,23 @@ impl CallContext {
         let key = self.granted_key(key)?;
         self.granted_database(database)?;
         let answer = self.reach.load(database, key).await;
-        self.saw_load(&answer);
+        self.saw_loads(std::slice::from_ref(&answer));
         answer
     }
 
     pub(super) async fn load_each(&self, databases: &[String], key: &str) -> Vec<Result<Option<Session>>> {
         let granted = self.granted_key(key).and_then(|key| {
             databases.iter().try_for_each(|name| self.granted_database(name))?;
+            let distinct: BTreeSet<_> = databases.iter().collect();
+            if distinct.len() < databases.len() {
+                return Err(Error::new(ErrorCode::Invalid, "a database stands twice in one `load-each`"));
+            }
             Ok(key)
         });
         match granted {
             Ok(key) => {
                 let answers = self.reach.load_each(databases, key).await;
-                answers.iter().for_each(|answer| self.saw_load(answer));
+                self.saw_loads(&answers);
                 answers
             }
             Err(error) => databases.iter().map(|_| Err(error.clone())).collect(),
@@ -41,18 +47,21 @@ impl CallContext {
         self.granted_key(key)?;
         self.granted_session(&value)?;
         self.granted_target(to)?;
+        let as_asked = self.asked.is_save(&value, mode);
         let before = self.sends_write();
         let answer = self.reach.save(&self.ticket, to, value, mode).await;
-        self.saw_outcome(before, &answer);
+        self.saw_outcome(before, as_asked, &answer);
         answer
     }
 
     pub(super) async fn touch(&self, to: &Target, key: &str, expires_at: u64) -> Result<SaveOutcome> {
         let key = self.granted_key(key)?;
         self.granted_target(to)?;
+        let expires_at = Timestamp::from_micros(expires_at);
+        let as_asked = self.asked.is_touch(expires_at);
         let before = self.sends_write();
-        let answer = self.reach.touch(&self.ticket, to, key, Timestamp::from_micros(expires_at)).await;
-        self.saw_outcome(before, &answer);
+        let answer = self.reach.touch(&self.ticket, to, key, expires_at).await;
+        self.saw_outcome(before, as_asked, &answer);
         answer
     }
 
@@ -79,16 +88,21 @@ impl CallContext {
         let key = self.granted_key(key)?;
         self.granted_database(database)?;
         let answer = self.reach.exists(database, key).await;
-        self.saw_load(&answer);
+        self.saw_exists(&answer);
         answer
     }
 
     pub(super) async fn delete_expired(&self, database: &str, before: Option<u64>, limit: u32) -> Result<u32> {
         self.granted_database(database)?;
-        let before = before.map(Timestamp::from_micros);
+        self.granted_cleaning()?;
+        // `before` comes from the policy: what has not ended by now must not be deleted as ended.
+        let before = before.map(|before| Timestamp::from_micros(before).min(self.clock.now()));
         // `limit` comes from the policy.
         let limit = limit.min(DELETE_EXPIRED_MAX);
-        self.reach.delete_expired(&self.ticket, database, before, limit).await
+        let written_before = self.sends_write();
+        let answer = self.reach.delete_expired(&self.ticket, database, before, limit).await;
+        self.saw_other_write(written_before, &answer);
+        answer
     }
 }
 
@@ -97,7 +111,7 @@ type Answer<T> = wasmtime::Result<std::result::Result<T, GuestError>>;
 impl Host for GuestState {
     async fn load(&mut self, database: String, key: String) -> Answer<Option<Resource<HostSession>>> {
         let answer = self.call()?.load(&database, &key).await;
-        self.hand_over(answer)
+        Ok(self.hand_over(answer))
     }
 
     async fn load_each(
@@ -106,7 +120,7 @@ impl Host for GuestState {
         key: String,
     ) -> wasmtime::Result<Vec<std::result::Result<Option<Resource<HostSession>>, GuestError>>> {
         let answers = self.call()?.load_each(&databases, &key).await;
-        answers.into_iter().map(|answer| self.hand_over(answer)).collect()
+        Ok(answers.into_iter().map(|answer| self.hand_over(answer)).collect())
     }
 
     async fn save(
@@ -116,7 +130,7 @@ impl Host for GuestState {
         value: Resource<HostSession>,
         mode: GuestMode,
     ) -> Answer<GuestOutcome> {
-        let session = self.session(&value)?;
+        let session = self.session(&value)?.clone();
         let answer = self.call()?.save(&target_from_guest(to), &key, session, mode_from_guest(mode)).await;
         Ok(answer.map(outcome_to_guest).map_err(error_to_guest))
     }

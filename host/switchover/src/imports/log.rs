@@ -1,19 +1,21 @@
 //! `log`: lines of a policy in the service's log, bounded, the call's key struck out. What a guest writes to its standard output
-//! and error goes the same way.
+//! and error goes the same way, a line at a time.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
 use switchover_guest::Level;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::bindings::switchover::policy::log::{Host, Level as GuestLevel};
 use super::call::CallContext;
 use super::types::GuestState;
+use crate::limits::LOG_LINE_BYTES_MAX;
 
 impl Host for GuestState {
     fn write(&mut self, level: GuestLevel, message: String) -> wasmtime::Result<()> {
@@ -28,11 +30,54 @@ impl Host for GuestState {
     }
 }
 
-/// Standard output or error of a guest that knows `wasi:cli`: each write is a line of its log.
+/// What a guest has written in this call and not ended with a new line yet.
+#[derive(Default)]
+pub(super) struct Output {
+    call: Option<Arc<CallContext>>,
+    line: Vec<u8>,
+}
+
+impl Output {
+    pub(super) fn begin(&mut self, call: Arc<CallContext>) {
+        self.call = Some(call);
+    }
+
+    /// The rest of a line is a line: its call's key is known now, and not any more in the next call.
+    pub(super) fn end(&mut self) {
+        self.end_line(Level::Info);
+        self.call = None;
+    }
+
+    fn write(&mut self, level: Level, bytes: &[u8]) {
+        for &byte in bytes {
+            match byte {
+                b'\n' => self.end_line(level),
+                // Twice the length of a line, so that no key is cut in two before it is struck out.
+                _ if self.line.len() < 2 * LOG_LINE_BYTES_MAX => self.line.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn end_line(&mut self, level: Level) {
+        let line = std::mem::take(&mut self.line);
+        if let (Some(call), false) = (&self.call, line.is_empty()) {
+            call.log(level, &String::from_utf8_lossy(&line));
+        }
+    }
+}
+
+/// Standard output or error of a guest that knows `wasi:cli`.
 #[derive(Clone)]
-pub(crate) struct LogStream {
-    pub(crate) call: Arc<ArcSwapOption<CallContext>>,
-    pub(crate) level: Level,
+pub(super) struct LogStream {
+    pub(super) output: Arc<Mutex<Output>>,
+    pub(super) level: Level,
+}
+
+impl LogStream {
+    fn append(&self, bytes: &[u8]) {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(self.level, bytes);
+    }
 }
 
 impl IsTerminal for LogStream {
@@ -42,17 +87,38 @@ impl IsTerminal for LogStream {
 }
 
 impl StdoutStream for LogStream {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
 }
 
+#[async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.append(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(LOG_LINE_BYTES_MAX)
+    }
+}
+
 impl AsyncWrite for LogStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(call) = self.call.load_full() {
-            let text = String::from_utf8_lossy(bytes);
-            text.lines().filter(|line| !line.trim().is_empty()).for_each(|line| call.log(self.level, line));
-        }
+        self.append(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -5,7 +5,9 @@ mod clock;
 mod convert;
 mod databases;
 mod flags;
+mod handles;
 mod log;
+mod memory;
 mod settings;
 mod types;
 
@@ -15,7 +17,7 @@ mod native;
 
 pub(crate) use bindings::switchover::policy::types::Error as GuestError;
 pub(crate) use bindings::{Policy as WasmPolicy, PolicyPre as WasmPolicyPre};
-pub(crate) use call::{CallContext, Grants, PolicyScope};
+pub(crate) use call::{Asked, CallContext, Grants, PolicyScope};
 pub(crate) use convert::{
     description_from_guest, error_from_guest, hints_to_guest, mode_to_guest, model_to_guest, object_to_guest,
     outcome_from_guest,

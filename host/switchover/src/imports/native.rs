@@ -1,6 +1,7 @@
 //! The same imports for a policy that is compiled into the service: the same grants, limits and evidence, no wasm.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use switchover_guest::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
 
@@ -9,12 +10,23 @@ use crate::capabilities::{CacheLookup, Lease};
 use crate::session::Session;
 
 /// One call, as a native policy sees it.
-pub(crate) struct NativeHost(pub(crate) Arc<CallContext>);
+pub(crate) struct NativeHost {
+    pub(crate) call: Arc<CallContext>,
+    /// Sessions and leases are numbered in the order in which they are handed out.
+    next: AtomicU32,
+}
 
 /// A session in the hands of a native policy.
 pub(crate) struct NativeSession {
     pub(crate) session: Session,
+    number: u32,
     call: Arc<CallContext>,
+}
+
+/// A lease in the hands of a native policy.
+pub(crate) struct NativeLease {
+    lease: Lease,
+    number: u32,
 }
 
 impl switchover_guest::Session for NativeSession {
@@ -32,25 +44,33 @@ impl switchover_guest::Session for NativeSession {
 }
 
 impl NativeHost {
+    pub(crate) fn new(call: Arc<CallContext>) -> Self {
+        Self { call, next: AtomicU32::new(0) }
+    }
+
+    fn number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn session(&self, session: Session) -> NativeSession {
-        NativeSession { session, call: Arc::clone(&self.0) }
+        NativeSession { session, number: self.number(), call: Arc::clone(&self.call) }
     }
 
     fn spend(&self) -> Result<()> {
         let error = |fault: crate::error::PolicyFault| {
             switchover_guest::Error::new(switchover_guest::ErrorCode::Overloaded, fault.to_string())
         };
-        self.0.spend().map_err(error)
+        self.call.spend().map_err(error)
     }
 }
 
 impl Host for NativeHost {
     type Session = NativeSession;
-    type Lease = Lease;
+    type Lease = NativeLease;
 
     async fn load(&self, database: &str, key: &str) -> Result<Option<NativeSession>> {
         self.spend()?;
-        Ok(self.0.load(database, key).await?.map(|session| self.session(session)))
+        Ok(self.call.load(database, key).await?.map(|session| self.session(session)))
     }
 
     async fn load_each(&self, databases: &[&str], key: &str) -> Vec<Result<Option<NativeSession>>> {
@@ -58,75 +78,75 @@ impl Host for NativeHost {
             return databases.iter().map(|_| Err(error.clone())).collect();
         }
         let databases: Vec<_> = databases.iter().map(|name| (*name).to_owned()).collect();
-        let answers = self.0.load_each(&databases, key).await;
+        let answers = self.call.load_each(&databases, key).await;
         answers.into_iter().map(|answer| Ok(answer?.map(|session| self.session(session)))).collect()
     }
 
     async fn save(&self, to: &Target, key: &str, value: &NativeSession, mode: SaveMode) -> Result<SaveOutcome> {
         self.spend()?;
-        self.0.save(to, key, value.session.clone(), mode).await
+        self.call.save(to, key, value.session.clone(), mode).await
     }
 
     async fn touch(&self, to: &Target, key: &str, expires_at: Instant) -> Result<SaveOutcome> {
         self.spend()?;
-        self.0.touch(to, key, expires_at).await
+        self.call.touch(to, key, expires_at).await
     }
 
     async fn delete(&self, to: &Target, key: &str) -> Result<bool> {
         self.spend()?;
-        self.0.delete(to, key).await
+        self.call.delete(to, key).await
     }
 
     async fn copy(&self, source: &str, to: &Target, key: &str) -> Result<()> {
         self.spend()?;
-        self.0.copy(source, to, key).await
+        self.call.copy(source, to, key).await
     }
 
     async fn exists(&self, database: &str, key: &str) -> Result<bool> {
         self.spend()?;
-        self.0.exists(database, key).await
+        self.call.exists(database, key).await
     }
 
     async fn delete_expired(&self, database: &str, before: Option<Instant>, limit: u32) -> Result<u32> {
         self.spend()?;
-        self.0.delete_expired(database, before, limit).await
+        self.call.delete_expired(database, before, limit).await
     }
 
-    async fn cache_get(&self, key: &str) -> Result<Lookup<NativeSession, Lease>> {
+    async fn cache_get(&self, key: &str) -> Result<Lookup<NativeSession, NativeLease>> {
         self.spend()?;
-        Ok(match self.0.cache_get(key).await? {
+        Ok(match self.call.cache_get(key).await? {
             CacheLookup::Hit(session) => Lookup::Hit(self.session(session)),
-            CacheLookup::Miss(lease) => Lookup::Miss(lease),
+            CacheLookup::Miss(lease) => Lookup::Miss(NativeLease { lease, number: self.number() }),
         })
     }
 
-    async fn cache_fill(&self, lease: Lease, value: &NativeSession) -> Result<()> {
+    async fn cache_fill(&self, lease: NativeLease, value: &NativeSession) -> Result<()> {
         self.spend()?;
-        self.0.cache_fill(lease, &value.session).await
+        self.call.cache_fill(lease.lease, &value.session, value.number > lease.number).await
     }
 
     async fn cache_invalidate(&self, key: &str) -> Result<()> {
         self.spend()?;
-        self.0.cache_invalidate(key).await
+        self.call.cache_invalidate(key).await
     }
 
     fn flag_enabled(&self, name: &str) -> bool {
-        self.0.flags.enabled(name)
+        self.call.flags.enabled(name)
     }
 
     fn flag_value(&self, name: &str) -> Option<String> {
-        self.0.flags.value(name).map(str::to_owned)
+        self.call.flags.value(name).map(str::to_owned)
     }
 
     fn setting(&self, name: &str) -> Option<String> {
-        self.0.scope.settings.get(name).cloned()
+        self.call.scope.settings.get(name).cloned()
     }
 
     fn now(&self) -> Instant {
-        self.0.clock.now().as_micros()
+        self.call.clock.now().as_micros()
     }
 
     fn log(&self, level: Level, message: &str) {
-        self.0.log(level, message);
+        self.call.log(level, message);
     }
 }

@@ -1,10 +1,8 @@
 //! `types`: sessions as resources, and the state of one instance that holds them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
 use switchover_guest::{Level, Result};
-use wasmtime::StoreLimits;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -12,57 +10,76 @@ use super::bindings::Policy;
 use super::bindings::switchover::policy::types::{Error as GuestError, Host, HostSession as HostSessionResource};
 use super::call::CallContext;
 use super::convert::error_to_guest;
-use super::log::LogStream;
+use super::handles::{Handle, Handles};
+use super::log::{LogStream, Output};
+use super::memory::GuestMemory;
 use crate::error::PolicyFault;
-use crate::limits::GUEST_RESOURCES_MAX;
+use crate::limits::WASI_RANDOM_BYTES_MAX;
 use crate::session::Session;
 
-/// A session in the hands of a guest. The payload stays here.
+/// A session in the hands of a guest: a number. The payload stays here.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it, inside the crate")]
-pub struct HostSession(pub(crate) Session);
+pub struct HostSession;
 
 /// What the host keeps for one instance.
 pub(crate) struct GuestState {
-    pub(crate) limits: StoreLimits,
+    pub(crate) memory: GuestMemory,
     /// Processor slices that the running call has used.
     pub(crate) slices: u32,
-    pub(super) table: ResourceTable,
+    /// A host call that may have waited has ended since the last slice was counted.
+    pub(crate) waited: bool,
+    pub(super) handles: Handles,
     current: Option<Arc<CallContext>>,
-    /// Only for guests that import `wasi:*`; shares the current call with their standard output.
-    wasi: Option<(WasiCtx, Arc<ArcSwapOption<CallContext>>)>,
+    /// Only for guests that import `wasi:*`.
+    wasi: Option<Box<Wasi>>,
+}
+
+struct Wasi {
+    ctx: WasiCtx,
+    table: ResourceTable,
+    output: Arc<Mutex<Output>>,
 }
 
 impl GuestState {
-    pub(crate) fn new(limits: StoreLimits, with_wasi: bool) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(GUEST_RESOURCES_MAX);
-        Self { limits, slices: 0, table, current: None, wasi: with_wasi.then(locked_down_wasi) }
+    pub(crate) fn new(with_wasi: bool) -> Self {
+        Self {
+            memory: GuestMemory::default(),
+            slices: 0,
+            waited: false,
+            handles: Handles::default(),
+            current: None,
+            wasi: with_wasi.then(|| Box::new(locked_down_wasi())),
+        }
     }
 
     /// Before a call.
     pub(crate) fn begin(&mut self, call: Arc<CallContext>) {
         self.slices = 0;
-        if let Some((_, current)) = &self.wasi {
-            current.store(Some(Arc::clone(&call)));
+        if let Some(wasi) = &self.wasi {
+            wasi.output.lock().unwrap_or_else(PoisonError::into_inner).begin(Arc::clone(&call));
         }
         self.current = Some(call);
     }
 
-    /// After a call. How many resources the guest kept.
+    /// After a call. How many handles the guest kept.
     pub(crate) fn end(&mut self) -> usize {
         self.current = None;
-        if let Some((_, current)) = &self.wasi {
-            current.store(None);
+        if let Some(wasi) = &self.wasi {
+            wasi.output.lock().unwrap_or_else(PoisonError::into_inner).end();
         }
-        if self.table.is_empty() { 0 } else { self.table.iter_mut().count() }
+        self.handles.end_call()
     }
 
-    pub(crate) fn give(&mut self, session: Session) -> wasmtime::Result<Resource<HostSession>> {
-        Ok(self.table.push(HostSession(session))?)
+    pub(crate) fn give(&mut self, session: Session) -> Resource<HostSession> {
+        Resource::new_own(self.handles.give(Handle::Session(session)))
     }
 
-    pub(crate) fn take(&mut self, session: Resource<HostSession>) -> wasmtime::Result<Session> {
-        Ok(self.table.delete(session)?.0)
+    /// A session that the guest gives back; `None`: not one of this call.
+    pub(crate) fn take(&mut self, session: &Resource<HostSession>) -> Option<Session> {
+        match self.handles.take(session.rep())? {
+            Handle::Session(session) => Some(session),
+            Handle::Lease(_) => None,
+        }
     }
 
     /// The current call, one host call shorter.
@@ -73,23 +90,21 @@ impl GuestState {
     }
 
     /// The same, to be kept while the host call waits.
-    pub(super) fn call(&self) -> wasmtime::Result<Arc<CallContext>> {
+    pub(super) fn call(&mut self) -> wasmtime::Result<Arc<CallContext>> {
+        self.waited = true;
         self.call_ref().cloned()
     }
 
-    pub(super) fn session(&self, session: &Resource<HostSession>) -> wasmtime::Result<Session> {
-        Ok(self.table.get(session)?.0.clone())
+    pub(super) fn session(&self, session: &Resource<HostSession>) -> wasmtime::Result<&Session> {
+        let session = self.handles.session(session.rep());
+        session.ok_or_else(|| wasmtime::Error::msg("a session of an earlier call was used"))
     }
 
     pub(super) fn hand_over(
         &mut self,
         answer: Result<Option<Session>>,
-    ) -> wasmtime::Result<std::result::Result<Option<Resource<HostSession>>, GuestError>> {
-        Ok(match answer {
-            Ok(Some(session)) => Ok(Some(self.give(session)?)),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error_to_guest(error)),
-        })
+    ) -> std::result::Result<Option<Resource<HostSession>>, GuestError> {
+        answer.map(|found| found.map(|session| self.give(session))).map_err(error_to_guest)
     }
 }
 
@@ -97,31 +112,30 @@ impl Host for GuestState {}
 
 impl HostSessionResource for GuestState {
     fn expires_at(&mut self, session: Resource<HostSession>) -> wasmtime::Result<u64> {
-        Ok(self.table.get(&session)?.0.expires_at.as_micros())
+        Ok(self.session(&session)?.expires_at.as_micros())
     }
 
     fn size(&mut self, session: Resource<HostSession>) -> wasmtime::Result<u32> {
-        Ok(u32::try_from(self.table.get(&session)?.0.payload.len()).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.session(&session)?.payload.len()).unwrap_or(u32::MAX))
     }
 
     fn payload(
         &mut self,
         session: Resource<HostSession>,
     ) -> wasmtime::Result<std::result::Result<Vec<u8>, GuestError>> {
-        let session = self.session(&session)?;
-        Ok(self.call()?.payload(&session).map_err(error_to_guest))
+        Ok(self.call_ref()?.payload(self.session(&session)?).map_err(error_to_guest))
     }
 
     fn drop(&mut self, session: Resource<HostSession>) -> wasmtime::Result<()> {
-        self.table.delete(session)?;
+        self.handles.take(session.rep());
         Ok(())
     }
 }
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (ctx, _) = self.wasi.as_mut().expect("wasi is linked only for guests that import it");
-        WasiCtxView { ctx, table: &mut self.table }
+        let wasi = self.wasi.as_mut().expect("wasi is linked only for guests that import it");
+        WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }
 }
 
@@ -134,9 +148,13 @@ pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>, with_wasi: bool) ->
 }
 
 /// No files, no sockets, no environment, no arguments; standard output and error go to the log.
-fn locked_down_wasi() -> (WasiCtx, Arc<ArcSwapOption<CallContext>>) {
-    let call = Arc::new(ArcSwapOption::empty());
-    let stream = |level| LogStream { call: Arc::clone(&call), level };
-    let ctx = WasiCtx::builder().stdout(stream(Level::Info)).stderr(stream(Level::Warn)).build();
-    (ctx, call)
+fn locked_down_wasi() -> Wasi {
+    let output = Arc::new(Mutex::new(Output::default()));
+    let stream = |level| LogStream { output: Arc::clone(&output), level };
+    let ctx = WasiCtx::builder()
+        .stdout(stream(Level::Info))
+        .stderr(stream(Level::Warn))
+        .max_random_size(WASI_RANDOM_BYTES_MAX)
+        .build();
+    Wasi { ctx, table: ResourceTable::new(), output }
 }

@@ -1,10 +1,11 @@
 //! A component in wasm: instances that are reused, one call at a time in each.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use wasmtime::component::Component;
-use wasmtime::{Store, StoreLimitsBuilder, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::engine::PolicyEngine;
 use super::runner::{Answer, Call, Failure, RouterCall, Runner};
@@ -14,8 +15,8 @@ use crate::imports::{
     hints_to_guest, mode_to_guest, model_to_guest, object_to_guest, outcome_from_guest,
 };
 use crate::limits::{
-    CPU_SLICE_MS, GUEST_MEMORY_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, GUEST_TABLE_ELEMENTS_MAX,
-    HOST_CALL_BYTES_MAX, Limits,
+    CPU_SLICE_MS, GUEST_MEMORY_KEPT_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, HOST_CALL_BYTES_MAX,
+    Limits,
 };
 use crate::session::SessionKey;
 
@@ -30,11 +31,13 @@ pub(super) struct WasmRunner {
     /// bindings alone are hundreds of bytes.
     #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
     idle: Mutex<Vec<Box<Instance>>>,
+    idle_max: AtomicUsize,
 }
 
 struct Instance {
     store: Store<GuestState>,
     policy: WasmPolicy,
+    memory_at_start: usize,
 }
 
 impl WasmRunner {
@@ -45,22 +48,22 @@ impl WasmRunner {
         let pre = WasmPolicyPre::new(linker.instantiate_pre(component)?)?;
         let slices = limits.call_cpu_time.as_millis().div_ceil(u128::from(CPU_SLICE_MS)).max(1);
         let cpu_slices_max = u32::try_from(slices).unwrap_or(u32::MAX);
-        Ok(Self { pre, with_wasi, cpu_slices_max, idle: Mutex::default(), engine })
+        Ok(Self {
+            pre,
+            with_wasi,
+            cpu_slices_max,
+            idle: Mutex::default(),
+            idle_max: AtomicUsize::new(usize::MAX),
+            engine,
+        })
     }
 
     async fn instance(&self) -> Result<Box<Instance>, Failure> {
         if let Some(idle) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(idle);
         }
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(GUEST_MEMORY_BYTES_MAX)
-            .table_elements(GUEST_TABLE_ELEMENTS_MAX)
-            .instances(16)
-            .memories(4)
-            .tables(8)
-            .build();
-        let mut store = Store::new(&self.engine.engine, GuestState::new(limits, self.with_wasi));
-        store.limiter(|state| &mut state.limits);
+        let mut store = Store::new(&self.engine.engine, GuestState::new(self.with_wasi));
+        store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
         store.set_max_component_handles(GUEST_RESOURCES_MAX);
         store.set_epoch_deadline(1);
@@ -68,7 +71,8 @@ impl WasmRunner {
         // Runs only while wasm runs: waiting for a database costs the guest nothing.
         store.epoch_deadline_callback(move |mut store| {
             let state = store.data_mut();
-            state.slices += 1;
+            // The slice in which a host call waited is not the guest's; how many host calls there are is bounded.
+            state.slices += u32::from(!std::mem::take(&mut state.waited));
             Ok(if state.slices > slices_max {
                 UpdateDeadline::Interrupt
             } else {
@@ -76,7 +80,10 @@ impl WasmRunner {
             })
         });
         match self.pre.instantiate_async(&mut store).await {
-            Ok(policy) => Ok(Box::new(Instance { store, policy })),
+            Ok(policy) => {
+                let memory_at_start = store.data().memory.bytes();
+                Ok(Box::new(Instance { store, policy, memory_at_start }))
+            }
             Err(error) if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() => {
                 Err(Failure::Host("no more instances can be made".to_owned()))
             }
@@ -85,7 +92,10 @@ impl WasmRunner {
     }
 
     fn put_back(&self, instance: Box<Instance>) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.idle_max.load(Ordering::Relaxed) {
+            idle.push(instance);
+        }
     }
 }
 
@@ -94,14 +104,20 @@ impl Runner for WasmRunner {
     async fn call(&self, call: Call, context: Arc<CallContext>) -> Result<Answer, Failure> {
         let mut instance = self.instance().await?;
         instance.store.data_mut().begin(Arc::clone(&context));
+        instance.store.set_epoch_deadline(1);
         let answered = instance.call(call).await;
         let kept = instance.store.data_mut().end();
         match answered {
             Ok(answer) => {
-                if kept <= GUEST_RESOURCES_KEPT_MAX {
+                let grown = instance.store.data().memory.bytes().saturating_sub(instance.memory_at_start);
+                if kept <= GUEST_RESOURCES_KEPT_MAX && grown <= GUEST_MEMORY_KEPT_BYTES_MAX {
                     self.put_back(instance);
                 }
-                answer.map_err(|error| Failure::Answered(error_from_guest(error)))
+                match answer {
+                    Ok(Some(answer)) => Ok(answer),
+                    Ok(None) => Err(Failure::Fault(PolicyFault::ForeignSession)),
+                    Err(error) => Err(Failure::Answered(error_from_guest(error))),
+                }
             }
             // A trap poisons the store: the instance ends here.
             Err(trap) => Err(Failure::Fault(fault(&trap, &context))),
@@ -117,36 +133,44 @@ impl Runner for WasmRunner {
         Ok(())
     }
 
-    fn cool(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn keep_idle(&self, instances_max: usize) {
+        self.idle_max.store(instances_max, Ordering::Relaxed);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).truncate(instances_max);
     }
 }
 
-type Answered = wasmtime::Result<Result<Answer, GuestError>>;
+/// A trap; or what the guest answered, `None`: with a session that is not one of this call.
+type Answered = wasmtime::Result<Result<Option<Answer>, GuestError>>;
 
 impl Instance {
     async fn call(&mut self, call: Call) -> Answered {
-        let Self { store, policy } = self;
+        let Self { store, policy, .. } = self;
         let sessions = policy.switchover_policy_session_store();
         Ok(match call {
             Call::Load(key) => match sessions.call_load(&mut *store, &text(&key)).await? {
-                Ok(Some(found)) => Ok(Answer::Session(Some(store.data_mut().take(found)?))),
-                Ok(None) => Ok(Answer::Session(None)),
+                Ok(Some(found)) => Ok(store.data_mut().take(&found).map(|session| Answer::Session(Some(session)))),
+                Ok(None) => Ok(Some(Answer::Session(None))),
                 Err(error) => Err(error),
             },
             Call::Save(session, mode) => {
                 let key = session.key.clone();
-                let value = store.data_mut().give(session)?;
+                let value = store.data_mut().give(session);
                 let outcome = sessions.call_save(store, &text(&key), value, mode_to_guest(mode)).await?;
-                outcome.map(|outcome| Answer::Outcome(outcome_from_guest(outcome)))
+                outcome.map(|outcome| Some(Answer::Outcome(outcome_from_guest(outcome))))
             }
             Call::Touch(key, expires_at) => {
                 let outcome = sessions.call_touch(store, &text(&key), expires_at.as_micros()).await?;
-                outcome.map(|outcome| Answer::Outcome(outcome_from_guest(outcome)))
+                outcome.map(|outcome| Some(Answer::Outcome(outcome_from_guest(outcome))))
             }
-            Call::Delete(key) => sessions.call_delete(store, &text(&key)).await?.map(Answer::Deleted),
-            Call::Exists(key) => sessions.call_exists(store, &text(&key)).await?.map(Answer::Exists),
-            Call::ClearExpired(limit) => sessions.call_clear_expired(store, limit).await?.map(Answer::Count),
+            Call::Delete(key) => {
+                sessions.call_delete(store, &text(&key)).await?.map(|answer| Some(Answer::Deleted(answer)))
+            }
+            Call::Exists(key) => {
+                sessions.call_exists(store, &text(&key)).await?.map(|answer| Some(Answer::Exists(answer)))
+            }
+            Call::ClearExpired(limit) => {
+                sessions.call_clear_expired(store, limit).await?.map(|answer| Some(Answer::Count(answer)))
+            }
             // Boxed, as is the description: rare, and large enough to slow down what is frequent.
             Call::Route(call) => Box::pin(self.route(*call)).await?,
             Call::Describe => Box::pin(self.describe()).await?,
@@ -154,32 +178,35 @@ impl Instance {
     }
 
     async fn route(&mut self, call: RouterCall) -> Answered {
-        let Self { store, policy } = self;
+        let Self { store, policy, .. } = self;
         let router = policy.switchover_policy_router();
         Ok(match call {
             RouterCall::DbForRead(model, hints) => {
                 let (model, hints) = (model_to_guest(model), hints_to_guest(hints));
-                router.call_db_for_read(store, &model, &hints).await?.map(Answer::Database)
+                router.call_db_for_read(store, &model, &hints).await?.map(|answer| Some(Answer::Database(answer)))
             }
             RouterCall::DbForWrite(model, hints) => {
                 let (model, hints) = (model_to_guest(model), hints_to_guest(hints));
-                router.call_db_for_write(store, &model, &hints).await?.map(Answer::Database)
+                router.call_db_for_write(store, &model, &hints).await?.map(|answer| Some(Answer::Database(answer)))
             }
             RouterCall::AllowRelation(a, b, hints) => {
                 let (a, b, hints) = (object_to_guest(a), object_to_guest(b), hints_to_guest(hints));
-                router.call_allow_relation(store, &a, &b, &hints).await?.map(Answer::Opinion)
+                router.call_allow_relation(store, &a, &b, &hints).await?.map(|answer| Some(Answer::Opinion(answer)))
             }
             RouterCall::AllowMigrate { database, app_label, model_name, hints } => {
                 let hints = hints_to_guest(hints);
                 let model = model_name.as_deref();
-                router.call_allow_migrate(store, &database, &app_label, model, &hints).await?.map(Answer::Opinion)
+                router
+                    .call_allow_migrate(store, &database, &app_label, model, &hints)
+                    .await?
+                    .map(|answer| Some(Answer::Opinion(answer)))
             }
         })
     }
 
     async fn describe(&mut self) -> Answered {
         let description = self.policy.switchover_policy_about().call_describe(&mut self.store).await?;
-        Ok(Ok(Answer::Description(Box::new(description_from_guest(description)))))
+        Ok(Ok(Some(Answer::Description(Box::new(description_from_guest(description))))))
     }
 }
 

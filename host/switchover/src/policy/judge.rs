@@ -21,7 +21,7 @@ pub(crate) fn judge(
         },
         Err(failure) => failure,
     };
-    let is_write = matches!(call, Call::Save(..) | Call::Touch(..) | Call::Delete(_));
+    let is_write = matches!(call, Call::Save(..) | Call::Touch(..) | Call::Delete(_) | Call::ClearExpired(_));
     let may_have_written = context.is_unknown() || (is_write && context.has_written());
     let at_fault = matches!(failure, Failure::Fault(_));
     let error = match failure {
@@ -67,10 +67,13 @@ fn fault_in(call: &Call, context: &CallContext, answer: &Answer) -> Option<Polic
             };
             (!context.may_tell_outcome(*outcome)).then_some(PolicyFault::FalseOutcome { claimed })
         }
-        Answer::Deleted(_) => (!context.may_tell_deleted()).then_some(PolicyFault::FalseOutcome { claimed: "deleted" }),
+        Answer::Deleted(had) => {
+            let claimed = if *had { "deleted" } else { "not there to delete" };
+            (!context.may_tell_deleted(*had)).then_some(PolicyFault::FalseOutcome { claimed })
+        }
         Answer::Exists(exists) => {
             let claimed = if *exists { "it exists" } else { "it does not exist" };
-            (!context.may_tell_absence()).then_some(PolicyFault::FalseOutcome { claimed })
+            (!context.may_tell_exists(*exists)).then_some(PolicyFault::FalseOutcome { claimed })
         }
         Answer::Count(_) | Answer::Database(_) | Answer::Opinion(_) | Answer::Description(_) => None,
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ use super::preflight::{describe, try_out};
 use super::runner::Runner;
 use super::source::{Code, Policy};
 use super::version::Version;
-use crate::capabilities::{Clock, FlagSnapshot};
+use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
 use crate::error::SwapError;
 use crate::imports::{Grants, PolicyScope};
@@ -35,7 +35,6 @@ pub(crate) struct Loader {
     engine: Arc<PolicyEngine>,
     limits: Limits,
     databases: BTreeSet<String>,
-    clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
     generations: AtomicU64,
     compiled: Mutex<Vec<([u8; 32], Component)>>,
@@ -54,11 +53,10 @@ impl Loader {
         engine: Arc<PolicyEngine>,
         limits: Limits,
         databases: BTreeSet<String>,
-        clock: Arc<dyn Clock>,
         counters: Arc<Counters>,
     ) -> Self {
         let (generations, compiled) = (AtomicU64::new(0), Mutex::default());
-        Self { engine, limits, databases, clock, counters, generations, compiled }
+        Self { engine, limits, databases, counters, generations, compiled }
     }
 
     /// A version that is ready to be published.
@@ -81,6 +79,7 @@ impl Loader {
                 payload: policy.payload,
             },
             host_calls_max: self.limits.host_calls_max,
+            payload_read: AtomicBool::new(false),
         };
         let id = PolicyVersion {
             name: name_of(&loaded.description),
@@ -90,7 +89,7 @@ impl Loader {
             generation: self.generations.fetch_add(1, Ordering::Relaxed),
         };
         let version = Arc::new(Version::new(id, loaded.description, Arc::new(scope), loaded.runner));
-        try_out(&version, flags, &self.clock, &self.counters, &self.limits).await.map_err(rejected)?;
+        try_out(&version, flags, &self.counters, &self.limits).await.map_err(rejected)?;
         let warm = version.runner.warm(self.limits.warm_instances).await;
         warm.map_err(|_| rejected("no instances of it can be made".to_owned()))?;
         Ok(version)
@@ -107,9 +106,8 @@ impl Loader {
                 (Arc::new(runner), digest, bytes)
             }
         };
-        let description = describe(&runner, policy.settings.clone(), &self.clock, &self.counters, &self.limits)
-            .await
-            .map_err(rejected)?;
+        let description =
+            describe(&runner, policy.settings.clone(), &self.counters, &self.limits).await.map_err(rejected)?;
         let digest = version_digest(&component_digest, &policy.settings, policy.payload, &description);
         Ok(Loaded { digest, component_bytes, runner, description })
     }

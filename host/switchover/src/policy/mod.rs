@@ -13,7 +13,7 @@ mod version;
 
 pub(crate) use engine::PolicyEngine;
 pub(crate) use load::{Loaded, Loader};
-pub(crate) use preflight::run;
+pub(crate) use preflight::{run, try_out};
 pub(crate) use runner::{Answer, Call, RouterCall};
 pub(crate) use slot::{Entry, Slot};
 pub use source::{Builtin, Policy};

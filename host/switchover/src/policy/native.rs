@@ -20,7 +20,7 @@ impl<P> NativeRunner<P> {
 #[async_trait]
 impl<P: Policy> Runner for NativeRunner<P> {
     async fn call(&self, call: Call, context: Arc<CallContext>) -> Result<Answer, Failure> {
-        let host = NativeHost(context);
+        let host = NativeHost::new(context);
         let answer = match call {
             Call::Load(key) => {
                 P::load(&host, key.expose()).await.map(|found| Answer::Session(found.map(|found| found.session)))

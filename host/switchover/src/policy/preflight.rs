@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use switchover_guest::testing::Fakes;
@@ -15,7 +15,7 @@ use super::version::Version;
 use crate::capabilities::{Clock, FlagSnapshot};
 use crate::counters::Counters;
 use crate::error::{Error, PolicyFault};
-use crate::fakes::FakeStore;
+use crate::fakes::{FakeClock, FakeStore};
 use crate::gate::Gate;
 use crate::imports::{CallContext, Grants, PolicyScope};
 use crate::limits::Limits;
@@ -51,7 +51,6 @@ pub(crate) async fn run(
 pub(super) async fn describe(
     runner: &Arc<dyn Runner>,
     settings: BTreeMap<String, String>,
-    clock: &Arc<dyn Clock>,
     counters: &Arc<Counters>,
     limits: &Limits,
 ) -> Result<Description, String> {
@@ -60,6 +59,7 @@ pub(super) async fn describe(
         settings,
         grants: Grants { databases: Some(BTreeSet::new()), payload: false },
         host_calls_max: limits.host_calls_max,
+        payload_read: AtomicBool::new(false),
     };
     let id = PolicyVersion {
         name: scope.name.clone(),
@@ -69,7 +69,7 @@ pub(super) async fn describe(
         generation: 0,
     };
     let version = Version::new(id, Description::default(), Arc::new(scope), Arc::clone(runner));
-    let trial = Trial::new(Arc::new(version), Arc::default(), clock, counters, limits);
+    let trial = Trial::new(Arc::new(version), Arc::default(), counters, limits);
     match trial.call(Call::Describe).await? {
         Answer::Description(description) if description.name.trim().is_empty() => {
             Err("it describes itself without a name".to_owned())
@@ -80,14 +80,13 @@ pub(super) async fn describe(
 }
 
 /// Runs the conformance vectors; the error tells which one failed and how.
-pub(super) async fn try_out(
+pub(crate) async fn try_out(
     version: &Arc<Version>,
     flags: Arc<FlagSnapshot>,
-    clock: &Arc<dyn Clock>,
     counters: &Arc<Counters>,
     limits: &Limits,
 ) -> Result<(), String> {
-    let trial = Trial::new(Arc::clone(version), flags, clock, counters, limits);
+    let trial = Trial::new(Arc::clone(version), flags, counters, limits);
     let now = trial.now;
     let key = SessionKey::parse("conformance0vector0session0key00").expect("the vectors' key is valid");
     let payload = Payload::parse("trial").expect("the vectors' payload is valid");
@@ -137,23 +136,19 @@ struct Trial<'a> {
     version: Arc<Version>,
     reach: Arc<FakeStore>,
     flags: Arc<FlagSnapshot>,
-    clock: &'a Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     counters: &'a Arc<Counters>,
     limits: &'a Limits,
     now: Timestamp,
 }
 
 impl<'a> Trial<'a> {
-    fn new(
-        version: Arc<Version>,
-        flags: Arc<FlagSnapshot>,
-        clock: &'a Arc<dyn Clock>,
-        counters: &'a Arc<Counters>,
-        limits: &'a Limits,
-    ) -> Self {
+    fn new(version: Arc<Version>, flags: Arc<FlagSnapshot>, counters: &'a Arc<Counters>, limits: &'a Limits) -> Self {
         let fakes = Fakes::new(version.description.databases.iter().map(String::as_str));
         let now = Timestamp::from_micros(fakes.now());
-        Self { version, reach: Arc::new(FakeStore::new(Arc::new(fakes))), flags, clock, counters, limits, now }
+        let fakes = Arc::new(fakes);
+        let reach = Arc::new(FakeStore::as_store(Arc::clone(&fakes)));
+        Self { version, reach, flags, clock: Arc::new(FakeClock(fakes)), counters, limits, now }
     }
 
     async fn expect(&self, what: &str, call: Call, expected: impl Fn(&Answer) -> bool) -> Result<(), String> {
@@ -163,11 +158,11 @@ impl<'a> Trial<'a> {
 
     async fn call(&self, call: Call) -> Result<Answer, String> {
         let context = Arc::new(CallContext::new(
-            call.key().cloned(),
+            (call.key().cloned(), call.asked()),
             Arc::clone(&self.version.scope),
             Arc::clone(&self.reach) as Arc<dyn Reach>,
             Arc::clone(&self.flags),
-            Arc::clone(self.clock),
+            Arc::clone(&self.clock),
             Gate::open().enter().expect("a new gate is open"),
             Arc::clone(self.counters),
         ));

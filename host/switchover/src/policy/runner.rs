@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use switchover_guest::{Description, Error, Hints, Model, Object, SaveMode, SaveOutcome};
 
 use crate::error::PolicyFault;
-use crate::imports::CallContext;
+use crate::imports::{Asked, CallContext};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// One exported function with its arguments.
@@ -21,6 +21,26 @@ pub(crate) enum Call {
     /// Boxed: a call is moved several times on its way, and sessions are what is asked for most.
     Route(Box<RouterCall>),
     Describe,
+}
+
+impl Call {
+    /// What the answer is measured by.
+    pub(crate) fn asked(&self) -> Asked {
+        match self {
+            Self::Load(_) | Self::Exists(_) => Asked::Find,
+            Self::Save(session, mode) => Asked::Save(session.clone(), *mode),
+            Self::Touch(_, expires_at) => Asked::Touch(*expires_at),
+            Self::Delete(_) => Asked::Delete,
+            Self::ClearExpired(_) => Asked::ClearExpired,
+            Self::Route(call) => match &**call {
+                RouterCall::DbForRead(_, hints)
+                | RouterCall::DbForWrite(_, hints)
+                | RouterCall::AllowRelation(_, _, hints)
+                | RouterCall::AllowMigrate { hints, .. } => Asked::Other { hint: hints.key.clone() },
+            },
+            Self::Describe => Asked::Other { hint: None },
+        }
+    }
 }
 
 /// One question to the router.
@@ -82,6 +102,6 @@ pub(crate) trait Runner: Send + Sync {
     /// Makes instances ahead of their first use.
     async fn warm(&self, instances: usize) -> Result<(), Failure>;
 
-    /// Drops idle instances: those of one script must not serve another, whose settings are different.
-    fn cool(&self) {}
+    /// Keeps at most so many idle instances from here on.
+    fn keep_idle(&self, _instances_max: usize) {}
 }

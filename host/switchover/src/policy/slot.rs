@@ -1,6 +1,6 @@
 //! The slot that holds the running policy: how it is swapped, and what may overlap.
 //!
-//! An era is one snapshot of flags with policies of one protocol. Within an era a swap is one pointer store. Between eras nothing
+//! An era is one snapshot of flags with policies that may overlap: of one protocol, with the same settings and databases. Within an era a swap is one pointer store. Between eras nothing
 //! overlaps: the old one closes, its calls and writes end, the new one opens; calls that arrive in between wait. Otherwise one call
 //! that began with a flag off would write one database after another call wrote both, and the next read would find the older row.
 
@@ -16,7 +16,7 @@ use crate::capabilities::FlagSnapshot;
 use crate::error::SwapError;
 use crate::gate::{Gate, Ticket};
 
-/// One snapshot of flags with policies of one protocol.
+/// One snapshot of flags with policies that may overlap.
 struct Era {
     flags: Arc<FlagSnapshot>,
     policy: ArcSwap<Version>,
@@ -44,16 +44,19 @@ pub(crate) struct Slot {
     changing: tokio::sync::Mutex<()>,
     opened: watch::Sender<u64>,
     closed: AtomicBool,
+    /// What is kept of a version that was replaced, so that going back to it is instant.
+    warm_instances: usize,
 }
 
 impl Slot {
-    pub(crate) fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>) -> Self {
+    pub(crate) fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>, warm_instances: usize) -> Self {
         Self {
             era: ArcSwap::new(Era::new(flags, policy)),
             previous: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             opened: watch::Sender::new(0),
             closed: AtomicBool::new(false),
+            warm_instances,
         }
     }
 
@@ -99,7 +102,7 @@ impl Slot {
         self.era.load().gate.in_flight()
     }
 
-    /// Publishes a policy: at once if its protocol is the running one's, else after the calls under the old one have ended.
+    /// Publishes a policy: at once if it may overlap with the running one, else after the calls under the old one have ended.
     pub(crate) async fn publish(&self, next: Arc<Version>, drain_wait: Duration) -> Result<(), SwapError> {
         let _one = self.changing.lock().await;
         self.publish_alone(next, drain_wait).await
@@ -113,14 +116,19 @@ impl Slot {
         Ok(previous)
     }
 
-    /// Puts flags in force, after the calls under the old ones have ended.
-    pub(crate) async fn change_flags(&self, flags: Arc<FlagSnapshot>, drain_wait: Duration) -> Result<(), SwapError> {
+    /// Puts the latest flags in force, after the calls under the old ones have ended. Which are the latest is asked when it is this
+    /// change's turn: a change that waited must not put older ones in force again.
+    pub(crate) async fn change_flags(
+        &self,
+        latest: impl Fn() -> Arc<FlagSnapshot>,
+        drain_wait: Duration,
+    ) -> Result<Arc<FlagSnapshot>, SwapError> {
         let _one = self.changing.lock().await;
-        if *self.flags() == *flags {
-            return Ok(());
+        let latest = latest();
+        if *self.flags() != *latest {
+            self.next_era(Arc::clone(&latest), self.version(), drain_wait).await?;
         }
-        let policy = self.version();
-        self.next_era(flags, policy, drain_wait).await
+        Ok(latest)
     }
 
     /// Lets no call in any more, and waits for those that are.
@@ -129,20 +137,23 @@ impl Slot {
         self.closed.store(true, Ordering::SeqCst);
         let era = self.era.load_full();
         era.gate.close();
+        era.gate.retire();
         self.opened.send_modify(|eras| *eras += 1);
         era.gate.drain(drain_wait).await
     }
 
     async fn publish_alone(&self, next: Arc<Version>, drain_wait: Duration) -> Result<(), SwapError> {
         let running = self.version();
-        if running.description.protocol == next.description.protocol {
+        if running.may_overlap(&next) {
             if self.is_closed() {
                 return Err(SwapError::Closed);
             }
-            self.era.load().policy.store(next);
+            self.era.load().policy.store(Arc::clone(&next));
         } else {
-            self.next_era(self.flags(), next, drain_wait).await?;
+            self.next_era(self.flags(), Arc::clone(&next), drain_wait).await?;
         }
+        next.runner.keep_idle(usize::MAX);
+        running.runner.keep_idle(self.warm_instances);
         *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }
@@ -161,6 +172,7 @@ impl Slot {
         if !closing.era.gate.drain(drain_wait).await {
             return Err(SwapError::NotDrained { in_flight: closing.era.gate.in_flight() });
         }
+        closing.era.gate.retire();
         self.era.store(Era::new(flags, policy));
         Ok(())
     }

@@ -98,6 +98,11 @@ impl Policy {
         self
     }
 
+    /// Its settings.
+    pub(crate) fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
     fn of(code: Code) -> Self {
         Self { code, settings: BTreeMap::new(), payload: false }
     }

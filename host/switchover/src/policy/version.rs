@@ -40,6 +40,13 @@ impl Version {
         }
     }
 
+    /// Whether calls of the two may run side by side under the same flags: they take the same decisions for the same key.
+    pub(crate) fn may_overlap(&self, other: &Self) -> bool {
+        self.description.protocol == other.description.protocol
+            && self.description.databases == other.description.databases
+            && self.scope.settings == other.scope.settings
+    }
+
     /// Counts a call until the guard is dropped.
     pub(crate) fn count_call(self: &Arc<Self>) -> CallCount {
         self.calls.fetch_add(1, Ordering::Relaxed);

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use switchover_guest::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
 
 pub(crate) use reach::Reach;
+pub(crate) use write::check_target;
 
 use self::repair::Repairs;
 use self::strict::StrictLanes;
@@ -115,14 +116,18 @@ impl Reach for Arc<Store> {
     }
 
     async fn load_each(&self, databases: &[String], key: &SessionKey) -> Vec<Result<Option<Session>>> {
-        let loads = databases.iter().map(|database| {
+        // Dropped with the call that asks, unlike writes.
+        let mut loads = tokio::task::JoinSet::new();
+        for (at, database) in databases.iter().enumerate() {
             let (store, database, key) = (Arc::clone(self), database.clone(), key.clone());
-            tokio::spawn(async move { store.load(&database, &key).await })
-        });
-        let loads: Vec<_> = loads.collect();
-        let mut answers = Vec::with_capacity(loads.len());
-        for load in loads {
-            answers.push(load.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "a read panicked"))));
+            loads.spawn(async move { (at, store.load(&database, &key).await) });
+        }
+        let lost = || Err(Error::new(ErrorCode::Internal, "a read panicked"));
+        let mut answers: Vec<_> = databases.iter().map(|_| lost()).collect();
+        while let Some(loaded) = loads.join_next().await {
+            if let Ok((at, answer)) = loaded {
+                answers[at] = answer;
+            }
         }
         answers
     }

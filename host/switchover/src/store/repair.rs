@@ -1,45 +1,73 @@
 //! After an unknown outcome: the key is copied again under home's lock as soon as the databases answer.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchover_guest::{Guarantee, MirrorAction, Target};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::Store;
 use super::strict::Route;
-use crate::gate::Ticket;
-use crate::limits::REPAIRS_PENDING_MAX;
+use crate::gate::{Gate, Ticket};
+use crate::limits::{REPAIRS_AT_ONCE_MAX, REPAIRS_PENDING_MAX};
 use crate::session::SessionKey;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+type Repair = (Route, SessionKey);
+
 /// The keys that wait for their repair.
 pub(super) struct Repairs {
-    pending: Mutex<HashSet<(Route, SessionKey)>>,
+    /// How many unknown outcomes each key has had since its repair began: one that comes while a copy is under way asks for another.
+    pending: Mutex<HashMap<Repair, u64>>,
     count: watch::Sender<usize>,
+    at_once: Semaphore,
 }
 
 impl Default for Repairs {
     fn default() -> Self {
-        Self { pending: Mutex::default(), count: watch::Sender::new(0) }
+        Self { pending: Mutex::default(), count: watch::Sender::new(0), at_once: Semaphore::new(REPAIRS_AT_ONCE_MAX) }
     }
 }
 
 impl Repairs {
-    fn add(&self, repair: &(Route, SessionKey)) -> bool {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let added = pending.len() < REPAIRS_PENDING_MAX && pending.insert(repair.clone());
+    /// Whether a new task is needed.
+    fn add(&self, repair: &Repair) -> bool {
+        let mut pending = self.pending();
+        if let Some(outcomes) = pending.get_mut(repair) {
+            *outcomes += 1;
+            return false;
+        }
+        let added = pending.len() < REPAIRS_PENDING_MAX;
+        if added {
+            pending.insert(repair.clone(), 1);
+        }
         self.count.send_replace(pending.len());
         added
     }
 
-    fn remove(&self, repair: &(Route, SessionKey)) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.remove(repair);
-        self.count.send_replace(pending.len());
+    fn outcomes(&self, repair: &Repair) -> u64 {
+        self.pending().get(repair).copied().unwrap_or_default()
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<Repair, u64>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A repair that is under way. Dropped, however its task ends, the key is pending no more.
+struct Pending {
+    store: Arc<Store>,
+    repair: Repair,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut pending = self.store.repairs.pending();
+        pending.remove(&self.repair);
+        self.store.repairs.count.send_replace(pending.len());
     }
 }
 
@@ -49,48 +77,54 @@ impl Store {
         *self.repairs.count.borrow()
     }
 
-    /// Waits until no key waits for its repair, at most `patience`. `false`: some still do.
-    pub(crate) async fn repairs_done(&self, patience: Duration) -> bool {
+    /// Waits until no key waits for its repair, at most `patience`.
+    pub(crate) async fn repairs_done(&self, patience: Duration) {
         let mut count = self.repairs.count.subscribe();
-        matches!(tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await, Ok(Ok(_)))
+        let _some_are_left = tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await;
     }
 
     /// Repairs a key in the background, under the flags and the policy that the write had: once these change, another database may
     /// be home, and a copy would overwrite what is newer.
-    pub(super) fn repair_later(self: &Arc<Self>, ticket: Ticket, route: &Route, key: SessionKey) {
+    pub(super) fn repair_later(self: &Arc<Self>, ticket: &Ticket, route: &Route, key: SessionKey) {
         let repair = (route.clone(), key);
         if !self.repairs.add(&repair) {
             return;
         }
-        let (store, gate) = (Arc::clone(self), ticket.gate());
-        drop(ticket);
+        let pending = Pending { store: Arc::clone(self), repair };
+        let gate = ticket.gate();
         tokio::spawn(async move {
-            let give_up = Instant::now() + store.limits.repair_patience;
-            let mut backoff = BACKOFF_FIRST;
-            let repaired = loop {
-                tokio::time::sleep(backoff).await;
-                let Some(_ticket) = gate.enter() else { break false };
-                if store.copy_now(repair.0.home.as_str(), &repair.0.target(), repair.1.clone()).await.is_ok() {
-                    break true;
-                }
-                if Instant::now() > give_up {
-                    break false;
-                }
-                backoff = (backoff * 2).min(BACKOFF_MAX);
-            };
-            store.repairs.remove(&repair);
-            if repaired {
-                store.counters.repaired();
+            if repair_until_done(&pending, &gate).await {
+                pending.store.counters.repaired();
             } else {
-                store.counters.repair_abandoned();
-                tracing::warn!(home = %repair.0.home, "gave up to repair a key after an unknown outcome; its next write settles it");
+                pending.store.counters.repair_abandoned();
+                let home = &pending.repair.0.home;
+                tracing::warn!(%home, "gave up to repair a key after an unknown outcome; its next write settles it");
             }
         });
     }
 }
 
+async fn repair_until_done(Pending { store, repair }: &Pending, gate: &Arc<Gate>) -> bool {
+    let (route, key) = repair;
+    let give_up = Instant::now() + store.limits.repair_patience;
+    let mut backoff = BACKOFF_FIRST;
+    while !gate.is_retired() && Instant::now() < give_up {
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+        let Ok(_turn) = store.repairs.at_once.acquire().await else { return false };
+        // Closed for a change that may yet fail: later.
+        let Some(_ticket) = gate.enter() else { continue };
+        let outcomes = store.repairs.outcomes(repair);
+        let copied = store.copy_now(route.home.as_str(), &route.target(), key.clone()).await.is_ok();
+        if copied && store.repairs.outcomes(repair) == outcomes {
+            return true;
+        }
+    }
+    false
+}
+
 impl Route {
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         let home = Target::home(self.home.as_str());
         self.mirrors.iter().fold(home, |target, (mirror, action)| match action {
             MirrorAction::Copy => target.copy_to(mirror.as_str(), Guarantee::Strict),

@@ -4,9 +4,9 @@
 //! home, whose row locks are the key locks, writes the mirrors, and commits home last. A mirror that refuses rolls home back; once
 //! something was sent that may have happened, the outcome is unknown and the key is copied again under the lock.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use switchover_guest::{Error, ErrorCode, MirrorAction, Result};
 use tokio::sync::{mpsc, oneshot};
@@ -48,68 +48,93 @@ pub(super) struct StrictLanes {
 impl StrictLanes {
     pub(super) async fn write(&self, store: &Arc<Store>, route: Route, change: Change, ticket: &Ticket) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let lane = self.lane(store, route);
         let waiting = Waiting { change, ticket: ticket.clone(), answer };
-        if lane.try_send(waiting).is_err() {
+        if self.send(store, route, waiting).is_err() {
             return Err(Error::new(ErrorCode::Overloaded, "too many strict writes are waiting"));
         }
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a strict write was lost")))
     }
 
-    fn lane(&self, store: &Arc<Store>, route: Route) -> mpsc::Sender<Waiting> {
+    fn send(&self, store: &Arc<Store>, route: Route, waiting: Waiting) -> std::result::Result<(), Waiting> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(route).or_insert_with_key(|route| {
+        let start = |route: &Route| {
             let (sender, receiver) = mpsc::channel(store.limits.calls_in_flight_max * 2);
             tokio::spawn(run(Arc::downgrade(store), route.clone(), receiver));
             sender
-        });
-        lane.clone()
+        };
+        let lane = lanes.entry(route.clone()).or_insert_with(|| start(&route));
+        match lane.try_send(waiting) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(waiting)) => Err(waiting),
+            // Its task has ended with its runtime, or in a panic of a backend: a new one takes over.
+            Err(mpsc::error::TrySendError::Closed(waiting)) => {
+                *lane = start(&route);
+                lane.try_send(waiting).map_err(mpsc::error::TrySendError::into_inner)
+            }
+        }
     }
 }
 
-async fn run(store: std::sync::Weak<Store>, route: Route, mut queue: mpsc::Receiver<Waiting>) {
-    // A write whose key is in the batch already waits for the next one.
-    let mut postponed: Vec<Waiting> = Vec::new();
+async fn run(store: Weak<Store>, route: Route, mut queue: mpsc::Receiver<Waiting>) {
+    let mut waiting: VecDeque<Waiting> = VecDeque::new();
     loop {
-        if postponed.is_empty() {
+        if waiting.is_empty() {
             match queue.recv().await {
-                Some(waiting) => postponed.push(waiting),
+                Some(first) => waiting.push_back(first),
                 None => return,
             }
         }
-        while postponed.len() < STRICT_BATCH_MAX
-            && let Ok(waiting) = queue.try_recv()
-        {
-            postponed.push(waiting);
+        // All of it, so that many writes of one key do not keep the writes of others out of the batch.
+        while let Ok(next) = queue.try_recv() {
+            waiting.push_back(next);
         }
         let Some(store) = store.upgrade() else { return };
-        let (batch, rest) = distinct_keys(std::mem::take(&mut postponed));
-        postponed = rest;
+        let batch = next_batch(&mut waiting, store.limits.write_deadline / 4, &route);
         write_batch(&store, &route, batch).await;
     }
 }
 
-/// The first write of each key, in the order of the keys, so that two hosts lock rows in the same order; and the rest.
-fn distinct_keys(waiting: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
-    let mut batch: Vec<Waiting> = Vec::with_capacity(waiting.len());
-    let mut rest = Vec::new();
-    let mut keys = std::collections::HashSet::new();
-    for write in waiting {
-        if keys.insert(write.change.write.key().clone()) { batch.push(write) } else { rest.push(write) }
+/// The first write of each key, as many as fit, in the order of the keys, so that two hosts lock rows in the same order. A write
+/// whose key is in the batch already waits for the next one. One that has too little time left is answered: its end would be
+/// the end of all that it shares a transaction with.
+fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Route) -> Vec<Waiting> {
+    let latest = Instant::now() + time_needed;
+    let mut batch: Vec<Waiting> = Vec::new();
+    let mut keys = HashSet::new();
+    let mut rest = VecDeque::with_capacity(waiting.len());
+    for write in waiting.drain(..) {
+        if write.change.deadline <= latest {
+            let error = Error::new(ErrorCode::Timeout, format!("database {}: no turn before the deadline", route.home));
+            let _caller_gone = write.answer.send(Err(error));
+        } else if batch.len() < STRICT_BATCH_MAX && keys.insert(write.change.write.key().clone()) {
+            batch.push(write);
+        } else {
+            // Whatever comes later for this key stays behind it.
+            keys.insert(write.change.write.key().clone());
+            rest.push_back(write);
+        }
     }
+    *waiting = rest;
     batch.sort_by(|a, b| a.change.write.key().cmp(b.change.write.key()));
-    (batch, rest)
+    batch
 }
 
-async fn write_batch(store: &Arc<Store>, route: &Route, mut batch: Vec<Waiting>) {
-    let now = Instant::now();
-    for late in batch.extract_if(.., |waiting| waiting.change.deadline <= now) {
-        let error = Error::new(ErrorCode::Timeout, format!("database {}: no turn before the deadline", route.home));
-        let _caller_gone = late.answer.send(Err(error));
+async fn write_batch(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>) {
+    match write_all(store, route, &batch).await {
+        // One row that cannot be written, or is locked elsewhere, is no matter of its neighbours.
+        Err(Error { code: ErrorCode::Corrupt | ErrorCode::Conflict, .. }) if batch.len() > 1 => {
+            for alone in batch {
+                let alone = vec![alone];
+                let answers = write_all(store, route, &alone).await;
+                answer(store, route, alone, answers);
+            }
+        }
+        answers => answer(store, route, batch, answers),
     }
-    let Some(deadline) = batch.iter().map(|waiting| waiting.change.deadline).min() else { return };
-    let writes = batch.iter().map(|waiting| waiting.change.write.clone()).collect();
-    match write_together(store, route, writes, deadline).await {
+}
+
+fn answer(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>, answers: Result<Vec<(WriteOutcome, bool)>>) {
+    match answers {
         Ok(answers) => {
             for (waiting, answer) in batch.into_iter().zip(answers) {
                 let _caller_gone = waiting.answer.send(Ok(answer));
@@ -119,12 +144,18 @@ async fn write_batch(store: &Arc<Store>, route: &Route, mut batch: Vec<Waiting>)
             for waiting in batch {
                 if error.code == ErrorCode::UnknownOutcome {
                     store.counters.outcome_unknown();
-                    store.repair_later(waiting.ticket, route, waiting.change.write.key().clone());
+                    store.repair_later(&waiting.ticket, route, waiting.change.write.key().clone());
                 }
                 let _caller_gone = waiting.answer.send(Err(error.clone()));
             }
         }
     }
+}
+
+async fn write_all(store: &Store, route: &Route, batch: &[Waiting]) -> Result<Vec<(WriteOutcome, bool)>> {
+    let Some(deadline) = batch.iter().map(|waiting| waiting.change.deadline).min() else { return Ok(Vec::new()) };
+    let writes = batch.iter().map(|waiting| waiting.change.write.clone()).collect();
+    write_together(store, route, writes, deadline).await
 }
 
 async fn write_together(

@@ -78,16 +78,16 @@ impl Store {
                 Some(WriteOutcome::Done(row)) => row.clone(),
                 _ => None,
             };
+            let mut written = false;
             let mut answer = Ok(());
             for ((name, database), action) in destinations {
-                answer = database
-                    .write(vec![mirror_write(action, row.as_ref(), &key)], None, deadline)
-                    .await
-                    .map(|_| ())
-                    .map_err(|error| database_error(name, &error));
-                if answer.is_err() {
+                let write = mirror_write(action, row.as_ref(), &key);
+                if let Err(error) = database.write(vec![write], None, deadline).await {
+                    let error = database_error(name, &error);
+                    answer = Err(if written { Error::new(ErrorCode::UnknownOutcome, error.message) } else { error });
                     break;
                 }
+                written = true;
             }
             held.roll_back().await;
             answer
@@ -113,27 +113,19 @@ impl Store {
         } else {
             self.lanes.write(self, route, Change { write, deadline }, ticket).await?
         };
-        if let WriteOutcome::Done(row) = &outcome {
-            for (name, action) in best_effort {
-                let write = mirror_write(action, row.as_ref(), &key);
-                if self.databases[&name].write(vec![write], None, deadline).await.is_err() {
-                    self.counters.best_effort_failed();
-                }
-            }
+        if !best_effort.mirrors.is_empty()
+            && matches!(outcome, WriteOutcome::Done(_))
+            && self.copy_now(best_effort.home.as_str(), &best_effort.target(), key).await.is_err()
+        {
+            self.counters.best_effort_failed();
         }
         Ok((outcome, at_mirror))
     }
 
-    /// A target with names that exist and promises that can be kept, strict mirrors apart from the others.
-    #[expect(clippy::type_complexity, reason = "two lists of the same pair, used once")]
-    fn route(&self, to: &Target) -> Result<(Route, Vec<(DatabaseName, MirrorAction)>)> {
+    /// A target with names that exist and promises that can be kept: its strict mirrors, and the others.
+    fn route(&self, to: &Target) -> Result<(Route, Route)> {
+        check_target(to)?;
         let home = self.database(&to.home)?.0.clone();
-        if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
-            return Err(Error::new(
-                ErrorCode::Unsupported,
-                "a write is locked at its home in this version; leave `lock` out",
-            ));
-        }
         let (mut strict, mut best_effort) = (Vec::new(), Vec::new());
         for mirror in &to.mirrors {
             let name = self.database(&mirror.database)?.0.clone();
@@ -144,16 +136,27 @@ impl Store {
             match mirror.guarantee {
                 Guarantee::Strict => strict.push((name, mirror.action)),
                 Guarantee::BestEffort => best_effort.push((name, mirror.action)),
-                Guarantee::Marked => {
-                    return Err(Error::new(
-                        ErrorCode::Unsupported,
-                        "`marked` mirrors need side tables that this version does not have; ask for `strict`",
-                    ));
-                }
+                Guarantee::Marked => return Err(marked()),
             }
         }
+        let best_effort = Route { home: home.clone(), mirrors: best_effort };
         Ok((Route { home, mirrors: strict }, best_effort))
     }
+}
+
+/// Whether this version can keep what a target asks for.
+pub(crate) fn check_target(to: &Target) -> Result<()> {
+    if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
+        let message = "a write is locked at its home in this version; leave `lock` out";
+        return Err(Error::new(ErrorCode::Unsupported, message));
+    }
+    let is_marked = to.mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::Marked);
+    if is_marked { Err(marked()) } else { Ok(()) }
+}
+
+fn marked() -> Error {
+    let message = "`marked` mirrors need side tables that this version does not have; ask for `strict`";
+    Error::new(ErrorCode::Unsupported, message)
 }
 
 /// What brings a mirror to where its action says, after home has `row`.

@@ -63,6 +63,7 @@ async fn the_last_instant_of_all_is_kept(f: Fixture) -> Result<()> {
 }
 
 async fn delete_expired_takes_what_is_strictly_earlier(f: Fixture) -> Result<()> {
+    f.clock.set(Timestamp::from_micros(SECOND + 60_000_000));
     for before in FRACTIONS.map(|fraction| SECOND + fraction) {
         let sessions = FRACTIONS.map(|fraction| {
             session(&format!("key{fraction:07}"), "payload", Timestamp::from_micros(SECOND + fraction))
@@ -102,7 +103,9 @@ async fn delete_expired_without_an_instant_takes_the_database_clock(f: Fixture) 
     write(&*f.database, Write::Insert(session("aaaaaaaa", "payload", Timestamp::from_micros(SECOND + 10)))).await?;
     for (now, deleted) in [(SECOND + 9, 0), (SECOND + 10, 0), (SECOND + 11, 1)] {
         f.clock.set(Timestamp::from_micros(now));
-        assert_eq!(f.database.delete_expired(None, 10, soon()).await?, deleted);
+        // An instant in the future takes no more than none.
+        assert_eq!(f.database.delete_expired(Some(Timestamp::MAX), 10, soon()).await?, deleted);
+        assert_eq!(f.database.delete_expired(None, 10, soon()).await?, 0);
     }
     assert!(!exists(&*f.database, &key("aaaaaaaa")).await?);
     Ok(())

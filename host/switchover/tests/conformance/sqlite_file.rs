@@ -79,7 +79,8 @@ async fn rows_of_django_are_read_and_rewritten_in_its_own_form() -> Result<()> {
     file.insert("aaaaaaaa", "2026-12-06 15:05:26.508388")?;
     file.insert("bbbbbbbb", "2026-12-06 15:05:27")?;
     file.insert("cccccccc", "2026-12-06 15:05:26")?;
-    let database = file.builder().open().await?;
+    let clock = TestClock::at(SECOND);
+    let database = file.builder().clock(clock.clone()).open().await?;
     let read =
         async |text| anyhow::Ok(load(&database, &key(text)).await?.map(|session| session.expires_at.as_micros()));
     assert_eq!(read("aaaaaaaa").await?, Some(SECOND + 508_388));
@@ -95,7 +96,8 @@ async fn rows_of_django_are_read_and_rewritten_in_its_own_form() -> Result<()> {
     assert_eq!(file.row("bbbbbbbb")?.1, "2026-12-06 15:05:29");
     write(&database, Write::Insert(session("dddddddd", "new", Timestamp::MAX))).await?;
     assert_eq!(file.row("dddddddd")?.1, "9999-12-31 23:59:59.999999");
-    assert_eq!(database.delete_expired(Some(Timestamp::from_micros(SECOND + 1)), 10, soon()).await?, 1);
+    clock.set(Timestamp::from_micros(SECOND + 1));
+    assert_eq!(database.delete_expired(None, 10, soon()).await?, 1);
     assert!(file.row("cccccccc").is_err());
     Ok(())
 }
@@ -201,13 +203,15 @@ async fn what_is_no_database_is_refused() -> Result<()> {
 #[tokio::test]
 async fn another_table_name_is_used_everywhere() -> Result<()> {
     let file = File::empty()?;
-    let database = file.builder().create_if_missing(true).table("Sessions_2").open().await?;
+    let clock = TestClock::at(SECOND);
+    let database = file.builder().clock(clock.clone()).create_if_missing(true).table("Sessions_2").open().await?;
     let made = database.create_schema(soon()).await?;
     assert!(made.iter().all(|sql| sql.contains("Sessions_2") && !sql.contains("django_session")), "{made:?}");
     let session = session("aaaaaaaa", "payload", Timestamp::from_micros(SECOND + 1));
     write(&database, Write::Insert(session.clone())).await?;
     assert_eq!(load(&database, &session.key).await?, Some(session));
-    assert_eq!(database.delete_expired(Some(Timestamp::MAX), 10, soon()).await?, 1);
+    clock.set(Timestamp::MAX);
+    assert_eq!(database.delete_expired(None, 10, soon()).await?, 1);
     assert!(database.summary().ends_with("table Sessions_2"));
     Ok(())
 }
@@ -263,7 +267,8 @@ async fn a_row_that_cannot_be_read_is_corrupt_and_names_no_secret() -> Result<()
 #[tokio::test]
 async fn rows_that_cannot_be_read_stop_neither_a_scan_nor_a_clean_up() -> Result<()> {
     let file = with_unreadable_rows()?;
-    let database = file.builder().open().await?;
+    let clock = TestClock::at(SECOND);
+    let database = file.builder().clock(clock.clone()).open().await?;
     let page = database.scan(None, 10, soon()).await?;
     assert_eq!(page.sessions.iter().map(|session| session.key.expose()).collect::<Vec<_>>(), ["zzzzzzzz"]);
     assert_eq!(page.corrupt.len(), UNREADABLE.len() + 1, "{:?}", page.corrupt);
@@ -273,7 +278,8 @@ async fn rows_that_cannot_be_read_stop_neither_a_scan_nor_a_clean_up() -> Result
         assert!(!page.corrupt.iter().any(|message| message.contains(text)));
     }
     assert_eq!(database.delete_expired(None, 1, soon()).await?, 1, "what ended is found behind them");
-    assert_eq!(database.delete_expired(Some(Timestamp::MAX), 100, soon()).await?, 5, "and unknown ends are left alone");
+    clock.set(Timestamp::MAX);
+    assert_eq!(database.delete_expired(None, 100, soon()).await?, 5, "and unknown ends are left alone");
     assert!(exists(&database, &key("aaaaaaa5")).await?);
     Ok(())
 }

@@ -217,7 +217,8 @@ impl Database for MemoryDatabase {
         limit: u32,
         deadline: Instant,
     ) -> Result<u32, DatabaseError> {
-        let before = before.unwrap_or_else(|| self.shared.clock.now());
+        let now = self.shared.clock.now();
+        let before = before.map_or(now, |before| before.min(now));
         let mut state = self.open_state(deadline)?;
         let now = Instant::now();
         let locked = |key| state.locks.get(key).is_some_and(|lock| lock.until > now);

@@ -88,6 +88,10 @@ impl Reader {
 
     fn read_group(&self, jobs: Vec<ReadJob>) {
         // Everything in `jobs` was asked before the snapshot, so the snapshot has what was acknowledged to any of the callers.
+        // A transaction that could not be ended last time would show an old snapshot for ever.
+        if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
+            tracing::error!("a read transaction of before cannot be ended");
+        }
         let shared = jobs.len() > 1 && self.execute("BEGIN").is_ok();
         for ReadJob { batch, request } in jobs {
             self.answer(request, |reader| batch.iter().map(|read| reader.read(read)).collect());

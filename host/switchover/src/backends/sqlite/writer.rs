@@ -65,7 +65,8 @@ impl Writer {
                     }
                     WriteCommand::Hold { batch, request } => self.hold(batch, request),
                     WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
-                        let before = before.unwrap_or_else(|| writer.clock.now());
+                        let now = writer.clock.now();
+                        let before = before.map_or(now, |before| before.min(now));
                         writer.statements.delete_expired(&writer.connection, before, limit)
                     }),
                     WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
