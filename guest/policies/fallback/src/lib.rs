@@ -32,64 +32,69 @@ pub struct Fallback;
 
 switchover_guest::export!(Fallback);
 
-/// The databases of the table above, one column of it.
-#[derive(Debug, PartialEq, Eq)]
-struct Plan<'a> {
-    /// Read and cleared first.
-    first: &'a str,
-    /// Read where the first has nothing or fails, and cleared after it.
-    then: Option<&'a str>,
-    /// Decides every write, and whether a key is taken.
-    home: &'a str,
-    /// Written together with home, or not at all.
-    mirror: Option<&'a str>,
-    /// Where the router sends the application; `None`: no opinion.
-    route: Option<&'a str>,
+/// One of the two databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Old,
+    New,
 }
 
-fn plan<'a>(migration_flag: bool, new_db_router_flag: bool, old: &'a str, new: &'a str) -> Plan<'a> {
-    match (migration_flag, new_db_router_flag) {
-        (false, false) => Plan { first: old, then: None, home: old, mirror: None, route: None },
-        (true, false) => Plan { first: new, then: Some(old), home: old, mirror: Some(new), route: None },
-        (false | true, true) => Plan { first: new, then: None, home: new, mirror: None, route: Some(new) },
+impl Side {
+    /// The operator's word for it.
+    fn name(self, host: &impl Host) -> String {
+        match self {
+            Self::Old => host.setting_or("old", "default"),
+            Self::New => host.setting_or("new", "new_session_store"),
+        }
     }
 }
 
-impl Plan<'_> {
-    /// A copy of what home has after the write: of a delete, nothing.
-    fn target(&self) -> Target {
-        let home = Target::home(self.home);
+/// One column of the table above.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// Read and cleared first.
+    first: Side,
+    /// Read where the first has nothing or fails, and cleared after it.
+    then: Option<Side>,
+    /// Decides every write, and whether a key is taken.
+    home: Side,
+    /// Written together with home, or not at all: a copy of what home has after the write, of a delete nothing.
+    mirror: Option<Side>,
+    /// Where the router sends the application; `None`: no opinion.
+    route: Option<Side>,
+}
+
+fn plan(migration_flag: bool, new_db_router_flag: bool) -> Plan {
+    use Side::{New, Old};
+    match (migration_flag, new_db_router_flag) {
+        (false, false) => Plan { first: Old, then: None, home: Old, mirror: None, route: None },
+        (true, false) => Plan { first: New, then: Some(Old), home: Old, mirror: Some(New), route: None },
+        (false | true, true) => Plan { first: New, then: None, home: New, mirror: None, route: Some(New) },
+    }
+}
+
+impl Plan {
+    /// Of the flags of this call.
+    fn of(host: &impl Host) -> Self {
+        plan(host.flag_enabled(MIGRATION_FLAG), host.flag_enabled(NEW_DB_ROUTER_FLAG))
+    }
+
+    fn target(&self, host: &impl Host) -> Target {
+        let home = Target::home(self.home.name(host));
         match self.mirror {
-            Some(mirror) => home.copy_to(mirror, Guarantee::Strict),
+            Some(mirror) => home.copy_to(mirror.name(host), Guarantee::Strict),
             None => home,
         }
     }
 }
 
-/// The operator's words for the two databases.
-struct Databases {
-    old: String,
-    new: String,
-}
-
-impl Databases {
-    fn of(host: &impl Host) -> Self {
-        Self { old: host.setting_or("old", "default"), new: host.setting_or("new", "new_session_store") }
-    }
-
-    fn plan(&self, host: &impl Host) -> Plan<'_> {
-        plan(host.flag_enabled(MIGRATION_FLAG), host.flag_enabled(NEW_DB_ROUTER_FLAG), &self.old, &self.new)
-    }
-}
-
 impl Policy for Fallback {
     fn describe<H: Host>(host: &H) -> Description {
-        let Databases { old, new } = Databases::of(host);
         Description {
             name: "fallback".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             protocol: "fallback-2016".into(),
-            databases: vec![old, new],
+            databases: vec![Side::Old.name(host), Side::New.name(host)],
             flags: vec![MIGRATION_FLAG.into(), NEW_DB_ROUTER_FLAG.into()],
             attributes: Vec::new(),
         }
@@ -101,8 +106,7 @@ impl Policy for Fallback {
             Ok(Lookup::Miss(lease)) => Some(lease),
             Err(_) => None,
         };
-        let databases = Databases::of(host);
-        let found = read(host, &databases.plan(host), key).await?;
+        let found = read(host, &Plan::of(host), key).await?;
         if let (Some(session), Some(lease)) = (&found, lease) {
             // The session is found, whatever becomes of the cache.
             let _ = host.cache_fill(lease, session).await;
@@ -111,33 +115,33 @@ impl Policy for Fallback {
     }
 
     async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {
-        host.save(&Databases::of(host).plan(host).target(), key, &value, mode).await
+        host.save(&Plan::of(host).target(host), key, &value, mode).await
     }
 
     async fn touch<H: Host>(host: &H, key: &str, expires_at: Instant) -> Result<SaveOutcome> {
-        host.touch(&Databases::of(host).plan(host).target(), key, expires_at).await
+        host.touch(&Plan::of(host).target(host), key, expires_at).await
     }
 
     async fn delete<H: Host>(host: &H, key: &str) -> Result<bool> {
-        host.delete(&Databases::of(host).plan(host).target(), key).await
+        host.delete(&Plan::of(host).target(host), key).await
     }
 
     async fn exists<H: Host>(host: &H, key: &str) -> Result<bool> {
-        host.exists(Databases::of(host).plan(host).home, key).await
+        host.exists(&Plan::of(host).home.name(host), key).await
     }
 
     async fn clear_expired<H: Host>(host: &H, limit: u32) -> Result<u32> {
-        let databases = Databases::of(host);
-        let plan = databases.plan(host);
-        let Some(then) = plan.then else { return host.delete_expired(plan.first, None, limit).await };
+        let plan = Plan::of(host);
+        let first = plan.first.name(host);
+        let Some(then) = plan.then else { return host.delete_expired(&first, None, limit).await };
         let cut_off = Some(host.now());
-        let cleared = host.delete_expired(plan.first, cut_off, limit).await?;
+        let cleared = host.delete_expired(&first, cut_off, limit).await?;
         let left = limit.saturating_sub(cleared);
         if left == 0 {
             return Ok(cleared);
         }
         // What the first cleared is cleared, whatever becomes of the second.
-        Ok(cleared + host.delete_expired(then, cut_off, left).await.unwrap_or(0))
+        Ok(cleared + host.delete_expired(&then.name(host), cut_off, left).await.unwrap_or(0))
     }
 
     fn db_for_read<H: Host>(host: &H, model: &Model, _hints: &Hints) -> Result<Option<String>> {
@@ -161,11 +165,11 @@ impl Policy for Fallback {
 
 /// Under `migration_flag` the old database is home of every write, so its answer makes good a failure of the new one, may be
 /// cached, and is the only one whose failure fails the load.
-async fn read<H: Host>(host: &H, plan: &Plan<'_>, key: &str) -> Result<Option<H::Session>> {
-    let found = host.load(plan.first, key).await;
+async fn read<H: Host>(host: &H, plan: &Plan, key: &str) -> Result<Option<H::Session>> {
+    let found = host.load(&plan.first.name(host), key).await;
     match (found, plan.then) {
         (Ok(Some(session)), Some(_) | None) => Ok(Some(session)),
-        (Ok(None) | Err(_), Some(then)) => host.load(then, key).await,
+        (Ok(None) | Err(_), Some(then)) => host.load(&then.name(host), key).await,
         (Ok(None), None) => Ok(None),
         (Err(error), None) => Err(error),
     }
@@ -173,7 +177,6 @@ async fn read<H: Host>(host: &H, plan: &Plan<'_>, key: &str) -> Result<Option<H:
 
 /// The database of an application's tables; `None`: no opinion.
 fn route(host: &impl Host, app_label: &str) -> Option<String> {
-    let databases = Databases::of(host);
-    let route = databases.plan(host).route?;
-    (app_label == host.setting_or("app_label", "sessions")).then(|| route.to_owned())
+    let route = Plan::of(host).route?;
+    (app_label == host.setting_or("app_label", "sessions")).then(|| route.name(host))
 }

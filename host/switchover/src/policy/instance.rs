@@ -59,9 +59,15 @@ impl WasmRunner {
     }
 
     async fn instance(&self) -> Result<Box<Instance>, Failure> {
-        if let Some(idle) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            return Ok(idle);
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(idle) => Ok(idle),
+            // Boxed: rare, and large enough to slow down every call.
+            None => Box::pin(self.new_instance()).await,
         }
+    }
+
+    async fn new_instance(&self) -> Result<Box<Instance>, Failure> {
         let mut store = Store::new(&self.engine.engine, GuestState::new(self.with_wasi));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
