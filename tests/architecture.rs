@@ -6,12 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the library a module may name. `error`, `limits`, `session` and `version` are words that everybody may use.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("backends", &["capabilities"]),
     ("capabilities", &[]),
     ("config", &["backends", "capabilities", "host", "policy"]),
     ("counters", &[]),
-    ("error", &["capabilities"]),
     ("fakes", &["capabilities", "gate", "store"]),
     ("gate", &[]),
     ("host", &["capabilities", "counters", "imports", "policy", "router", "sessions", "store"]),

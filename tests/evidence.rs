@@ -30,6 +30,7 @@ mod lie {
     pub(crate) const CLEANS_IN_A_LOAD: u8 = 10;
     pub(crate) const FILLS_WHAT_IT_LOADED_BEFORE: u8 = 11;
     pub(crate) const FILLS_WHAT_IT_SHALL_SAVE: u8 = 12;
+    pub(crate) const CLEARED_FOR_EVER: u8 = 13;
 }
 
 struct Liar<const LIE: u8>;
@@ -124,7 +125,8 @@ impl<const LIE: u8> switchover_guest::Policy for Liar<LIE> {
     }
 
     async fn clear_expired<H: Host>(host: &H, limit: u32) -> Told<u32> {
-        host.delete_expired(HOME, None, limit).await
+        let cleared = host.delete_expired(HOME, None, limit).await?;
+        Ok(if Self::lies(host, lie::CLEARED_FOR_EVER) { limit } else { cleared })
     }
 }
 
@@ -216,6 +218,13 @@ async fn only_the_cleaner_deletes_and_only_what_has_ended() -> Result<()> {
     assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
     assert!(host.sessions().exists(&key).await?);
     assert_eq!(host.sessions().clear_expired(1_000).await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cleaner_tells_no_more_than_was_cleared() -> Result<()> {
+    let (host, _) = host::<{ lie::CLEARED_FOR_EVER }>().await?;
+    caught(host.sessions().clear_expired(10).await, "more cleared than the databases cleared");
     Ok(())
 }
 

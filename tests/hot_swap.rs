@@ -142,3 +142,26 @@ async fn close_waits_for_calls_under_way() -> Result<()> {
     assert!(slow.await??, "the call that was under way ended well");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swap_that_cannot_drain_is_an_error_and_the_old_policy_goes_on() -> Result<()> {
+    let mut limits = switchover::Limits::default();
+    limits.drain_wait = Duration::from_millis(50);
+    let bench = Bench::with(|builder| builder.limits(limits)).await?;
+    let key = create(&bench.sessions(), "v1").await?;
+    bench.old.set_latency(Duration::from_millis(500));
+    let sessions = bench.sessions();
+    let slow = tokio::spawn(async move { sessions.delete(&key).await });
+    while bench.switchover.policy().calls_in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = bench.switchover.policy().version;
+    let swap = bench.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await;
+    assert!(matches!(swap, Err(SwapError::NotDrained { in_flight }) if in_flight > 0), "{swap:?}");
+    assert_eq!(bench.switchover.policy().version, before);
+    bench.old.set_latency(Duration::ZERO);
+    create(&bench.sessions(), "v2").await?;
+    assert!(slow.await??);
+    bench.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
+    Ok(())
+}

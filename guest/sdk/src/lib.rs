@@ -20,7 +20,8 @@
 //!
 //! impl Policy for OneDatabase {
 //!     fn describe<H: Host>(_host: &H) -> Description {
-//!         Description { name: "one-database".into(), databases: vec!["default".into()], ..Description::default() }
+//!         let (name, protocol) = ("one-database".into(), "one-database".into());
+//!         Description { name, protocol, databases: vec!["default".into()], ..Description::default() }
 //!     }
 //!
 //!     async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use switchover::backends::Sqlite;
+use switchover::capabilities::Database as _;
 use switchover::{DatabaseName, Limits};
 
 use crate::output::{Verdict, print};
@@ -44,7 +46,13 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         && options.list
         && !std::path::Path::new(path).exists()
     {
-        print(format_args!("the file {path} is not there: it would be made, with the table"))?;
+        print(format_args!("the file {path} is not there: it would be made, and would run"))?;
+        let scratch = tempfile::tempdir()?;
+        let scratch = Sqlite::builder(scratch.path().join("scratch.sqlite3")).create_if_missing(true).open().await?;
+        for statement in scratch.missing_schema(Instant::now() + Limits::default().write_deadline).await? {
+            print(format_args!("  {statement}"))?;
+        }
+        scratch.close().await;
         return Ok(Verdict::Fine);
     }
     let database = place::open(&options.database, &options.config, true).await?;

@@ -4,7 +4,6 @@ use std::fmt;
 
 use switchover_guest::ErrorCode;
 
-use crate::capabilities::FlagError;
 use crate::session::{InvalidDatabaseName, SessionKey};
 use crate::version::PolicyVersion;
 
@@ -137,9 +136,9 @@ impl fmt::Display for PolicyFault {
             Self::CpuTime => f.write_str("it used more processor time than `call_cpu_time` allows"),
             Self::WallTime => f.write_str("it did not end within `call_wall_time`"),
             Self::HostCalls => f.write_str("it made more host calls than `host_calls_max` allows"),
-            Self::FalseAbsence => {
-                f.write_str("it answered \"no session\", which the last database that it asked had not answered")
-            }
+            Self::FalseAbsence => f.write_str(
+                "it answered \"no session\", but the last database that it asked had not said so, or it had asked none",
+            ),
             Self::FalseOutcome { claimed } => {
                 write!(f, "it answered `{claimed}`, which no database had answered in this call")
             }
@@ -197,8 +196,6 @@ pub enum BuildError {
     },
     /// The policy cannot be used.
     Policy(SwapError),
-    /// The flags cannot be read.
-    Flags(FlagError),
 }
 
 impl fmt::Display for BuildError {
@@ -206,7 +203,6 @@ impl fmt::Display for BuildError {
         match self {
             Self::Invalid { message } => f.write_str(message),
             Self::Policy(error) => error.fmt(f),
-            Self::Flags(error) => error.fmt(f),
         }
     }
 }
@@ -216,12 +212,6 @@ impl std::error::Error for BuildError {}
 impl From<SwapError> for BuildError {
     fn from(error: SwapError) -> Self {
         Self::Policy(error)
-    }
-}
-
-impl From<FlagError> for BuildError {
-    fn from(error: FlagError) -> Self {
-        Self::Flags(error)
     }
 }
 

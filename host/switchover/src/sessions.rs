@@ -6,6 +6,7 @@ use switchover_guest::{ErrorCode, SaveMode, SaveOutcome};
 
 use crate::error::{Error, PolicyFault};
 use crate::host::{Admitted, Host, in_own_task};
+use crate::limits::DELETE_EXPIRED_MAX;
 use crate::policy::{Answer, Call};
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 
@@ -70,7 +71,7 @@ impl Sessions {
 
     /// Deletes at most `limit` sessions that have ended, 10,000 in one call whatever the limit, and answers how many. `0`: none is left.
     pub async fn clear_expired(&self, limit: u32) -> Result<u32, Error> {
-        match self.host.call(Call::ClearExpired(limit)).await? {
+        match self.host.call(Call::ClearExpired(limit.min(DELETE_EXPIRED_MAX))).await? {
             Answer::Count(count) => Ok(count),
             _ => Err(wrong_answer()),
         }

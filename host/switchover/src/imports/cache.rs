@@ -65,6 +65,16 @@ impl Host for GuestState {
 }
 
 impl HostLease for GuestState {
+    async fn key(&mut self, lease: Resource<GuestLease>) -> wasmtime::Result<String> {
+        if !self.handles.is_lease(lease.rep()) {
+            return Err(wasmtime::Error::msg("a lease of an earlier call was used"));
+        }
+        let call = self.call()?;
+        // Leases are given for the key of their call alone.
+        let key = call.key.as_ref().ok_or_else(|| wasmtime::Error::msg("a lease in a call without a key"))?;
+        Ok(key.expose().to_owned())
+    }
+
     fn drop(&mut self, lease: Resource<GuestLease>) -> wasmtime::Result<()> {
         self.handles.take(lease.rep());
         Ok(())

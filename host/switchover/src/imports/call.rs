@@ -88,6 +88,8 @@ struct Evidence {
     absent: bool,
     /// One bit each for a database that had the row and one that had not.
     rows: u8,
+    /// How many rows the cleaner has deleted.
+    cleared: u32,
     /// A write was sent that was done, or may have been.
     written: bool,
     /// A write has an outcome that is not known.
@@ -238,6 +240,14 @@ impl CallContext {
         }
     }
 
+    pub(super) fn saw_cleaning(&self, written_before: bool, answer: &Result<u32>) {
+        if let Ok(cleared) = answer {
+            let mut evidence = self.evidence();
+            evidence.cleared = evidence.cleared.saturating_add(*cleared);
+        }
+        self.saw_other_write(written_before, answer);
+    }
+
     pub(super) fn saw_other_write<T>(&self, written_before: bool, answer: &Result<T>) {
         if let Err(error) = answer {
             self.evidence().saw_write_error(written_before, error);
@@ -273,6 +283,11 @@ impl CallContext {
     /// Whether the policy may tell this outcome: a database told it before.
     pub(crate) fn may_tell_outcome(&self, outcome: SaveOutcome) -> bool {
         self.evidence().outcomes & bit(outcome) != 0
+    }
+
+    /// Whether the policy may tell that so many were cleared away.
+    pub(crate) fn may_tell_cleared(&self, count: u32) -> bool {
+        count <= self.evidence().cleared
     }
 
     /// Whether the policy may tell that the session was deleted, and that it was there, or was not.

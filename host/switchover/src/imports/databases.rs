@@ -101,7 +101,7 @@ impl CallContext {
         let limit = limit.min(DELETE_EXPIRED_MAX);
         let written_before = self.sends_write();
         let answer = self.reach.delete_expired(&self.ticket, database, before, limit).await;
-        self.saw_other_write(written_before, &answer);
+        self.saw_cleaning(written_before, &answer);
         answer
     }
 }

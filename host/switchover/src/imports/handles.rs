@@ -36,6 +36,10 @@ impl Handles {
         })
     }
 
+    pub(super) fn is_lease(&self, number: u32) -> bool {
+        self.live.iter().any(|(live, handle)| *live == number && matches!(handle, Handle::Lease(_)))
+    }
+
     /// Takes a handle back; `None`: it was of an earlier call.
     pub(super) fn take(&mut self, number: u32) -> Option<Handle> {
         self.outstanding = self.outstanding.saturating_sub(1);

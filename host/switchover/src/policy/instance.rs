@@ -16,7 +16,7 @@ use crate::imports::{
 };
 use crate::limits::{
     CPU_SLICE_MS, GUEST_MEMORY_KEPT_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, HOST_CALL_BYTES_MAX,
-    Limits,
+    IDLE_MEMORY_BYTES_MAX, IDLE_MIN, Limits,
 };
 use crate::session::SessionKey;
 
@@ -98,8 +98,10 @@ impl WasmRunner {
     }
 
     fn put_back(&self, instance: Box<Instance>) {
+        let by_memory = IDLE_MEMORY_BYTES_MAX / instance.store.data().memory.bytes().max(1);
+        let idle_max = by_memory.max(IDLE_MIN).min(self.idle_max.load(Ordering::Relaxed));
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.idle_max.load(Ordering::Relaxed) {
+        if idle.len() < idle_max {
             idle.push(instance);
         }
     }
@@ -227,6 +229,9 @@ fn fault(trap: &wasmtime::Error, context: &CallContext) -> PolicyFault {
     }
     match trap.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => PolicyFault::CpuTime,
+        Some(trap @ Trap::UnreachableCodeReached) => {
+            PolicyFault::Trap { message: format!("{trap} (a panic, an error that nothing caught, or no memory left)") }
+        }
         Some(trap) => PolicyFault::Trap { message: trap.to_string() },
         None => PolicyFault::Trap { message: context.for_people(&reason(trap)) },
     }

@@ -75,6 +75,10 @@ fn fault_in(call: &Call, context: &CallContext, answer: &Answer) -> Option<Polic
             let claimed = if *exists { "it exists" } else { "it does not exist" };
             (!context.may_tell_exists(*exists)).then_some(PolicyFault::FalseOutcome { claimed })
         }
-        Answer::Count(_) | Answer::Database(_) | Answer::Opinion(_) | Answer::Description(_) => None,
+        Answer::Count(count) => {
+            let claimed = "more cleared than the databases cleared";
+            (!context.may_tell_cleared(*count)).then_some(PolicyFault::FalseOutcome { claimed })
+        }
+        Answer::Database(_) | Answer::Opinion(_) | Answer::Description(_) => None,
     }
 }

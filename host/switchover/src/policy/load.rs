@@ -26,6 +26,8 @@ use crate::version::PolicyVersion;
 
 /// Compiled components that are kept, so that a swap back compiles nothing.
 const COMPILED_KEPT_MAX: usize = 4;
+const CONTRACT: &str = "switchover:policy/";
+const CONTRACT_VERSION: &str = "@0.1.0";
 /// The first bytes of a component, and of a core module.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
@@ -101,6 +103,7 @@ impl Loader {
             Code::Native(runner) => (Arc::clone(runner), Sha256::digest(b"native").into(), 0),
             Code::File(_) | Code::Bytes(_) | Code::Static(_) => {
                 let (component, digest, bytes) = self.compile(policy.code.clone()).await?;
+                check_imports(&component, &self.engine)?;
                 let linked = WasmRunner::link(Arc::clone(&self.engine), &component, &self.limits);
                 let runner = linked.map_err(|error| rejected(contract_message(&error)))?;
                 (Arc::new(runner), digest, bytes)
@@ -128,7 +131,7 @@ impl Loader {
                 return Ok((component, digest, bytes.len()));
             }
             let component = Component::from_binary(&engine, &bytes).map_err(|error| {
-                rejected(format!("it is not a valid component, build it again: {}", reason(&error)))
+                rejected(format!("it is not a valid component, or needs what this host does not have (the component model's async ABI): {}", reason(&error)))
             })?;
             // Without the image each instance copies its memory; it still runs.
             let _optional = component.initialize_copy_on_write_image();
@@ -177,6 +180,22 @@ fn check_kind(bytes: &[u8]) -> Result<(), SwapError> {
     } else {
         "it is not WebAssembly: a component starts with the bytes `\\0asm`".to_owned()
     }))
+}
+
+/// Names what is not there before the linker names a type that does not fit.
+fn check_imports(component: &Component, engine: &PolicyEngine) -> Result<(), SwapError> {
+    for (name, _) in component.component_type().imports(&engine.engine) {
+        if name.starts_with("wasi:http") {
+            return Err(rejected("it imports `wasi:http`, which this host does not have: build it without".to_owned()));
+        }
+        let other_version = name.starts_with(CONTRACT) && !name.ends_with(CONTRACT_VERSION);
+        if other_version {
+            return Err(rejected(format!(
+                "it is for another version of the contract, `{name}`; this host has {CONTRACT_VERSION}: build it again with wit/"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn contract_message(error: &wasmtime::Error) -> String {

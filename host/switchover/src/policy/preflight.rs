@@ -71,11 +71,22 @@ pub(super) async fn describe(
     let version = Version::new(id, Description::default(), Arc::new(scope), Arc::clone(runner));
     let trial = Trial::new(Arc::new(version), Arc::default(), counters, limits);
     match trial.call(Call::Describe).await? {
-        Answer::Description(description) if description.name.trim().is_empty() => {
-            Err("it describes itself without a name".to_owned())
-        }
-        Answer::Description(description) => Ok(*description),
+        Answer::Description(description) => check_description(*description),
         _ => Err("it gave no description".to_owned()),
+    }
+}
+
+/// A description is shown to operators and stands in logs.
+fn check_description(description: Description) -> Result<Description, String> {
+    let Description { name, version, protocol, databases, flags, attributes } = &description;
+    let is_nameless = name.trim().is_empty() || protocol.trim().is_empty();
+    let attributes = attributes.iter().flat_map(|(name, value)| [name, value]);
+    let texts = [name, version, protocol].into_iter().chain(databases).chain(flags).chain(attributes);
+    let has_controls = texts.into_iter().any(|text| text.contains(char::is_control));
+    match (is_nameless, has_controls) {
+        (true, _) => Err("it describes itself without a name or a protocol".to_owned()),
+        (false, true) => Err("it describes itself with control characters".to_owned()),
+        (false, false) => Ok(description),
     }
 }
 

@@ -1,0 +1,162 @@
+//! The program as its users run it: what it prints, what it leaves behind, and how it ends.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+fn switchover(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_switchover")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn last_line_as_json(output: &Output) -> Value {
+    let stdout = text(&output.stdout);
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+fn sqlite(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
+/// A file with Django's table and one living session in it.
+fn table(folder: &Path, name: &str, sessions: &[(&str, &str)]) -> PathBuf {
+    let path = folder.join(name);
+    let made = switchover(&["init", &sqlite(&path)]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let connection = Connection::open(&path).unwrap();
+    for (key, payload) in sessions {
+        let sql = "INSERT INTO django_session VALUES (?1, ?2, '2999-01-01 00:00:00')";
+        connection.execute(sql, [key, payload]).unwrap();
+    }
+    path
+}
+
+fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "sqlite3")).collect()
+}
+
+#[test]
+fn demo_moves_every_session_and_tells_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["demo", "--seconds", "8", "--sessions", "400", "--seed", "7", "--json", "--dir"];
+    let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat());
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+
+    let report = last_line_as_json(&output);
+    for count in ["lost_writes", "back_after_logout", "stale_reads", "told_gone", "failed_calls"] {
+        assert_eq!(report[count], 0, "{count}: {report}");
+    }
+    for count in ["acknowledged", "swaps", "calls_per_second", "p50_us", "p99_us", "p99_us_during_swaps"] {
+        assert!(report[count].as_f64().is_some_and(|count| count > 0.0), "{count}: {report}");
+    }
+    assert!(report["unknown_outcomes"].is_u64(), "{report}");
+
+    let mut rows = 0;
+    for file in files_of(folder.path()) {
+        let connection = Connection::open(&file).unwrap();
+        let mut statement = connection.prepare("SELECT session_key, session_data FROM django_session").unwrap();
+        let found = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).unwrap();
+        for row in found {
+            let (key, payload) = row.unwrap();
+            assert!(!stdout.contains(&key) && !stderr.contains(&key), "a key was printed");
+            assert!(!stdout.contains(&payload) && !stderr.contains(&payload), "a payload was printed");
+            rows += 1;
+        }
+    }
+    assert!(rows > 100, "{rows} rows were left in {}", folder.path().display());
+}
+
+#[test]
+fn init_lists_first_and_changes_nothing_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new.sqlite3");
+    let listed = switchover(&["init", &sqlite(&path), "--list"]);
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    assert!(text(&listed.stdout).contains("django_session_expire_date_a5c62663"), "{}", text(&listed.stdout));
+
+    let path = table(folder.path(), "new.sqlite3", &[("abcdefgh", "e30:1r31eq:x")]);
+    let before = std::fs::metadata(&path).unwrap().len();
+    let again = switchover(&["init", &sqlite(&path)]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
+    let connection = Connection::open(&path).unwrap();
+    let rows: u32 = connection.query_row("SELECT count(*) FROM django_session", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+
+    connection.execute_batch("ALTER TABLE django_session ADD COLUMN user_id integer").unwrap();
+    let other = switchover(&["init", &sqlite(&path)]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(text(&other.stderr).contains("user_id"), "{}", text(&other.stderr));
+}
+
+#[test]
+fn verify_finds_each_difference_and_prints_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (same, changed, gone) = ("samesamesame", "changedchanged", "onlyintheoldone");
+    let old = table(folder.path(), "old.sqlite3", &[(same, "v1"), (changed, "v1"), (gone, "v1")]);
+    let new = table(folder.path(), "new.sqlite3", &[(same, "v1"), (changed, "v2")]);
+    let output = switchover(&["verify", &sqlite(&old), &sqlite(&new), "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!([same, changed, gone].iter().all(|key| !said.contains(key)), "a key was printed: {said}");
+
+    let connection = Connection::open(&new).unwrap();
+    connection.execute("UPDATE django_session SET session_data = 'v1'", []).unwrap();
+    connection.execute("INSERT INTO django_session VALUES (?1, 'v1', '2999-01-01 00:00:00')", [gone]).unwrap();
+    let output = switchover(&["verify", &sqlite(&old), &sqlite(&new)]);
+    assert!(output.status.success(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn policy_commands_tell_good_components_from_bad_ones() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");
+    let component = root.join("components/fallback.wasm").display().to_string();
+    let checked = switchover(&["policy", "check", &component]);
+    assert!(checked.status.success(), "{}", text(&checked.stdout));
+    let described = switchover(&["policy", "describe", &component, "--json"]);
+    assert_eq!(last_line_as_json(&described)["protocol"], "fallback-2016");
+    let scripts = root.join("policies/fallback/scripts").display().to_string();
+    let tested = switchover(&["policy", "test", &component, &scripts]);
+    assert!(tested.status.success(), "{}", text(&tested.stdout));
+
+    let hostile = root.join("components/hostile.wasm").display().to_string();
+    let trapped = switchover(&["policy", "check", &hostile, "--setting", "behaviour=trap"]);
+    assert_eq!(trapped.status.code(), Some(1));
+    assert!(text(&trapped.stdout).contains("it trapped"), "{}", text(&trapped.stdout));
+    let other = root.join("policies/cached-db/scripts").display().to_string();
+    let failed = switchover(&["policy", "test", &component, &other]);
+    assert_eq!(failed.status.code(), Some(1), "scripts of another policy must fail");
+}
+
+#[test]
+fn wrong_usage_is_told_with_the_remedy_and_ends_with_two() {
+    for arguments in [&["moove"][..], &["verify", "sqlite:a"][..], &["demo", "--seconds", "soon"][..]] {
+        let output = switchover(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains("--help"), "{}", text(&output.stderr));
+    }
+    let output = switchover(&["verify", "sqlite:absent.sqlite3", "postgres://admin:hunter2@db/app"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output.stderr).contains("hunter2"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn closed_pipe_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_switchover"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
