@@ -165,7 +165,7 @@ async fn session_of_another_key_is_never_handed_to_the_caller() -> Result<()> {
     let sessions = bench.sessions();
     let (one, two) = (create(&sessions, "v1").await?, create(&sessions, "v2").await?);
     wake(&bench, sleeper("other-session")).await?;
-    // The instance keeps the session of the first call, and answers the second one with it.
+    // The instance keeps a session of the first call, and answers the second call with it.
     sessions.load(&one).await?;
     let error = sessions.load(&two).await.unwrap_err();
     assert!(matches!(error, Error::Policy { source: PolicyFault::ForeignSession, .. }), "{error}");

@@ -4,6 +4,7 @@ mod cache;
 mod clock;
 mod convert;
 mod databases;
+mod evidence;
 mod flags;
 mod handles;
 mod log;
@@ -14,13 +15,15 @@ mod types;
 mod bindings;
 mod call;
 mod native;
+mod redaction;
 
 pub(crate) use bindings::switchover::policy::types::Error as GuestError;
 pub(crate) use bindings::{Policy as WasmPolicy, PolicyPre as WasmPolicyPre};
-pub(crate) use call::{Asked, CallContext, Grants, PolicyScope};
+pub(crate) use call::{CallContext, Grants, PolicyScope};
 pub(crate) use convert::{
     description_from_guest, error_from_guest, hints_to_guest, mode_to_guest, model_to_guest, object_to_guest,
     outcome_from_guest,
 };
+pub(crate) use evidence::Asked;
 pub(crate) use native::NativeHost;
 pub(crate) use types::{GuestState, add_to_linker};
