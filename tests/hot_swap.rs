@@ -149,7 +149,7 @@ async fn swap_that_cannot_drain_is_an_error_and_the_old_policy_goes_on() -> Resu
     limits.drain_wait = Duration::from_millis(50);
     let bench = Bench::with(|builder| builder.limits(limits)).await?;
     let key = create(&bench.sessions(), "v1").await?;
-    bench.old.set_latency(Duration::from_millis(500));
+    bench.old.set_latency(Duration::from_millis(1_500));
     let sessions = bench.sessions();
     let slow = tokio::spawn(async move { sessions.delete(&key).await });
     while bench.switchover.policy().calls_in_flight == 0 {
