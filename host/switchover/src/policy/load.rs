@@ -231,3 +231,18 @@ fn version_digest(
 pub(super) fn rejected(message: String) -> SwapError {
     SwapError::Rejected { message }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Builtin;
+
+    #[test]
+    fn precompiled_native_code_is_refused() {
+        let engine = wasmtime::Engine::default();
+        let native = engine.precompile_component(Builtin::Fallback.component()).unwrap();
+        assert!(check_kind(Builtin::Fallback.component()).is_ok());
+        let error = check_kind(&native).unwrap_err().to_string();
+        assert!(error.contains("precompiled"), "{error}");
+    }
+}
