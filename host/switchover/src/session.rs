@@ -18,7 +18,7 @@ const KEY_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 ///
 /// It is a credential: whoever has it is logged in. `Display` and `Debug` print a short hash; [`SessionKey::expose`] gives the key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey(Arc<str>);
+pub struct SessionKey(Arc<String>);
 
 impl SessionKey {
     /// Takes a key that came from outside, a cookie for example.
@@ -32,7 +32,7 @@ impl SessionKey {
         }
         match key.bytes().position(|byte| !(byte.is_ascii_lowercase() || byte.is_ascii_digit())) {
             Some(at) => Err(InvalidKey::Character { at }),
-            None => Ok(Self(key.into())),
+            None => Ok(Self(Arc::new(key.to_owned()))),
         }
     }
 
@@ -46,11 +46,16 @@ impl SessionKey {
             let characters = bytes.iter().filter(|byte| **byte < 252).map(|byte| KEY_ALPHABET[usize::from(byte % 36)]);
             key.extend(characters.take(KEY_LENGTH_NEW - key.len()).map(char::from));
         }
-        Self(key.into())
+        Self(Arc::new(key))
     }
 
     /// The key itself. Never let it into a log, a metric or an error.
     pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// For the bindings, which take an owned string wherever the contract has an alias of `string`.
+    pub(crate) fn expose_string(&self) -> &String {
         &self.0
     }
 

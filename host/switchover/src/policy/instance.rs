@@ -18,7 +18,6 @@ use crate::limits::{
     CPU_SLICE_MS, GUEST_MEMORY_KEPT_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, HOST_CALL_BYTES_MAX,
     IDLE_MEMORY_BYTES_MAX, IDLE_MIN, Limits,
 };
-use crate::session::SessionKey;
 
 /// A linked component and its idle instances.
 pub(super) struct WasmRunner {
@@ -155,7 +154,7 @@ impl Instance {
         let Self { store, policy, .. } = self;
         let sessions = policy.switchover_policy_session_store();
         Ok(match call {
-            Call::Load(key) => match sessions.call_load(&mut *store, &text(&key)).await? {
+            Call::Load(key) => match sessions.call_load(&mut *store, key.expose_string()).await? {
                 Ok(Some(found)) => Ok(store.data_mut().take(&found).map(|session| Answer::Session(Some(session)))),
                 Ok(None) => Ok(Some(Answer::Session(None))),
                 Err(error) => Err(error),
@@ -163,18 +162,18 @@ impl Instance {
             Call::Save(session, mode) => {
                 let key = session.key.clone();
                 let value = store.data_mut().give(session);
-                let outcome = sessions.call_save(store, &text(&key), value, mode_to_guest(mode)).await?;
+                let outcome = sessions.call_save(store, key.expose_string(), value, mode_to_guest(mode)).await?;
                 outcome.map(|outcome| Some(Answer::Outcome(outcome_from_guest(outcome))))
             }
             Call::Touch(key, expires_at) => {
-                let outcome = sessions.call_touch(store, &text(&key), expires_at.as_micros()).await?;
+                let outcome = sessions.call_touch(store, key.expose_string(), expires_at.as_micros()).await?;
                 outcome.map(|outcome| Some(Answer::Outcome(outcome_from_guest(outcome))))
             }
             Call::Delete(key) => {
-                sessions.call_delete(store, &text(&key)).await?.map(|answer| Some(Answer::Deleted(answer)))
+                sessions.call_delete(store, key.expose_string()).await?.map(|answer| Some(Answer::Deleted(answer)))
             }
             Call::Exists(key) => {
-                sessions.call_exists(store, &text(&key)).await?.map(|answer| Some(Answer::Exists(answer)))
+                sessions.call_exists(store, key.expose_string()).await?.map(|answer| Some(Answer::Exists(answer)))
             }
             Call::ClearExpired(limit) => {
                 sessions.call_clear_expired(store, limit).await?.map(|answer| Some(Answer::Count(answer)))
@@ -216,11 +215,6 @@ impl Instance {
         let description = self.policy.switchover_policy_about().call_describe(&mut self.store).await?;
         Ok(Ok(Some(Answer::Description(Box::new(description_from_guest(description))))))
     }
-}
-
-/// The bindings take an owned string wherever the contract has an alias of `string`.
-fn text(key: &SessionKey) -> String {
-    key.expose().to_owned()
 }
 
 fn fault(trap: &wasmtime::Error, context: &CallContext) -> PolicyFault {
