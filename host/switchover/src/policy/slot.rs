@@ -1,8 +1,9 @@
 //! The slot that holds the running policy: how it is swapped, and what may overlap.
 //!
-//! An era is one snapshot of flags with policies that may overlap: of one protocol, with the same settings and databases. Within an era a swap is one pointer store. Between eras nothing
-//! overlaps: the old one closes, its calls and writes end, the new one opens; calls that arrive in between wait. Otherwise one call
-//! that began with a flag off would write one database after another call wrote both, and the next read would find the older row.
+//! An era is one snapshot of flags with policies that may overlap: of one protocol, with the same settings and databases. Within
+//! an era a swap is one pointer store. Between eras nothing overlaps: the old one closes, its calls and writes end, the new one
+//! opens; calls that arrive in between wait. Otherwise one call that began with a flag off would write one database after
+//! another call wrote both, and the next read would find the older row.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
