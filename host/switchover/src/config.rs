@@ -9,10 +9,10 @@
 //! [databases.default]
 //! address = "sqlite:old.sqlite3"    # relative to the folder of this file
 //! table = "django_session"
+//! create = true                     # make the file if it is missing
 //!
 //! [databases.new_session_store]
-//! address = "sqlite:new.sqlite3"
-//! create = true                     # make the file if it is missing
+//! address = "postgres://app:secret@db-2:5432/app?sslmode=verify-full"
 //!
 //! [cache]
 //! address = "memory:"
@@ -241,17 +241,23 @@ impl Config {
         if address == "memory:" {
             return Ok(Arc::new(MemoryDatabase::new()));
         }
-        let Some(path) = address.strip_prefix("sqlite:") else {
-            return Err(self.at(
-                &table.address,
-                &format!("databases.{name}.address: the databases of this version: `sqlite:PATH` and `memory:`"),
-            ));
-        };
-        let builder = Sqlite::builder(self.beside(Path::new(path))).table(&table.table);
-        let opened = builder.create_if_missing(table.create).open().await;
-        opened
-            .map(|database| Arc::new(database) as Arc<dyn Database>)
-            .map_err(|error| self.at(&table.address, &format!("databases.{name}: {error}")))
+        let failed = |error| self.at(&table.address, &format!("databases.{name}: {error}"));
+        if let Some(path) = address.strip_prefix("sqlite:") {
+            let builder = Sqlite::builder(self.beside(Path::new(path))).table(&table.table);
+            let opened = builder.create_if_missing(table.create).open().await;
+            return Ok(Arc::new(opened.map_err(failed)?));
+        }
+        #[cfg(any(feature = "postgres", feature = "mysql"))]
+        if let Some(builder) = server(address) {
+            if table.create {
+                let message = "create: only an SQLite file can be made; make the database on the server";
+                return Err(self.at(&table.address, &format!("databases.{name}.{message}")));
+            }
+            return Ok(Arc::new(builder.table(&table.table).connect().await.map_err(failed)?));
+        }
+        let known =
+            "`sqlite:PATH`, `memory:`, `postgres://...` and `mysql://...`, each if this program was built with it";
+        Err(self.at(&table.address, &format!("databases.{name}.address: what there is: {known}")))
     }
 
     fn flags(&self, builder: Builder, table: &Spanned<FlagsTable>) -> Result<Builder, ConfigError> {
@@ -278,6 +284,18 @@ impl Config {
 
     fn at<T>(&self, value: &Spanned<T>, message: &str) -> ConfigError {
         ConfigError::at(&self.path, Some(line_of(&self.text, value.span().start)), message)
+    }
+}
+
+/// A database on a server; `None`: the address is of another kind.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+fn server(address: &str) -> Option<crate::backends::ServerBuilder> {
+    match address.split_once("://")?.0 {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Some(crate::backends::Postgres::builder(address)),
+        #[cfg(feature = "mysql")]
+        "mysql" | "mariadb" => Some(crate::backends::MySql::builder(address)),
+        _ => None,
     }
 }
 

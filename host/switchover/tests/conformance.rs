@@ -3,7 +3,7 @@
 //! A claim is a function over a [`conformance::fixture::Fixture`]; [`claims`] runs it once for each database. What only one backend can
 //! show (a file that Django wrote, a fault) stands in a file of its own.
 
-#[cfg(all(feature = "sqlite", feature = "memory", feature = "flag-file"))]
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "memory", feature = "flag-file"))]
 mod conformance {
     /// Runs each claim once for each database.
     macro_rules! claims {
@@ -24,6 +24,18 @@ mod conformance {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
                     super::$claim(crate::conformance::fixture::Fixture::sqlite().await?).await
+                }
+            )* }
+            mod postgres { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::postgres().await?).await
+                }
+            )* }
+            mod mariadb { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::mariadb().await?).await
                 }
             )* }
         };

@@ -1,11 +1,21 @@
 //! What stands behind the capabilities: databases, caches and sources of flags. Drivers are known here and nowhere else.
 
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod django_time;
 #[cfg(feature = "memory")]
 mod faulty;
 #[cfg(feature = "flag-file")]
 mod flag_file;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod request;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -15,5 +25,11 @@ pub use faulty::{Fault, Faulty, Operation, OperationCounts};
 pub use flag_file::FlagFile;
 #[cfg(feature = "memory")]
 pub use memory::{FlagSwitch, MemoryCache, MemoryDatabase};
+#[cfg(feature = "mysql")]
+pub use mysql::MySql;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub use server::{Server, ServerBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Sqlite, SqliteBuilder, Synchronous};

@@ -59,7 +59,8 @@ impl Write {
 /// What a write did, in the order of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It was done. The row as it is after the write, expired or not; `None` after a delete.
+    /// It was done. The row as it is after the write, expired or not, to be carried to a mirror: of [`Database::hold`] always, of
+    /// [`Database::write`] unless it would have to be read for that. `None` after a delete.
     Done(Option<Session>),
     /// A row is under this key already. Nothing was written.
     Exists,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use switchover::backends::{Faulty, MemoryDatabase, Sqlite};
+use switchover::backends::{Faulty, MemoryDatabase, MySql, Postgres, ServerBuilder, Sqlite};
 use switchover::capabilities::{Clock, Database, DatabaseError, Held, Read, ReadOutcome, Write, WriteOutcome};
 use switchover::{Payload, Session, SessionKey, Timestamp};
 use tempfile::TempDir;
@@ -63,6 +63,24 @@ impl Fixture {
         Ok(Self { database: Arc::new(database), clock, _directory: Some(directory) })
     }
 
+    pub(crate) async fn postgres() -> Result<Self> {
+        let server = switchover_harness::Postgres::shared().await?;
+        Self::on_server(Postgres::builder(server.url())).await
+    }
+
+    pub(crate) async fn mariadb() -> Result<Self> {
+        let server = switchover_harness::MariaDb::shared().await?;
+        Self::on_server(MySql::builder(server.url())).await
+    }
+
+    /// A table of its own on a server that the tests of this process share.
+    async fn on_server(builder: ServerBuilder) -> Result<Self> {
+        let clock = TestClock::at(SECOND);
+        let database = builder.table(new_table()).clock(clock.clone()).connect().await?;
+        database.create_schema(soon()).await?;
+        Ok(Self { database: Arc::new(database), clock, _directory: None })
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -71,6 +89,12 @@ impl Fixture {
     pub(crate) fn session(&self, key: &str, payload: &str) -> Session {
         session(key, payload, self.now().plus(Duration::from_secs(3_600)))
     }
+}
+
+/// A name that no other test uses.
+pub(crate) fn new_table() -> String {
+    static TABLES: AtomicU64 = AtomicU64::new(0);
+    format!("sessions_{}", TABLES.fetch_add(1, Ordering::SeqCst))
 }
 
 /// A deadline that no test reaches.
@@ -94,8 +118,17 @@ pub(crate) fn session(key: &str, payload: &str, expires_at: Timestamp) -> Sessio
     }
 }
 
+/// One write. The row that the database did not read for its answer is read afterwards.
 pub(crate) async fn write(database: &dyn Database, write: Write) -> Result<WriteOutcome, DatabaseError> {
-    Ok(one(database.write(vec![write], None, soon()).await?))
+    let (key, is_delete) = (write.key().clone(), matches!(write, Write::Delete(_)));
+    let outcome = one(database.write(vec![write], None, soon()).await?);
+    if outcome != WriteOutcome::Done(None) || is_delete {
+        return Ok(outcome);
+    }
+    let held = database.hold(vec![Write::Lock(key)], None, soon()).await?;
+    let outcome = one(held.outcomes().to_vec());
+    held.roll_back().await;
+    Ok(outcome)
 }
 
 pub(crate) async fn load(database: &dyn Database, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {

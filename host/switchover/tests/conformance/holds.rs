@@ -68,14 +68,15 @@ async fn a_hold_that_is_dropped_is_rolled_back(f: Fixture) -> Result<()> {
 }
 
 async fn a_hold_that_nobody_decides_is_rolled_back_at_its_deadline(f: Fixture) -> Result<()> {
-    let session = f.session("aaaaaaaa", "payload");
+    let (kept, undone) = (f.session("aaaaaaaa", "kept"), f.session("aaaaaaaa", "undone"));
+    write(&*f.database, Write::Insert(kept.clone())).await?;
     let deadline = within(100);
-    let held = f.database.hold(vec![Write::Insert(session.clone())], None, deadline).await?;
+    let held = f.database.hold(vec![Write::Update(undone)], None, deadline).await?;
     // Waits for the lock, which nothing but the deadline frees.
-    assert_eq!(write(&*f.database, Write::Delete(session.key.clone())).await?, WriteOutcome::Missing);
+    assert_eq!(write(&*f.database, Write::Lock(kept.key.clone())).await?, WriteOutcome::Done(Some(kept.clone())));
     assert!(Instant::now() >= deadline);
     assert_eq!(held.commit().await, Err(DatabaseError::Timeout));
-    assert!(!exists(&*f.database, &session.key).await?);
+    assert_eq!(load(&*f.database, &kept.key).await?, Some(kept));
     Ok(())
 }
 
@@ -115,7 +116,8 @@ async fn a_second_writer_gives_up_at_its_own_deadline(f: Fixture) -> Result<()> 
 
 async fn a_second_hold_waits_for_the_first(f: Fixture) -> Result<()> {
     let (first, second) = (f.session("aaaaaaaa", "first"), f.session("aaaaaaaa", "second"));
-    let held = f.database.hold(vec![Write::Insert(first)], None, soon()).await?;
+    write(&*f.database, Write::Insert(f.session("aaaaaaaa", "before"))).await?;
+    let held = f.database.hold(vec![Write::Update(first)], None, soon()).await?;
     let database = Arc::clone(&f.database);
     let update = Write::Update(second.clone());
     let waiting = tokio::spawn(async move { database.hold(vec![update], None, soon()).await });

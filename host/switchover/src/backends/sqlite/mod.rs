@@ -12,10 +12,8 @@
 mod builder;
 mod connection;
 mod reader;
-mod request;
 mod schema;
 mod statements;
-mod time;
 mod writer;
 
 use std::fmt;
@@ -29,8 +27,8 @@ use tokio::sync::watch;
 
 pub use self::builder::{SqliteBuilder, Synchronous};
 use self::reader::ReadCommand;
-use self::request::{Late, Request, request};
 use self::writer::WriteCommand;
+use super::request::{Late, Request, request};
 use crate::capabilities::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
 use crate::session::{SessionKey, Timestamp};
 

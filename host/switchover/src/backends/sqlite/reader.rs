@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::connection::wait_for_locks_until;
-use super::request::Request;
 use super::schema;
 use super::statements::Statements;
+use crate::backends::request::Request;
 use crate::capabilities::{Clock, DatabaseError, Read, ReadOutcome, Scan};
 use crate::session::SessionKey;
 

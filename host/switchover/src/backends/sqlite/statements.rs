@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, ToSql};
 
 use super::connection::database_error;
 use super::schema::TableName;
-use super::time;
+use crate::backends::django_time as time;
 use crate::capabilities::{DatabaseError, Scan, Write, WriteOutcome};
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 

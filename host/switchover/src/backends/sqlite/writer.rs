@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
 
 use super::connection::{database_error, wait_for_locks_until};
-use super::request::{Late, Reply, Request, request};
 use super::schema;
 use super::statements::Statements;
+use crate::backends::request::{Late, Reply, Request, request};
 use crate::capabilities::{Clock, DatabaseError, Held, Write, WriteOutcome};
 use crate::session::Timestamp;
 

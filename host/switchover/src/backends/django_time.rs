@@ -1,4 +1,4 @@
-//! Django's text of a time in SQLite: Python's `str` of a naive UTC `datetime`.
+//! Django's text of a time in SQLite and MySQL: Python's `str` of a naive UTC `datetime`.
 //!
 //! `2026-12-06 15:05:26.508388`, and without a fraction when it is 0: `2026-12-06 15:05:26`. Texts of this form sort as the
 //! times do, since the end of a text sorts before the dot: SQL may compare them, if both sides are written like this.
@@ -11,7 +11,7 @@ use crate::session::Timestamp;
 const SECONDS_LENGTH: usize = 19;
 
 /// A time as Django writes it.
-pub(super) fn to_text(time: Timestamp) -> String {
+pub(in crate::backends) fn to_text(time: Timestamp) -> String {
     let micros = i64::try_from(time.as_micros()).expect("`Timestamp::MAX` is below `i64::MAX`");
     let time = DateTime::from_timestamp_micros(micros).expect("chrono knows the years up to 9999");
     let seconds = time.format("%Y-%m-%d %H:%M:%S");
@@ -24,7 +24,7 @@ pub(super) fn to_text(time: Timestamp) -> String {
 /// Reads what Django writes, and fewer digits of the fraction too. `None`: something else.
 ///
 /// A time before 1970 becomes 1970: both have ended.
-pub(super) fn from_text(text: &str) -> Option<Timestamp> {
+pub(in crate::backends) fn from_text(text: &str) -> Option<Timestamp> {
     let (seconds, fraction) = text.split_at_checked(SECONDS_LENGTH)?;
     let bytes = seconds.as_bytes();
     let separators = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];

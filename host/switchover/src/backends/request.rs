@@ -1,4 +1,4 @@
-//! One operation on its way to a thread and back, and what is known about it when nobody waits any longer.
+//! One operation on its way to a thread or a task and back, and what is known about it when nobody waits any longer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,7 +20,7 @@ const GIVEN_UP: u8 = 2;
 /// # Errors
 ///
 /// [`DatabaseError::Timeout`] if the deadline has passed already.
-pub(super) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), DatabaseError> {
+pub(in crate::backends) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), DatabaseError> {
     if deadline <= Instant::now() {
         return Err(DatabaseError::Timeout);
     }
@@ -32,19 +32,19 @@ pub(super) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), Da
 
 /// The thread's end.
 #[derive(Debug)]
-pub(super) struct Request<T> {
+pub(in crate::backends) struct Request<T> {
     deadline: Instant,
     stage: Arc<AtomicU8>,
     answer: oneshot::Sender<Result<T, DatabaseError>>,
 }
 
 impl<T> Request<T> {
-    pub(super) fn deadline(&self) -> Instant {
+    pub(in crate::backends) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// `None`: nobody waits for it any more, or its deadline has passed and it was answered.
-    pub(super) fn if_wanted(self) -> Option<Self> {
+    pub(in crate::backends) fn if_wanted(self) -> Option<Self> {
         if self.answer.is_closed() {
             return None;
         }
@@ -56,7 +56,7 @@ impl<T> Request<T> {
     }
 
     /// To be called before the first statement that could have an effect. `None`: it is not to be executed, and was answered.
-    pub(super) fn begin(self) -> Option<Self> {
+    pub(in crate::backends) fn begin(self) -> Option<Self> {
         let request = self.if_wanted()?;
         // A request whose transaction was rolled back begins a second time.
         match request.stage.compare_exchange(WAITING, BEGUN, Ordering::AcqRel, Ordering::Acquire) {
@@ -65,15 +65,21 @@ impl<T> Request<T> {
         }
     }
 
+    /// What was begun has left nothing behind, and waits again.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(in crate::backends) fn was_undone(&self) {
+        let _given_up = self.stage.compare_exchange(BEGUN, WAITING, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Answers. `false`: nobody waits for it any more.
-    pub(super) fn answer(self, result: Result<T, DatabaseError>) -> bool {
+    pub(in crate::backends) fn answer(self, result: Result<T, DatabaseError>) -> bool {
         self.answer.send(result).is_ok()
     }
 }
 
 /// What an operation is that had begun and was not answered before its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
+pub(in crate::backends) enum Late {
     /// It leaves nothing behind, whenever it ends.
     Timeout,
     /// It may have written.
@@ -82,7 +88,7 @@ pub(super) enum Late {
 
 /// The caller's end.
 #[derive(Debug)]
-pub(super) struct Reply<T> {
+pub(in crate::backends) struct Reply<T> {
     deadline: Instant,
     stage: Arc<AtomicU8>,
     answer: oneshot::Receiver<Result<T, DatabaseError>>,
@@ -90,7 +96,7 @@ pub(super) struct Reply<T> {
 
 impl<T> Reply<T> {
     /// Waits for the answer until the deadline.
-    pub(super) async fn wait(mut self, late: Late) -> Result<T, DatabaseError> {
+    pub(in crate::backends) async fn wait(mut self, late: Late) -> Result<T, DatabaseError> {
         let in_time = match tokio::time::timeout_at(self.deadline.into(), &mut self.answer).await {
             Ok(Ok(result)) => return result,
             Ok(Err(_)) => Instant::now() < self.deadline,
@@ -106,7 +112,7 @@ impl<T> Reply<T> {
                 Err(DatabaseError::UnknownOutcome { message: "it was begun and not answered".to_owned() })
             }
             (true, _) | (_, Late::Timeout) if in_time => {
-                Err(DatabaseError::Unavailable { message: "its thread has ended".to_owned() })
+                Err(DatabaseError::Unavailable { message: "it has ended".to_owned() })
             }
             _ => Err(DatabaseError::Timeout),
         }

@@ -1,0 +1,92 @@
+//! Sessions on a MySQL or MariaDB server, in Django's table.
+
+mod batch;
+mod connection;
+mod errors;
+mod schema;
+mod statements;
+
+use std::sync::Arc;
+
+use sqlx::ConnectOptions as _;
+use sqlx::mysql::MySqlConnectOptions;
+
+use self::connection::Connection;
+use self::statements::Statements;
+use super::server::{Address, Driver, Options, Server, ServerBuilder};
+use crate::capabilities::DatabaseError;
+
+/// Databases on MySQL servers, 8.0 or newer, and MariaDB servers, 10.6 or newer. The table's engine is InnoDB.
+///
+/// ```no_run
+/// # use switchover::backends::MySql;
+/// # async fn open() -> Result<(), switchover::capabilities::DatabaseError> {
+/// let database = MySql::connect("mysql://app:secret@db-2:3306/app?ssl-mode=VERIFY_IDENTITY").await?;
+/// let by_socket = MySql::builder("mysql://app@localhost/app?socket=/run/mysqld/mysqld.sock").table("sessions").connect().await?;
+/// # Ok(()) }
+/// ```
+///
+/// The address is a URL with the parameters `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`), `ssl-ca`,
+/// `ssl-cert`, `ssl-key` and `socket`. TLS is by rustls, with the system's certificates.
+///
+/// * **Time.** `datetime(6)` has no time zone: the table holds UTC, as Django writes it with `USE_TZ = True`. A project with
+///   `USE_TZ = False` stores local time and cannot share its table.
+/// * **Keys.** The usual collations take `ABC` for `abc`. Every key is compared byte for byte, so the row of another key is never read,
+///   changed or deleted; but a table with such a collation holds only one of the two, and an upsert takes its place.
+#[derive(Debug)]
+pub struct MySql;
+
+impl MySql {
+    /// Connects with every option at its default.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ServerBuilder::connect`].
+    pub async fn connect(url: impl Into<String>) -> Result<Server, DatabaseError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Options for the server at `url`.
+    pub fn builder(url: impl Into<String>) -> ServerBuilder {
+        ServerBuilder::new(Address::MySql(url.into()))
+    }
+}
+
+pub(super) struct MySqlDriver {
+    address: MySqlConnectOptions,
+    statements: Arc<Statements>,
+    options: Options,
+}
+
+impl MySqlDriver {
+    pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
+        // The parser's own message may repeat the address.
+        let invalid = || DatabaseError::Unavailable {
+            message: "the address is not a URL like mysql://USER:PASSWORD@HOST:3306/DATABASE".to_owned(),
+        };
+        let address: MySqlConnectOptions = url.parse().map_err(|_| invalid())?;
+        if address.get_database().is_none() {
+            return Err(invalid());
+        }
+        let address = address.disable_statement_logging();
+        let statements = Arc::new(Statements::of(options.table.as_str()));
+        Ok(Self { address, statements, options })
+    }
+
+    pub(super) fn summary(&self) -> String {
+        let place = match self.address.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
+        };
+        let database = self.address.get_database().unwrap_or_default();
+        format!("mysql at {place}, database {database}, table {}", self.options.table.as_str())
+    }
+}
+
+impl Driver for MySqlDriver {
+    type Link = Connection;
+
+    async fn connect(&self) -> Result<Connection, DatabaseError> {
+        Connection::open(&self.address, &self.statements, &self.options).await
+    }
+}

@@ -1,0 +1,293 @@
+//! One connection to PostgreSQL: its settings, and each operation in as few round trips as it takes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Deadline};
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
+
+use super::errors::{failure, unavailable};
+use super::schema;
+use super::statements::Statements;
+use super::types::Instant;
+use crate::backends::server::{Failure, Found, Link, Options, corrupt_row, page_of_rows, session_of_row};
+use crate::capabilities::{Clock, DatabaseError, Scan, Write, WriteOutcome};
+use crate::session::{Payload, Session, SessionKey, Timestamp};
+
+/// What every connection is set to, in one round trip.
+///
+/// A write waits for a lock of another host this long and is then tried again: so it can say in time that nothing was written. The other
+/// limits end what a client that is gone has left behind.
+const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
+                        SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
+/// With less time than this a write sets a shorter wait for itself, which takes two round trips more.
+const SHORT: Duration = Duration::from_millis(250);
+/// From PostgreSQL 14 on, where the operating system can tell, a statement whose client is gone ends.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
+
+pub(in crate::backends) struct Connection {
+    connection: PgConnection,
+    statements: Arc<Statements>,
+    options: Options,
+    may_have_written: bool,
+}
+
+impl Connection {
+    pub(super) async fn open(
+        address: &PgConnectOptions,
+        statements: &Arc<Statements>,
+        options: &Options,
+    ) -> Result<Self, DatabaseError> {
+        let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
+        connection.execute(SETTINGS).await.map_err(|error| unavailable(&error))?;
+        match connection.execute(CHECK_CLIENT).await {
+            // An older server, or a system that cannot tell.
+            Ok(_) | Err(sqlx::Error::Database(_)) => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+        let (statements, options) = (Arc::clone(statements), options.clone());
+        Ok(Self { connection, statements, options, may_have_written: false })
+    }
+
+    fn now(&self) -> Option<Instant> {
+        self.options.clock.as_deref().map(Clock::now).map(Instant)
+    }
+
+    async fn rows(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Failure> {
+        query.fetch_all(&mut self.connection).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    /// Several statements without parameters, in one round trip.
+    async fn simple(&mut self, sql: &str) -> Result<(), Failure> {
+        let done = self.connection.execute(sqlx::raw_sql(sql)).await;
+        done.map(drop).map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn write_batch(&mut self, batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let rows = self.rows(Batch::of(batch).bind(&statements.write)).await?;
+        let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            written.insert(column(row, 0)?, row);
+        }
+        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied())).collect()
+    }
+
+    /// Locks keys that have no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
+    /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
+    async fn lock_absent(&mut self, key: &SessionKey) -> Result<WriteOutcome, Failure> {
+        let absent = Session {
+            key: key.clone(),
+            payload: Payload::parse("").expect("an empty text has no NUL in it"),
+            expires_at: Timestamp::from_micros(0),
+        };
+        if self.write_batch(&[Write::Insert(absent)]).await? == [WriteOutcome::Exists] {
+            return Ok(self.write_batch(&[Write::Lock(key.clone())]).await?.pop().unwrap_or(WriteOutcome::Missing));
+        }
+        self.write_batch(&[Write::Delete(key.clone())]).await?;
+        Ok(WriteOutcome::Missing)
+    }
+
+    async fn hold_batch(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        // The last part of the time is for the answer, and for what comes after the lock.
+        let wait = (left(deadline) * 3 / 4).as_millis().max(1);
+        self.simple(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}")).await?;
+        let mut outcomes = self.write_batch(batch).await?;
+        for (write, outcome) in batch.iter().zip(&mut outcomes) {
+            if let (Write::Lock(key), WriteOutcome::Missing) = (write, &outcome) {
+                *outcome = self.lock_absent(key).await?;
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Link for Connection {
+    fn may_have_written(&mut self) -> &mut bool {
+        &mut self.may_have_written
+    }
+
+    async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.load).bind(exposed(keys)).bind(self.now());
+        let rows = self.rows(query).await?;
+        let wanted: HashMap<_, _> = keys.iter().map(|key| (key.expose(), key)).collect();
+        // The key is compared here again, byte for byte.
+        let found = rows.iter().map(|row| {
+            let key: &str = column(row, 0)?;
+            Ok(wanted.get(key).map(|&key| (key.clone(), session(row, key))))
+        });
+        found.filter_map(Result::transpose).collect()
+    }
+
+    async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let rows = self.rows(sqlx::query(&statements.existing).bind(exposed(keys))).await?;
+        let existing: Vec<&str> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
+        Ok(keys.iter().filter(|key| existing.contains(&key.expose())).cloned().collect())
+    }
+
+    async fn write(&mut self, batch: &[Write], _again: bool, deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        if left(deadline) < SHORT {
+            let outcomes = self.hold(batch, deadline).await?;
+            self.commit().await?;
+            return Ok(outcomes);
+        }
+        self.may_have_written = true;
+        self.write_batch(batch).await
+    }
+
+    async fn hold(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        match self.hold_batch(batch, deadline).await {
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+            held => held,
+        }
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        self.may_have_written = true;
+        self.simple("COMMIT").await
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Failure> {
+        self.simple("ROLLBACK").await
+    }
+
+    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
+        self.may_have_written = true;
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.delete_expired);
+        let query = query.bind(before.map(Instant)).bind(self.now()).bind(i64::from(limit));
+        let done = query.execute(&mut self.connection).await;
+        let done = done.map_err(|error| failure(&error, &mut self.may_have_written))?;
+        Ok(u32::try_from(done.rows_affected()).unwrap_or(limit))
+    }
+
+    async fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> Result<Scan, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.scan).bind(after.map_or("", SessionKey::expose));
+        let rows = self.rows(query.bind(self.now()).bind(i64::from(limit) + 1)).await?;
+        let rows = rows.iter().map(|row| Ok((column::<&str>(row, 0)?, column::<bool>(row, 3)?, row)));
+        page_of_rows(rows.collect::<Result<Vec<_>, Failure>>()?, limit, |key, row| session(row, key))
+    }
+
+    async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {
+        let table = self.options.table.clone();
+        schema::missing(&mut self.connection, &table).await.map_err(|error| match error {
+            schema::Error::Different(error) => Failure::Refused(error),
+            schema::Error::Driver(error) => failure(&error, &mut self.may_have_written),
+        })
+    }
+
+    async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.may_have_written = true;
+        // Several statements without BEGIN are one transaction.
+        self.simple(&statements.join(" ")).await
+    }
+
+    async fn ping(&mut self) -> Result<(), Failure> {
+        self.connection.ping().await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn close(self) {
+        self.connection.close().await.ok();
+    }
+}
+
+/// The columns of a batch of writes, by kind and in the order of the keys.
+#[derive(Default)]
+struct Batch<'b> {
+    locked: Vec<&'b str>,
+    inserted: Sessions<'b>,
+    updated: Sessions<'b>,
+    upserted: Sessions<'b>,
+    touched: (Vec<&'b str>, Vec<Instant>),
+    deleted: Vec<&'b str>,
+    only_locked: Vec<&'b str>,
+}
+
+#[derive(Default)]
+struct Sessions<'b> {
+    keys: Vec<&'b str>,
+    payloads: Vec<&'b str>,
+    ends: Vec<Instant>,
+}
+
+impl<'b> Sessions<'b> {
+    fn push(&mut self, session: &'b Session) {
+        self.keys.push(session.key.expose());
+        self.payloads.push(session.payload.expose());
+        self.ends.push(Instant(session.expires_at));
+    }
+}
+
+impl<'b> Batch<'b> {
+    fn of(writes: &'b [Write]) -> Self {
+        let mut sorted: Vec<_> = writes.iter().collect();
+        sorted.sort_unstable_by_key(|write| write.key());
+        let mut batch = Self::default();
+        for write in sorted {
+            let key = write.key().expose();
+            match write {
+                Write::Insert(session) => batch.inserted.push(session),
+                Write::Update(session) => batch.updated.push(session),
+                Write::Upsert(session) => batch.upserted.push(session),
+                Write::Touch(_, expires_at) => {
+                    batch.touched.0.push(key);
+                    batch.touched.1.push(Instant(*expires_at));
+                }
+                Write::Delete(_) => batch.deleted.push(key),
+                Write::Lock(_) => batch.only_locked.push(key),
+            }
+            if !matches!(write, Write::Insert(_)) {
+                batch.locked.push(key);
+            }
+        }
+        batch
+    }
+
+    fn bind(self, sql: &'b str) -> Query<'b, Postgres, PgArguments> {
+        let mut query = sqlx::query(sql).bind(self.locked);
+        for sessions in [self.inserted, self.updated, self.upserted] {
+            query = query.bind(sessions.keys).bind(sessions.payloads).bind(sessions.ends);
+        }
+        query.bind(self.touched.0).bind(self.touched.1).bind(self.deleted).bind(self.only_locked)
+    }
+}
+
+fn outcome(write: &Write, row: Option<&PgRow>) -> Result<WriteOutcome, Failure> {
+    let Some(row) = row else {
+        return Ok(if matches!(write, Write::Insert(_)) { WriteOutcome::Exists } else { WriteOutcome::Missing });
+    };
+    let row = match write {
+        Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
+        Write::Touch(key, _) | Write::Lock(key) => Some(session(row, key).map_err(Failure::Refused)?),
+        Write::Delete(_) => None,
+    };
+    Ok(WriteOutcome::Done(row))
+}
+
+/// The session of a row of key, payload and expiry.
+fn session(row: &PgRow, key: &SessionKey) -> Result<Session, DatabaseError> {
+    let payload: &str = row.try_get(1).map_err(|_| corrupt_row(key, "a payload that is not text"))?;
+    let expires_at: Instant = row.try_get(2).map_err(|_| corrupt_row(key, "an expiry that is not a time"))?;
+    session_of_row(key, payload, Some(expires_at.0))
+}
+
+fn left(deadline: Deadline) -> Duration {
+    deadline.saturating_duration_since(Deadline::now())
+}
+
+fn exposed(keys: &[SessionKey]) -> Vec<&str> {
+    keys.iter().map(SessionKey::expose).collect()
+}
+
+fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r PgRow, at: usize) -> Result<T, Failure> {
+    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+}

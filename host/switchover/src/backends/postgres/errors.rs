@@ -1,0 +1,52 @@
+//! What an error of PostgreSQL's means here. None of its messages that are kept can hold a value of a row.
+
+use sqlx::Error;
+
+use crate::backends::server::Failure;
+use crate::capabilities::DatabaseError;
+
+/// What an error means to the operation that met it; `written` is cleared if the server says that nothing was.
+pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
+    let Error::Database(refused) = error else {
+        return match error {
+            Error::ColumnDecode { .. } | Error::Decode(_) => {
+                Failure::corrupt("a column has another type than Django's")
+            }
+            Error::Io(error) => Failure::Lost(format!("the connection broke: {error}")),
+            Error::Tls(_) => Failure::Lost("the connection broke: TLS failed".to_owned()),
+            _ => Failure::Lost("the connection broke: an answer that the driver does not understand".to_owned()),
+        };
+    };
+    *written = false;
+    let code = refused.code().unwrap_or_default().into_owned();
+    // The message of a constraint or of a conversion names the value: those codes get words of our own.
+    match code.as_str() {
+        "40001" | "40P01" | "55P03" | "57014" => Failure::Busy(message(&code, refused.message())),
+        // The server ends this connection and has rolled back what was under way on it.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Failure::Lost(message(&code, refused.message())),
+        // A standby, after a failover: another connection may reach the new primary.
+        "25006" => Failure::Lost(message(&code, refused.message())),
+        "42P01" => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
+        "42703" | "42804" | "42883" | "42501" => Failure::corrupt(message(&code, refused.message())),
+        _ if code.starts_with("22") || code.starts_with("23") => {
+            Failure::corrupt(format!("the table does not take this row (SQLSTATE {code})"))
+        }
+        _ => Failure::Refused(DatabaseError::Unavailable { message: message(&code, refused.message()) }),
+    }
+}
+
+/// Why no connection could be made.
+pub(super) fn unavailable(error: &Error) -> DatabaseError {
+    let message = match error {
+        Error::Database(refused) => message(&refused.code().unwrap_or_default(), refused.message()),
+        Error::Io(error) => error.to_string(),
+        Error::Tls(error) => format!("TLS: {error}"),
+        Error::Configuration(error) => format!("the address: {error}"),
+        _ => "it does not answer as PostgreSQL does".to_owned(),
+    };
+    DatabaseError::Unavailable { message }
+}
+
+fn message(code: &str, text: &str) -> String {
+    format!("{text} (SQLSTATE {code})")
+}

@@ -1,0 +1,86 @@
+//! Sessions on a PostgreSQL server, in Django's table.
+
+mod connection;
+mod errors;
+mod schema;
+mod statements;
+mod types;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+
+use self::connection::Connection;
+use self::statements::Statements;
+use super::server::{Address, Driver, Options, Server, ServerBuilder};
+use crate::capabilities::DatabaseError;
+
+/// Databases on PostgreSQL servers, 12 or newer.
+///
+/// ```no_run
+/// # use switchover::backends::Postgres;
+/// # async fn open() -> Result<(), switchover::capabilities::DatabaseError> {
+/// let database = Postgres::connect("postgres://app:secret@db-1:5432/app?sslmode=verify-full").await?;
+/// let by_socket = Postgres::builder("postgres://app@%2Fvar%2Frun%2Fpostgresql/app").table("sessions").connect().await?;
+/// # Ok(()) }
+/// ```
+///
+/// The address is a URL as `psql` takes it, with the parameters `sslmode` (`disable`, `allow`, `prefer`, `require`, `verify-ca`,
+/// `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder: a unix socket), `user`, `password`, `dbname`, `port`,
+/// `application_name` and `options`. A password that it lacks is taken from `PGPASSWORD` or `~/.pgpass`. TLS is by rustls, with the
+/// system's certificates.
+///
+/// A connection pooler in transaction mode keeps neither prepared statements nor the settings of a connection: connect to the server.
+#[derive(Debug)]
+pub struct Postgres;
+
+impl Postgres {
+    /// Connects with every option at its default.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ServerBuilder::connect`].
+    pub async fn connect(url: impl Into<String>) -> Result<Server, DatabaseError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Options for the server at `url`.
+    pub fn builder(url: impl Into<String>) -> ServerBuilder {
+        ServerBuilder::new(Address::Postgres(url.into()))
+    }
+}
+
+pub(super) struct PostgresDriver {
+    address: PgConnectOptions,
+    statements: std::sync::Arc<Statements>,
+    options: Options,
+}
+
+impl PostgresDriver {
+    pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
+        let address: PgConnectOptions = url.parse().map_err(|_| DatabaseError::Unavailable {
+            // The parser's own message may repeat the address.
+            message: "the address is not a URL like postgres://USER:PASSWORD@HOST:5432/DATABASE".to_owned(),
+        })?;
+        let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
+        let address = address.application_name(&name).disable_statement_logging();
+        let statements = std::sync::Arc::new(Statements::of(options.table.as_str()));
+        Ok(Self { address, statements, options })
+    }
+
+    pub(super) fn summary(&self) -> String {
+        let place = match self.address.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
+        };
+        let database = self.address.get_database().unwrap_or(self.address.get_username());
+        format!("postgres at {place}, database {database}, table {}", self.options.table.as_str())
+    }
+}
+
+impl Driver for PostgresDriver {
+    type Link = Connection;
+
+    async fn connect(&self) -> Result<Connection, DatabaseError> {
+        Connection::open(&self.address, &self.statements, &self.options).await
+    }
+}

@@ -1,0 +1,74 @@
+//! The SQL for one table. Each text is fixed, so that a connection prepares it once.
+
+/// The texts for one table.
+pub(super) struct Statements {
+    pub(super) load: String,
+    pub(super) existing: String,
+    pub(super) write: String,
+    pub(super) delete_expired: String,
+    pub(super) scan: String,
+}
+
+impl Statements {
+    pub(super) fn of(table: &str) -> Self {
+        let row = "session_key, session_data, expire_date";
+        Self {
+            load: format!(
+                "SELECT {row} FROM \"{table}\" WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())"
+            ),
+            existing: format!("SELECT session_key FROM \"{table}\" WHERE session_key = ANY($1)"),
+            write: write(table),
+            // Rows that somebody else writes are left for the next time: they may be about to live on.
+            delete_expired: format!(
+                "DELETE FROM \"{table}\" WHERE session_key = ANY(ARRAY(\
+                     SELECT session_key FROM \"{table}\" \
+                     WHERE expire_date < least($1, coalesce($2, statement_timestamp())) \
+                     ORDER BY expire_date LIMIT $3 FOR UPDATE SKIP LOCKED))"
+            ),
+            scan: format!(
+                "SELECT {row}, expire_date > coalesce($2, statement_timestamp()) FROM \"{table}\" \
+                 WHERE session_key > $1 ORDER BY session_key LIMIT $3"
+            ),
+        }
+    }
+}
+
+/// A batch of writes of every kind in one statement, which is one transaction.
+///
+/// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other; the others change
+/// rows that it has locked. Keys of a batch are distinct, so no row is changed twice.
+fn write(table: &str) -> String {
+    format!(
+        "WITH locked AS MATERIALIZED (\
+             SELECT session_key, session_data, expire_date FROM \"{table}\" \
+             WHERE session_key = ANY($1) ORDER BY session_key FOR UPDATE), \
+         inserted AS (\
+             INSERT INTO \"{table}\" (session_key, session_data, expire_date) \
+             SELECT * FROM unnest($2::text[], $3::text[], $4::timestamptz[]) \
+             ON CONFLICT (session_key) DO NOTHING RETURNING session_key), \
+         updated AS (\
+             UPDATE \"{table}\" AS t SET session_data = v.session_data, expire_date = v.expire_date \
+             FROM unnest($5::text[], $6::text[], $7::timestamptz[]) AS v (session_key, session_data, expire_date) \
+             JOIN locked USING (session_key) \
+             WHERE t.session_key = v.session_key RETURNING t.session_key), \
+         upserted AS (\
+             INSERT INTO \"{table}\" (session_key, session_data, expire_date) \
+             SELECT * FROM unnest($8::text[], $9::text[], $10::timestamptz[]) \
+             ON CONFLICT (session_key) DO UPDATE \
+             SET session_data = excluded.session_data, expire_date = excluded.expire_date RETURNING session_key), \
+         touched AS (\
+             UPDATE \"{table}\" AS t SET expire_date = greatest(t.expire_date, v.expire_date) \
+             FROM unnest($11::text[], $12::timestamptz[]) AS v (session_key, expire_date) \
+             JOIN locked USING (session_key) \
+             WHERE t.session_key = v.session_key RETURNING t.session_key, t.session_data, t.expire_date), \
+         deleted AS (\
+             DELETE FROM \"{table}\" AS t USING locked \
+             WHERE t.session_key = locked.session_key AND t.session_key = ANY($13) RETURNING t.session_key) \
+         SELECT session_key, NULL::text, NULL::timestamptz FROM inserted \
+         UNION ALL SELECT session_key, NULL, NULL FROM updated \
+         UNION ALL SELECT session_key, NULL, NULL FROM upserted \
+         UNION ALL SELECT session_key, session_data, expire_date FROM touched \
+         UNION ALL SELECT session_key, NULL, NULL FROM deleted \
+         UNION ALL SELECT session_key, session_data, expire_date FROM locked WHERE session_key = ANY($14)"
+    )
+}

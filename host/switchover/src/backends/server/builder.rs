@@ -1,0 +1,201 @@
+//! How a database on a server is opened: its options, its lanes.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::connector::Connector;
+use super::inbox::Inbox;
+use super::lane::Lane;
+use super::link::Driver;
+use super::table::TableName;
+use super::write_queue::WriteQueue;
+use super::{Queues, Server, Shared, WriteSender, hold, read, tool, write};
+use crate::capabilities::{Clock, DatabaseError};
+
+/// Two of each kind: while one lane waits for the server, the other gathers what comes meanwhile.
+const LANES_DEFAULT: usize = 2;
+/// Above this a lane more takes connections from the server, and gains nothing.
+const LANES_MAX: usize = 64;
+/// At 10,000 operations a second, 4,096 waiting ones are answered in less than half a second.
+const QUEUE_DEFAULT: usize = 4_096;
+/// Scans and deletions of expired rows are asked for by tools, a few at a time.
+const TOOL_QUEUE: usize = 64;
+/// How long opening waits for the first connection.
+const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
+/// The table's name in every Django project that did not rename it.
+const TABLE_DEFAULT: &str = "django_session";
+/// What the server shows in its list of connections.
+const APPLICATION_NAME_DEFAULT: &str = "switchover";
+
+/// Which server, by its address; it may hold a password.
+#[derive(Clone)]
+pub(in crate::backends) enum Address {
+    #[cfg(feature = "postgres")]
+    Postgres(String),
+    #[cfg(feature = "mysql")]
+    MySql(String),
+}
+
+/// What a driver needs to know beside the address.
+#[derive(Clone)]
+pub(in crate::backends) struct Options {
+    pub(in crate::backends) table: TableName,
+    pub(in crate::backends) application_name: String,
+    /// `None`: the server's.
+    pub(in crate::backends) clock: Option<Arc<dyn Clock>>,
+}
+
+/// How to open a database on a server; made by [`Postgres::builder`](super::super::Postgres::builder) or
+/// [`MySql::builder`](super::super::MySql::builder).
+#[derive(Clone)]
+pub struct ServerBuilder {
+    address: Address,
+    table: String,
+    application_name: String,
+    clock: Option<Arc<dyn Clock>>,
+    readers: usize,
+    writers: usize,
+    holders: usize,
+    queue: usize,
+}
+
+impl ServerBuilder {
+    pub(in crate::backends) fn new(address: Address) -> Self {
+        Self {
+            address,
+            table: TABLE_DEFAULT.to_owned(),
+            application_name: APPLICATION_NAME_DEFAULT.to_owned(),
+            clock: None,
+            readers: LANES_DEFAULT,
+            writers: LANES_DEFAULT,
+            holders: LANES_DEFAULT,
+            queue: QUEUE_DEFAULT,
+        }
+    }
+
+    /// The table's name, `django_session` if not given: 1 to 63 characters of `a-z A-Z 0-9 _`, the first no digit.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// What PostgreSQL shows in its list of connections, `switchover` if not given. MySQL and MariaDB show nothing of the kind.
+    pub fn application_name(mut self, name: impl Into<String>) -> Self {
+        self.application_name = name.into();
+        self
+    }
+
+    /// How many connections read, 1 to 64; 2 if not given. Each carries everything that is queued in one round trip.
+    pub fn readers(mut self, connections: usize) -> Self {
+        self.readers = connections.clamp(1, LANES_MAX);
+        self
+    }
+
+    /// How many connections write, 1 to 64; 2 if not given.
+    pub fn writers(mut self, connections: usize) -> Self {
+        self.writers = connections.clamp(1, LANES_MAX);
+        self
+    }
+
+    /// How many transactions can be held at one time, 1 to 64; 2 if not given. Each is a connection. A strict write holds one for
+    /// all that it shares a batch with, a copy one for itself.
+    pub fn holders(mut self, connections: usize) -> Self {
+        self.holders = connections.clamp(1, LANES_MAX);
+        self
+    }
+
+    /// How many reads, how many writes and how many holds may wait; 4,096 each if not given. One more is
+    /// [`DatabaseError::Overloaded`].
+    pub fn queue(mut self, operations: usize) -> Self {
+        self.queue = operations.max(1);
+        self
+    }
+
+    /// The clock that decides what has ended; the server's if not given, which all hosts share.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Connects, and starts the lanes; the other connections are made when they are needed.
+    ///
+    /// Cost: one connection, at most 5 s.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Unavailable`] if the address is none, the server cannot be reached or refuses, or if the table's name has other
+    /// characters; [`DatabaseError::Timeout`] if it does not answer.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn connect(self) -> Result<Server, DatabaseError> {
+        let options = Options {
+            table: TableName::parse(&self.table)?,
+            application_name: self.application_name.clone(),
+            clock: self.clock.clone(),
+        };
+        match &self.address {
+            #[cfg(feature = "postgres")]
+            Address::Postgres(url) => {
+                let driver = crate::backends::postgres::PostgresDriver::new(url, options)?;
+                self.start(driver.summary(), driver).await
+            }
+            #[cfg(feature = "mysql")]
+            Address::MySql(url) => {
+                let driver = crate::backends::mysql::MySqlDriver::new(url, options)?;
+                self.start(driver.summary(), driver).await
+            }
+        }
+    }
+
+    async fn start<D: Driver>(&self, summary: String, driver: D) -> Result<Server, DatabaseError> {
+        let connector = Arc::new(Connector::new(driver));
+        let mut first = Some(connector.connect(Instant::now() + OPEN_TIME_MAX).await.map_err(|error| match error {
+            DatabaseError::Unavailable { message } => {
+                DatabaseError::Unavailable { message: format!("{summary}: {message}") }
+            }
+            other => other,
+        })?);
+        let mut lane = || Lane::new(Arc::clone(&connector), first.take());
+
+        let (alive, ended) = watch::channel(());
+        let (reads, inbox) = Inbox::new(self.queue);
+        let inbox = Arc::new(inbox);
+        for _ in 0..self.readers {
+            spawn(&alive, read::run(lane(), Arc::clone(&inbox)));
+        }
+        let writes = Arc::new(WriteQueue::new(self.queue));
+        for _ in 0..self.writers {
+            spawn(&alive, write::run(lane(), Arc::clone(&writes)));
+        }
+        let (holds, inbox) = Inbox::new(self.queue);
+        let inbox = Arc::new(inbox);
+        for _ in 0..self.holders {
+            spawn(&alive, hold::run(lane(), Arc::clone(&inbox)));
+        }
+        let (tools, inbox) = Inbox::new(TOOL_QUEUE);
+        spawn(&alive, tool::run(lane(), Arc::new(inbox)));
+
+        let queues = RwLock::new(Some(Queues { reads, writes: WriteSender(writes), holds, tools }));
+        Ok(Server { shared: Arc::new(Shared { queues, ended, summary }) })
+    }
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+fn spawn(alive: &watch::Sender<()>, lane: impl Future<Output = ()> + Send + 'static) {
+    let alive = alive.clone();
+    tokio::spawn(async move {
+        lane.await;
+        drop(alive);
+    });
+}

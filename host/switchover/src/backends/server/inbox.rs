@@ -1,0 +1,33 @@
+//! A bounded queue that several lanes take from.
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::lane::Source;
+
+/// The taking end of a queue.
+pub(super) struct Inbox<J>(Mutex<mpsc::Receiver<J>>);
+
+impl<J> Inbox<J> {
+    pub(super) fn new(capacity: usize) -> (mpsc::Sender<J>, Self) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (sender, Self(Mutex::new(receiver)))
+    }
+
+    /// What is queued at this moment, at most `max`. It never waits.
+    pub(super) fn more(&self, max: usize, jobs: &mut Vec<J>) {
+        // Where another lane waits for a job, there is none.
+        let Ok(mut queue) = self.0.try_lock() else { return };
+        while jobs.len() < max {
+            let Ok(job) = queue.try_recv() else { return };
+            jobs.push(job);
+        }
+    }
+}
+
+impl<J: Send> Source for Inbox<J> {
+    type Job = J;
+
+    async fn next(&self) -> Option<J> {
+        self.0.lock().await.recv().await
+    }
+}

@@ -1,0 +1,92 @@
+//! What a driver of one kind of server does: connect, and carry single operations on a connection.
+
+use std::future::Future;
+use std::time::Instant;
+
+use crate::capabilities::{DatabaseError, Scan, Write, WriteOutcome};
+use crate::session::{Session, SessionKey, Timestamp};
+
+/// Why an operation on a connection did not succeed.
+#[derive(Debug)]
+pub(in crate::backends) enum Failure {
+    /// The server answered no. Nothing was written, and the connection is as good as before.
+    Refused(DatabaseError),
+    /// A lock that is not free, a deadlock, a serialisation failure: rolled back; the same may succeed a moment later.
+    Busy(String),
+    /// The connection is of no use any more. Whether something was written, [`Link::may_have_written`] tells.
+    Lost(String),
+}
+
+impl Failure {
+    pub(in crate::backends) fn corrupt(message: impl Into<String>) -> Self {
+        Self::Refused(DatabaseError::Corrupt { message: message.into() })
+    }
+}
+
+/// A row under a key that was asked for, byte for byte.
+pub(in crate::backends) type Found = (SessionKey, Result<Session, DatabaseError>);
+
+/// A kind of server and how to reach one.
+pub(in crate::backends) trait Driver: Send + Sync + 'static {
+    type Link: Link;
+
+    /// Connects and makes the settings of the connection. Bounded by its caller.
+    fn connect(&self) -> impl Future<Output = Result<Self::Link, DatabaseError>> + Send;
+}
+
+/// A connection. Each function is bounded by its caller, which gives the connection up when it drops a future of it.
+pub(in crate::backends) trait Link: Send + 'static {
+    /// Set before anything is sent that commits; cleared by the caller before each operation, and by the connection once the server
+    /// has said that nothing was written.
+    fn may_have_written(&mut self) -> &mut bool;
+
+    /// The unexpired rows among `keys`, at most one each.
+    fn load(&mut self, keys: &[SessionKey]) -> impl Future<Output = Result<Vec<Found>, Failure>> + Send;
+
+    /// Those of `keys` that have a row, also an expired or unreadable one.
+    fn existing(&mut self, keys: &[SessionKey]) -> impl Future<Output = Result<Vec<SessionKey>, Failure>> + Send;
+
+    /// Writes and commits, all or nothing; no key stands twice in the batch. `again`: an earlier attempt was [`Failure::Busy`]. It waits for
+    /// a lock at most until shortly before `deadline`, so that it can say that nothing was written.
+    fn write(
+        &mut self,
+        batch: &[Write],
+        again: bool,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
+
+    /// Begins a transaction and writes in it; every outcome has its row. After a failure the transaction is rolled back.
+    fn hold(
+        &mut self,
+        batch: &[Write],
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
+
+    /// Commits what [`Link::hold`] began.
+    fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Rolls back what [`Link::hold`] began.
+    fn roll_back(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// As [`Database::delete_expired`](crate::capabilities::Database::delete_expired).
+    fn delete_expired(
+        &mut self,
+        before: Option<Timestamp>,
+        limit: u32,
+    ) -> impl Future<Output = Result<u32, Failure>> + Send;
+
+    /// As [`Database::scan`](crate::capabilities::Database::scan).
+    fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> impl Future<Output = Result<Scan, Failure>> + Send;
+
+    /// As [`Database::missing_schema`](crate::capabilities::Database::missing_schema).
+    fn missing_schema(&mut self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+
+    /// Executes statements of [`Link::missing_schema`].
+    fn execute_schema(&mut self, statements: &[String]) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// One round trip on an idle connection.
+    fn ping(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Says good-bye.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}

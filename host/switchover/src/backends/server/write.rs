@@ -1,0 +1,112 @@
+//! Writing lanes: every write that is queued, in one transaction; what cannot be done together is done alone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lane::{Lane, Trouble, busy_until};
+use super::link::{Driver, Link};
+use super::write_queue::WriteQueue;
+use crate::backends::request::Request;
+use crate::capabilities::{DatabaseError, Write, WriteOutcome};
+use crate::session::SessionKey;
+
+/// What is busy is not tried again with less than this left: its answer would come after the deadline, and be unknown.
+const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(150);
+
+pub(super) struct WriteJob {
+    pub(super) batch: Vec<Write>,
+    pub(super) request: Request<Vec<WriteOutcome>>,
+    /// It could not be done with others, and is to be tried by itself.
+    pub(super) alone: bool,
+    /// It was busy a moment ago.
+    pub(super) not_before: Option<Instant>,
+}
+
+impl WriteJob {
+    pub(super) fn new(batch: Vec<Write>, request: Request<Vec<WriteOutcome>>) -> Self {
+        Self { batch, request, alone: false, not_before: None }
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &SessionKey> {
+        self.batch.iter().map(Write::key)
+    }
+
+    /// Of payload.
+    pub(super) fn bytes(&self) -> usize {
+        let payload = |write: &Write| match write {
+            Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => session.payload.len(),
+            Write::Touch(..) | Write::Delete(_) | Write::Lock(_) => 0,
+        };
+        self.batch.iter().map(payload).sum()
+    }
+
+    fn begin(self) -> Option<Self> {
+        let request = self.request.begin()?;
+        Some(Self { request, ..self })
+    }
+
+    fn again(self, not_before: Option<Instant>) -> Self {
+        self.request.was_undone();
+        Self { alone: true, not_before, ..self }
+    }
+}
+
+/// Ends when the queue is closed and empty.
+pub(super) async fn run<D: Driver>(mut lane: Lane<D>, queue: Arc<WriteQueue>) {
+    while let Some(jobs) = lane.next(&*queue).await {
+        let keys: Vec<_> = jobs.iter().flat_map(WriteJob::keys).cloned().collect();
+        let again = write_group(&mut lane, jobs).await;
+        queue.done(&keys, again);
+    }
+    lane.close().await;
+}
+
+/// Writes a group and answers it; what it returns is to be tried again.
+async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<WriteJob> {
+    let jobs: Vec<_> = jobs.into_iter().filter_map(WriteJob::begin).collect();
+    // Callers whose deadline is earlier have their own timer.
+    let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return Vec::new() };
+    let again = jobs.iter().any(|job| job.alone);
+    let batch: Arc<[Write]> = jobs.iter().flat_map(|job| job.batch.iter().cloned()).collect();
+    let written = lane.run(deadline, |link| {
+        let batch = Arc::clone(&batch);
+        Box::pin(async move { link.write(&batch, again, deadline).await })
+    });
+    match written.await {
+        Ok(outcomes) => {
+            answer(jobs, outcomes);
+            Vec::new()
+        }
+        Err(Trouble::Busy(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
+            jobs.into_iter().map(|job| job.again(None)).collect()
+        }
+        Err(Trouble::Busy(message)) => {
+            let not_before = busy_until();
+            let in_time = |job: &WriteJob| not_before + ATTEMPT_TIME_MIN < job.request.deadline();
+            let (again, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(in_time);
+            answer_all(late, &DatabaseError::Conflict { message });
+            again.into_iter().map(|job| job.again(Some(not_before))).collect()
+        }
+        Err(Trouble::Refused(error) | Trouble::Failed(error)) => {
+            answer_all(jobs, &error);
+            Vec::new()
+        }
+    }
+}
+
+fn answer(jobs: Vec<WriteJob>, outcomes: Vec<WriteOutcome>) {
+    let mut outcomes = outcomes.into_iter();
+    for job in jobs {
+        let mine: Vec<_> = outcomes.by_ref().take(job.batch.len()).collect();
+        let all = mine.len() == job.batch.len();
+        let lost =
+            || DatabaseError::UnknownOutcome { message: "the server answered fewer writes than it got".to_owned() };
+        job.request.answer(if all { Ok(mine) } else { Err(lost()) });
+    }
+}
+
+fn answer_all(jobs: Vec<WriteJob>, error: &DatabaseError) {
+    for job in jobs {
+        job.request.answer(Err(error.clone()));
+    }
+}

@@ -1,0 +1,150 @@
+//! The queue of writes: what waits is taken in groups, and never a key that is being written.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::closed;
+use super::lane::Source;
+use super::write::WriteJob;
+use crate::capabilities::DatabaseError;
+use crate::session::SessionKey;
+
+/// Writes that share a transaction. The disk's flush, which they share, is the greater part of its time up to about here.
+const GROUP_WRITES_MAX: usize = 128;
+/// Payload that shares a transaction. A server refuses a statement above its limit: MariaDB's is 16 MiB.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How far a lane looks for writes it may take: beyond it stand writes of keys that are written already.
+const LOOK_AHEAD_MAX: usize = 1_024;
+
+/// Writes in the order in which they came. Two of one key are never under way at the same time, and keep their order.
+pub(super) struct WriteQueue {
+    state: Mutex<State>,
+    changed: Notify,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<WriteJob>,
+    under_way: HashSet<SessionKey>,
+    closed: bool,
+}
+
+impl WriteQueue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), capacity }
+    }
+
+    pub(super) fn push(&self, job: WriteJob) -> Result<(), DatabaseError> {
+        {
+            let mut state = self.state();
+            if state.closed {
+                return Err(closed());
+            }
+            if state.waiting.len() >= self.capacity {
+                return Err(DatabaseError::Overloaded);
+            }
+            state.waiting.push_back(job);
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// No more writes come; those that wait are still done.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// Ends a group: its keys may be written again. Jobs of it that are to be tried again go to the front of the queue.
+    pub(super) fn done(&self, keys: &[SessionKey], again: Vec<WriteJob>) {
+        {
+            let mut state = self.state();
+            for key in keys {
+                state.under_way.remove(key);
+            }
+            for job in again.into_iter().rev() {
+                state.waiting.push_front(job);
+            }
+        }
+        // The lane that ends a group looks into the queue next; another one may find something too.
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for WriteQueue {
+    type Job = Vec<WriteJob>;
+
+    async fn next(&self) -> Option<Vec<WriteJob>> {
+        loop {
+            let changed = self.changed.notified();
+            let pause_ends = {
+                let mut state = self.state();
+                let (group, pause_ends) = state.take_group(Instant::now());
+                if !group.is_empty() {
+                    if !state.waiting.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return Some(group);
+                }
+                if state.closed && state.waiting.is_empty() {
+                    // Another lane may be waiting for the same.
+                    self.changed.notify_one();
+                    return None;
+                }
+                pause_ends
+            };
+            match pause_ends {
+                Some(pause_ends) => {
+                    tokio::time::timeout_at(pause_ends.into(), changed).await.ok();
+                }
+                None => changed.await,
+            }
+        }
+    }
+}
+
+impl State {
+    /// The first jobs whose keys nobody writes, or one job that must be alone; and if there is none, when a pause ends.
+    fn take_group(&mut self, now: Instant) -> (Vec<WriteJob>, Option<Instant>) {
+        let mut group: Vec<WriteJob> = Vec::new();
+        let (mut writes, mut bytes) = (0, 0);
+        let mut pause_ends: Option<Instant> = None;
+        // Keys of jobs that stay: whatever comes later for them stays behind them.
+        let mut kept: HashSet<SessionKey> = HashSet::new();
+        let mut at = 0;
+        while at < self.waiting.len().min(LOOK_AHEAD_MAX) && writes < GROUP_WRITES_MAX {
+            let job = &self.waiting[at];
+            let pauses = job.not_before.is_some_and(|not_before| not_before > now);
+            if pauses {
+                pause_ends = pause_ends.into_iter().chain(job.not_before).min();
+            }
+            let free = |key| !self.under_way.contains(key) && !kept.contains(key);
+            let fits = writes + job.batch.len() <= GROUP_WRITES_MAX && bytes + job.bytes() <= GROUP_BYTES_MAX;
+            let joins = group.is_empty() || (!job.alone && fits);
+            if pauses || !joins || !job.keys().all(free) {
+                kept.extend(job.keys().cloned());
+                at += 1;
+                continue;
+            }
+            let Some(job) = self.waiting.remove(at) else { break };
+            self.under_way.extend(job.keys().cloned());
+            writes += job.batch.len();
+            bytes += job.bytes();
+            let alone = job.alone;
+            group.push(job);
+            if alone {
+                break;
+            }
+        }
+        (group, pause_ends)
+    }
+}
