@@ -48,6 +48,9 @@ mod conformance {
     mod flags;
     mod holds;
     mod rows;
+    mod server_faults;
+    mod server_fixture;
+    mod server_work;
     mod sqlite_file;
     mod sqlite_locks;
 }
