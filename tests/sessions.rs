@@ -58,6 +58,20 @@ async fn ended_session_is_absent_and_its_key_is_taken_until_it_is_cleared() -> R
 }
 
 #[tokio::test]
+async fn caller_whose_calls_never_wait_lets_other_tasks_run() -> Result<()> {
+    let sessions = Bench::new().await?.sessions();
+    let key = create(&sessions, "v1").await?;
+    sessions.load(&key).await?;
+    let (ran, mut other) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move { ran.send(()) });
+    // One thread, and from here on answers from the cache: the other task runs only when this one lets it.
+    while other.try_recv().is_err() {
+        sessions.load(&key).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn payload_over_the_limit_is_invalid_and_names_both_sizes() -> Result<()> {
     let mut limits = Limits::default();
     limits.payload_bytes_max = 10;

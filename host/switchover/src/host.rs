@@ -1,7 +1,8 @@
 //! A host: databases, cache, flags and a policy, built once and shared by all tasks of a service.
 
+mod work;
+
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use switchover_guest::Description;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use self::work::to_the_end;
 use crate::capabilities::{Cache, Clock, Database, FlagSnapshot, Flags, SystemClock};
 use crate::counters::HostCounts;
 use crate::error::{BuildError, Error, SwapError};
@@ -164,14 +166,16 @@ impl std::fmt::Debug for Switchover {
 }
 
 impl Host {
-    /// Makes one call of the running policy, in a task of its own: a caller that goes away does not stop it halfway.
+    /// Makes one call of the running policy. A caller that goes away does not stop it halfway.
     pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
         let admitted = self.admit().await?;
-        in_own_task(async move { admitted.run(call).await }).await
+        to_the_end(async move { admitted.run(call).await }).await
     }
 
     /// A place among the calls in flight, under the flags and the policy in force.
     pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
+        // A caller whose calls never wait must not keep other tasks from running.
+        tokio::task::consume_budget().await;
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
             && let Some(entry) = self.slot.try_enter()
         {
@@ -257,14 +261,6 @@ impl Admitted {
         );
         run(&self.entry.version, call, Arc::new(context), self.host.limits.call_wall_time).await
     }
-}
-
-/// Runs work that must not stop halfway when its caller goes away.
-pub(crate) async fn in_own_task<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(Error::UnknownOutcome { message: "the call panicked in the host".to_owned() }))
 }
 
 struct Waiting<'a> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use switchover_guest::{ErrorCode, SaveMode, SaveOutcome};
 
 use crate::error::{Error, PolicyFault};
-use crate::host::{Admitted, Host, in_own_task};
+use crate::host::{Admitted, Host, to_the_end};
 use crate::limits::DELETE_EXPIRED_MAX;
 use crate::policy::{Answer, Call};
 use crate::session::{Payload, Session, SessionKey, Timestamp};
@@ -39,7 +39,7 @@ impl Sessions {
     /// Creates a session under a new key from the operating system's random source.
     pub async fn create(&self, payload: Payload, expires_at: Timestamp) -> Result<SessionKey, Error> {
         let admitted = self.host.admit().await?;
-        in_own_task(async move { create(&admitted, payload, expires_at).await }).await
+        to_the_end(async move { create(&admitted, payload, expires_at).await }).await
     }
 
     /// Finds a session. `None`: there is none, or it has ended.
@@ -90,7 +90,7 @@ impl Sessions {
     pub async fn cycle_key(&self, key: &SessionKey) -> Result<CycleOutcome, Error> {
         let admitted = self.host.admit().await?;
         let old_key = key.clone();
-        in_own_task(async move { cycle(&admitted, old_key).await }).await
+        to_the_end(async move { cycle(&admitted, old_key).await }).await
     }
 }
 

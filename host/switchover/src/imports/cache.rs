@@ -37,17 +37,24 @@ impl CallContext {
     }
 }
 
-type Answer<T> = wasmtime::Result<std::result::Result<T, GuestError>>;
-
-impl Host for GuestState {
-    async fn get(&mut self, key: String) -> Answer<Lookup> {
-        Ok(match self.call()?.cache_get(&key).await {
+impl GuestState {
+    pub(super) fn hand_over_lookup(&mut self, found: Result<CacheLookup>) -> std::result::Result<Lookup, GuestError> {
+        match found {
             Ok(CacheLookup::Hit(session)) => Ok(Lookup::Hit(self.give(session))),
             Ok(CacheLookup::Miss(lease)) => {
                 Ok(Lookup::Miss(Resource::new_own(self.handles.give(Handle::Lease(lease)))))
             }
             Err(error) => Err(error_to_guest(error)),
-        })
+        }
+    }
+}
+
+type Answer<T> = wasmtime::Result<std::result::Result<T, GuestError>>;
+
+impl Host for GuestState {
+    async fn get(&mut self, key: String) -> Answer<Lookup> {
+        let found = self.call()?.cache_get(&key).await;
+        Ok(self.hand_over_lookup(found))
     }
 
     async fn fill(&mut self, lease: Resource<GuestLease>, value: Resource<HostSession>) -> Answer<()> {

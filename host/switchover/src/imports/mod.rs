@@ -7,6 +7,7 @@ mod databases;
 mod evidence;
 mod flags;
 mod handles;
+mod hot;
 mod log;
 mod memory;
 mod settings;

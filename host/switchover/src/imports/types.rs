@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_guest::{Level, Result};
-use wasmtime::StoreContextMut;
-use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable, WasmStr};
+use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::Policy;
@@ -12,6 +11,7 @@ use super::bindings::switchover::policy::types::{Error as GuestError, Host, Host
 use super::call::CallContext;
 use super::convert::error_to_guest;
 use super::handles::{Handle, Handles};
+use super::hot::link_hot_imports;
 use super::log::{LogStream, Output};
 use super::memory::GuestMemory;
 use crate::error::PolicyFault;
@@ -146,17 +146,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>, with_wasi: bool) ->
         wasmtime_wasi::p2::add_to_linker_async(linker)?;
     }
     Policy::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)?;
-    // Asked several times in every call: without a copy of the flag's name.
-    linker.allow_shadowing(true);
-    linker.instance("switchover:policy/flags@0.1.0")?.func_wrap(
-        "enabled",
-        |store: StoreContextMut<'_, GuestState>, (name,): (WasmStr,)| {
-            let call = store.data().call_ref()?;
-            Ok((call.flags.enabled(&name.to_str(&store)?),))
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
+    link_hot_imports(linker)
 }
 
 /// No files, no sockets, no environment, no arguments; standard output and error go to the log.
