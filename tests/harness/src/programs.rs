@@ -90,7 +90,7 @@ pub(crate) fn ordinary_user(names: &[&str]) -> anyhow::Result<Option<User>> {
             named.then_some(User { user, group })
         })
     };
-    let found = names.iter().find_map(|name| find(name));
+    let found = names.iter().find_map(find);
     found
         .map(Some)
         .with_context(|| format!("servers refuse root, and none of these users exists: {}", names.join(", ")))

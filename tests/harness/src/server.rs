@@ -19,7 +19,10 @@ use crate::site::{Site, run};
 
 /// How long anything may take: a start under load with a recovery before it, or an orderly end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a process.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Between two questions to a server that starts; each starts a client, which takes time from the server.
+const ASK_PAUSE: Duration = Duration::from_millis(30);
 
 /// How often another port is tried after somebody else was faster.
 const PORTS_TRIED_MAX: usize = 5;
@@ -233,7 +236,7 @@ impl Server {
             if Instant::now() >= deadline {
                 bail!("{} does not answer; the end of its log:\n{}", self.kind.name(), self.log_end());
             }
-            sleep(PAUSE).await;
+            sleep(ASK_PAUSE).await;
         }
     }
 

@@ -1,6 +1,8 @@
 //! No server outlives the process that started it, however that dies.
 //!
 //! The test starts itself anew as the process that dies.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "the victim tells the test what it started")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Each fault of the proxy is seen by a client of a plain echo server.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
