@@ -6,6 +6,8 @@ mod faulty;
 mod flag_file;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -15,5 +17,7 @@ pub use faulty::{Fault, Faulty, Operation, OperationCounts};
 pub use flag_file::FlagFile;
 #[cfg(feature = "memory")]
 pub use memory::{FlagSwitch, MemoryCache, MemoryDatabase};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder, RedisFlags, RedisFlagsBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Sqlite, SqliteBuilder, Synchronous};
