@@ -1,0 +1,291 @@
+//! A server that runs: its addresses, and how it is stopped, killed, paused and started again.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::keeper::{Keeper, Order};
+use crate::kind::Kind;
+use crate::redis::DATABASES;
+use crate::site::{Site, run};
+
+/// How long anything may take: a start under load with a recovery before it, or an orderly end.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often another port is tried after somebody else was faster.
+const PORTS_TRIED_MAX: usize = 5;
+
+/// A real server of any kind, in a temporary folder, at a free port of 127.0.0.1 and a unix socket.
+///
+/// Its methods take `&self`, so faults can be made from one task while others use the server; they run one after the
+/// other. Dropping it kills the server, also a paused one, and removes its folder, which blocks for some tens of
+/// milliseconds. When the process dies in whatever way, its keeper, a small shell process, does the same.
+pub struct Server {
+    kind: &'static dyn Kind,
+    site: Site,
+    process: Mutex<Option<Child>>,
+    keeper: Option<Keeper>,
+    databases: AtomicU32,
+    temporary: Option<TempDir>,
+}
+
+impl Server {
+    pub(crate) fn new(kind: &'static dyn Kind, site: Site, keeper: Keeper, temporary: TempDir) -> Server {
+        let databases = AtomicU32::new(1);
+        let (process, keeper, temporary) = (Mutex::new(None), Some(keeper), Some(temporary));
+        Server { kind, site, process, keeper, databases, temporary }
+    }
+
+    /// The port of 127.0.0.1 that it listens at; it stays the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.site.port
+    }
+
+    /// Address and port that it listens at, for a [`Proxy`](crate::Proxy).
+    pub fn address(&self) -> SocketAddr {
+        self.site.address()
+    }
+
+    /// The address of its first database over TCP: `postgres://`, `mysql://` or `redis://`.
+    pub fn url(&self) -> String {
+        self.url_of(self.kind.first_database())
+    }
+
+    /// The address of a database over TCP. A database of Redis is a number.
+    pub fn url_of(&self, database: &str) -> String {
+        self.kind.url(&self.site, database)
+    }
+
+    /// The address of its first database through the unix socket, as sqlx and the crate `redis` write it.
+    pub fn socket_url(&self) -> String {
+        self.socket_url_of(self.kind.first_database())
+    }
+
+    /// The address of a database through the unix socket.
+    pub fn socket_url_of(&self, database: &str) -> String {
+        self.kind.socket_url(&self.site, database)
+    }
+
+    /// The address of its first database over TCP with TLS. Those of PostgreSQL and MariaDB demand a certificate by
+    /// the right authority for the right name; a client of Redis must be given [`Server::authority`].
+    ///
+    /// # Errors
+    ///
+    /// If it was started without TLS.
+    pub fn tls_url(&self) -> anyhow::Result<String> {
+        self.tls_url_of(self.kind.first_database())
+    }
+
+    /// The address of a database over TCP with TLS.
+    ///
+    /// # Errors
+    ///
+    /// If it was started without TLS.
+    pub fn tls_url_of(&self, database: &str) -> anyhow::Result<String> {
+        self.authority()?;
+        Ok(self.kind.tls_url(&self.site, database))
+    }
+
+    /// The file with the certificate that clients must trust, in PEM.
+    ///
+    /// # Errors
+    ///
+    /// If it was started without TLS.
+    pub fn authority(&self) -> anyhow::Result<PathBuf> {
+        ensure!(self.site.options.tls.is_some(), "{} was started without `Builder::tls`", self.kind.name());
+        Ok(self.site.folder.join("ca.pem"))
+    }
+
+    /// The folder with its data, its socket and its log, which is gone when the server is dropped.
+    pub fn folder(&self) -> PathBuf {
+        self.site.folder.clone()
+    }
+
+    /// What it has printed since it was made.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.site.log()).unwrap_or_default()).into_owned()
+    }
+
+    /// Makes a database, so that tests that share a server do not meet, and gives its address over TCP. For Redis this
+    /// is the next logical database that nobody was given, whatever the name.
+    ///
+    /// # Errors
+    ///
+    /// If the name has other characters than ASCII letters, digits and `_`, the database exists, the server does not
+    /// answer, or Redis has no logical database left.
+    pub async fn create_database(&self, name: &str) -> anyhow::Result<String> {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        ensure!(plain && !name.is_empty(), "`{name}` is no name of a database: use ASCII letters, digits and `_`");
+        let Some(command) = self.kind.create_database(&self.site, name) else {
+            let number = self.databases.fetch_add(1, Ordering::Relaxed);
+            ensure!(number < DATABASES, "all {DATABASES} logical databases of this server are taken");
+            return Ok(self.url_of(&number.to_string()));
+        };
+        let output = run(command, deadline()).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} could not make the database `{name}`: {}", self.kind.name(), said.trim());
+        Ok(self.url_of(name))
+    }
+
+    /// Shuts it down orderly, and returns when it has ended. A paused server is resumed first; one that does not run
+    /// stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end within a minute.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        self.end(&mut *self.process.lock().await).await
+    }
+
+    /// Kills all of its processes with SIGKILL, and returns when none is left. Its data stay for [`Server::restart`].
+    ///
+    /// # Errors
+    ///
+    /// If a process could not be killed.
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        let mut process = self.process.lock().await;
+        self.order(Order::Kill).await?;
+        if let Some(mut child) = process.take() {
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Stops all of its processes with SIGSTOP where they are, and returns when they stand still: connections stay
+    /// open, the kernel accepts new ones, and nothing answers.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run, or a process could not be stopped.
+    pub async fn pause(&self) -> anyhow::Result<()> {
+        let process = self.process.lock().await;
+        ensure!(process.is_some(), "{} does not run: `restart` it first", self.kind.name());
+        self.order(Order::Pause).await
+    }
+
+    /// Lets all of its processes go on after [`Server::pause`].
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub async fn resume(&self) -> anyhow::Result<()> {
+        let process = self.process.lock().await;
+        ensure!(process.is_some(), "{} does not run: `restart` it first", self.kind.name());
+        self.order(Order::Resume).await
+    }
+
+    /// Starts it again with the same data at the same port, and returns when it answers. One that runs is stopped
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start within a minute, with the end of its log.
+    pub async fn restart(&self) -> anyhow::Result<()> {
+        let mut process = self.process.lock().await;
+        self.end(&mut process).await?;
+        match self.serve(&mut process).await? {
+            Started::Answers => Ok(()),
+            Started::PortTaken => bail!("another program has taken port {} meanwhile", self.site.port),
+        }
+    }
+
+    pub(crate) async fn start_at_any_port(&mut self) -> anyhow::Result<()> {
+        for _ in 0..PORTS_TRIED_MAX {
+            let mut process = self.process.lock().await;
+            if let Started::Answers = self.serve(&mut process).await? {
+                return Ok(());
+            }
+            drop(process);
+            self.site.take_ports()?;
+        }
+        bail!("{} found {PORTS_TRIED_MAX} ports taken that were free just before", self.kind.name())
+    }
+
+    /// Starts the process and asks it through its socket, where nobody else can answer, until it answers.
+    async fn serve(&self, process: &mut Option<Child>) -> anyhow::Result<Started> {
+        let deadline = deadline();
+        let before = self.log().len();
+        let log = File::options().append(true).open(self.site.log())?;
+        let mut command = self.kind.serve(&self.site);
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = process.insert(command.spawn().with_context(|| format!("cannot start {}", self.kind.name()))?);
+        loop {
+            if let Some(status) = child.try_wait()? {
+                *process = None;
+                if self.log().get(before..).is_some_and(|said| said.contains("Address already in use")) {
+                    return Ok(Started::PortTaken);
+                }
+                bail!("{} ended at once, {status}; the end of its log:\n{}", self.kind.name(), self.log_end());
+            }
+            let output = run(self.kind.ask(&self.site), deadline).await?;
+            if self.kind.answered(&output) {
+                return Ok(Started::Answers);
+            }
+            if Instant::now() >= deadline {
+                bail!("{} does not answer; the end of its log:\n{}", self.kind.name(), self.log_end());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn end(&self, process: &mut Option<Child>) -> anyhow::Result<()> {
+        let Some(child) = process else { return Ok(()) };
+        if child.try_wait()?.is_none() {
+            self.order(Order::Resume).await?;
+            self.order(Order::Signal(self.kind.stop_signal(), child.id())).await?;
+        }
+        let deadline = deadline();
+        while child.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "{} does not end:\n{}", self.kind.name(), self.log_end());
+            sleep(PAUSE).await;
+        }
+        *process = None;
+        Ok(())
+    }
+
+    async fn order(&self, order: Order) -> anyhow::Result<()> {
+        self.keeper.as_ref().context("the server is being dropped")?.order(order).await
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+enum Started {
+    Answers,
+    PortTaken,
+}
+
+pub(crate) fn deadline() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The keeper first, which kills the process that is waited for then.
+        drop(self.keeper.take());
+        if let Some(mut child) = self.process.get_mut().take() {
+            let _ = child.wait();
+        }
+        // The keeper has removed the folder, unless it may not: where only we may write beside it.
+        drop(self.temporary.take());
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}", self.kind.name(), self.site.address())
+    }
+}
