@@ -25,10 +25,11 @@ const EDGES: [(&str, &[&str]); 14] = [
 const WORDS: [&str; 4] = ["error", "limits", "session", "version"];
 
 /// What is known in one place alone: a name, and the modules that may use it.
-const KNOWN_IN: [(&str, &[&str]); 4] = [
+const KNOWN_IN: [(&str, &[&str]); 5] = [
     ("wasmtime", &["policy", "imports"]),
     ("rusqlite", &["backends"]),
     ("quick_cache", &["backends"]),
+    ("redis", &["backends"]),
     ("toml", &["backends", "config"]),
 ];
 

@@ -38,8 +38,8 @@ const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// * **Over several hosts** the same holds while the host that writes reaches the server. If it does not, or dies before the
 ///   release, another host may be served the old entry for at most `cache_max_age`: the published bound. The same bound holds
 ///   for a write whose outcome is unknown and whose guard was flushed or evicted. All hosts give the same `cache_max_age`.
-/// * **Not covered.** A server that is made a replica and a primary again within one connection and without a restart, by hand:
-///   the bound holds, nothing better. A cluster is refused; give one server.
+/// * **Not covered.** A server that is made a replica and a primary again without a restart of its process may have taken back
+///   an entry from the other one: the bound holds, nothing better. A cluster is refused; give one server.
 /// * **What it stores.** Names are SHA-256 of session keys; payloads are stored as they are, so the server sees them.
 /// * **Cancel safety.** An operation that is dropped unfinished counts as one without an answer.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, cmd, pipe};
+use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, cmd};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -67,9 +67,8 @@ async fn prepare(
 ) -> Result<Incarnation, ConnectError> {
     // For people who list the server's clients; one that may not be named works as well.
     let _named = cmd("CLIENT").arg("SETNAME").arg(name).exec_async(connection).await;
-    let asked = pipe().cmd("INFO").arg("server").cmd("INFO").arg("replication").query_async(connection).await;
-    let (server, replication): (String, String) = asked.map_err(|error| connect_error(&error))?;
-    let incarnation = incarnation(&server, &replication)?;
+    let server = info(connection, "server").await?;
+    let incarnation = incarnation(&server, &info(connection, "replication").await?)?;
     for script in scripts.all() {
         script.load_async(connection).await.map_err(|error| connect_error(&error))?;
     }
@@ -78,7 +77,13 @@ async fn prepare(
     Ok(incarnation)
 }
 
-/// The server's run and its history of replication: after a restart or a failover they are others.
+/// Not in one pipeline: that would not tell the code of an error.
+async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<String, ConnectError> {
+    cmd("INFO").arg(section).query_async(connection).await.map_err(|error| connect_error(&error))
+}
+
+/// Which run of which server. Not its history of replication: that changes when a first replica comes, and hosts that
+/// connected before and after would not read each other's entries.
 fn incarnation(server: &str, replication: &str) -> Result<Incarnation, ConnectError> {
     if field(server, "redis_mode").is_some_and(|mode| mode != "standalone") {
         let message = "it is a sentinel or part of a cluster: give the address of one server that holds all keys";
@@ -91,8 +96,7 @@ fn incarnation(server: &str, replication: &str) -> Result<Incarnation, ConnectEr
     let Some(run) = field(server, "run_id") else {
         return Err(ConnectError::Refused("`INFO` does not tell `run_id`: this server cannot be used".to_owned()));
     };
-    let history = field(replication, "master_replid").unwrap_or_default();
-    let digest = Sha256::digest(format!("{run} {history}").as_bytes());
+    let digest = Sha256::digest(run.as_bytes());
     Ok(Incarnation(digest[..8].try_into().expect("a digest has 32 bytes")))
 }
 
