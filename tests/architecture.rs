@@ -27,10 +27,10 @@ const WORDS: [&str; 4] = ["error", "limits", "session", "version"];
 /// What is known in one place alone: a name, and the modules that may use it.
 const KNOWN_IN: [(&str, &[&str]); 6] = [
     ("wasmtime", &["policy", "imports"]),
+    ("quick_cache", &["backends"]),
     ("redis", &["backends"]),
     ("rusqlite", &["backends"]),
     ("sqlx", &["backends"]),
-    ("quick_cache", &["backends"]),
     ("toml", &["backends", "config"]),
 ];
 

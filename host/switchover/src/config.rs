@@ -15,16 +15,18 @@
 //! address = "postgres://app:secret@db-2:5432/app?sslmode=verify-full"
 //!
 //! [cache]
-//! address = "memory:"
+//! address = "memory:"               # or redis://, rediss://, redis+unix://
 //! size_mib = 64
 //!
 //! [flags]
-//! file = "flags.toml"               # or values = { migration_flag = false }
+//! file = "flags.toml"               # or values = { migration_flag = false }, or address = "redis://flags-1:6379/0"
 //!
 //! [limits]
 //! calls_in_flight_max = 1024
 //! write_deadline_ms = 2000
 //! ```
+
+mod servers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -103,6 +105,9 @@ impl fmt::Debug for DatabaseTable {
 struct CacheTable {
     address: Spanned<String>,
     size_mib: Option<u32>,
+    prefix: Option<String>,
+    ca_file: Option<PathBuf>,
+    response_timeout_ms: Option<u64>,
 }
 
 /// Without the address, which may hold a password.
@@ -112,11 +117,22 @@ impl fmt::Debug for CacheTable {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FlagsTable {
     file: Option<PathBuf>,
     values: Option<BTreeMap<String, FlagValue>>,
+    address: Option<Spanned<String>>,
+    hash: Option<String>,
+    poll_ms: Option<u64>,
+    ca_file: Option<PathBuf>,
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for FlagsTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlagsTable").field("file", &self.file).field("values", &self.values).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -201,14 +217,10 @@ impl Config {
             builder = builder.database(name.get_ref(), self.open(name.get_ref(), table).await?);
         }
         if let Some(cache) = &self.file.cache {
-            if cache.address.get_ref() != "memory:" {
-                return Err(self.at(&cache.address, "cache.address: the caches of this version: `memory:`"));
-            }
-            let bytes = cache.size_mib.map(|mib| (mib as usize) << 20);
-            builder = builder.cache(bytes.map_or_else(MemoryCache::default, MemoryCache::with_bytes));
+            builder = self.cache(builder, cache).await?;
         }
         match &self.file.flags {
-            Some(table) => Ok(self.flags(builder, table)?),
+            Some(table) => Ok(self.flags(builder, table).await?),
             None => Ok(builder),
         }
     }
@@ -260,20 +272,41 @@ impl Config {
         Err(self.at(&table.address, &format!("databases.{name}.address: what there is: {known}")))
     }
 
-    fn flags(&self, builder: Builder, table: &Spanned<FlagsTable>) -> Result<Builder, ConfigError> {
-        match (&table.get_ref().file, &table.get_ref().values) {
-            (Some(file), None) => {
+    async fn cache(&self, builder: Builder, cache: &CacheTable) -> Result<Builder, ConfigError> {
+        if servers::is_redis(cache.address.get_ref()) {
+            return self.redis_cache(builder, cache).await;
+        }
+        if cache.address.get_ref() != "memory:" {
+            let known = "`memory:`, `redis://…`, `rediss://…` and `redis+unix://…`";
+            return Err(self.at(&cache.address, &format!("cache.address: the caches of this version: {known}")));
+        }
+        if cache.prefix.is_some() || cache.ca_file.is_some() || cache.response_timeout_ms.is_some() {
+            let message = "cache: `prefix`, `ca_file` and `response_timeout_ms` are for a cache on Redis";
+            return Err(self.at(&cache.address, message));
+        }
+        let bytes = cache.size_mib.map(|mib| (mib as usize) << 20);
+        Ok(builder.cache(bytes.map_or_else(MemoryCache::default, MemoryCache::with_bytes)))
+    }
+
+    async fn flags(&self, builder: Builder, table: &Spanned<FlagsTable>) -> Result<Builder, ConfigError> {
+        let FlagsTable { file, values, address, hash, poll_ms, ca_file } = table.get_ref();
+        if address.is_none() && (hash.is_some() || poll_ms.is_some() || ca_file.is_some()) {
+            return Err(self.at(table, "flags: `hash`, `poll_ms` and `ca_file` are for flags on Redis: give `address`"));
+        }
+        match (file, values) {
+            (None, None) if address.is_some() => self.redis_flags(builder, table).await,
+            (Some(file), None) if address.is_none() => {
                 let watched = FlagFile::watch(self.beside(file));
                 Ok(builder.flags(watched.map_err(|error| self.at(table, &format!("flags.file: {error}")))?))
             }
-            (None, Some(values)) => {
+            (None, Some(values)) if address.is_none() => {
                 let values = values.iter().map(|(name, value)| match value {
                     FlagValue::Switch(on) => (name.clone(), on.to_string()),
                     FlagValue::Text(text) => (name.clone(), text.clone()),
                 });
                 Ok(builder.flags(Fixed(FlagSwitch::new(values))))
             }
-            _ => Err(self.at(table, "flags: give either `file` or `values`")),
+            _ => Err(self.at(table, "flags: give one of `file`, `values` and `address`")),
         }
     }
 
@@ -398,6 +431,11 @@ mod tests {
             format!("[databases.default]\naddress = \"{secret}\"\n"),
             format!("[databases.default]\naddress = \"memory:\"\ncreate = \"{secret}\"\n"),
             format!("[databases.default]\naddress = \"memory:\"\n[cache]\naddress = \"{secret}\"\n"),
+            format!("[databases.default]\naddress = \"memory:\"\n[flags]\naddress = \"{secret}\"\n"),
+            // Nothing to connect to, and one byte too few of an escape.
+            "[databases.default]\naddress = \"memory:\"\n[cache]\naddress = \"redis://:hunter2@:0/hunter2\"\n".to_owned(),
+            "[databases.default]\naddress = \"memory:\"\n[flags]\naddress = \"redis://hunter2:hunter2@127.0.0.1:1/0\"\n"
+                .to_owned(),
         ];
         for text in texts {
             let error = match read(&text) {

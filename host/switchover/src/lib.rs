@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! service ─> Sessions, Router ─> policy runtime ─> guest ─> imports ─> store ─> capabilities <─ backends
-//!            (API)               (swap, limits)    (wasm)   (grants)   (guarantees)             (sqlite, memory)
+//!            (API)               (swap, limits)    (wasm)   (grants)   (guarantees)             (sqlite, redis, memory)
 //! ```
 //!
 //! ```

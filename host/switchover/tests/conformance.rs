@@ -42,11 +42,24 @@ mod conformance {
     }
 
     mod cache;
+    mod cache_memory;
     mod expiry;
     mod faults;
     mod fixture;
     mod flags;
     mod holds;
+    #[cfg(feature = "redis")]
+    mod redis_cache;
+    #[cfg(feature = "redis")]
+    mod redis_connection;
+    #[cfg(feature = "redis")]
+    mod redis_faults;
+    #[cfg(feature = "redis")]
+    mod redis_fixture;
+    #[cfg(feature = "redis")]
+    mod redis_flags;
+    #[cfg(feature = "redis")]
+    mod redis_interleaving;
     mod rows;
     mod server_faults;
     mod server_fixture;

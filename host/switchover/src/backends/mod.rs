@@ -12,6 +12,8 @@ mod memory;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod request;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -29,6 +31,8 @@ pub use memory::{FlagSwitch, MemoryCache, MemoryDatabase};
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder, RedisFlags, RedisFlagsBuilder};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use server::{Server, ServerBuilder};
 #[cfg(feature = "sqlite")]

@@ -164,7 +164,7 @@ async fn a_receiver_outlives_a_source_that_was_dropped() -> Result<()> {
 }
 
 /// Every warning of this process so far.
-fn warnings() -> MutexGuard<'static, Vec<String>> {
+pub(crate) fn warnings() -> MutexGuard<'static, Vec<String>> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| tracing::subscriber::set_global_default(Warnings).expect("no other test sets one"));
     WARNINGS.lock().expect("no panic under it")

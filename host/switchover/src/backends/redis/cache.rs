@@ -1,0 +1,226 @@
+//! The cache: each operation one script on one connection, with a breaker and a memory for what failed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::redis::{FromRedisValue, ScriptInvocation, Value};
+use async_trait::async_trait;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::builder::RedisBuilder;
+use super::link::{Link, is_want_of_memory, no_answer, text};
+use super::recovery::Shared;
+use super::scripts::{Found, KeyDigest, found};
+use crate::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
+use crate::session::{Session, SessionKey, Timestamp};
+
+/// A time to live beyond this is this: no clock of a server overflows, and no session waits for it.
+const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// A cache on a Redis or Valkey server, shared by every host that uses it with the same prefix.
+///
+/// Cheap to clone: all clones are one cache, with one connection. When the last one is dropped the connection ends.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), switchover::capabilities::CacheError> {
+/// use switchover::backends::Redis;
+///
+/// let cache = Redis::connect("redis://:secret@cache-1:6379/0").await?;
+/// # Ok(()) }
+/// ```
+///
+/// * **Cost.** One round trip for each operation. While the server does not answer: nothing, every operation fails at once.
+/// * **Within one host**, whatever becomes of the server (dead, paused, flushed, evicting, restarted from an old snapshot,
+///   failed over), no session is read from the cache that a write of this host had replaced or deleted before the write was
+///   acknowledged.
+/// * **Over several hosts** the same holds while the host that writes reaches the server. If it does not, or dies before the
+///   release, another host may be served the old entry for at most `cache_max_age`: the published bound. The same bound holds
+///   for a write whose outcome is unknown and whose guard was flushed or evicted. All hosts give the same `cache_max_age`.
+/// * **Not covered.** A server that is made a replica and a primary again without a restart of its process may have taken back
+///   an entry from the other one: the bound holds, nothing better. A cluster is refused; give one server.
+/// * **What it stores.** Names are SHA-256 of session keys; payloads are stored as they are, so the server sees them.
+/// * **Cancel safety.** An operation that is dropped unfinished counts as one without an answer.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+    _recovery: Arc<Task>,
+}
+
+/// Ends with its owner.
+pub(super) struct Task(pub(super) AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Redis {
+    /// Connects to a server: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS with the system's roots,
+    /// `redis+unix:///path[?db=1&user=…&pass=…]` for a unix socket; `valkey` may stand for `redis`.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError`] if the address is wrong, the server does not answer within 250 ms, or cannot be used: it says which.
+    /// [`RedisBuilder::start`] goes on without a server that does not answer.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn connect(address: &str) -> Result<Self, CacheError> {
+        Self::builder(address).connect().await
+    }
+
+    /// The same with options.
+    pub fn builder(address: &str) -> RedisBuilder {
+        RedisBuilder::new(address)
+    }
+
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let recovery = tokio::spawn(super::recovery::run(Arc::clone(&shared)));
+        Self { shared, _recovery: Arc::new(Task(recovery.abort_handle())) }
+    }
+
+    /// Whether there is a connection, as far as is known. For metrics.
+    pub fn is_connected(&self) -> bool {
+        self.shared.link().is_some()
+    }
+
+    /// How many keys this host does not read, because the server could not be told that they changed. For metrics.
+    pub fn owed_keys(&self) -> usize {
+        self.shared.debts.len()
+    }
+
+    /// Runs a script within the response timeout.
+    async fn run<T: FromRedisValue>(&self, link: &Arc<Link>, call: ScriptInvocation<'_>) -> Result<T, CacheError> {
+        let mut running = Running { shared: &self.shared, link, ended: false };
+        let mut connection = link.connection.clone();
+        let answer = timeout(self.shared.response_timeout, call.invoke_async(&mut connection)).await;
+        running.ended = true;
+        answer.unwrap_or_else(|_| Err(no_answer())).map_err(|error| {
+            if !is_want_of_memory(&error) {
+                self.shared.fault(link, text(&error));
+            }
+            CacheError { message: text(&error) }
+        })
+    }
+
+    fn connected(&self) -> Result<Arc<Link>, CacheError> {
+        let lost = || CacheError { message: format!("no connection to {} now", self.shared.place) };
+        self.shared.link().ok_or_else(lost)
+    }
+
+    /// Tells the server of a write, or owes it.
+    async fn tell(
+        &self,
+        key: KeyDigest,
+        owed: Option<(Nonce, Instant)>,
+        call: ScriptInvocation<'_>,
+    ) -> Result<(), CacheError> {
+        let mut owing = Owing { shared: &self.shared, key, guard: owed, told: false };
+        let link = self.connected()?;
+        self.run::<i64>(&link, call).await?;
+        owing.told = true;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Cache for Redis {
+    async fn get(&self, key: &SessionKey, now: Timestamp) -> Result<CacheLookup, CacheError> {
+        let digest = KeyDigest::of(key);
+        if self.shared.debts.is_owed(&digest) {
+            return Ok(CacheLookup::Miss(Lease::DEAD));
+        }
+        let link = self.connected()?;
+        let lease = new_lease()?;
+        let answer: Value = self.run(&link, self.shared.scripts.get(&digest, link.server, now, lease)).await?;
+        match found(key, &answer) {
+            Some(Found::Entry(session)) if session.expires_at > now => Ok(CacheLookup::Hit(session)),
+            Some(Found::Leased) => Ok(CacheLookup::Miss(lease)),
+            // An entry that is none is left to its end: nothing was filled over it, so nothing can be wrong.
+            Some(Found::Entry(_) | Found::Guarded) | None => Ok(CacheLookup::Miss(Lease::DEAD)),
+        }
+    }
+
+    async fn fill(&self, lease: Lease, session: &Session, ttl: Duration) -> Result<bool, CacheError> {
+        let ttl_ms = u64::try_from(ttl.min(TTL_MAX).as_millis()).unwrap_or(u64::MAX);
+        if lease == Lease::DEAD || ttl_ms == 0 || self.shared.debts.is_owed(&KeyDigest::of(&session.key)) {
+            return Ok(false);
+        }
+        self.shared.note_ttl(ttl.min(TTL_MAX));
+        let link = self.connected()?;
+        Ok(self.run::<i64>(&link, self.shared.scripts.fill(link.server, lease, session, ttl_ms)).await? == 1)
+    }
+
+    async fn guard(&self, key: &SessionKey, nonce: Nonce, ttl: Duration) -> Result<(), CacheError> {
+        let (digest, ttl) = (KeyDigest::of(key), ttl.min(TTL_MAX));
+        let call = self.shared.scripts.guard(&digest, nonce, millis_at_least(ttl));
+        self.tell(digest, Some((nonce, Instant::now() + ttl)), call).await
+    }
+
+    async fn release(&self, key: &SessionKey, nonce: Nonce) -> Result<(), CacheError> {
+        let digest = KeyDigest::of(key);
+        self.shared.debts.forget_guard(&digest, nonce);
+        self.tell(digest, None, self.shared.scripts.release(&digest, Some(nonce))).await
+    }
+
+    async fn invalidate(&self, key: &SessionKey) -> Result<(), CacheError> {
+        let digest = KeyDigest::of(key);
+        self.tell(digest, None, self.shared.scripts.release(&digest, None)).await
+    }
+
+    fn summary(&self) -> String {
+        format!("redis at {}, prefix {}", self.shared.place, self.shared.scripts.prefix())
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis({})", self.summary())
+    }
+}
+
+/// An operation under way. One that its caller gives up, because it has waited long enough, is one without an answer.
+struct Running<'a> {
+    shared: &'a Shared,
+    link: &'a Arc<Link>,
+    ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.fault(self.link, "an operation was given up before it was answered".to_owned());
+        }
+    }
+}
+
+/// A write that the server must be told of. However that ends but well, the key is owed, before the writer goes on.
+struct Owing<'a> {
+    shared: &'a Shared,
+    key: KeyDigest,
+    guard: Option<(Nonce, Instant)>,
+    told: bool,
+}
+
+impl Drop for Owing<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.shared.owe(self.key, self.guard);
+        }
+    }
+}
+
+/// Unique in the fleet, and nothing that one could guess who has not asked for it.
+fn new_lease() -> Result<Lease, CacheError> {
+    let random = getrandom::u64().map_err(|error| CacheError { message: format!("no random numbers: {error}") })?;
+    Ok(Lease(random.max(Lease::DEAD.0 + 1)))
+}
+
+/// A guard lives at least as long as it was asked to.
+pub(super) fn millis_at_least(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+}

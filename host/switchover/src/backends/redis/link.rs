@@ -1,0 +1,147 @@
+//! One connection: how it is made and tried, and how its errors are told without secrets.
+
+use std::io;
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, cmd};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::scripts::{Incarnation, Scripts};
+
+/// Operations that may be queued at one connection: the calls that a host lets in by default, each with one.
+const PIPELINE_BUFFER: usize = 2_048;
+
+/// A connection that was tried: its server takes writes, and has the scripts.
+pub(super) struct Link {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) server: Incarnation,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ConnectError {
+    /// The server cannot be reached, or is not ready: it may be later.
+    Unreachable(String),
+    /// It answered, and this will not change by itself.
+    Refused(String),
+}
+
+impl ConnectError {
+    pub(super) fn message(self) -> String {
+        match self {
+            Self::Unreachable(message) | Self::Refused(message) => message,
+        }
+    }
+}
+
+/// Opens a connection without trying what the server is.
+pub(super) async fn open(client: &Client, wait: Duration) -> Result<MultiplexedConnection, ConnectError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(wait))
+        // The caller bounds each operation; two timers would only cost.
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE_BUFFER);
+    let opened = timeout(wait, client.get_multiplexed_async_connection_with_config(&config)).await;
+    opened.map_err(|_| silent(wait))?.map_err(|error| connect_error(&error))
+}
+
+/// Opens a connection and tries it: which server it is, whether it takes writes, with the scripts loaded.
+pub(super) async fn connect(
+    client: &Client,
+    scripts: &Scripts,
+    name: &str,
+    wait: Duration,
+) -> Result<Link, ConnectError> {
+    let mut connection = open(client, wait).await?;
+    let prepared = timeout(wait, prepare(&mut connection, scripts, name)).await;
+    let server = prepared.map_err(|_| silent(wait))??;
+    Ok(Link { connection, server })
+}
+
+async fn prepare(
+    connection: &mut MultiplexedConnection,
+    scripts: &Scripts,
+    name: &str,
+) -> Result<Incarnation, ConnectError> {
+    // For people who list the server's clients; one that may not be named works as well.
+    let _named = cmd("CLIENT").arg("SETNAME").arg(name).exec_async(connection).await;
+    let server = info(connection, "server").await?;
+    let incarnation = incarnation(&server, &info(connection, "replication").await?)?;
+    for script in scripts.all() {
+        script.load_async(connection).await.map_err(|error| connect_error(&error))?;
+    }
+    let tried: Result<(), _> = scripts.trial().invoke_async(connection).await;
+    tried.map_err(|error| connect_error(&error))?;
+    Ok(incarnation)
+}
+
+/// Not in one pipeline: that would not tell the code of an error.
+async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<String, ConnectError> {
+    cmd("INFO").arg(section).query_async(connection).await.map_err(|error| connect_error(&error))
+}
+
+/// Which run of which server. Not its history of replication: that changes when a first replica comes, and hosts that
+/// connected before and after would not read each other's entries.
+fn incarnation(server: &str, replication: &str) -> Result<Incarnation, ConnectError> {
+    if field(server, "redis_mode").is_some_and(|mode| mode != "standalone") {
+        let message = "it is a sentinel or part of a cluster: give the address of one server that holds all keys";
+        return Err(ConnectError::Refused(message.to_owned()));
+    }
+    if field(replication, "role") != Some("master") {
+        // After a failover the address may soon lead elsewhere.
+        return Err(ConnectError::Unreachable("it is a replica: give the primary's address".to_owned()));
+    }
+    let Some(run) = field(server, "run_id") else {
+        return Err(ConnectError::Refused("`INFO` does not tell `run_id`: this server cannot be used".to_owned()));
+    };
+    let digest = Sha256::digest(run.as_bytes());
+    Ok(Incarnation(digest[..8].try_into().expect("a digest has 32 bytes")))
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn silent(wait: Duration) -> ConnectError {
+    ConnectError::Unreachable(format!("no answer within {} ms", wait.as_millis()))
+}
+
+fn connect_error(error: &RedisError) -> ConnectError {
+    let message = text(error);
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => {
+            ConnectError::Refused("the server refused user or password, or wants one".to_owned())
+        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            let needs = "INFO, SCRIPT LOAD, EVALSHA, GET, SET, DEL, PTTL and TIME under the prefix";
+            ConnectError::Refused(format!("{message}: the user must be allowed {needs}"))
+        }
+        ErrorKind::InvalidClientConfig => ConnectError::Refused(message),
+        _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => {
+            ConnectError::Refused(format!("{message}: give user and password in the address"))
+        }
+        _ => ConnectError::Unreachable(message),
+    }
+}
+
+/// What failed, for people. A server's own words may repeat an argument, so only their first one, the code, is told.
+pub(super) fn text(error: &RedisError) -> String {
+    match (error.code(), error.kind()) {
+        (Some("ERR"), _) => "the server answered with an error".to_owned(),
+        (Some(code), _) => format!("the server answered {code}"),
+        (None, ErrorKind::Io) => format!("the connection failed: {error}"),
+        (None, _) => error.category().to_owned(),
+    }
+}
+
+/// Whether an error says nothing against the connection and the server: only that one entry found no memory.
+pub(super) fn is_want_of_memory(error: &RedisError) -> bool {
+    error.code() == Some("OOM")
+}
+
+/// That nothing came in time, as an error of the connection.
+pub(super) fn no_answer() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
+}
