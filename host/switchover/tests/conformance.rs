@@ -38,4 +38,5 @@ mod conformance {
     mod rows;
     mod sqlite_file;
     mod sqlite_locks;
+    mod statistics;
 }

@@ -15,6 +15,7 @@ mod reader;
 mod request;
 mod schema;
 mod statements;
+mod statistics;
 mod time;
 mod writer;
 
@@ -31,7 +32,9 @@ pub use self::builder::{SqliteBuilder, Synchronous};
 use self::reader::ReadCommand;
 use self::request::{Late, Request, request};
 use self::writer::WriteCommand;
-use crate::capabilities::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
+use crate::capabilities::{
+    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+};
 use crate::session::{SessionKey, Timestamp};
 
 /// A database in an SQLite file, in Django's table; its clock is this machine's.
@@ -167,6 +170,11 @@ impl Database for Sqlite {
 
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.send_write(deadline, |request| WriteCommand::CreateSchema { request }).await
+    }
+
+    /// Every page of the table and its indexes is read. Only one reader is kept busy by it.
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::Statistics { request }).await
     }
 
     /// Also moves the write-ahead log into the file, if no other process reads it.
