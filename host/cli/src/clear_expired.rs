@@ -23,9 +23,10 @@ Examples:
   switchover clear-expired new_session_store --batch 200 --pause 500
   switchover clear-expired sqlite:old.sqlite3 --before 2026-01-01T00:00:00Z --json
 
-Only sessions that have ended by the database's own clock are deleted, whatever --before says. Those that end while this runs
-are left for the next time. Ctrl-C ends it between two batches; what is deleted is deleted, and it can be run again.
-The room stays with the database: `switchover stats DATABASE` shows the command that gives it back.")]
+Only sessions that have ended by the database's own clock are deleted, whatever --before says.
+Those that end while this runs are left for the next time. Ctrl-C ends it between two batches;
+what is deleted is deleted, and it can be run again. The room stays with the database: `switchover
+stats DATABASE` shows the command that gives it back.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,

@@ -23,9 +23,9 @@ Examples:
   switchover stats default
   switchover stats sqlite:old.sqlite3 --json
 
-Every row is counted, without a lock that a write would wait for; on a large table that takes minutes and reads all of it.
-`unused` is about what the shown commands give back: dead rows, free pages and holes. A database that does not tell a number
-has no line for it.")]
+Every row is counted, without a lock that a write would wait for; on a large table that takes
+minutes and reads all of it. `unused` is about what the shown commands give back: dead rows, free
+pages and holes. A database that does not tell a number has no line for it.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
@@ -81,8 +81,10 @@ fn show(name: &str, statistics: &Statistics) -> Result<()> {
         line("unused", HumanBytes(unused).to_string())?;
         let (percent, wasteful) = (percent(used, total), is_wasteful(statistics));
         let colour = if wasteful { Colour::Red } else { Colour::Green };
-        let text = format!("{} of {} in use, {percent} %", HumanBytes(used), HumanBytes(total));
+        let text = format!("{} of {}, {percent} %", HumanBytes(used), HumanBytes(total));
         line("in use", paint(colour, text))?;
+        let living = statistics.payload_bytes.saturating_sub(statistics.expired_payload_bytes);
+        line("living", format!("{} of payloads, {} %", HumanBytes(living), self::percent(living, total)))?;
     }
     if statistics.expired_rows > 0 {
         print(format_args!(

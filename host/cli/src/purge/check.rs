@@ -13,7 +13,7 @@ use crate::compare::{PAGE, SUSPECTS_MAX, load, read_deadline};
 /// How long the new database may take to lock a row that nobody holds; and how often it is asked.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 const LOCK_TRIES: usize = 3;
-/// How long the count of expired rows may take: it reads the whole table.
+/// How long the count of expired rows may take, which is for the operator's eyes alone: it reads the whole table.
 const COUNT_WAIT: Duration = Duration::from_secs(600);
 const MINUTE: u64 = 60_000_000;
 /// Minutes of a year: what ends later counts as ending then.
@@ -24,8 +24,8 @@ const MINUTES_MAX: u64 = 366 * 24 * 60;
 pub(crate) struct Check {
     /// Unexpired rows of the old table.
     pub(crate) rows: u64,
-    /// Rows of it that have expired.
-    pub(crate) expired_rows: u64,
+    /// Rows of it that have expired. `None`: counting them would have taken too long, and they go in any case.
+    pub(crate) expired_rows: Option<u64>,
     /// Unexpired rows that the new database did not have, twice.
     pub(crate) only_old: u64,
     /// When the last of them ends.
@@ -75,10 +75,14 @@ pub(crate) async fn check(
     let same = are_same(old, new, &first.samples).await?;
     tokio::time::sleep(Limits::default().write_deadline).await;
     let second = look(old, new, Some(&first.only_old), rows_read).await?;
-    let counted = old.statistics(Instant::now() + COUNT_WAIT).await.with_context(|| old.summary())?;
+    let expired_rows = match old.statistics(Instant::now() + COUNT_WAIT).await {
+        Ok(counted) => Some(counted.expired_rows),
+        Err(DatabaseError::Timeout) => None,
+        Err(error) => return Err(error).with_context(|| old.summary()),
+    };
     Ok(Check {
         rows: second.rows,
-        expired_rows: counted.expired_rows,
+        expired_rows,
         only_old: second.only_old.len() as u64,
         last_only_old: second.last_only_old,
         unreadable: second.unreadable,
