@@ -1,10 +1,15 @@
 //! The program `switchover`: the demo, and what operators and authors of policies do by hand.
 
+mod batches;
+mod clear_expired;
+mod compare;
 mod demo;
 mod init;
 mod output;
 mod place;
 mod policy;
+mod purge;
+mod stats;
 mod verify;
 
 use std::io::{self, Write};
@@ -18,6 +23,8 @@ use crate::output::{Colour, Verdict, is_reader_gone, note, paint_note};
 
 /// What a shell reports of a program whose reader went away: 128 and the number of SIGPIPE.
 const READER_GONE: u8 = 141;
+/// What a shell reports of a program that was interrupted: 128 and the number of SIGINT.
+const STOPPED: u8 = 130;
 
 /// Moves a live session table to another database: no session lost, no user logged out, no restart.
 #[derive(Parser)]
@@ -29,9 +36,12 @@ Examples:
   switchover demo
   switchover init new_session_store
   switchover verify default new_session_store
+  switchover stats default
+  switchover clear-expired default
+  switchover purge default --against new_session_store --dry-run
   switchover policy check my-policy.wasm
 
-Exit status: 0 all is well; 1 something is wrong, or it could not be done; 2 usage."
+Exit status: 0 all is well; 1 something is wrong, or it could not be done; 2 usage; 130 stopped by Ctrl-C."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -46,6 +56,12 @@ enum Command {
     Init(init::Options),
     /// Compare the unexpired sessions of two databases, both ways
     Verify(verify::Options),
+    /// Count what a session table holds, how much room it takes, and how much of that is in use
+    Stats(stats::Options),
+    /// Delete the sessions that have ended, batch by batch
+    ClearExpired(clear_expired::Options),
+    /// Empty the old table after a migration, unless a session that lives is only there
+    Purge(purge::Options),
     /// Try a policy by itself
     #[command(subcommand)]
     Policy(policy::Command),
@@ -61,6 +77,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
+        Ok(Verdict::Stopped) => ExitCode::from(STOPPED),
         Err(error) if is_reader_gone(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
             note(format_args!("{} {error:#}", paint_note(Colour::Red, "error:")));
@@ -79,6 +96,9 @@ fn run(command: Command) -> Result<Verdict> {
             Command::Demo(options) => demo::run(options).await,
             Command::Init(options) => init::run(options).await,
             Command::Verify(options) => verify::run(options).await,
+            Command::Stats(options) => stats::run(options).await,
+            Command::ClearExpired(options) => clear_expired::run(options).await,
+            Command::Purge(options) => purge::run(options).await,
             Command::Policy(command) => policy::run(command).await,
             Command::Completions { shell } => completions(shell),
         }

@@ -3,6 +3,9 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use chrono::DateTime;
+use switchover::Timestamp;
+
 /// What a command came to, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -10,6 +13,8 @@ pub(crate) enum Verdict {
     Fine,
     /// The command worked, and found something wrong: 1.
     Found,
+    /// It was asked to stop and did, with part of its work done: 130.
+    Stopped,
 }
 
 impl Verdict {
@@ -71,6 +76,12 @@ fn colour_on(terminal: bool, colour: Colour, text: impl Display) -> String {
         Colour::Dim => 2,
     };
     format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// An instant for people.
+pub(crate) fn utc(at: Timestamp) -> String {
+    let at = i64::try_from(at.as_micros()).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default();
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use switchover::Config;
-use switchover::backends::Sqlite;
+use switchover::backends::{MySql, Postgres, Sqlite};
 use switchover::capabilities::Database;
 
 /// The configuration that is read if no other is given.
@@ -18,9 +18,18 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
         let opened = Sqlite::builder(path).create_if_missing(create).open().await;
         return Ok(Arc::new(opened.with_context(|| format!("cannot open {name}"))?));
     }
+    // Neither the address nor its error is repeated: it may hold a password.
+    let server = match name.split_once("://").map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => Some(Postgres::builder(name)),
+        Some("mysql" | "mariadb") => Some(MySql::builder(name)),
+        _ => None,
+    };
+    if let Some(server) = server {
+        return Ok(Arc::new(server.connect().await.context("cannot open the database of this address")?));
+    }
     if name.contains(':') {
         bail!(
-            "the addresses of this version begin with `{SQLITE}`; give one of those, or an alias of {}",
+            "an address begins with `{SQLITE}`, `postgres://` or `mysql://`; give one of those, or an alias of {}",
             config.display()
         );
     }

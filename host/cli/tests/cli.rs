@@ -115,6 +115,160 @@ fn verify_finds_each_difference_and_prints_no_key() {
     assert!(output.status.success(), "{}", text(&output.stdout));
 }
 
+/// Rows that ended long ago.
+fn expire(path: &Path, rows: u32) {
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+               INSERT INTO django_session SELECT format('ended%08d', i), hex(zeroblob(400)), '2016-01-01 00:00:00' FROM n";
+    Connection::open(path).unwrap().execute(sql, [rows]).unwrap();
+}
+
+fn rows(path: &Path) -> u64 {
+    let connection = Connection::open(path).unwrap();
+    connection.query_row("SELECT count(*) FROM django_session", [], |row| row.get::<_, u32>(0)).unwrap().into()
+}
+
+#[test]
+fn stats_tell_how_much_of_the_file_is_in_use_and_what_mends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(folder.path(), "old.sqlite3", &[("aliveandwell", "v1")]);
+    expire(&path, 8_000);
+    let full = last_line_as_json(&switchover(&["stats", &sqlite(&path), "--json"]));
+    assert_eq!((&full["rows"], &full["expired_rows"]), (&8_001.into(), &8_000.into()), "{full}");
+    assert_eq!((&full["payload_bytes"], &full["mend"]), (&6_400_002.into(), &false.into()), "{full}");
+    let said = text(&switchover(&["stats", &sqlite(&path)]).stdout);
+    assert!(said.contains("switchover clear-expired sqlite:") && !said.contains("VACUUM"), "{said}");
+
+    assert!(switchover(&["clear-expired", &sqlite(&path), "--pause", "0"]).status.success());
+    let thin = last_line_as_json(&switchover(&["stats", &sqlite(&path), "--json"]));
+    assert_eq!((&thin["rows"], &thin["mend"]), (&1.into(), &true.into()), "{thin}");
+    assert_eq!(thin["total_bytes"], full["total_bytes"], "deleting gives nothing back");
+    assert!(thin["used_bytes"].as_u64().unwrap() < full["used_bytes"].as_u64().unwrap() / 10, "{thin}");
+    let output = switchover(&["stats", &sqlite(&path)]);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(said.contains("VACUUM") && !said.contains("aliveandwell"), "{said}");
+
+    let late = switchover(&["stats", "sqlite:absent.sqlite3"]);
+    assert_eq!(late.status.code(), Some(1));
+    assert!(text(&late.stderr).contains("no database file"), "{}", text(&late.stderr));
+}
+
+#[test]
+fn clear_expired_deletes_what_has_ended_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(folder.path(), "old.sqlite3", &[("aliveandwell", "v1")]);
+    expire(&path, 2_500);
+    let clear = |more: &[&str]| switchover(&[&["clear-expired", &sqlite(&path), "--pause", "0"], more].concat());
+    let early = clear(&["--before", "2015-12-31T00:00:00+01:00", "--json"]);
+    assert_eq!(last_line_as_json(&early)["deleted"], 0);
+    // An instant in the future deletes no more than none.
+    let all = last_line_as_json(&clear(&["--before", "3000-01-01T00:00:00Z", "--json"]));
+    assert_eq!((&all["deleted"], &all["ok"]), (&2_500.into(), &true.into()), "{all}");
+    assert_eq!(rows(&path), 1);
+    let again = clear(&[]);
+    assert!(again.status.success() && text(&again.stdout).contains(" 0 expired"), "{}", text(&again.stdout));
+    for wrong in [["--before", "yesterday"], ["--batch", "0"], ["--batch", "10001"]] {
+        assert_eq!(clear(&wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_between_two_batches_it_tells_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(folder.path(), "old.sqlite3", &[]);
+    expire(&path, 2_000);
+    let child = Command::new(env!("CARGO_BIN_EXE_switchover"))
+        .args(["clear-expired", &sqlite(&path), "--batch", "1", "--pause", "100", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while rows(&path) == 2_000 {
+        assert!(std::time::Instant::now() < patience, "it deletes nothing");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let told = last_line_as_json(&output);
+    assert_eq!((&told["stopped"], &told["ok"]), (&true.into(), &false.into()), "{told}");
+    assert_eq!(told["deleted"].as_u64().unwrap() + rows(&path), 2_000, "{told}");
+}
+
+#[test]
+fn purge_empties_the_old_table_and_leaves_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = table(folder.path(), "old.sqlite3", &[("samesamesame", "v1"), ("changedchanged", "v1")]);
+    let sessions = [("samesamesame", "v1"), ("changedchanged", "v2"), ("onlyinthenewone", "v1")];
+    let new = table(folder.path(), "new.sqlite3", &sessions);
+    expire(&old, 1_200);
+    let (old_name, new_name) = (sqlite(&old), sqlite(&new));
+    let purge = |more: &[&str]| switchover(&[&["purge", &old_name, "--against", &new_name], more].concat());
+
+    let dry = purge(&["--dry-run", "--json"]);
+    assert!(dry.status.success(), "{}", text(&dry.stderr));
+    let told = last_line_as_json(&dry);
+    assert_eq!(
+        (&told["rows"], &told["expired_rows"], &told["deleted"]),
+        (&2.into(), &1_200.into(), &0.into()),
+        "{told}"
+    );
+    let asked = purge(&[]);
+    assert_eq!(asked.status.code(), Some(1), "nobody confirmed");
+    assert!(text(&asked.stderr).contains("--yes"), "{}", text(&asked.stderr));
+    assert_eq!(rows(&old), 1_202);
+
+    let done = purge(&["--yes", "--batch", "100", "--pause", "0", "--json"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let told = last_line_as_json(&done);
+    assert_eq!((&told["ok"], &told["deleted"], &told["kept"]), (&true.into(), &1_202.into(), &0.into()), "{told}");
+    assert_eq!((rows(&old), rows(&new)), (0, 3));
+}
+
+#[test]
+fn purge_refuses_while_a_living_session_is_only_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = "onlyintheoldone";
+    let old = table(folder.path(), "old.sqlite3", &[("samesamesame", "v1"), (key, "v1")]);
+    let new = table(folder.path(), "new.sqlite3", &[("samesamesame", "v1")]);
+    let (old_name, new_name) = (sqlite(&old), sqlite(&new));
+    let purge = |more: &[&str]| switchover(&[&["purge", &old_name, "--against", &new_name], more].concat());
+    for more in [&["--yes"][..], &["--dry-run"][..]] {
+        let refused = purge(more);
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused.stdout) + &text(&refused.stderr);
+        assert!(said.contains("refused") && said.contains("1 unexpired rows that only the old one has"), "{said}");
+        assert!(!said.contains(key), "a key was printed: {said}");
+    }
+    assert_eq!(last_line_as_json(&purge(&["--yes", "--json"]))["only_old"], 1);
+    assert_eq!(rows(&old), 2);
+
+    let connection = Connection::open(&old).unwrap();
+    connection.execute("UPDATE django_session SET expire_date = 'soon' WHERE session_key = ?1", [key]).unwrap();
+    let unreadable = last_line_as_json(&purge(&["--yes", "--json"]));
+    assert_eq!((&unreadable["unreadable"], &unreadable["ok"]), (&1.into(), &false.into()), "{unreadable}");
+    assert_eq!(rows(&old), 2);
+}
+
+#[test]
+fn purge_refuses_a_database_against_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = table(folder.path(), "old.sqlite3", &[("samesamesame", "v1")]);
+    let roundabout = folder.path().join(".").join("old.sqlite3");
+    let mut others = vec![old.clone(), roundabout];
+    if cfg!(unix) {
+        let link = folder.path().join("link.sqlite3");
+        assert!(Command::new("ln").arg("-s").args([&old, &link]).status().unwrap().success());
+        others.push(link);
+    }
+    for other in others {
+        let output = switchover(&["purge", &sqlite(&old), "--against", &sqlite(&other), "--yes"]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("same") || said.contains("both"), "{said}");
+    }
+    assert_eq!(rows(&old), 1);
+}
+
 #[test]
 fn policy_commands_tell_good_components_from_bad_ones() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest");

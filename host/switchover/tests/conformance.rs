@@ -66,4 +66,5 @@ mod conformance {
     mod server_work;
     mod sqlite_file;
     mod sqlite_locks;
+    mod statistics;
 }

@@ -9,6 +9,7 @@ use switchover::backends::{FlagSwitch, MemoryCache, Sqlite};
 use switchover::capabilities::{Clock, SystemClock};
 use switchover::{Builtin, Policy, Switchover};
 
+use crate::compare::{Comparison, compare};
 use crate::demo::Options;
 use crate::demo::checker::History;
 use crate::demo::contents::Scribe;
@@ -20,7 +21,6 @@ use crate::demo::progress::Progress;
 use crate::demo::seed;
 use crate::demo::table::Watch;
 use crate::demo::traffic::{self, Lifetimes, Site, Traffic};
-use crate::verify::{self, Comparison};
 
 /// The two aliases, old and new, as in the story.
 pub(crate) const OLD: &str = "default";
@@ -241,7 +241,7 @@ impl Story {
 
         let title = "rows are compared both ways";
         self.step(title);
-        let comparison = verify::compare(&self.old, &self.new, &mut |_| {}).await?;
+        let comparison = compare(&self.old, &self.new, &mut |_| {}).await?;
         self.progress.event(&format!("{} rows are equal, {} differ", comparison.equal, comparison.differences()));
         self.end_step(title, OLD).await?;
 

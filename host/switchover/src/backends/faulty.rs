@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::time::sleep_until;
 
-use crate::capabilities::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
+use crate::capabilities::{
+    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+};
 use crate::session::{SessionKey, Timestamp};
 
 /// A kind of operation on a database.
@@ -30,6 +32,8 @@ pub enum Operation {
     Scan,
     /// [`Database::missing_schema`] and [`Database::create_schema`].
     Schema,
+    /// [`Database::statistics`].
+    Statistics,
 }
 
 /// What goes wrong.
@@ -204,7 +208,7 @@ impl Operation {
             Self::Write | Self::Commit | Self::DeleteExpired | Self::Schema => {
                 DatabaseError::UnknownOutcome { message: "no answer before the deadline".to_owned() }
             }
-            Self::Read | Self::Hold | Self::Scan => DatabaseError::Timeout,
+            Self::Read | Self::Hold | Self::Scan | Self::Statistics => DatabaseError::Timeout,
         }
     }
 }
@@ -281,6 +285,10 @@ impl<D: Database + 'static> Database for Faulty<D> {
 
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.shared.run(Operation::Schema, deadline, self.shared.inner.create_schema(deadline)).await
+    }
+
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.shared.run(Operation::Statistics, deadline, self.shared.inner.statistics(deadline)).await
     }
 
     async fn close(&self) {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+use super::statistics::Statistics;
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// The number that grows with each change of phase, flags or policy. A database whose fence is higher refuses the operation.
@@ -132,6 +133,14 @@ pub trait Database: Send + Sync {
     /// Makes what is missing of the table and its indexes, and changes nothing that is there. Answers what it did.
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError>;
 
+    /// Counts what the table holds and asks how much room it takes, while it is in use; for tools. Cost: every row is looked at
+    /// once, without a lock that a write would wait for, so its deadline is minutes rather than seconds on a large table.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Timeout`] at the deadline, with nothing counted; [`DatabaseError::Corrupt`] if there is no such table.
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError>;
+
     /// Ends connections and waits for what is under way. Operations after it are [`DatabaseError::Unavailable`].
     async fn close(&self);
 
@@ -249,6 +258,10 @@ impl<D: Database + ?Sized> Database for std::sync::Arc<D> {
 
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         (**self).create_schema(deadline).await
+    }
+
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        (**self).statistics(deadline).await
     }
 
     async fn close(&self) {

@@ -4,8 +4,10 @@ mod cache;
 mod clock;
 mod database;
 mod flags;
+mod statistics;
 
 pub use cache::{Cache, CacheError, CacheLookup, Lease, Nonce};
 pub use clock::{Clock, SystemClock};
 pub use database::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
 pub use flags::{FlagError, FlagSnapshot, Flags};
+pub use statistics::{Remedy, Statistics};

@@ -105,11 +105,14 @@ impl CallContext {
     }
 
     pub(super) fn saw_cleaning(&self, written_before: bool, answer: &Result<u32>) {
-        if let Ok(cleared) = answer {
-            let mut evidence = self.evidence();
-            evidence.cleared = evidence.cleared.saturating_add(*cleared);
+        let mut evidence = self.evidence();
+        match answer {
+            Ok(cleared) => {
+                evidence.cleared = evidence.cleared.saturating_add(*cleared);
+                evidence.written = written_before || *cleared > 0;
+            }
+            Err(error) => evidence.saw_write_error(written_before, error),
         }
-        self.saw_other_write(written_before, answer);
     }
 
     pub(super) fn saw_other_write<T>(&self, written_before: bool, answer: &Result<T>) {

@@ -17,17 +17,22 @@ pub enum Builtin {
     /// (`sessions`), flags `migration_flag` and `new_db_router_flag`. Safe within one host; over several hosts a change of its
     /// flags can lose sessions.
     Fallback,
+    /// Sessions spread over n databases by rendezvous hashing of their keys: settings `databases` (must be set, `a,b,c`),
+    /// `previous` (those of before, while n changes) and `app_label` (`sessions`). Safe within one host; over several hosts taking
+    /// `previous` away can lose sessions.
+    Shards,
 }
 
 impl Builtin {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::CachedDb, Self::Fallback];
+    pub const ALL: [Self; 3] = [Self::CachedDb, Self::Fallback, Self::Shards];
 
     /// Its name, as in `builtin = "cached-db"`.
     pub fn name(self) -> &'static str {
         match self {
             Self::CachedDb => "cached-db",
             Self::Fallback => "fallback",
+            Self::Shards => "shards",
         }
     }
 
@@ -36,6 +41,7 @@ impl Builtin {
         match self {
             Self::CachedDb => include_bytes!("../../../../guest/components/cached-db.wasm"),
             Self::Fallback => include_bytes!("../../../../guest/components/fallback.wasm"),
+            Self::Shards => include_bytes!("../../../../guest/components/shards.wasm"),
         }
     }
 }

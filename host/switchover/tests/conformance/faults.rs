@@ -51,6 +51,8 @@ async fn silence_lasts_until_the_deadline() -> Result<()> {
     database.inject(Operation::Read, Fault::Silent { effect: true });
     let read = vec![Read::Load(some().key)];
     assert_eq!(database.read(read, None, within(30)).await, Err(DatabaseError::Timeout));
+    database.inject(Operation::Statistics, Fault::Silent { effect: false });
+    assert_eq!(database.statistics(within(30)).await, Err(DatabaseError::Timeout));
     Ok(())
 }
 

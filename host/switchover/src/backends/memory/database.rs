@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use crate::capabilities::{
-    Clock, Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, SystemClock, Write, WriteOutcome,
+    Clock, Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, SystemClock, Write, WriteOutcome,
 };
 use crate::session::{Session, SessionKey, Timestamp};
 
@@ -248,6 +248,23 @@ impl Database for MemoryDatabase {
     /// Memory has no schema: there is nothing to do.
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.open_state(deadline).map(|_| Vec::new())
+    }
+
+    /// Counts alone: what memory takes is not told.
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        let now = self.shared.clock.now();
+        let state = self.open_state(deadline)?;
+        let mut statistics = Statistics::default();
+        for session in state.rows.values() {
+            let (rows, bytes) = (1, session.payload.len() as u64);
+            statistics.rows += rows;
+            statistics.payload_bytes += bytes;
+            if session.expires_at < now {
+                statistics.expired_rows += rows;
+                statistics.expired_payload_bytes += bytes;
+            }
+        }
+        Ok(statistics)
     }
 
     async fn close(&self) {

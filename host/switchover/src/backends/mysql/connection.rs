@@ -12,9 +12,10 @@ use super::batch::{Plan, Values};
 use super::errors::{DUPLICATE_KEY, failure, number, unavailable};
 use super::schema;
 use super::statements::{CHUNK_MAX, Statements};
+use super::statistics;
 use crate::backends::django_time;
 use crate::backends::server::{Failure, Found, Link, Options, corrupt_row, page_of_rows, session_of_row};
-use crate::capabilities::{Clock, DatabaseError, Scan, Write, WriteOutcome};
+use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// What every connection is set to, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
@@ -260,6 +261,12 @@ impl Link for Connection {
         let rows = self.rows(query.bind(i64::from(limit) + 1)).await?;
         let rows = rows.iter().map(|row| Ok((column::<&str>(row, 0)?, column::<i64>(row, 3)? != 0, row)));
         page_of_rows(rows.collect::<Result<Vec<_>, Failure>>()?, limit, |key, row| session(row, key))
+    }
+
+    async fn statistics(&mut self, _deadline: Instant) -> Result<Statistics, Failure> {
+        let (table, now) = (self.options.table.clone(), self.now());
+        let told = statistics::statistics(&mut self.connection, &table, now).await;
+        told.map_err(|error| self.failure(&error))
     }
 
     async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {

@@ -5,6 +5,7 @@ mod connection;
 mod errors;
 mod schema;
 mod statements;
+mod statistics;
 
 use std::sync::Arc;
 

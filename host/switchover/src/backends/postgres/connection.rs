@@ -11,9 +11,10 @@ use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
 use super::errors::{failure, unavailable};
 use super::schema;
 use super::statements::Statements;
+use super::statistics;
 use super::types::Instant;
 use crate::backends::server::{Failure, Found, Link, Options, corrupt_row, page_of_rows, session_of_row};
-use crate::capabilities::{Clock, DatabaseError, Scan, Write, WriteOutcome};
+use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 
 /// What every connection is set to, in one round trip.
@@ -172,6 +173,18 @@ impl Link for Connection {
         let rows = self.rows(query.bind(self.now()).bind(i64::from(limit) + 1)).await?;
         let rows = rows.iter().map(|row| Ok((column::<&str>(row, 0)?, column::<bool>(row, 3)?, row)));
         page_of_rows(rows.collect::<Result<Vec<_>, Failure>>()?, limit, |key, row| session(row, key))
+    }
+
+    async fn statistics(&mut self, deadline: Deadline) -> Result<Statistics, Failure> {
+        // A count of a large table may take longer than any statement of a session.
+        self.simple(&format!("SET statement_timeout = {}", left(deadline).as_millis().max(1))).await?;
+        let (table, now) = (self.options.table.clone(), self.now());
+        let told = statistics::statistics(&mut self.connection, &table, now).await;
+        let told = told.map_err(|error| failure(&error, &mut self.may_have_written));
+        if !matches!(told, Err(Failure::Lost(_))) {
+            self.simple(SETTINGS).await?;
+        }
+        told
     }
 
     async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {

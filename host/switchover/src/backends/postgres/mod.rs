@@ -4,6 +4,7 @@ mod connection;
 mod errors;
 mod schema;
 mod statements;
+mod statistics;
 mod types;
 
 use sqlx::ConnectOptions as _;

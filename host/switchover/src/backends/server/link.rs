@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Instant;
 
-use crate::capabilities::{DatabaseError, Scan, Write, WriteOutcome};
+use crate::capabilities::{DatabaseError, Scan, Statistics, Write, WriteOutcome};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// Why an operation on a connection did not succeed.
@@ -77,6 +77,9 @@ pub(in crate::backends) trait Link: Send + 'static {
 
     /// As [`Database::scan`](crate::capabilities::Database::scan).
     fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> impl Future<Output = Result<Scan, Failure>> + Send;
+
+    /// As [`Database::statistics`](crate::capabilities::Database::statistics).
+    fn statistics(&mut self, deadline: Instant) -> impl Future<Output = Result<Statistics, Failure>> + Send;
 
     /// As [`Database::missing_schema`](crate::capabilities::Database::missing_schema).
     fn missing_schema(&mut self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;

@@ -41,7 +41,9 @@ use self::tool::ToolJob;
 use self::write::WriteJob;
 use self::write_queue::WriteQueue;
 use super::request::{Late, Request, request};
-use crate::capabilities::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
+use crate::capabilities::{
+    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+};
 use crate::session::{SessionKey, Timestamp};
 
 /// A database on a server, in Django's table, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
@@ -170,6 +172,10 @@ impl Database for Server {
 
     async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         self.use_tool(deadline, Late::Timeout, |request| ToolJob::Scan { after, limit, request }).await
+    }
+
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Statistics { request }).await
     }
 
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {

@@ -1,4 +1,4 @@
-//! The lane of tools: scans, deletions of expired rows and the schema, away from the sessions' own lanes.
+//! The lane of tools: scans, deletions of expired rows, statistics and the schema, away from the sessions' own lanes.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use super::inbox::Inbox;
 use super::lane::Lane;
 use super::link::{Driver, Link};
 use crate::backends::request::Request;
-use crate::capabilities::Scan;
+use crate::capabilities::{Scan, Statistics};
 use crate::session::{SessionKey, Timestamp};
 
 pub(super) enum ToolJob {
     DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
     Scan { after: Option<SessionKey>, limit: u32, request: Request<Scan> },
+    Statistics { request: Request<Statistics> },
     MissingSchema { request: Request<Vec<String>> },
     CreateSchema { request: Request<Vec<String>> },
 }
@@ -40,6 +41,12 @@ async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
                 Box::pin(async move { link.scan(after.as_ref(), limit).await })
             });
             request.answer(page.await);
+        }
+        ToolJob::Statistics { request } => {
+            let Some(request) = request.begin() else { return };
+            let deadline = request.deadline();
+            let told = lane.run_patiently(deadline, |link| Box::pin(async move { link.statistics(deadline).await }));
+            request.answer(told.await);
         }
         ToolJob::MissingSchema { request } => {
             let Some(request) = request.begin() else { return };

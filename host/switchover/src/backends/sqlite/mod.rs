@@ -14,6 +14,7 @@ mod connection;
 mod reader;
 mod schema;
 mod statements;
+mod statistics;
 mod writer;
 
 use std::fmt;
@@ -29,7 +30,9 @@ pub use self::builder::{SqliteBuilder, Synchronous};
 use self::reader::ReadCommand;
 use self::writer::WriteCommand;
 use super::request::{Late, Request, request};
-use crate::capabilities::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
+use crate::capabilities::{
+    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+};
 use crate::session::{SessionKey, Timestamp};
 
 /// A database in an SQLite file, in Django's table; its clock is this machine's.
@@ -165,6 +168,11 @@ impl Database for Sqlite {
 
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.send_write(deadline, |request| WriteCommand::CreateSchema { request }).await
+    }
+
+    /// Every page of the table and its indexes is read. Only one reader is kept busy by it.
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::Statistics { request }).await
     }
 
     /// Also moves the write-ahead log into the file, if no other process reads it.

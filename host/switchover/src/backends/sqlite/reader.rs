@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use super::connection::wait_for_locks_until;
 use super::schema;
 use super::statements::Statements;
+use super::statistics::statistics;
 use crate::backends::request::Request;
-use crate::capabilities::{Clock, DatabaseError, Read, ReadOutcome, Scan};
+use crate::capabilities::{Clock, DatabaseError, Read, ReadOutcome, Scan, Statistics};
 use crate::session::SessionKey;
 
 /// A reader takes no more batches at once, so that the others have something to do too.
@@ -20,6 +21,7 @@ pub(super) enum ReadCommand {
     Read { batch: Vec<Read>, request: Request<Vec<ReadOutcome>> },
     Scan { after: Option<SessionKey>, limit: u32, request: Request<Scan> },
     MissingSchema { request: Request<Vec<String>> },
+    Statistics { request: Request<Statistics> },
 }
 
 struct ReadJob {
@@ -61,6 +63,12 @@ impl Reader {
                     }),
                     ReadCommand::MissingSchema { request } => {
                         self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
+                    }
+                    ReadCommand::Statistics { request } => {
+                        let deadline = request.deadline();
+                        self.answer(request, |reader| {
+                            statistics(&reader.connection, reader.statements.table(), reader.clock.now(), deadline)
+                        });
                     }
                 }
             }

@@ -13,6 +13,12 @@ use crate::session::{Payload, Session, SessionKey, Timestamp};
 /// for long.
 const SCAN_ROWS_MAX: u32 = 10_000;
 
+/// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
+/// is left alone.
+pub(super) const EXPIRED: &str = "expire_date < ?1 AND (\
+    expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]' OR \
+    expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9]*')";
+
 /// The statements on one table.
 pub(super) struct Statements {
     table: TableName,
@@ -33,8 +39,6 @@ impl Statements {
         let insert = format!(
             "INSERT INTO {name} (session_key, session_data, expire_date) VALUES (?1, ?2, ?3) ON CONFLICT (session_key)"
         );
-        let day = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]";
-        let second = format!("{day} [0-9][0-9]:[0-9][0-9]:[0-9][0-9]");
         Self {
             table,
             load: format!("SELECT session_key, session_data, expire_date FROM {name} WHERE session_key = ?1"),
@@ -46,10 +50,8 @@ impl Statements {
             insert: format!("{insert} DO NOTHING"),
             update_expiry: format!("UPDATE {name} SET expire_date = ?2 WHERE session_key = ?1"),
             delete: format!("DELETE FROM {name} WHERE session_key = ?1"),
-            // SQLite compares any number as earlier than any text: what does not look like a time of Django's is left alone.
             delete_expired: format!(
-                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE expire_date < ?1 \
-                 AND (expire_date GLOB '{second}' OR expire_date GLOB '{second}.[0-9]*') ORDER BY expire_date LIMIT ?2)"
+                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {EXPIRED} ORDER BY expire_date LIMIT ?2)"
             ),
             scan: format!(
                 "SELECT session_key, session_data, expire_date FROM {name} WHERE session_key > ?1 ORDER BY session_key"

@@ -1,0 +1,8 @@
+//! The behaviour of `shards`, as scripts.
+
+use switchover_shards::Shards;
+
+#[test]
+fn scripts_pass() {
+    switchover_guest::testing::check_dir::<Shards>("scripts").unwrap();
+}

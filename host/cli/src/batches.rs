@@ -1,0 +1,101 @@
+//! Work that goes batch by batch: with a pause between two of them, and an end between two of them when it is interrupted.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use switchover::capabilities::Database;
+use switchover::{Limits, Timestamp};
+
+/// How soon an interruption is seen within a pause.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How large a batch is, and how long the pause after it.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Batches {
+    /// Rows that one transaction deletes
+    #[arg(long = "batch", value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rows: u32,
+    /// Milliseconds between two batches, for others to have their turn
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    pause: u64,
+}
+
+/// Whether to go on.
+#[derive(Clone)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asked for by the first SIGINT or SIGTERM from here on; the second ends the program at once.
+    pub(crate) fn on_signal(status: u8) -> io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag down, the second finds it up.
+            flag::register_conditional_shutdown(signal, status.into(), Arc::clone(&asked))?;
+            flag::register(signal, Arc::clone(&asked))?;
+        }
+        Ok(Self(asked))
+    }
+
+    /// Nobody asks.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Whether it was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The pause after a batch. `true`: go on.
+    pub(crate) async fn pause(&self, batches: Batches) -> bool {
+        let until = Instant::now() + Duration::from_millis(batches.pause);
+        while !self.is_asked() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            tokio::time::sleep(left.min(LOOK)).await;
+        }
+        false
+    }
+}
+
+/// When one batch must have been answered. A tool may wait longer than a visitor.
+pub(crate) fn write_deadline() -> Instant {
+    Instant::now() + Limits::default().write_deadline * 10
+}
+
+/// Deletes what has ended before an instant, or before each batch's own; `deleted` is told of each batch. Ends when nothing is
+/// left, or when it is asked to.
+pub(crate) async fn delete_expired(
+    database: &dyn Database,
+    before: Option<Timestamp>,
+    batches: Batches,
+    stop: &Stop,
+    deleted: &mut (dyn FnMut(u64) + Send),
+) -> Result<()> {
+    while !stop.is_asked() {
+        let rows = database.delete_expired(before, batches.rows, write_deadline()).await;
+        let rows = rows.with_context(|| database.summary())?;
+        deleted(u64::from(rows));
+        if rows == 0 || !stop.pause(batches).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+impl Batches {
+    /// Without a pause.
+    pub(crate) fn of(rows: u32) -> Self {
+        Self { rows, pause: 0 }
+    }
+}

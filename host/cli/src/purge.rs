@@ -1,0 +1,170 @@
+//! `switchover purge`: empties the old table after a migration, and refuses while a session that lives is only there.
+
+mod check;
+mod empty;
+
+use std::io::{self, BufRead, IsTerminal};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use switchover::capabilities::Database;
+
+use self::check::{Check, check};
+use self::empty::{Emptied, empty};
+use crate::STOPPED;
+use crate::batches::{Batches, Stop};
+use crate::output::{Colour, Verdict, note, paint, paint_note, print, utc};
+use crate::place;
+
+/// What to empty, and against what it is checked.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  switchover purge default --against new_session_store --dry-run
+  switchover purge default --against new_session_store
+  switchover purge sqlite:old.sqlite3 --against sqlite:new.sqlite3 --yes --json
+
+For an old table that nothing writes any more. It is read twice, with a write deadline in between.
+Nothing is deleted, and the exit status is 1, if an unexpired row is there that NEW does not have
+both times, if a row cannot be read, if the table was written meanwhile, or if both are the same
+database. Then each batch is checked again right before it is deleted: a row that NEW does not
+have by then is left, and counted. A session that was deleted in NEW since the migration looks
+like one that was never carried over: wait until it expires.")]
+pub(crate) struct Options {
+    /// The database to empty: an alias of the configuration, or an address such as sqlite:PATH
+    old: String,
+    /// The database that has taken over
+    #[arg(long, value_name = "NEW")]
+    against: String,
+    /// Check, say what would go, and delete nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask before deleting
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    batches: Batches,
+    /// The configuration
+    #[arg(long, default_value = place::CONFIG)]
+    config: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks, asks, deletes.
+pub(crate) async fn run(options: Options) -> Result<Verdict> {
+    ensure!(options.old != options.against, "OLD and NEW are both `{:.64}`: nothing would be left", options.old);
+    let old = place::open(&options.old, &options.config, false).await?;
+    let new = place::open(&options.against, &options.config, false).await?;
+    ensure!(old.summary() != new.summary(), "OLD and NEW are the same: {}", old.summary());
+
+    let bar =
+        ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {human_pos} rows checked")?);
+    let checked = check(old.as_ref(), new.as_ref(), &mut |rows| bar.inc(rows)).await;
+    bar.finish_and_clear();
+    let checked = checked?;
+    if !checked.is_safe() || options.dry_run {
+        if options.json {
+            print(as_json(&checked, None, options.dry_run, false))?;
+        } else {
+            show(old.as_ref(), &checked)?;
+        }
+        return Ok(Verdict::of(checked.is_safe()));
+    }
+    if !options.json {
+        show(old.as_ref(), &checked)?;
+    }
+    if !options.yes && !confirm(old.as_ref())? {
+        note("nothing was deleted");
+        return Ok(Verdict::Found);
+    }
+    let stop = Stop::on_signal(STOPPED)?;
+    let style = ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} rows deleted, {per_sec}")?;
+    let bar = ProgressBar::new(checked.rows + checked.expired_rows.unwrap_or(0)).with_style(style);
+    let mut emptied = Emptied::default();
+    let done = empty(old.as_ref(), new.as_ref(), options.batches, &stop, &mut emptied, &|rows| bar.inc(rows)).await;
+    bar.finish_and_clear();
+    if let Err(error) = done {
+        note(format_args!("{} rows were deleted before it failed", HumanCount(emptied.deleted())));
+        return Err(error);
+    }
+    let stopped = stop.is_asked();
+    if options.json {
+        print(as_json(&checked, Some(&emptied), false, stopped))?;
+    } else {
+        show_emptied(&emptied, stopped)?;
+    }
+    old.close().await;
+    new.close().await;
+    Ok(if stopped { Verdict::Stopped } else { Verdict::of(emptied.kept == 0) })
+}
+
+fn confirm(old: &dyn Database) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("nobody is at a terminal to confirm: give --yes, or --dry-run to see what would go");
+    }
+    note(format_args!("{} will be emptied. Type `yes` to go on:", paint_note(Colour::Red, old.summary())));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(answer.trim() == "yes")
+}
+
+fn show(old: &dyn Database, checked: &Check) -> Result<()> {
+    print(old.summary())?;
+    let line = |count: u64, what: &str| print(format_args!("  {:>12} {what}", HumanCount(count).to_string()));
+    match checked.expired_rows {
+        Some(expired) => line(expired, "expired rows")?,
+        None => print("  expired rows were not counted: that takes too long here")?,
+    }
+    line(checked.rows - checked.only_old, "unexpired rows that the new database has too")?;
+    let bad = |count: u64, what: String| {
+        let count = HumanCount(count).to_string();
+        print(format_args!("  {} {what}", paint(Colour::Red, format_args!("{count:>12}"))))
+    };
+    if checked.only_old > 0 {
+        let last = checked.last_only_old.map(|last| format!(", the last of them until {}", utc(last)));
+        bad(checked.only_old, format!("unexpired rows that only the old one has{}", last.unwrap_or_default()))?;
+    }
+    if checked.unreadable > 0 {
+        bad(checked.unreadable, "rows that cannot be read".to_owned())?;
+    }
+    match checked.refusal() {
+        Some(refusal) => print(format_args!("{}: {refusal}", paint(Colour::Red, "refused"))),
+        None => print(paint(Colour::Green, "no living session is only there: it can be emptied")),
+    }?;
+    Ok(())
+}
+
+fn show_emptied(emptied: &Emptied, stopped: bool) -> Result<()> {
+    let (living, expired) = (HumanCount(emptied.in_both), HumanCount(emptied.expired));
+    print(format_args!("deleted {living} rows that the new database has, and {expired} that had expired"))?;
+    if emptied.kept > 0 {
+        let kept = paint(Colour::Red, HumanCount(emptied.kept));
+        print(format_args!("{kept} rows were left: the new database does not have them any more"))?;
+    }
+    if stopped {
+        print("stopped before the end; run it again for the rest")?;
+    }
+    Ok(())
+}
+
+fn as_json(checked: &Check, emptied: Option<&Emptied>, dry_run: bool, stopped: bool) -> Value {
+    let kept = emptied.map_or(0, |emptied| emptied.kept);
+    json!({
+        "ok": checked.is_safe() && kept == 0 && !stopped,
+        "dry_run": dry_run,
+        "refused": checked.refusal(),
+        "rows": checked.rows,
+        "expired_rows": checked.expired_rows,
+        "only_old": checked.only_old,
+        "last_only_old_expires_at": checked.last_only_old.map(utc),
+        "unreadable": checked.unreadable,
+        "deleted": emptied.map_or(0, Emptied::deleted),
+        "kept": kept,
+        "stopped": stopped,
+    })
+}
