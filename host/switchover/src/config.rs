@@ -450,6 +450,24 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "redis")]
+    #[tokio::test]
+    async fn fields_of_redis_are_refused_where_there_is_none() {
+        let texts = [
+            ("[cache]\naddress = \"memory:\"\nprefix = \"shop:\"\n", "for a cache on Redis"),
+            ("[cache]\naddress = \"redis://127.0.0.1:1/0\"\nsize_mib = 64\n", "maxmemory"),
+            ("[flags]\nhash = \"shop:flags\"\nvalues = { on = true }\n", "give `address`"),
+            ("[flags]\naddress = \"redis://127.0.0.1:1/0\"\nvalues = { on = true }\n", "one of"),
+            ("[flags]\naddress = \"memcached://127.0.0.1\"\n", "flags.address"),
+            ("[flags]\naddress = \"redis://127.0.0.1:1/0\"\n", "127.0.0.1:1"),
+        ];
+        for (text, told) in texts {
+            let config = read(&format!("[databases.default]\naddress = \"memory:\"\n{text}")).unwrap();
+            let error = config.builder().await.unwrap_err().to_string();
+            assert!(error.contains("switchover.toml:") && error.contains(told), "{error}");
+        }
+    }
+
     #[tokio::test]
     async fn wrong_policy_names_the_known_ones() {
         let text = "[policy]\nbuiltin = \"falback\"\n[databases.default]\naddress = \"memory:\"\n";

@@ -195,11 +195,11 @@ mod tests {
     #[test]
     fn one_key_cannot_grow_without_bound() {
         let (debts, now) = (Debts::new(), Instant::now());
-        for at in 0..1_000 {
+        for at in 0..1_000_u32 {
             debts.owe(key(1), Some((Nonce(at.into()), now + Duration::from_secs(at.into()))));
         }
         let (_, debt) = debts.some(8).pop().expect("one is owed");
         assert_eq!(debt.guards.len(), GUARDS_PER_KEY_MAX);
-        assert!(debt.guards.iter().any(|(nonce, _)| *nonce == Nonce(999_u32.into())), "the last one to end is kept");
+        assert!(debt.guards.iter().any(|(nonce, _)| *nonce == Nonce(999)), "the last one to end is kept");
     }
 }
