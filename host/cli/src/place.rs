@@ -44,6 +44,11 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
     }
 }
 
+/// How a database is called in what is printed: an address of a server may hold a password.
+pub(crate) fn shown(name: &str) -> &str {
+    if name.contains("://") { "DATABASE" } else { name }
+}
+
 /// Whether `name` is an address, so that no configuration is needed.
 pub(crate) fn is_address(name: &str) -> bool {
     name.contains(':')

@@ -57,7 +57,7 @@ pub(crate) struct Options {
 
 /// Checks, asks, deletes.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
-    ensure!(options.old != options.against, "OLD and NEW are both `{:.64}`: nothing would be left", options.old);
+    ensure!(options.old != options.against, "OLD and NEW are the same: nothing would be left");
     let old = place::open(&options.old, &options.config, false).await?;
     let new = place::open(&options.against, &options.config, false).await?;
     ensure!(old.summary() != new.summary(), "OLD and NEW are the same: {}", old.summary());

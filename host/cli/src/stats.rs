@@ -53,7 +53,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         print(as_json(&database.summary(), &statistics))?;
     } else {
         print(database.summary())?;
-        show(&options.database, &statistics)?;
+        show(place::shown(&options.database), &statistics)?;
     }
     database.close().await;
     Ok(Verdict::Fine)
