@@ -25,6 +25,14 @@ async fn each_operation_is_one_round_trip() -> Result<()> {
     trips();
     let lease = miss(&cache, &session.key).await?;
     assert_eq!(trips(), 1, "a miss with its lease");
+    let lease = {
+        let first = lease;
+        let second = miss(&cache, &session.key).await?;
+        assert_eq!(trips(), 2, "a miss that takes the lease of another");
+        assert!(!cache.fill(first, &session, PATIENCE).await?);
+        assert_eq!(trips(), 1, "a fill with a lease that was taken");
+        second
+    };
     assert!(cache.fill(lease, &session, PATIENCE).await?);
     assert_eq!(trips(), 1, "a fill");
     assert!(is_hit(&cache, &session).await?);

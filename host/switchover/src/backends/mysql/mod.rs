@@ -14,8 +14,14 @@ use sqlx::mysql::MySqlConnectOptions;
 
 use self::connection::Connection;
 use self::statements::Statements;
-use super::server::{Address, Driver, Options, Server, ServerBuilder};
+use super::server::{Address, Driver, Options, Server, ServerBuilder, Shape};
 use crate::capabilities::DatabaseError;
+
+const SHAPE: Shape = Shape {
+    schemes: &["mysql", "mariadb"],
+    example: "mysql://USER:PASSWORD@HOST:3306/DATABASE",
+    parameters: &["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "socket"],
+};
 
 /// Databases on MySQL servers, 8.0 or newer, and MariaDB servers, 10.6 or newer. The table's engine is InnoDB.
 ///
@@ -28,7 +34,7 @@ use crate::capabilities::DatabaseError;
 /// ```
 ///
 /// The address is a URL with the parameters `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`), `ssl-ca`,
-/// `ssl-cert`, `ssl-key` and `socket`. TLS is by rustls, with the system's certificates.
+/// `ssl-cert`, `ssl-key` and `socket`; any other is refused. TLS is by rustls, with the system's certificates.
 ///
 /// * **Time.** `datetime(6)` has no time zone: the table holds UTC, as Django writes it with `USE_TZ = True`. A project with
 ///   `USE_TZ = False` stores local time and cannot share its table.
@@ -61,13 +67,11 @@ pub(super) struct MySqlDriver {
 
 impl MySqlDriver {
     pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
+        SHAPE.check(url)?;
         // The parser's own message may repeat the address.
-        let invalid = || DatabaseError::Unavailable {
-            message: "the address is not a URL like mysql://USER:PASSWORD@HOST:3306/DATABASE".to_owned(),
-        };
-        let address: MySqlConnectOptions = url.parse().map_err(|_| invalid())?;
+        let address: MySqlConnectOptions = url.parse().map_err(|_| SHAPE.invalid())?;
         if address.get_database().is_none() {
-            return Err(invalid());
+            return Err(SHAPE.invalid());
         }
         let address = address.disable_statement_logging();
         let statements = Arc::new(Statements::of(options.table.as_str()));

@@ -7,13 +7,34 @@ mod statements;
 mod statistics;
 mod types;
 
+use std::sync::Arc;
+
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
 use self::connection::Connection;
 use self::statements::Statements;
-use super::server::{Address, Driver, Options, Server, ServerBuilder};
+use super::server::{Address, Driver, Options, Server, ServerBuilder, Shape};
 use crate::capabilities::DatabaseError;
+
+const SHAPE: Shape = Shape {
+    schemes: &["postgres", "postgresql"],
+    example: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+    parameters: &[
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "host",
+        "hostaddr",
+        "port",
+        "user",
+        "password",
+        "dbname",
+        "application_name",
+        "options",
+    ],
+};
 
 /// Databases on PostgreSQL servers, 12 or newer.
 ///
@@ -26,8 +47,8 @@ use crate::capabilities::DatabaseError;
 /// ```
 ///
 /// The address is a URL as `psql` takes it, with the parameters `sslmode` (`disable`, `allow`, `prefer`, `require`, `verify-ca`,
-/// `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder: a unix socket), `user`, `password`, `dbname`, `port`,
-/// `application_name` and `options`. A password that it lacks is taken from `PGPASSWORD` or `~/.pgpass`. TLS is by rustls, with the
+/// `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder: a unix socket), `hostaddr`, `port`, `user`, `password`,
+/// `dbname`, `application_name` and `options`; any other is refused. A password that it lacks is taken from `PGPASSWORD` or `~/.pgpass`. TLS is by rustls, with the
 /// system's certificates.
 ///
 /// A connection pooler in transaction mode keeps neither prepared statements nor the settings of a connection: connect to the server.
@@ -52,19 +73,18 @@ impl Postgres {
 
 pub(super) struct PostgresDriver {
     address: PgConnectOptions,
-    statements: std::sync::Arc<Statements>,
+    statements: Arc<Statements>,
     options: Options,
 }
 
 impl PostgresDriver {
     pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        let address: PgConnectOptions = url.parse().map_err(|_| DatabaseError::Unavailable {
-            // The parser's own message may repeat the address.
-            message: "the address is not a URL like postgres://USER:PASSWORD@HOST:5432/DATABASE".to_owned(),
-        })?;
+        SHAPE.check(url)?;
+        // The parser's own message may repeat the address.
+        let address: PgConnectOptions = url.parse().map_err(|_| SHAPE.invalid())?;
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
         let address = address.application_name(&name).disable_statement_logging();
-        let statements = std::sync::Arc::new(Statements::of(options.table.as_str()));
+        let statements = Arc::new(Statements::of(options.table.as_str()));
         Ok(Self { address, statements, options })
     }
 

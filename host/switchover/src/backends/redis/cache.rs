@@ -1,10 +1,10 @@
-//! The cache: each operation one script on one connection, with a breaker and a memory for what failed.
+//! The cache: each operation one command or script on one connection, with a breaker and a memory for what failed.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::redis::{FromRedisValue, ScriptInvocation, Value};
+use ::redis::{FromRedisValue, RedisError, RedisResult, ScriptInvocation, Value};
 use async_trait::async_trait;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::builder::RedisBuilder;
 use super::link::{Link, is_want_of_memory, no_answer, text};
 use super::recovery::Shared;
-use super::scripts::{Found, KeyDigest, found};
+use super::scripts::{Found, KeyDigest, found_by_script, looked};
 use crate::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
 use crate::session::{Session, SessionKey, Timestamp};
 
@@ -31,7 +31,8 @@ const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// # Ok(()) }
 /// ```
 ///
-/// * **Cost.** One round trip for each operation. While the server does not answer: nothing, every operation fails at once.
+/// * **Cost.** One round trip for each operation; two for a look-up that meets another reader's lease or something that cannot be
+///   read. While the server does not answer: nothing, every operation fails at once.
 /// * **Within one host**, whatever becomes of the server (dead, paused, flushed, evicting, restarted from an old snapshot,
 ///   failed over), no session is read from the cache that a write of this host had replaced or deleted before the write was
 ///   acknowledged.
@@ -95,16 +96,36 @@ impl Redis {
 
     /// Runs a script within the response timeout.
     async fn run<T: FromRedisValue>(&self, link: &Arc<Link>, call: ScriptInvocation<'_>) -> Result<T, CacheError> {
-        let mut running = Running { shared: &self.shared, link, ended: false };
         let mut connection = link.connection.clone();
-        let answer = timeout(self.shared.response_timeout, call.invoke_async(&mut connection)).await;
+        let answer = self.in_time(link, call.invoke_async(&mut connection)).await;
+        answer.map_err(|error| self.failed(link, &error))
+    }
+
+    /// Looks with a plain command; `None`: the script must tell.
+    async fn look(&self, link: &Arc<Link>, key: &SessionKey, lease: Lease) -> Result<Option<Found>, CacheError> {
+        let digest = KeyDigest::of(key);
+        let look = self.shared.scripts.look(&digest, link.server, lease);
+        let mut connection = link.connection.clone();
+        match self.in_time(link, look.query_async::<Value>(&mut connection)).await {
+            Ok(answer) => Ok(looked(key, &digest, link.server, &answer)),
+            // An older server, a value of another type, no memory: the server answered, and the script knows what to do.
+            Err(error) if error.code().is_some() => Ok(None),
+            Err(error) => Err(self.failed(link, &error)),
+        }
+    }
+
+    async fn in_time<T>(&self, link: &Arc<Link>, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        let mut running = Running { shared: &self.shared, link, ended: false };
+        let answer = timeout(self.shared.response_timeout, answer).await;
         running.ended = true;
-        answer.unwrap_or_else(|_| Err(no_answer())).map_err(|error| {
-            if !is_want_of_memory(&error) {
-                self.shared.fault(link, text(&error));
-            }
-            CacheError { message: text(&error) }
-        })
+        answer.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    fn failed(&self, link: &Arc<Link>, error: &RedisError) -> CacheError {
+        if !is_want_of_memory(error) {
+            self.shared.fault(link, text(error));
+        }
+        CacheError { message: text(error) }
     }
 
     fn connected(&self) -> Result<Arc<Link>, CacheError> {
@@ -136,8 +157,18 @@ impl Cache for Redis {
         }
         let link = self.connected()?;
         let lease = new_lease()?;
-        let answer: Value = self.run(&link, self.shared.scripts.get(&digest, link.server, now, lease)).await?;
-        match found(key, &answer) {
+        let found = match self.look(&link, key, lease).await? {
+            Some(Found::Entry(session)) if session.expires_at <= now => None,
+            found => found,
+        };
+        let found = match found {
+            Some(found) => Some(found),
+            None => {
+                let script = self.shared.scripts.get(&digest, link.server, now, lease);
+                found_by_script(key, &self.run(&link, script).await?)
+            }
+        };
+        match found {
             Some(Found::Entry(session)) if session.expires_at > now => Ok(CacheLookup::Hit(session)),
             Some(Found::Leased) => Ok(CacheLookup::Miss(lease)),
             // An entry that is none is left to its end: nothing was filled over it, so nothing can be wrong.

@@ -1,4 +1,5 @@
-//! What Redis runs and keeps: one value under one name for each session, and one script for each operation.
+//! What Redis runs and keeps: one value under one name for each session, and one script for each operation; a look-up is a plain
+//! command in most cases.
 //!
 //! The value is a string, and one of three things: an entry, a lease, or guards. They exclude each other: a guard removes entry
 //! and lease, an entry takes the place of the lease that filled it.
@@ -11,7 +12,7 @@
 //!
 //! Anything else under the name, of whatever type, is nothing, and is replaced.
 
-use ::redis::{Script, ScriptInvocation, Value};
+use ::redis::{Cmd, Script, ScriptInvocation, Value};
 use sha2::{Digest, Sha256};
 
 use crate::capabilities::{Lease, Nonce};
@@ -168,6 +169,14 @@ impl Scripts {
         [&self.get, &self.fill, &self.guard, &self.release]
     }
 
+    /// The value that is there, or else a new lease: what [`Scripts::get`] does where nothing is there or an entry that can be read,
+    /// in a command that costs the server a fraction of it. From Redis 7.0 on.
+    pub(super) fn look(&self, key: &KeyDigest, server: Incarnation, lease: Lease) -> Cmd {
+        let mut look = ::redis::cmd("SET");
+        look.arg(key.name(&self.prefix)).arg(lease_value(server, lease)).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
+        look
+    }
+
     pub(super) fn get(
         &self,
         key: &KeyDigest,
@@ -217,18 +226,41 @@ impl Scripts {
 }
 
 /// Reads the answer of `get`. `None`: not an answer of that script, or an entry that is none.
-pub(super) fn found(key: &SessionKey, answer: &Value) -> Option<Found> {
+pub(super) fn found_by_script(key: &SessionKey, answer: &Value) -> Option<Found> {
     match answer {
         Value::Int(1) => Some(Found::Leased),
         Value::Int(0) => Some(Found::Guarded),
-        Value::BulkString(entry) => {
-            let (expires_at, payload) = entry.split_at_checked(EXPIRES_DIGITS)?;
-            let expires_at = Timestamp::from_micros(std::str::from_utf8(expires_at).ok()?.parse().ok()?);
-            let payload = Payload::parse(std::str::from_utf8(payload).ok()?).ok()?;
-            Some(Found::Entry(Session { key: key.clone(), payload, expires_at }))
+        Value::BulkString(entry) => entry_of(key, entry),
+        _ => None,
+    }
+}
+
+/// Reads the answer of `look`. `None`: nothing that it can decide, the script must.
+pub(super) fn looked(key: &SessionKey, digest: &KeyDigest, server: Incarnation, answer: &Value) -> Option<Found> {
+    match answer {
+        Value::Nil => Some(Found::Leased),
+        Value::BulkString(value) if is_guards(value) => Some(Found::Guarded),
+        Value::BulkString(value) => {
+            let entry = value.strip_prefix(b"E")?.strip_prefix(&server.0)?.strip_prefix(digest.check())?;
+            entry_of(key, entry)
         }
         _ => None,
     }
+}
+
+/// Guards that have all ended are gone, since the value ends with the last of them.
+fn is_guards(value: &[u8]) -> bool {
+    let Some(guards) = value.strip_prefix(b"G") else { return false };
+    let is_guard = |guard: &[u8]| guard.len() == 32 && guard[16..].iter().all(u8::is_ascii_digit);
+    !guards.is_empty() && guards.chunks(32).all(is_guard)
+}
+
+/// Expiry and payload.
+fn entry_of(key: &SessionKey, entry: &[u8]) -> Option<Found> {
+    let (expires_at, payload) = entry.split_at_checked(EXPIRES_DIGITS)?;
+    let expires_at = Timestamp::from_micros(std::str::from_utf8(expires_at).ok()?.parse().ok()?);
+    let payload = Payload::parse(std::str::from_utf8(payload).ok()?).ok()?;
+    Some(Found::Entry(Session { key: key.clone(), payload, expires_at }))
 }
 
 /// Eighteen digits hold [`Timestamp::MAX`]. Lua's numbers do not, so it compares nine at a time.
