@@ -34,13 +34,12 @@ const OFFSETS_US: [i64; 13] = [
 
 /// At a clock that stands still: to the microsecond.
 async fn same_rows_have_ended_at_the_same_instant(kind: Kind) -> Result<()> {
+    let (cleared_by_django, cleared_by_us) = (Place::with_table(kind).await?, Place::with_table(kind).await?);
+    let places = [("default", &cleared_by_django), ("other", &cleared_by_us)];
+    let mut django = Peer::start(Zone::of("America/New_York"), &places)?;
     for now in instants() {
-        let (cleared_by_django, cleared_by_us) = (Place::with_table(kind).await?, Place::with_table(kind).await?);
-        let places = [("default", &cleared_by_django), ("other", &cleared_by_us)];
-        let mut django = Peer::start(Zone::of("America/New_York"), &places)?;
         let ends = fill(&mut django, now)?;
         let database = cleared_by_us.open_at(now).await?;
-
         for (key, end) in &ends {
             let theirs = django.load_at("default", key, now)?.is_some();
             assert_eq!(theirs, *end > now, "Django shows a session that ends {end:?} at {now:?}");
@@ -55,6 +54,9 @@ async fn same_rows_have_ended_at_the_same_instant(kind: Kind) -> Result<()> {
         assert_eq!(left.len(), ends.len() - ended, "what ends at this very instant is left to the next time by both");
         assert_eq!(keys(&mut django, "other")?, left);
         database.close().await;
+        for place in ["default", "other"] {
+            django.ask("execute", place, json!({ "sql": "DELETE FROM django_session" }))?;
+        }
     }
     Ok(())
 }

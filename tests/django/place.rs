@@ -9,10 +9,15 @@ use serde_json::{Value, json};
 use switchover::backends::{MySql, Postgres, Sqlite};
 use switchover::capabilities::{Clock, Database};
 use switchover::{Limits, Policy, Switchover, Timestamp};
+use switchover_harness::{Durability, Server};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// Longer than any test takes that passes, also where everything else is busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+static POSTGRES: OnceCell<Server> = OnceCell::const_new();
+static MARIADB: OnceCell<Server> = OnceCell::const_new();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -44,12 +49,12 @@ impl Place {
                 Self { kind, address, django, _folder: Some(folder) }
             }
             Kind::Postgres => {
-                let server = switchover_harness::Postgres::shared().await?;
+                let server = POSTGRES.get_or_try_init(|| start(switchover_harness::Postgres::builder())).await?;
                 let django = on_server("postgresql", "postgres", &name, server.port());
                 Self { kind, address: server.create_database(&name).await?, django, _folder: None }
             }
             Kind::MariaDb => {
-                let server = switchover_harness::MariaDb::shared().await?;
+                let server = MARIADB.get_or_try_init(|| start(switchover_harness::MariaDb::builder())).await?;
                 let django = on_server("mysql", "root", &name, server.port());
                 Self { kind, address: server.create_database(&name).await?, django, _folder: None }
             }
@@ -88,6 +93,11 @@ impl Place {
     pub(crate) fn django(&self) -> Value {
         self.django.clone()
     }
+}
+
+/// One for all tests of this process. What is stored does not depend on when it reaches the disk.
+async fn start(server: switchover_harness::Builder) -> Result<Server> {
+    server.durability(Durability::Fast).start().await
 }
 
 fn on_server(engine: &str, user: &str, name: &str, port: u16) -> Value {

@@ -3,9 +3,6 @@
 import contextlib
 import sqlite3
 
-import psycopg
-import pymysql
-
 ROWS = {
     # The storage class too: a time that is a number would be another value.
     "sqlite3": "SELECT session_key, session_data, expire_date, typeof(expire_date) FROM django_session",
@@ -33,8 +30,13 @@ def connect(database):
     if kind(database) == "sqlite3":
         return sqlite3.connect(database["NAME"], isolation_level=None)
     place = {"host": database["HOST"], "port": int(database["PORT"]), "user": database["USER"]}
+    # Imported where they are needed: the start of a peer is most of what a test costs.
     if kind(database) == "postgresql":
+        import psycopg
+
         return psycopg.connect(dbname=database["NAME"], autocommit=True, options="-c TimeZone=UTC", **place)
+    import pymysql
+
     return pymysql.connect(database=database["NAME"], autocommit=True, charset="utf8mb4", **place)
 
 
