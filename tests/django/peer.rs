@@ -118,6 +118,17 @@ impl Peer {
         session(&self.ask("update", database, arguments)?)
     }
 
+    /// The first half of a request: loads a session.
+    pub(crate) fn begin(&mut self, database: &str, key: &SessionKey) -> Result<()> {
+        self.ask("begin", database, json!({ "key": key.expose() })).map(drop)
+    }
+
+    /// The second half: puts `data` into it and saves it. Answers whether Django took it; if not, it was deleted meanwhile.
+    pub(crate) fn finish(&mut self, database: &str, key: &SessionKey, data: &Value) -> Result<bool> {
+        let answer = self.ask("finish", database, json!({ "key": key.expose(), "data": data }))?;
+        answer.as_bool().context("a save is taken or not")
+    }
+
     /// Moves the end of a session, and leaves its payload as it is.
     pub(crate) fn move_end(&mut self, database: &str, key: &SessionKey, expires_at: Timestamp) -> Result<()> {
         self.ask("move", database, json!({ "key": key.expose(), "expires": expires_at.as_micros() })).map(drop)

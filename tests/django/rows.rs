@@ -10,7 +10,11 @@ use super::peer::{Peer, Zone};
 use super::place::{Kind, Place, host};
 use super::samples::{COOKIE_AGE, dictionaries, instants};
 
-claims! { rows_of_django_are_read_updated_touched_and_deleted, rows_of_switchover_are_read_updated_and_deleted, }
+claims! {
+    rows_of_django_are_read_updated_touched_and_deleted,
+    rows_of_switchover_are_read_updated_and_deleted,
+    request_of_django_that_is_under_way_brings_nothing_back,
+}
 
 const ZONES: [Zone; 3] = [Zone::UTC, Zone::of("America/New_York"), Zone::of("Asia/Kathmandu")];
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -83,6 +87,32 @@ async fn rows_of_switchover_are_read_updated_and_deleted(kind: Kind) -> Result<(
                 assert_eq!(sessions.save(key, payload, expires_at).await?, SaveOutcome::Missing);
             }
         }
+    }
+    switchover.close().await;
+    Ok(())
+}
+
+/// A request of Django's loads a session, a logout at Switchover deletes it, and the request saves it.
+async fn request_of_django_that_is_under_way_brings_nothing_back(kind: Kind) -> Result<()> {
+    let place = Place::with_table(kind).await?;
+    let mut django = Peer::start(Zone::UTC, &[("default", &place)])?;
+    let switchover = host(Policy::builtin(Builtin::CachedDb)).database("default", place.open().await?).build().await?;
+    let sessions = switchover.sessions();
+    let change = json!({ "changed": "zurück" });
+    for now in instants() {
+        let key = django.create("default", &json!({ "n": 1 }), now)?.key;
+        django.begin("default", &key)?;
+        let (payload, expires_at) = django.encode(&json!({ "n": 2 }), now)?;
+        assert_eq!(sessions.save(&key, payload, expires_at).await?, SaveOutcome::Saved);
+        assert!(django.finish("default", &key, &change)?);
+        let found = django.load("default", &key)?.context("a session that was saved twice is there")?;
+        assert_eq!(found.data, json!({ "n": 1, "changed": "zurück" }), "the later of two saves wins as a whole");
+        assert_eq!(sessions.load(&key).await?, Some(found.session));
+
+        django.begin("default", &key)?;
+        assert!(sessions.delete(&key).await?);
+        assert!(!django.finish("default", &key, &change)?, "a save after a logout is refused");
+        assert!(!sessions.exists(&key).await?, "back after logout");
     }
     switchover.close().await;
     Ok(())

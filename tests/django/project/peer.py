@@ -21,6 +21,7 @@ django.setup()
 
 from django.conf import settings
 from django.contrib.sessions.backends import cached_db
+from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
@@ -30,6 +31,7 @@ import plain
 from routing import ToTheDatabaseOfTheRequest
 
 EPOCH = datetime(1970, 1, 1, tzinfo=zones.utc)
+UNDER_WAY = {}
 
 
 def instant_of(micros):
@@ -74,6 +76,23 @@ def update(key, data, **_):
     store.update(data)
     store.save()
     return row(key)
+
+
+def begin(key, **_):
+    """The first half of a request: it has loaded its session."""
+    UNDER_WAY[key] = SessionStore(key)
+    UNDER_WAY[key]._session_cache = UNDER_WAY[key].load()
+
+
+def finish(key, data, **_):
+    """The second half: it saves what it has changed. Answers whether Django took it."""
+    store = UNDER_WAY.pop(key)
+    store.update(data)
+    try:
+        store.save()
+    except UpdateError:
+        return False
+    return True
 
 
 def move(key, expires, **_):
@@ -121,6 +140,8 @@ def manage(arguments, **_):
 OPERATIONS = {
     "create": create,
     "update": update,
+    "begin": begin,
+    "finish": finish,
     "move": move,
     "load": load,
     "load_cached": load_cached,
