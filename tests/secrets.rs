@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
-use switchover::backends::{Fault, MemoryCache, Operation, Sqlite};
-use switchover::capabilities::DatabaseError;
+use switchover::backends::{Fault, FlagSwitch, MemoryCache, MySql, Operation, Postgres, Redis, Sqlite};
+use switchover::capabilities::{Database as _, DatabaseError};
 use switchover::{Builtin, Limits, Policy, SessionKey, Switchover, expires_in};
+use switchover_harness as harness;
 use switchover_tests::{Bench, component, payload};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -52,6 +53,60 @@ impl Subscriber for Everything {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// The same on real servers, while the network to them breaks and rows cannot be stored.
+async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
+    let (old, new, redis) =
+        tokio::try_join!(harness::Postgres::shared(), harness::MariaDb::shared(), harness::Redis::shared())?;
+    let proxies = [
+        harness::Proxy::start(old.address()).await?,
+        harness::Proxy::start(new.address()).await?,
+        harness::Proxy::start(redis.address()).await?,
+    ];
+    let [old, new, redis] = [(old, 0), (new, 1), (redis, 2)].map(|(server, at)| proxies[at].url_of(&server.url()));
+    let old = Postgres::builder(old?).connect().await?;
+    let new = MySql::builder(new?).connect().await?;
+    let deadline = std::time::Instant::now() + MINUTE;
+    old.create_schema(deadline).await?;
+    let mut limits = Limits::default();
+    (limits.read_deadline, limits.write_deadline) = (Duration::from_millis(300), Duration::from_millis(300));
+    limits.repair_patience = Duration::from_millis(500);
+    let host = Switchover::builder()
+        .database("default", old)
+        .database("new_session_store", new.clone())
+        .cache(Redis::connect(&redis?).await?)
+        .flags(FlagSwitch::new([("migration_flag", "true")]))
+        .limits(limits)
+        .policy(Policy::builtin(Builtin::Fallback))
+        .build()
+        .await?;
+    let sessions = host.sessions();
+    // The new database has no table yet.
+    writeln!(said, "{:?}", sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await)?;
+    new.create_schema(deadline).await?;
+    let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+    for fault in 0..4 {
+        for proxy in &proxies {
+            match fault {
+                0 => proxy.reset(),
+                1 => proxy.hold(harness::Direction::ToClient),
+                2 => proxy.cut_after(harness::Direction::ToServer, 30, harness::End::Reset),
+                _ => {
+                    proxy.refuse().await;
+                    proxy.reset();
+                }
+            }
+            writeln!(said, "{:?}", sessions.load(&key).await)?;
+            writeln!(said, "{:?}", sessions.save(&key, payload(PAYLOAD), expires_in(MINUTE)).await)?;
+            writeln!(said, "{:?}", sessions.touch(&key, expires_in(MINUTE)).await)?;
+            writeln!(said, "{:?}", sessions.cycle_key(&key).await.map_err(|error| error.to_string()))?;
+            writeln!(said, "{:?}", host.databases())?;
+            proxy.heal().await?;
+        }
+    }
+    writeln!(said, "{host:?} {:?}", host.counts())?;
+    Ok(vec![key])
 }
 
 /// Everything that a caller can print of a call, for every way to fail.
@@ -130,7 +185,7 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     let path = folder.path().join("sessions.sqlite3");
     let sqlite = Sqlite::builder(&path).create_if_missing(true).open().await?;
     let deadline = std::time::Instant::now() + MINUTE;
-    switchover::capabilities::Database::create_schema(&sqlite, deadline).await?;
+    sqlite.create_schema(deadline).await?;
     let host =
         Switchover::builder().database("default", sqlite).policy(Policy::builtin(Builtin::CachedDb)).build().await?;
     let key = host.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
@@ -141,6 +196,8 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
         writeln!(said, "{:?}", host.sessions().save(&key, payload(PAYLOAD), expires_in(MINUTE)).await)?;
     }
     keys.push(key);
+
+    keys.extend(exercise_servers(&mut said).await?);
 
     let logged = log.0.lock().unwrap().clone();
     assert!(logged.contains("(key)"), "the policy's lines are in the log, their key struck out: {logged}");

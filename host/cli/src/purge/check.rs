@@ -71,10 +71,12 @@ pub(crate) async fn check(
     new: &dyn Database,
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Check> {
-    let first = look(old, new, None, rows_read).await?;
+    // One and the same for both looks, or a row of the far future would seem to move.
+    let latest = expires_in(Duration::ZERO).as_micros() / MINUTE + MINUTES_MAX;
+    let first = look(old, new, None, latest, rows_read).await?;
     let same = are_same(old, new, &first.samples).await?;
     tokio::time::sleep(Limits::default().write_deadline).await;
-    let second = look(old, new, Some(&first.only_old), rows_read).await?;
+    let second = look(old, new, Some(&first.only_old), latest, rows_read).await?;
     let expired_rows = match old.statistics(Instant::now() + COUNT_WAIT).await {
         Ok(counted) => Some(counted.expired_rows),
         Err(DatabaseError::Timeout) => None,
@@ -122,14 +124,14 @@ impl Look {
     }
 }
 
-/// `suspects`: ask the new database for these alone; without them for every row.
+/// `suspects`: ask the new database for these alone; without them for every row. `latest`: the minute that stands for all later ones.
 async fn look(
     old: &dyn Database,
     new: &dyn Database,
     suspects: Option<&HashSet<SessionKey>>,
+    latest: u64,
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Look> {
-    let latest = expires_in(Duration::ZERO).as_micros() / MINUTE + MINUTES_MAX;
     let mut look = Look::default();
     let mut after = None;
     loop {
