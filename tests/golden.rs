@@ -22,3 +22,8 @@ async fn cached_db_component_behaves_as_its_source() {
 async fn fallback_component_behaves_as_its_source() {
     assert!(check(Builtin::Fallback).await > 10);
 }
+
+#[tokio::test]
+async fn phased_component_behaves_as_its_source() {
+    assert!(check(Builtin::Phased).await > 90);
+}

@@ -17,17 +17,21 @@ pub enum Builtin {
     /// (`sessions`), flags `migration_flag` and `new_db_router_flag`. Safe within one host; over several hosts a change of its
     /// flags can lose sessions.
     Fallback,
+    /// The phases of `docs/protocol.md` over two databases: settings as `Fallback`, flags `migration_phase` and
+    /// `migration_profile`. This version's store cannot serve `mirror`, `cutover` and `reverse`: a host refuses the policy there.
+    Phased,
 }
 
 impl Builtin {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::CachedDb, Self::Fallback];
+    pub const ALL: [Self; 3] = [Self::CachedDb, Self::Fallback, Self::Phased];
 
     /// Its name, as in `builtin = "cached-db"`.
     pub fn name(self) -> &'static str {
         match self {
             Self::CachedDb => "cached-db",
             Self::Fallback => "fallback",
+            Self::Phased => "phased",
         }
     }
 
@@ -36,6 +40,7 @@ impl Builtin {
         match self {
             Self::CachedDb => include_bytes!("../../../../guest/components/cached-db.wasm"),
             Self::Fallback => include_bytes!("../../../../guest/components/fallback.wasm"),
+            Self::Phased => include_bytes!("../../../../guest/components/phased.wasm"),
         }
     }
 }
