@@ -122,7 +122,7 @@ fn epochs() -> Vec<Case> {
             "no-settling",
             "verification begins in the first epoch of `mirror`",
             &[Back, Stale],
-            Rules { settle: false, ..lone },
+            Rules { settle: false, ..rules },
             calm,
         ),
         of(
@@ -154,13 +154,7 @@ fn copies() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let calm = Size::CALM;
     vec![
-        of(
-            "copy-without-lock",
-            "a copy does not hold the key lock",
-            ALL,
-            Rules { copy_locked: false, number: false, ..rules },
-            calm,
-        ),
+        of("copy-without-lock", "a copy does not hold the key lock", ALL, Rules { copy_locked: false, ..rules }, calm),
         of(
             "mark-cleared-blindly",
             "a copy clears the new database's mark, whoever has set it again",

@@ -16,6 +16,7 @@
 pub mod cases;
 pub mod check;
 mod control;
+pub mod diagram;
 mod host;
 pub mod model;
 pub mod promises;

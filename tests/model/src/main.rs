@@ -15,7 +15,7 @@ fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let is_fine = match &options.command {
         None => explore(&options.explore)?,
-        Some(Command::Mutate { filter, json, generated_max }) => mutate(filter, *json, *generated_max)?,
+        Some(Command::Mutate { filter, generated_max, large, json }) => mutate(filter, *generated_max, *large, *json)?,
         Some(Command::Trace { name }) => trace(name)?,
     };
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -37,7 +37,7 @@ fn explore(options: &Explore) -> Result<bool> {
 }
 
 /// Every weakening whose name has this in it.
-fn mutate(filter: &str, json: bool, generated_max: Option<usize>) -> Result<bool> {
+fn mutate(filter: &str, generated_max: Option<usize>, large: bool, json: bool) -> Result<bool> {
     let chosen: Vec<_> = weaken::all().into_iter().filter(|weakening| weakening.name().contains(filter)).collect();
     if chosen.is_empty() {
         bail!(
@@ -48,7 +48,8 @@ fn mutate(filter: &str, json: bool, generated_max: Option<usize>) -> Result<bool
     let mut results = Vec::new();
     for weakening in chosen {
         let how = check::Search { generated_max, ..check::Search::WHOLE };
-        let outcome = check::search(&weakening.model(), how, |_, _, _| {});
+        let model = if large { weakening.large() } else { weakening.model() };
+        let outcome = check::search(&model, how, |_, _, _| {});
         progress.next(&weakening.name());
         results.push((weakening, outcome));
     }

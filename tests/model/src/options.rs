@@ -18,10 +18,11 @@ Examples:
   switchover-model --hosts 3 --operations 3 --crashes 1 --failures 1
   switchover-model --profile lazy --operations 3 --lates 1 --lost-locks 1 --transitions 8 --rollbacks 2
   switchover-model mutate cutover
+  switchover-model mutate \"lazy strict load\" --large --generated-max 20000000
   switchover-model trace late-statement
 
-The exit status is 1 if a promise is broken. Memory grows with the states, about 50 bytes each, and the states that
-wait, about 600 bytes each."
+The exit status is 1 if a promise is broken. Memory grows with the states: about 80 bytes each, those that
+wait included."
 )]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -41,6 +42,9 @@ pub(crate) enum Command {
         /// Stop each search after about this many states, repetitions counted
         #[arg(long)]
         generated_max: Option<usize>,
+        /// With three writes, a late statement and a lost lock; wants --generated-max
+        #[arg(long)]
+        large: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,

@@ -76,7 +76,7 @@ fn who(action: Action) -> String {
     }
 }
 
-fn what(model: &Migration, before: &State, action: Action, after: &State) -> String {
+pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &State) -> String {
     let control = &after.control;
     match action {
         Action::Begin(index, operation) => {
@@ -91,7 +91,7 @@ fn what(model: &Migration, before: &State, action: Action, after: &State) -> Str
         Action::Copy => match &after.worker.task {
             Some(copying) => {
                 let lock = if copying.holds { "locks the key at old, " } else { "" };
-                format!("{lock}reads {} at {}, to copy it", version(copying.version), side_name(copying.from))
+                format!("{lock}{} at {}, to copy it", reads(copying.version), side_name(copying.from))
             }
             None => "is refused: its epoch is below the fence".to_owned(),
         },
@@ -103,13 +103,16 @@ fn what(model: &Migration, before: &State, action: Action, after: &State) -> Str
         Action::Seal => format!("raises the fence to {}", control.fence),
         Action::Decide(next) if next == control.phase => "finds all in order to settle".to_owned(),
         Action::Decide(next) => format!("finds all in order to enter {next}"),
+        Action::Enter if control.phase == before.control.phase => {
+            format!("settles {}, epoch {}", control.phase, control.epoch)
+        }
         Action::Enter => format!("puts {} in force, epoch {}", control.phase, control.epoch),
         Action::VerifyOld => "reads the key at old".to_owned(),
         Action::VerifyNew if control.verified => "reads it at new: equal or marked".to_owned(),
         Action::VerifyNew => "reads it at new: a mismatch, to be tried again".to_owned(),
         Action::Arrive => {
-            let late = before.late.map(|late| format!("{} at {}", written(late.version), side_name(late.side)));
-            format!("the late statement executes: {}", late.unwrap_or_default())
+            let late = before.late.map(|late| format!("{} at {}", writes(late.version), side_name(late.side)));
+            format!("the late statement executes, and {}", late.unwrap_or_default())
         }
         Action::GuardEnds(_) => "its guard in the cache ends by itself".to_owned(),
     }
@@ -127,14 +130,18 @@ fn operation_name(operation: Operation, of: Version) -> String {
     }
 }
 
-fn written(of: Version) -> String {
-    if of == 0 { "no row".to_owned() } else { version(of) }
+fn writes(of: Version) -> String {
+    if of == 0 { "removes the row".to_owned() } else { format!("writes {}", version(of)) }
+}
+
+fn reads(of: Version) -> String {
+    if of == 0 { "reads no row".to_owned() } else { format!("reads {}", version(of)) }
 }
 
 fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: &State, index: u8) -> String {
     let plan = model.plan(call.phase, call.operation);
     let next = after.hosts[index as usize].task;
-    let value = written(if call.operation == Operation::Delete { 0 } else { call.version });
+    let writes = writes(if call.operation == Operation::Delete { 0 } else { call.version });
     let mirror = plan.mirrors.first();
     let is_strict = mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Strict);
     if call.operation == Operation::Load {
@@ -145,22 +152,22 @@ fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: 
     let (sent, ends) = match call.step {
         Step::Written => return format!("tells the cache{done}"),
         Step::Begun if is_strict => {
-            (format!("locks the key at {}, writes {value} there", side_name(plan.lock)), next.is_none())
+            (format!("locks the key at {}, {writes} there", side_name(plan.lock)), next.is_none())
         }
         Step::Begun => {
             let marked =
                 if mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked) { ", marked" } else { "" };
-            (format!("writes {value} at {}{marked}", side_name(plan.home)), next.is_none() && !is_done)
+            (format!("{writes} at {}{marked}", side_name(plan.home)), next.is_none() && !is_done)
         }
-        Step::Locked => (format!("writes {value} at {}", side_name(call.other)), next.is_none()),
-        Step::Homed => (format!("writes {value} at {}", side_name(plan.home.other())), false),
+        Step::Locked => (format!("{writes} at {}", side_name(call.other)), next.is_none()),
+        Step::Homed => (format!("{writes} at {}", side_name(plan.home.other())), false),
         Step::Carried => (format!("commits at {}", side_name(plan.lock)), next.is_none() && !is_done),
         Step::ReadFirst | Step::Found => return String::new(),
     };
     match reply {
         Reply::Unheard => format!("{sent}; the answer is lost, and it tells an error"),
         Reply::Failed if call.step == Step::Homed => {
-            format!("fails to write {value} at {}{done}", side_name(plan.home.other()))
+            format!("{writes} at {}: fails{done}", side_name(plan.home.other()))
         }
         Reply::Failed => format!("{sent}: fails, and it tells an error"),
         Reply::Late => format!("{sent}: no answer; it gives up, and the statement is still on its way"),
@@ -179,7 +186,7 @@ fn load(before: &State, call: &Call, after: &State, next: Option<Call>) -> Strin
         }
         Step::Found => "has lost its lease, and fills nothing".to_owned(),
         _ => match next {
-            Some(found) if found.step == Step::Found => format!("reads {}", version(found.version)),
+            Some(found) if found.step == Step::Found => reads(found.version),
             Some(_) => "reads no row, and asks the other database".to_owned(),
             None => "reads, and answers".to_owned(),
         },
@@ -189,10 +196,10 @@ fn load(before: &State, call: &Call, after: &State, next: Option<Call>) -> Strin
 fn copy(before: &State, reply: Reply, after: &State) -> String {
     let Some(copying) = &before.worker.task else { return String::new() };
     let what = match (copying.from, copying.step) {
-        (Side::Old, CopyStep::Read) => format!("writes {} at new", written(copying.version)),
+        (Side::Old, CopyStep::Read) => format!("{} at new", writes(copying.version)),
         (Side::Old, CopyStep::Carried | CopyStep::Committed) => "commits at old: the mark is gone".to_owned(),
         (Side::New, CopyStep::Read | CopyStep::Carried) => {
-            format!("writes {} at old and commits", written(copying.version))
+            format!("{} at old and commits", writes(copying.version))
         }
         (Side::New, CopyStep::Committed) if after.at(Side::New).mark => {
             "leaves the mark at new: it is another one".to_owned()
@@ -209,7 +216,7 @@ fn copy(before: &State, reply: Reply, after: &State) -> String {
 }
 
 /// The read, or the answer, that breaks the promise.
-fn verdict(model: &Migration, state: &State, promise: Broken) -> String {
+pub(crate) fn verdict(model: &Migration, state: &State, promise: Broken) -> String {
     let why = match promise {
         Broken::Lost => "although the session was acknowledged and nobody asked to delete it",
         Broken::Back => "although its delete was acknowledged",

@@ -91,6 +91,12 @@ impl Weakening {
         if is_cached { small } else { Size { rollbacks: 2, transitions: 8, failures: 1, ..small } }
     }
 
+    /// The same with three writes, a late statement and a lost lock.
+    pub fn large(&self) -> Migration {
+        let model = self.model();
+        Migration { size: Size { operations: 3, lates: 1, lost_locks: 1, ..model.size }, ..model }
+    }
+
     /// Why it breaks nothing; `None`: it must break a promise.
     pub fn harmless(&self) -> Option<&'static str> {
         HARMLESS.iter().find(|(matches, _)| matches(self)).map(|(_, reason)| *reason)

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::{env, fs};
 
 use switchover_model::cases::{self, Case};
-use switchover_model::check::{Outcome, Search, pinned, search};
+use switchover_model::check::{Outcome, Search, pinned, search, shortest};
+use switchover_model::diagram;
 use switchover_model::model::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
@@ -100,6 +101,28 @@ fn every_rule_left_out_and_every_published_scheme_breaks_its_promises() {
         }
     }
     assert!(differing.is_empty(), "other traces than the pinned ones, UPDATE_GOLDENFILES=1 pins them: {differing:?}");
+}
+
+/// The shortest run of each case, of its first promise, stands in the page between two markers.
+#[test]
+fn page_shows_what_happens_without_each_rule() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let mut updated = page.clone();
+    for case in cases::all() {
+        let runs = shortest(&case).unwrap();
+        let (promise, steps) = &runs[0];
+        let begin = format!("<!-- {} -->\n", case.name);
+        let (before, rest) = updated.split_once(&begin).unwrap_or_else(|| panic!("the page has no `{}`", begin.trim()));
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        let diagram = diagram::render(&case.model, steps, *promise);
+        updated = format!("{before}{begin}```mermaid\n{diagram}```\n<!-- end -->{after}");
+    }
+    if env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1") {
+        fs::write(&path, updated).unwrap();
+    } else {
+        assert!(page == updated, "the page shows other runs than the model finds: UPDATE_GOLDENFILES=1 rewrites them");
+    }
 }
 
 #[test]
