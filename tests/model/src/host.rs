@@ -65,6 +65,9 @@ fn proceed_actions(model: &Migration, state: &State, index: u8, call: &Call, act
             if can_fail && !is_strict(plan) {
                 actions.push(go(Reply::Unheard));
             }
+            if can_be_late && !is_strict(plan) {
+                actions.push(go(Reply::Late));
+            }
         }
         (_, Step::Locked | Step::Homed | Step::Carried) => {
             actions.push(go(Reply::Answered));

@@ -114,8 +114,9 @@ impl Migration {
 
     /// A late statement that no database would take any more is no part of the state.
     fn forget_the_dead(&self, state: &mut State) {
-        let is_dead =
-            state.late.is_some_and(|late| !self.takes(state, late.epoch) || (self.rules.number && !late.is_next));
+        let is_dead = state.late.is_some_and(|late| {
+            !self.takes(state, late.epoch) || (self.rules.number && late.is_numbered && !late.is_next)
+        });
         if is_dead {
             state.late = None;
         }
@@ -141,7 +142,7 @@ impl Model for Migration {
         }
         worker::actions(self, state, actions);
         control::actions(self, state, actions);
-        if state.late.is_some() {
+        if state.late.is_some_and(|late| !write::is_late_blocked(state, &late)) {
             actions.push(Action::Arrive);
         }
     }
@@ -162,7 +163,7 @@ impl Model for Migration {
             Action::Seal => state.control.fence = state.control.epoch,
             Action::Decide(next) => control::decide(self, &mut state, next),
             Action::Enter => control::enter(self, &mut state),
-            Action::Arrive => write::arrive(&mut state),
+            Action::Arrive => write::arrive(self, &mut state),
             Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
         }
         self.forget_the_dead(&mut state);

@@ -17,7 +17,7 @@ pub struct Size {
     pub crashes: u8,
     /// Statements that fail or whose answer is lost.
     pub failures: u8,
-    /// Statements to the database without the lock that execute after their sender gave up.
+    /// Statements that execute after their sender gave up, at home alone or at the database without the lock.
     pub lates: u8,
     /// Key locks that are lost while their holder is paused.
     pub lost_locks: u8,

@@ -178,8 +178,12 @@ pub struct Late {
     pub version: Version,
     /// The epoch of its sender.
     pub epoch: u8,
+    /// It carries a number.
+    pub is_numbered: bool,
     /// Its number is still the next one.
     pub is_next: bool,
+    /// It sets a mark with the row.
+    pub marks: bool,
 }
 
 /// What a statement does to a row.
@@ -303,7 +307,7 @@ impl State {
             copying.is_next &= side != Side::New;
         }
         if let Some(late) = &mut self.late {
-            late.is_next &= late.side != side;
+            late.is_next &= late.side != side || !late.is_numbered;
         }
     }
 }

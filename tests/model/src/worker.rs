@@ -124,7 +124,8 @@ fn carry(model: &Migration, state: &mut State, copying: &mut Copying, reply: Rep
         Reply::Failed => return false,
         Reply::Late => {
             let (version, epoch) = (copying.version, copying.epoch);
-            state.late = Some(Late { side: Side::New, mode: Mode::Put, version, epoch, is_next: true });
+            let (side, mode) = (Side::New, Mode::Put);
+            state.late = Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false });
             return false;
         }
         Reply::Answered | Reply::Unheard => {}

@@ -82,21 +82,20 @@ pub(crate) fn write_home(
         return false;
     }
     begin_in_cache(model, state, index, plan);
+    let mirror = plan.mirrors.first();
+    let marks = mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked);
+    if reply == Reply::Late {
+        let (mode, version) = (mode_at_home(model, call), version_at(call, plan, plan.home));
+        let late = Late { side: plan.home, mode, version, epoch: call.epoch, is_numbered: false, is_next: true, marks };
+        state.late = Some(late);
+        return false;
+    }
     if !is_taken(model, state, call, plan) {
         return false;
     }
     state.at_mut(plan.home).row = version_at(call, plan, plan.home);
-    let mirror = plan.mirrors.first();
-    if mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked) {
-        if model.rules.mark_with_row || reply == Reply::Answered {
-            state.at_mut(plan.home).mark = true;
-        }
-        if let Some(copying) = &mut state.worker.task {
-            copying.is_same_mark &= copying.from != plan.home;
-        }
-        if model.rules.number_at_home {
-            state.count_up(plan.home);
-        }
+    if marks && (model.rules.mark_with_row || reply == Reply::Answered) {
+        mark(model, state, plan.home);
     }
     if reply != Reply::Answered {
         return false;
@@ -106,6 +105,17 @@ pub(crate) fn write_home(
         return true;
     }
     written(model, state, call, plan)
+}
+
+/// A mark with a token of its own.
+fn mark(model: &Migration, state: &mut State, side: Side) {
+    state.at_mut(side).mark = true;
+    if let Some(copying) = &mut state.worker.task {
+        copying.is_same_mark &= copying.from != side;
+    }
+    if model.rules.number_at_home {
+        state.count_up(side);
+    }
 }
 
 /// The mirror of a published scheme: one statement after home, without lock and number, and no word if it fails.
@@ -171,7 +181,8 @@ pub(crate) fn carry(model: &Migration, state: &mut State, call: &mut Call, plan:
 }
 
 fn send_late(state: &mut State, call: &Call, side: Side, mode: Mode, version: Version) {
-    state.late = Some(Late { side, mode, version, epoch: call.epoch, is_next: true });
+    let epoch = call.epoch;
+    state.late = Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false });
 }
 
 /// The transaction at the database with the lock ends.
@@ -195,8 +206,14 @@ pub(crate) fn commit(
     reply == Reply::Answered && written(model, state, call, plan)
 }
 
+/// Whether a late statement has to wait for a lock.
+pub(crate) fn is_late_blocked(state: &State, late: &Late) -> bool {
+    let database = state.at(late.side);
+    !late.is_numbered && database.lock != 0 && (late.marks || database.row_locked)
+}
+
 /// A late statement executes; a database that refuses it has made it forgotten before.
-pub(crate) fn arrive(state: &mut State) {
+pub(crate) fn arrive(model: &Migration, state: &mut State) {
     let Some(late) = state.late.take() else { return };
     let database = state.at_mut(late.side);
     let is_taken = match late.mode {
@@ -204,8 +221,14 @@ pub(crate) fn arrive(state: &mut State) {
         Mode::Update => database.row != 0,
         Mode::Insert => database.row == 0,
     };
-    if is_taken {
-        database.row = late.version;
+    if !is_taken {
+        return;
+    }
+    database.row = late.version;
+    if late.marks {
+        mark(model, state, late.side);
+    }
+    if late.is_numbered {
         state.count_up(late.side);
     }
 }
