@@ -18,7 +18,7 @@ const SCRIPT_EXTENSION: &str = "script";
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Load it as a host would, and say what is wrong with it
-    Check(Options),
+    Check(CheckOptions),
     /// Show what it says of itself
     Describe(Options),
     /// Run golden scripts against it
@@ -41,6 +41,22 @@ pub(crate) struct Options {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Which policy, and under which flags.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  switchover policy check my-policy.wasm
+  switchover policy check phased --flag migration_phase=off --flag migration_profile=backfill
+
+Without flags none is set. The exit status is 1 if a host would refuse it.")]
+pub(crate) struct CheckOptions {
+    #[command(flatten)]
+    policy: Options,
+    /// A flag in force while it is tried; may be given more than once
+    #[arg(long = "flag", value_name = "NAME=VALUE", value_parser = setting)]
+    flags: Vec<(String, String)>,
 }
 
 /// Which policy, and what it is held to.
@@ -75,9 +91,9 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
     }
 }
 
-async fn check(options: Options) -> Result<Verdict> {
+async fn check(CheckOptions { policy: options, flags }: CheckOptions) -> Result<Verdict> {
     let loaded = match Isolated::load(&policy(&options.file, &options.settings)?).await {
-        Ok(isolated) => isolated.try_out().await.map(|()| isolated),
+        Ok(isolated) => isolated.try_out(flags.into_iter().collect()).await.map(|()| isolated),
         Err(error) => Err(error),
     };
     let name = options.file.display();

@@ -57,17 +57,18 @@ impl Isolated {
         })
     }
 
-    /// Runs the conformance vectors that a host runs before it takes a policy into use, with no flag set, on a host that has every
+    /// Runs the conformance vectors that a host runs before it takes a policy into use, under these flags, on a host that has every
     /// database which the policy names.
     ///
     /// # Errors
     ///
     /// [`SwapError::Rejected`] says which vector failed, and how.
-    pub async fn try_out(&self) -> std::result::Result<(), SwapError> {
+    pub async fn try_out(&self, flags: BTreeMap<String, String>) -> std::result::Result<(), SwapError> {
         let description = &self.loaded.description;
         let fakes = Fakes::new(description.databases.iter().map(String::as_str));
         self.settings.iter().for_each(|(name, value)| fakes.set_setting(name, value));
-        try_out(&self.version(&fakes), Arc::default(), &Arc::default(), &self.limits)
+        let flags: FlagSnapshot = flags.into_iter().collect();
+        try_out(&self.version(&fakes), Arc::new(flags), &Arc::default(), &self.limits)
             .await
             .map_err(|message| SwapError::Rejected { message })
     }

@@ -17,6 +17,9 @@ pub enum Builtin {
     /// (`sessions`), flags `migration_flag` and `new_db_router_flag`. Safe within one host; over several hosts a change of its
     /// flags can lose sessions.
     Fallback,
+    /// The phases of `docs/protocol.md` over two databases: settings as `Fallback`, flags `migration_phase` and
+    /// `migration_profile`. This version's store cannot serve `mirror`, `cutover` and `reverse`: a host refuses the policy there.
+    Phased,
     /// Sessions spread over n databases by rendezvous hashing of their keys: settings `databases` (must be set, `a,b,c`),
     /// `previous` (those of before, while n changes) and `app_label` (`sessions`). Safe within one host; over several hosts taking
     /// `previous` away can lose sessions.
@@ -25,13 +28,14 @@ pub enum Builtin {
 
 impl Builtin {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::CachedDb, Self::Fallback, Self::Shards];
+    pub const ALL: [Self; 4] = [Self::CachedDb, Self::Fallback, Self::Phased, Self::Shards];
 
     /// Its name, as in `builtin = "cached-db"`.
     pub fn name(self) -> &'static str {
         match self {
             Self::CachedDb => "cached-db",
             Self::Fallback => "fallback",
+            Self::Phased => "phased",
             Self::Shards => "shards",
         }
     }
@@ -41,6 +45,7 @@ impl Builtin {
         match self {
             Self::CachedDb => include_bytes!("../../../../guest/components/cached-db.wasm"),
             Self::Fallback => include_bytes!("../../../../guest/components/fallback.wasm"),
+            Self::Phased => include_bytes!("../../../../guest/components/phased.wasm"),
             Self::Shards => include_bytes!("../../../../guest/components/shards.wasm"),
         }
     }

@@ -1,0 +1,203 @@
+//! Moves sessions from an old database to a new one in phases, over a fleet.
+//!
+//! | phase | read | home | mirror | router |
+//! | --- | --- | --- | --- | --- |
+//! | `off` | old | old | | old |
+//! | `invalidate`, profile `lazy` | old | old | new, strict, removed | old |
+//! | `mirror`, profile `backfill` | old | old | new, marked | old |
+//! | `strict` | old; profile `lazy`: new, else old | old | new, strict | old |
+//! | `cutover` | new | new, locked at old | old, strict | new |
+//! | `reverse` | new | new | old, marked | new |
+//! | `complete` | new | new | | new |
+//!
+//! | setting | default | means |
+//! | --- | --- | --- |
+//! | `old` | `default` | where sessions live before |
+//! | `new` | `new_session_store` | where they live after |
+//! | `app_label` | `sessions` | the application that the router answers for |
+//!
+//! | flag | means |
+//! | --- | --- |
+//! | `migration_phase` | one of the phases; anything else is an error, and so is none |
+//! | `migration_profile` | `backfill` or `lazy`; anything else is an error, and so is none |
+//!
+//! **The flags must not be set by hand over a fleet.** `docs/protocol.md` has the order, the guards between the phases and what the
+//! hosts have to do; the table alone is not safe. [`plan()`] is the table, and the model in `tests/model` checks the same function.
+
+mod plan;
+
+use switchover_guest::{
+    Description, Error, ErrorCode, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
+};
+
+pub use plan::{Cache, Mirror, Operation, Phase, Plan, Profile, Side, plan, route};
+
+const PHASE_FLAG: &str = "migration_phase";
+const PROFILE_FLAG: &str = "migration_profile";
+
+/// The policy.
+#[derive(Debug)]
+pub struct Phased;
+
+switchover_guest::export!(Phased);
+
+impl Side {
+    /// The operator's word for it.
+    fn name(self, host: &impl Host) -> String {
+        match self {
+            Self::Old => host.setting_or("old", "default"),
+            Self::New => host.setting_or("new", "new_session_store"),
+        }
+    }
+}
+
+impl Policy for Phased {
+    fn describe<H: Host>(host: &H) -> Description {
+        Description {
+            name: "phased".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            protocol: "phased-1".into(),
+            databases: vec![Side::Old.name(host), Side::New.name(host)],
+            flags: vec![PHASE_FLAG.into(), PROFILE_FLAG.into()],
+            attributes: Vec::new(),
+        }
+    }
+
+    async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
+        let plan = planned(host, Operation::Load)?;
+        let lease = match plan.cache {
+            Cache::Fill => match host.cache_get(key).await {
+                Ok(Lookup::Hit(session)) => return Ok(Some(session)),
+                Ok(Lookup::Miss(lease)) => Some(lease),
+                Err(_) => None,
+            },
+            Cache::Unused | Cache::Invalidate => None,
+        };
+        let found = read(host, &plan, key).await?;
+        if let (Some(session), Some(lease)) = (&found, lease) {
+            // The session is found, whatever becomes of the cache.
+            let _ = host.cache_fill(lease, session).await;
+        }
+        Ok(found)
+    }
+
+    async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {
+        let operation = match mode {
+            SaveMode::Create => Operation::Create,
+            SaveMode::Update => Operation::Update,
+        };
+        host.save(&target(host, operation)?, key, &value, mode).await
+    }
+
+    async fn touch<H: Host>(host: &H, key: &str, expires_at: Instant) -> Result<SaveOutcome> {
+        host.touch(&target(host, Operation::Touch)?, key, expires_at).await
+    }
+
+    async fn delete<H: Host>(host: &H, key: &str) -> Result<bool> {
+        host.delete(&target(host, Operation::Delete)?, key).await
+    }
+
+    async fn exists<H: Host>(host: &H, key: &str) -> Result<bool> {
+        let plan = planned(host, Operation::Exists)?;
+        for side in plan.reads {
+            if host.exists(&side.name(host), key).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn clear_expired<H: Host>(host: &H, limit: u32) -> Result<u32> {
+        let plan = planned(host, Operation::ClearExpired)?;
+        let Some((first, rest)) = plan.reads.split_first() else { return Ok(0) };
+        // Two databases are swept with one cut-off and one limit.
+        let cut_off = (!rest.is_empty()).then(|| host.now());
+        let mut cleared = host.delete_expired(&first.name(host), cut_off, limit).await?;
+        for side in rest {
+            let left = limit.saturating_sub(cleared);
+            if left > 0 {
+                // What the first cleared is cleared, whatever becomes of the second.
+                cleared += host.delete_expired(&side.name(host), cut_off, left).await.unwrap_or(0);
+            }
+        }
+        Ok(cleared)
+    }
+
+    fn db_for_read<H: Host>(host: &H, model: &Model, _hints: &Hints) -> Result<Option<String>> {
+        routed(host, &model.app_label)
+    }
+
+    fn db_for_write<H: Host>(host: &H, model: &Model, _hints: &Hints) -> Result<Option<String>> {
+        routed(host, &model.app_label)
+    }
+
+    fn allow_migrate<H: Host>(
+        host: &H,
+        database: &str,
+        app_label: &str,
+        _model_name: Option<&str>,
+        _hints: &Hints,
+    ) -> Result<Option<bool>> {
+        // Both databases need the table before the first phase, and until the old one is given up by hand.
+        let is_one_of_two = [Side::Old, Side::New].iter().any(|side| side.name(host) == database);
+        Ok((app_label == host.setting_or("app_label", "sessions")).then_some(is_one_of_two))
+    }
+}
+
+/// The phase and the profile of this call's flags.
+fn in_force(host: &impl Host) -> Result<(Phase, Profile)> {
+    let phase = flag(host, PHASE_FLAG, Phase::parse, &Phase::ALL.map(Phase::as_str))?;
+    let profile = flag(host, PROFILE_FLAG, Profile::parse, &Profile::ALL.map(Profile::as_str))?;
+    Ok((phase, profile))
+}
+
+fn flag<T>(host: &impl Host, name: &str, parse: fn(&str) -> Option<T>, words: &[&str]) -> Result<T> {
+    let words = words.join(", ");
+    let value = host.flag_value(name);
+    let parsed = value.as_deref().and_then(parse);
+    parsed.ok_or_else(|| Error::new(ErrorCode::Invalid, format!("the flag {name} must be one of {words}")))
+}
+
+fn no_such_phase(phase: Phase, profile: Profile) -> Error {
+    let path = profile.path().iter().map(|phase| phase.as_str()).collect::<Vec<_>>().join(", ");
+    let message = format!("the profile {profile} has no phase {phase}; set {PHASE_FLAG} to one of {path}");
+    Error::new(ErrorCode::Invalid, message)
+}
+
+fn planned(host: &impl Host, operation: Operation) -> Result<Plan> {
+    let (phase, profile) = in_force(host)?;
+    plan(phase, profile, operation).ok_or_else(|| no_such_phase(phase, profile))
+}
+
+fn target(host: &impl Host, operation: Operation) -> Result<Target> {
+    let plan = planned(host, operation)?;
+    let mut target = Target::home(plan.home.name(host));
+    target.lock = (plan.lock != plan.home).then(|| plan.lock.name(host));
+    target.mirrors = plan.mirrors.iter().map(|mirror| mirror_of(host, mirror)).collect();
+    Ok(target)
+}
+
+fn mirror_of(host: &impl Host, mirror: &Mirror) -> switchover_guest::Mirror {
+    switchover_guest::Mirror { database: mirror.side.name(host), guarantee: mirror.guarantee, action: mirror.action }
+}
+
+/// Asks one database after the other until one has the session. A failure of one is made good by the last alone: it decides.
+async fn read<H: Host>(host: &H, plan: &Plan, key: &str) -> Result<Option<H::Session>> {
+    let Some((last, first)) = plan.reads.split_last() else { return Ok(None) };
+    for side in first {
+        if let Ok(Some(session)) = host.load(&side.name(host), key).await {
+            return Ok(Some(session));
+        }
+    }
+    host.load(&last.name(host), key).await
+}
+
+/// The database of an application's tables; `None`: no opinion.
+fn routed(host: &impl Host, app_label: &str) -> Result<Option<String>> {
+    let (phase, profile) = in_force(host)?;
+    if app_label != host.setting_or("app_label", "sessions") {
+        return Ok(None);
+    }
+    let side = route(phase, profile).ok_or_else(|| no_such_phase(phase, profile))?;
+    Ok(Some(side.name(host)))
+}

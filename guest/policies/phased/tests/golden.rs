@@ -1,0 +1,8 @@
+//! The behaviour of `phased`, as scripts.
+
+use switchover_phased::Phased;
+
+#[test]
+fn scripts_pass() {
+    switchover_guest::testing::check_dir::<Phased>("scripts").unwrap();
+}

@@ -1,0 +1,31 @@
+//! An explicit-state model of the migration protocol that calls the policy's own table.
+//!
+//! ```text
+//!   switchover_phased::plan ──> table ──┐
+//!                              rules ───┼──> model ──> check ──> trace
+//!                              size ────┘      │
+//!                                              ├ host      calls of clients, step by step
+//!                                              ├ worker    copies, verification
+//!                                              ├ control   epochs, barrier, fence, guards, crashes
+//!                                              └ promises  what a user may rely on
+//! ```
+//!
+//! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the table.
+//! `docs/protocol.md` says what the protocol is, and what this model leaves out.
+
+pub mod cases;
+pub mod check;
+mod control;
+pub mod diagram;
+mod host;
+pub mod model;
+pub mod promises;
+pub mod rules;
+mod schemes;
+pub mod state;
+pub mod symmetry;
+pub mod table;
+pub mod trace;
+pub mod weaken;
+mod worker;
+mod write;

@@ -1,0 +1,214 @@
+//! The model itself: which actions a state allows, and what each makes of it.
+
+use stateright::{Model, Property};
+use switchover_phased::{Operation, Phase, Plan, Side};
+
+use crate::rules::{Fence, Rules, Size};
+use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WORKER};
+use crate::table::Table;
+use crate::{control, host, promises, worker, write};
+
+/// A migration of one key by a table under rules.
+#[derive(Clone, Debug)]
+pub struct Migration {
+    /// What the policy answers.
+    pub table: Table,
+    /// What the mechanism keeps to.
+    pub rules: Rules,
+    /// How much may happen.
+    pub size: Size,
+}
+
+/// What a statement came to, as its sender sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reply {
+    /// Executed, and answered.
+    Answered,
+    /// Executed, and the answer was lost.
+    Unheard,
+    /// Not executed.
+    Failed,
+    /// Not executed yet, and its sender gave up.
+    Late,
+}
+
+/// One step of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A client calls a host.
+    Begin(u8, Operation),
+    /// A call goes a step on.
+    Proceed(u8, Reply),
+    /// The worker locks the key and reads it.
+    Copy,
+    /// A copy goes a step on.
+    ProceedCopy(Reply),
+    /// A process crashes and starts again.
+    Crash(u8),
+    /// The database takes the lock of a paused process away.
+    LoseLock(u8),
+    /// A process acknowledges the epoch in force.
+    Acknowledge(u8),
+    /// A host is given up.
+    Evict(u8),
+    /// Every host has acknowledged: the controller raises the fence to the epoch in force.
+    Seal,
+    /// The controller has found barrier and guards in order.
+    Decide(Phase),
+    /// The next epoch is in force.
+    Enter,
+    /// The verifier reads the old row.
+    VerifyOld,
+    /// The verifier reads the new row and compares.
+    VerifyNew,
+    /// A late statement executes.
+    Arrive,
+    /// A guard that a host left in the cache ends by itself.
+    GuardEnds(u8),
+}
+
+impl Migration {
+    /// The plan of an operation in a phase.
+    pub fn plan(&self, phase: Phase, operation: Operation) -> &Plan {
+        self.table.plan(phase, self.rules.profile, operation).expect("a path has only phases of its profile")
+    }
+
+    /// Whether a database still takes statements of an epoch.
+    pub fn takes(&self, state: &State, epoch: u8) -> bool {
+        self.rules.fence == Fence::Never || epoch >= state.control.fence
+    }
+
+    fn first(&self, told: Told, row: u8) -> State {
+        let size = &self.size;
+        let phase = self.rules.path[0];
+        State {
+            databases: [Database { row, ..Database::default() }, Database::default()],
+            cache: Cache::default(),
+            control: Control {
+                epoch: 1,
+                phase,
+                next: None,
+                fence: 0,
+                settled: false,
+                verified: false,
+                rolled_back: false,
+            },
+            hosts: [Process { epoch: 1, phase, is_evicted: false, task: None }; HOSTS_MAX],
+            worker: Process { epoch: 1, phase, is_evicted: false, task: None },
+            verifier: None,
+            late: None,
+            left: Left {
+                operations: size.operations,
+                loads: size.loads,
+                crashes: size.crashes,
+                failures: size.failures,
+                lates: size.lates,
+                lost_locks: size.lost_locks,
+                evictions: size.evictions,
+                rollbacks: size.rollbacks,
+            },
+            told,
+            broken: None,
+        }
+    }
+
+    /// A late statement that no database would take any more is no part of the state.
+    fn forget_the_dead(&self, state: &mut State) {
+        let is_dead = state.late.is_some_and(|late| {
+            !self.takes(state, late.epoch) || (self.rules.number && late.is_numbered && !late.is_next)
+        });
+        if is_dead {
+            state.late = None;
+        }
+    }
+}
+
+impl Model for Migration {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let there = Told { next: 2, acknowledged: 1 << 1, create_began: true, created: true, ..Told::default() };
+        let not_there = Told { next: 2, ..Told::default() };
+        vec![self.first(there, 1), self.first(not_there, 0)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        for index in 0..self.size.hosts {
+            host::actions(self, state, index, actions);
+        }
+        worker::actions(self, state, actions);
+        control::actions(self, state, actions);
+        if state.late.is_some_and(|late| !write::is_late_blocked(state, &late)) {
+            actions.push(Action::Arrive);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Begin(index, operation) => host::begin(self, &mut state, index, operation),
+            Action::Proceed(index, reply) => host::proceed(self, &mut state, index, reply),
+            Action::Copy => worker::begin(self, &mut state),
+            Action::ProceedCopy(reply) => worker::proceed(self, &mut state, reply),
+            Action::VerifyOld => worker::verify_old(&mut state),
+            Action::VerifyNew => worker::verify_new(&mut state),
+            Action::Crash(process) => control::crash(&mut state, process),
+            Action::LoseLock(process) => control::lose_lock(&mut state, process),
+            Action::Acknowledge(process) => control::acknowledge(&mut state, process),
+            Action::Evict(process) => control::evict(&mut state, process),
+            Action::Seal => state.control.fence = state.control.epoch,
+            Action::Decide(next) => control::decide(self, &mut state, next),
+            Action::Enter => control::enter(self, &mut state),
+            Action::Arrive => write::arrive(self, &mut state),
+            Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
+        }
+        self.forget_the_dead(&mut state);
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![
+            Property::<Self>::always(Broken::Lost.promise(), |model, state| {
+                promises::keeps(model, state, Broken::Lost)
+            }),
+            Property::<Self>::always(Broken::Back.promise(), |model, state| {
+                promises::keeps(model, state, Broken::Back)
+            }),
+            Property::<Self>::always(Broken::Stale.promise(), |model, state| {
+                promises::keeps(model, state, Broken::Stale)
+            }),
+            Property::<Self>::always(Broken::Gone.promise(), |model, state| {
+                promises::keeps(model, state, Broken::Gone)
+            }),
+        ];
+        for phase in self.rules.path {
+            properties.push(promises::reaches(*phase));
+        }
+        properties.push(Property::<Self>::sometimes("a straight run is completed", |model, state| {
+            promises::is_everywhere(model, state, Phase::Complete) && !state.control.rolled_back
+        }));
+        if self.size.rollbacks > 0 {
+            properties.push(Property::<Self>::sometimes("a run with rollbacks is completed", |model, state| {
+                promises::is_everywhere(model, state, Phase::Complete) && state.control.rolled_back
+            }));
+        }
+        properties
+    }
+}
+
+/// The process of a lock or a crash, in words.
+pub fn process_name(process: u8) -> String {
+    if process == WORKER { "worker".to_owned() } else { format!("host {}", (b'A' + process) as char) }
+}
+
+/// A database, in words.
+pub fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Old => "old",
+        Side::New => "new",
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use switchover_model::check::Search;
+use switchover_model::model::Migration;
+use switchover_model::rules::{Rules, Size};
+use switchover_model::table::Table;
+use switchover_phased::Profile;
+
+/// Explores the migration protocol by the policy's own table: every interleaving within the bounds that are given
+#[derive(Parser)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  switchover-model --hosts 3 --operations 3 --crashes 1 --failures 1
+  switchover-model --profile lazy --operations 3 --lates 1 --lost-locks 1 --transitions 8 --rollbacks 2
+  switchover-model mutate cutover
+  switchover-model mutate \"lazy strict load\" --large --generated-max 20000000
+  switchover-model trace late-statement
+
+The exit status is 1 if a promise is broken. Memory grows with the states: about 80 bytes each, those that
+wait included."
+)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) explore: Explore,
+}
+
+/// What else can be done.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Try every single weakening of every arm of the table
+    Mutate {
+        /// Only those with this in their names
+        #[arg(default_value = "")]
+        filter: String,
+        /// Stop each search after about this many states, repetitions counted
+        #[arg(long)]
+        generated_max: Option<usize>,
+        /// With three writes, a late statement and a lost lock; wants --generated-max
+        #[arg(long)]
+        large: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how a promise is broken without a rule, or by a published scheme
+    Trace {
+        /// Only cases with this in their names
+        #[arg(default_value = "")]
+        name: String,
+    },
+}
+
+/// How large the search is.
+#[derive(Args)]
+pub(crate) struct Explore {
+    /// Hosts that serve calls, 1 to 3
+    #[arg(long, default_value_t = 2)]
+    hosts: u8,
+    /// Writes of clients, up to 5
+    #[arg(long, default_value_t = 2)]
+    operations: u8,
+    /// Loads of several steps; those of one step are tried everywhere
+    #[arg(long, default_value_t = 0)]
+    loads: u8,
+    /// Crashes of hosts or of the worker
+    #[arg(long, default_value_t = 0)]
+    crashes: u8,
+    /// Statements that fail, or whose answer is lost
+    #[arg(long, default_value_t = 0)]
+    failures: u8,
+    /// Statements that execute after their sender gave up
+    #[arg(long, default_value_t = 0)]
+    lates: u8,
+    /// Key locks that are lost while their holder is paused
+    #[arg(long, default_value_t = 0)]
+    lost_locks: u8,
+    /// Hosts that are given up because they do not acknowledge
+    #[arg(long, default_value_t = 0)]
+    evictions: u8,
+    /// Changes of the epoch
+    #[arg(long, default_value_t = 6)]
+    transitions: u8,
+    /// Steps backwards among them
+    #[arg(long, default_value_t = 0)]
+    rollbacks: u8,
+    /// With a cache; wants --loads 1 or more
+    #[arg(long)]
+    cache: bool,
+    /// Clients touch sessions too
+    #[arg(long)]
+    touch: bool,
+    /// The policy's profile: backfill or lazy
+    #[arg(long, default_value = "backfill", value_parser = profile)]
+    profile: Profile,
+    /// Threads; with more than one a trace may not be the shortest
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Stop after about this many states, repetitions counted
+    #[arg(long)]
+    generated_max: Option<usize>,
+    /// Stop after this many seconds
+    #[arg(long)]
+    seconds_max: Option<u64>,
+    /// Depth first, with hosts taken as interchangeable: fewer states, longer traces
+    #[arg(long)]
+    symmetry: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Explore {
+    /// The protocol at this size.
+    pub(crate) fn model(&self) -> Migration {
+        let size = Size {
+            hosts: self.hosts,
+            operations: self.operations,
+            loads: self.loads,
+            crashes: self.crashes,
+            failures: self.failures,
+            lates: self.lates,
+            lost_locks: self.lost_locks,
+            evictions: self.evictions,
+            transitions: self.transitions,
+            rollbacks: self.rollbacks,
+            cache: self.cache,
+            touch: self.touch,
+        };
+        Migration { table: Table::shipped(), rules: Rules::of(self.profile), size }
+    }
+
+    /// How it is searched.
+    pub(crate) fn search(&self) -> Search {
+        Search {
+            threads: self.threads.max(1),
+            generated_max: self.generated_max,
+            time_max: self.seconds_max.map(Duration::from_secs),
+            symmetry: self.symmetry,
+            goes_on: false,
+        }
+    }
+}
+
+fn profile(word: &str) -> Result<Profile, String> {
+    Profile::parse(word).ok_or_else(|| format!("write one of {}", Profile::ALL.map(Profile::as_str).join(", ")))
+}

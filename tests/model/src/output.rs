@@ -1,0 +1,145 @@
+//! What the command says: progress, results for people, and one JSON object.
+
+use std::io::{self, Write as _};
+use std::time::Instant;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use switchover_model::check::Outcome;
+use switchover_model::model::Migration;
+use switchover_model::trace;
+use switchover_model::weaken::Weakening;
+
+use crate::options::Explore;
+
+/// How far a search is, on the terminal.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Progress {
+    /// Of one search, whose end is not known.
+    pub(crate) fn new() -> Self {
+        Self { bar: ProgressBar::new_spinner(), begun: Instant::now() }
+    }
+
+    /// Of several.
+    pub(crate) fn of(count: usize) -> Self {
+        let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX));
+        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, begun: Instant::now() }
+    }
+
+    pub(crate) fn tell(&self, states: usize, generated: usize, depth: usize) {
+        let rate = per_second(generated, self.begun.elapsed().as_secs_f64());
+        self.bar.set_message(format!("{states} states, {generated} generated, {rate}/s, depth {depth}"));
+        self.bar.tick();
+    }
+
+    pub(crate) fn next(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.inc(1);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Prints a line.
+pub(crate) fn print(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{text}")?;
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a rate for people"
+)]
+fn per_second(count: usize, seconds: f64) -> u64 {
+    (count as f64 / seconds.max(0.001)) as u64
+}
+
+/// The result of one search.
+pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -> Result<()> {
+    let seconds = outcome.elapsed.as_secs_f64();
+    let rate = per_second(outcome.generated, seconds);
+    if options.json {
+        let broken: Vec<_> = outcome
+            .broken
+            .iter()
+            .map(|(promise, steps)| json!({"promise": promise.promise(), "steps": steps.len()}))
+            .collect();
+        let result = json!({
+            "states": outcome.states,
+            "generated": outcome.generated,
+            "depth": outcome.depth,
+            "seconds": (seconds * 10.0).round() / 10.0,
+            "generated_per_second": rate,
+            "whole": outcome.is_whole,
+            "broken": broken,
+            "reached": outcome.reached,
+            "missed": outcome.missed,
+            "size": format!("{:?}", model.size),
+            "profile": model.rules.profile.as_str(),
+        });
+        return print(&result.to_string());
+    }
+    for (promise, steps) in &outcome.broken {
+        print(&trace::render(model, steps, *promise))?;
+    }
+    let how_far = if outcome.is_whole { "every state" } else { "stopped before the end" };
+    print(&format!(
+        "{} states, {} generated, {rate}/s, depth {}, {seconds:.1} s, {how_far}",
+        outcome.states, outcome.generated, outcome.depth
+    ))?;
+    print(&format!("{} promises broken", outcome.broken.len()))?;
+    print(&format!("reached: {}", outcome.reached.join("; ")))?;
+    if !outcome.missed.is_empty() {
+        print(&format!("not reached: {}", outcome.missed.join("; ")))?;
+    }
+    Ok(())
+}
+
+/// The result of all weakenings; whether each is as it should be.
+pub(crate) fn weakenings(results: &[(Weakening, Outcome)], json: bool) -> Result<bool> {
+    let mut wrong = 0;
+    let mut listed = Vec::new();
+    for (weakening, outcome) in results {
+        let broken: Vec<_> = outcome.broken.iter().map(|(promise, _)| promise.word()).collect();
+        let is_right = broken.is_empty() == weakening.harmless().is_some();
+        wrong += usize::from(!is_right);
+        if json {
+            listed.push(json!({
+                "name": weakening.name(),
+                "breaks": broken,
+                "harmless": weakening.harmless(),
+                "as_expected": is_right,
+                "states": outcome.states,
+            }));
+            continue;
+        }
+        let told = match (broken.is_empty(), weakening.harmless()) {
+            (false, None) => format!("breaks {}", broken.join(", ")),
+            (true, Some(reason)) => format!("harmless: {reason}"),
+            (true, None) => {
+                "NOT FOUND: it breaks nothing in this size, and is not in the list of harmless ones".to_owned()
+            }
+            (false, Some(_)) => format!("NOT HARMLESS: breaks {}", broken.join(", ")),
+        };
+        print(&format!("{}: {told}", weakening.name()))?;
+    }
+    let harmless = results.iter().filter(|(weakening, _)| weakening.harmless().is_some()).count();
+    if json {
+        print(&json!({"weakenings": listed, "harmless": harmless, "wrong": wrong}).to_string())?;
+    } else {
+        print(&format!("{} weakenings, {harmless} harmless with a reason, {wrong} wrong", results.len()))?;
+    }
+    Ok(wrong == 0)
+}

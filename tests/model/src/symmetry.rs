@@ -1,0 +1,36 @@
+//! Hosts are interchangeable: of all states that differ in their order alone, one stands for all.
+
+use crate::state::{HOSTS_MAX, State};
+
+/// The state with its hosts in a fixed order.
+pub fn representative(state: &State) -> State {
+    let mut order: [usize; HOSTS_MAX] = std::array::from_fn(|index| index);
+    order.sort_by_key(|index| key(state, *index));
+    let mut sorted = state.clone();
+    sorted.cache.leases = 0;
+    sorted.cache.guards = 0;
+    for (to, from) in order.into_iter().enumerate() {
+        sorted.hosts[to] = state.hosts[from];
+        sorted.cache.leases |= (state.cache.leases >> from & 1) << to;
+        sorted.cache.guards |= (state.cache.guards >> from & 1) << to;
+        for (database, before) in sorted.databases.iter_mut().zip(&state.databases) {
+            if usize::from(before.lock) == from + 1 {
+                database.lock = u8::try_from(to + 1).unwrap_or(u8::MAX);
+            }
+        }
+    }
+    sorted
+}
+
+/// Whatever differs between two hosts; hosts of equal keys are the same.
+fn key(state: &State, index: usize) -> impl Ord + use<> {
+    let host = &state.hosts[index];
+    let call = host.task.map(|call| {
+        let flags = (call.is_created, call.is_deleted, call.is_next, call.holds);
+        let begun = (call.operation as u8, call.step as u8, call.phase as u8, call.epoch, call.other as u8);
+        (begun, call.version, call.before, flags)
+    });
+    let bits = (state.cache.leases >> index & 1, state.cache.guards >> index & 1);
+    let locks = state.databases.map(|database| usize::from(database.lock) == index + 1);
+    (host.epoch, host.phase as u8, host.is_evicted, call, bits, locks)
+}

@@ -1,0 +1,234 @@
+//! The steps of a write: one transaction at home, or one at the database with the lock around a statement to the other.
+
+use switchover_guest::{Guarantee, MirrorAction};
+use switchover_phased::{self as phased, Operation, Plan, Side};
+
+use crate::model::{Migration, Reply};
+use crate::promises;
+use crate::rules::{CacheScheme, Upsert};
+use crate::state::{Broken, Call, Late, Mode, State, Step, Version};
+
+/// What the write makes of a side; home has decided already.
+fn version_at(call: &Call, plan: &Plan, side: Side) -> Version {
+    let version = if call.operation == Operation::Delete { 0 } else { call.version };
+    let action = plan.mirrors.iter().find(|mirror| mirror.side == side).map(|mirror| mirror.action);
+    if side != plan.home && action == Some(MirrorAction::Remove) { 0 } else { version }
+}
+
+/// How home treats the write.
+fn mode_at_home(model: &Migration, call: &Call) -> Mode {
+    let upserts = match model.rules.upsert {
+        Upsert::Never => false,
+        Upsert::In(phase) => phase == call.phase,
+        Upsert::Always => true,
+    };
+    match call.operation {
+        Operation::Create if !upserts => Mode::Insert,
+        Operation::Update | Operation::Touch if !upserts => Mode::Update,
+        _ => Mode::Put,
+    }
+}
+
+/// Whether home takes the write. If not, the client is told that the session is gone, or that the key is taken.
+fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> bool {
+    let is_there = state.at(plan.home).row != 0;
+    let is_taken = match mode_at_home(model, call) {
+        Mode::Put => true,
+        Mode::Update => is_there,
+        Mode::Insert => !is_there,
+    };
+    if !is_taken && !is_there && call.is_created && !state.told.delete_began {
+        state.broken = Some(Broken::Gone);
+    }
+    is_taken
+}
+
+fn begin_in_cache(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
+    let removes = plan.cache == phased::Cache::Invalidate;
+    if model.size.cache && removes && model.rules.cache == CacheScheme::GuardedLease {
+        state.cache.entry = 0;
+        state.cache.leases = 0;
+        state.cache.guards |= 1 << index;
+    }
+}
+
+pub(crate) fn end_in_cache(model: &Migration, state: &mut State, index: u8, call: &Call) {
+    let sets = matches!(model.rules.cache, CacheScheme::SetAndFill | CacheScheme::SetAndLease);
+    state.cache.leases = 0;
+    state.cache.guards &= !(1 << index);
+    state.cache.entry = if sets && call.operation != Operation::Delete { call.version } else { 0 };
+}
+
+/// All databases have it: the cache comes next, then the client.
+fn written(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan) -> bool {
+    if model.size.cache && plan.cache == phased::Cache::Invalidate {
+        call.step = Step::Written;
+        return true;
+    }
+    promises::acknowledge(state, call);
+    false
+}
+
+/// Home alone, with a mark or without, in one transaction.
+pub(crate) fn write_home(
+    model: &Migration,
+    state: &mut State,
+    index: u8,
+    call: &mut Call,
+    plan: &Plan,
+    reply: Reply,
+) -> bool {
+    if !model.takes(state, call.epoch) {
+        return false;
+    }
+    begin_in_cache(model, state, index, plan);
+    let mirror = plan.mirrors.first();
+    let marks = mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked);
+    if reply == Reply::Late {
+        let (mode, version) = (mode_at_home(model, call), version_at(call, plan, plan.home));
+        let late = Late { side: plan.home, mode, version, epoch: call.epoch, is_numbered: false, is_next: true, marks };
+        state.late = Some(late);
+        return false;
+    }
+    if !is_taken(model, state, call, plan) {
+        return false;
+    }
+    state.at_mut(plan.home).row = version_at(call, plan, plan.home);
+    if marks && (model.rules.mark_with_row || reply == Reply::Answered) {
+        mark(model, state, plan.home);
+    }
+    if reply != Reply::Answered {
+        return false;
+    }
+    if mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::BestEffort) {
+        call.step = Step::Homed;
+        return true;
+    }
+    written(model, state, call, plan)
+}
+
+/// A mark with a token of its own.
+fn mark(model: &Migration, state: &mut State, side: Side) {
+    state.at_mut(side).mark = true;
+    if let Some(copying) = &mut state.worker.task {
+        copying.is_same_mark &= copying.from != side;
+    }
+    if model.rules.number_at_home {
+        state.count_up(side);
+    }
+}
+
+/// The mirror of a published scheme: one statement after home, without lock and number, and no word if it fails.
+pub(crate) fn try_mirror(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan, reply: Reply) -> bool {
+    let side = plan.home.other();
+    let version = version_at(call, plan, side);
+    if model.takes(state, call.epoch) {
+        match reply {
+            Reply::Answered | Reply::Unheard => state.at_mut(side).row = version,
+            Reply::Failed => {}
+            Reply::Late => send_late(state, call, side, Mode::Put, version),
+        }
+    }
+    written(model, state, call, plan)
+}
+
+/// The transaction at the database with the lock begins. Its row is written there, and nobody sees it yet.
+pub(crate) fn lock(model: &Migration, state: &mut State, index: u8, call: &mut Call, plan: &Plan) -> bool {
+    if !model.takes(state, call.epoch) {
+        return false;
+    }
+    begin_in_cache(model, state, index, plan);
+    if plan.home == plan.lock && !is_taken(model, state, call, plan) {
+        return false;
+    }
+    let database = state.at_mut(plan.lock);
+    database.lock = index + 1;
+    database.row_locked = database.row != 0 || call.operation == Operation::Create;
+    call.holds = true;
+    call.other = plan.lock.other();
+    call.is_next = true;
+    call.step = Step::Locked;
+    true
+}
+
+/// The statement to the database without the lock.
+pub(crate) fn carry(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan, reply: Reply) -> bool {
+    let side = call.other;
+    // Learned only now, a number says nothing of what happened since the lock was taken.
+    let is_next = call.is_next || !model.rules.number_before_lock;
+    let is_refused = !model.takes(state, call.epoch) || (model.rules.number && !is_next);
+    let mode = if side == plan.home { mode_at_home(model, call) } else { Mode::Put };
+    let version = version_at(call, plan, side);
+    match reply {
+        Reply::Failed => return false,
+        Reply::Late => {
+            if !is_refused {
+                send_late(state, call, side, mode, version);
+            }
+            return false;
+        }
+        Reply::Answered | Reply::Unheard if is_refused => return false,
+        Reply::Answered | Reply::Unheard => {}
+    }
+    if side == plan.home && !is_taken(model, state, call, plan) {
+        return false;
+    }
+    state.at_mut(side).row = version;
+    state.count_up(side);
+    call.is_next = false;
+    call.step = Step::Carried;
+    reply == Reply::Answered
+}
+
+fn send_late(state: &mut State, call: &Call, side: Side, mode: Mode, version: Version) {
+    let epoch = call.epoch;
+    state.late = Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false });
+}
+
+/// The transaction at the database with the lock ends.
+pub(crate) fn commit(
+    model: &Migration,
+    state: &mut State,
+    index: u8,
+    call: &mut Call,
+    plan: &Plan,
+    reply: Reply,
+) -> bool {
+    if !call.holds || !model.takes(state, call.epoch) || reply == Reply::Failed {
+        return false;
+    }
+    let version = version_at(call, plan, plan.lock);
+    let database = state.at_mut(plan.lock);
+    database.row = version;
+    database.mark = false;
+    state.unlock(index);
+    call.holds = false;
+    reply == Reply::Answered && written(model, state, call, plan)
+}
+
+/// Whether a late statement has to wait for a lock.
+pub(crate) fn is_late_blocked(state: &State, late: &Late) -> bool {
+    let database = state.at(late.side);
+    !late.is_numbered && database.lock != 0 && (late.marks || database.row_locked)
+}
+
+/// A late statement executes; a database that refuses it has made it forgotten before.
+pub(crate) fn arrive(model: &Migration, state: &mut State) {
+    let Some(late) = state.late.take() else { return };
+    let database = state.at_mut(late.side);
+    let is_taken = match late.mode {
+        Mode::Put => true,
+        Mode::Update => database.row != 0,
+        Mode::Insert => database.row == 0,
+    };
+    if !is_taken {
+        return;
+    }
+    database.row = late.version;
+    if late.marks {
+        mark(model, state, late.side);
+    }
+    if late.is_numbered {
+        state.count_up(late.side);
+    }
+}
