@@ -161,6 +161,33 @@ async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
 }
 
 #[tokio::test]
+async fn new_key_that_nobody_was_told_and_that_stays_is_counted() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    let old = create(&sessions, "v1").await?;
+    bench.old.set_latency(Duration::from_millis(60));
+    let before = bench.old.counts().writes;
+    let begun = async |count| {
+        while bench.old.counts().writes < before + count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let cycle = tokio::spawn({
+        let (sessions, old) = (sessions.clone(), old.clone());
+        async move { sessions.cycle_key(&old).await }
+    });
+    // While the new key is created, somebody logs out; then the cycle's delete of the old key finds nothing.
+    begun(1).await;
+    let logout = tokio::spawn(async move { sessions.delete(&old).await });
+    begun(3).await;
+    bench.old.inject_times(1, Operation::Write, down());
+    assert!(logout.await??);
+    assert_eq!(cycle.await??, CycleOutcome::Missing);
+    assert_eq!(bench.switchover.counts().new_keys_left, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn router_falls_back_as_django_does() -> Result<()> {
     let bench = Bench::new().await?;
     let router = bench.switchover.router();

@@ -50,7 +50,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Move live sessions from one SQLite file to another under traffic, and audit that nothing was lost
+    /// Move live sessions from one database to another under traffic, and audit that nothing was lost
     Demo(demo::Options),
     /// Make the session table in a database, changing nothing that is there
     Init(init::Options),

@@ -75,6 +75,45 @@ fn demo_moves_every_session_and_tells_no_key() {
 }
 
 #[test]
+fn demo_touches_no_other_table_of_a_given_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = table(folder.path(), "old.sqlite3", &[("abcdefgh", "e30:1r31eq:x")]);
+    let new = folder.path().join("new.sqlite3");
+    let arguments = ["demo", "--seconds", "5", "--sessions", "100", "--concurrency", "4", "--old", &sqlite(&old)];
+    let output = switchover(&[&arguments[..], &["--new", &sqlite(&new)]].concat());
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{}\n{stderr}", text(&output.stdout));
+    assert!(stderr.contains("made for this demo alone") && stderr.contains("switchover_demo_"), "{stderr}");
+    for (file, tables, rows) in [(&old, 1, 1), (&new, 0, 0)] {
+        let connection = Connection::open(file).unwrap();
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+        assert_eq!(count("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), tables);
+        assert_eq!(if tables == 0 { 0 } else { count("SELECT count(*) FROM django_session") }, rows);
+    }
+}
+
+#[test]
+fn demo_refuses_what_it_cannot_use_and_prints_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sqlite(&folder.path().join("old.sqlite3"));
+    for (arguments, said) in [
+        (&["--old", "postgres://app:hunter2@127.0.0.1:1/app"][..], "--old"),
+        (&["--new", "mysql://app:hunter2@127.0.0.1:1/app"], "--new"),
+        (&["--new", "oracle://app:hunter2@127.0.0.1:1/app"], "postgres://"),
+        (&["--new", "app:hunter2@127.0.0.1"], "sqlite:PATH"),
+        (&["--cache", "redis://app:hunter2@127.0.0.1:1"], "--cache"),
+        (&["--cache", "memcached://app:hunter2@127.0.0.1:1"], "redis://"),
+        (&["--old", &file, "--new", &file], "same file"),
+        (&["--old", &file, "--new", &file, "--dir", "here"], "--dir"),
+    ] {
+        let output = switchover(&[&["demo"], arguments].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said) && !stderr.contains("hunter2"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
 fn init_lists_first_and_changes_nothing_that_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new.sqlite3");

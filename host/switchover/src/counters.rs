@@ -16,6 +16,9 @@ pub struct HostCounts {
     pub repairs_abandoned: u64,
     /// Writes to a best-effort mirror that failed.
     pub best_effort_failures: u64,
+    /// New keys of `cycle_key` that nobody was told, since somebody logged out meanwhile, and that could not be deleted: each is a row
+    /// until it expires.
+    pub new_keys_left: u64,
     /// Requests of policies that were denied.
     pub denied: u64,
     /// Log lines of policies that were over their limit.
@@ -47,6 +50,7 @@ counters! {
     repaired: repaired,
     repairs_abandoned: repair_abandoned,
     best_effort_failures: best_effort_failed,
+    new_keys_left: new_key_left,
     denied: denied,
     log_lines_dropped: log_line_dropped,
     overloaded: overloaded,

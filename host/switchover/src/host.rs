@@ -261,6 +261,11 @@ impl Admitted {
         );
         run(&self.entry.version, call, Arc::new(context), self.host.limits.call_wall_time).await
     }
+
+    /// Counts a new key that nobody was told and that could not be deleted.
+    pub(crate) fn new_key_left(&self) {
+        self.host.store.counters().new_key_left();
+    }
 }
 
 struct Waiting<'a> {

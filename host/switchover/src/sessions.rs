@@ -79,7 +79,8 @@ impl Sessions {
 
     /// Gives a session a new key, against session fixation: at a login for example. Under one version of the policy and one
     /// snapshot of flags: load the old, create the new, delete the old. If that delete finds nothing, somebody logged out in
-    /// between, and the new one is deleted too.
+    /// between, and the new one is deleted too; if that fails, it is left until it expires, nobody is told it, and
+    /// [`HostCounts::new_keys_left`](crate::HostCounts::new_keys_left) counts it.
     ///
     /// A save under the old key that is under way at the same time may be acknowledged and yet not be in the new session, as with
     /// Django's `cycle_key`: a service makes no other call for a session while it gives it a new key.
@@ -116,6 +117,7 @@ async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome,
         Ok(true) => Ok(CycleOutcome::Cycled(new_key)),
         Ok(false) => {
             if let Err(error) = admitted.run(Call::Delete(new_key)).await {
+                admitted.new_key_left();
                 tracing::warn!("a new key that nobody was told is left until it expires: {error}");
             }
             Ok(CycleOutcome::Missing)

@@ -65,6 +65,7 @@ impl Kind for MariaDb {
         // As with `initdb --no-sync`: nothing is promised yet, and a busy disk takes seconds for it.
         command.args(["--skip-name-resolve", "--innodb-log-file-size=16M", "--debug-no-sync"]);
         command.arg(format!("--datadir={}", site.data.display()));
+        command.arg(format!("--tmpdir={}", site.folder.display()));
         Some(command)
     }
 
@@ -76,6 +77,8 @@ impl Kind for MariaDb {
             command.arg(format!("--{name}={value}"));
         };
         set("datadir", &site.data.to_string_lossy());
+        // A server that starts removes what looks like a temporary table there, also another server's.
+        set("tmpdir", &site.folder.to_string_lossy());
         set("socket", &socket(site).to_string_lossy());
         set("pid-file", &site.folder.join("pid").to_string_lossy());
         set("port", &site.port.to_string());

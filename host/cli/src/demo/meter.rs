@@ -1,9 +1,13 @@
 //! Counts of the whole run, shared by every task.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use switchover::Error;
+
+/// How often each call ended in each error, by their names.
+pub(crate) type Errors = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
 
 /// So many errors are shown at the end; the others are counted.
 const ERRORS_SHOWN_MAX: usize = 5;
@@ -14,6 +18,7 @@ pub(crate) struct Meter {
     calls: AtomicU64,
     failed: AtomicU64,
     unknown: AtomicU64,
+    by_call: Mutex<Errors>,
     errors: Mutex<Vec<String>>,
 }
 
@@ -24,7 +29,10 @@ impl Meter {
     }
 
     /// Counts a call that ended in an error.
-    pub(crate) fn failed(&self, error: &Error) {
+    pub(crate) fn failed(&self, call: &'static str, error: &Error) {
+        let mut by_call = self.by_call.lock().unwrap_or_else(PoisonError::into_inner);
+        *by_call.entry(call).or_default().entry(code(error)).or_default() += 1;
+        drop(by_call);
         self.calls.fetch_add(1, Ordering::Relaxed);
         let counter = if error.is_unknown_outcome() { &self.unknown } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -52,6 +60,11 @@ impl Meter {
         self.unknown.load(Ordering::Relaxed)
     }
 
+    /// Calls that failed and wrote nothing, and those whose outcome is not known.
+    pub(crate) fn errors_by_call(&self) -> Errors {
+        self.by_call.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The first errors, for people.
     pub(crate) fn errors(&self) -> Vec<String> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -62,5 +75,17 @@ impl Meter {
         if errors.len() < ERRORS_SHOWN_MAX && !errors.contains(&error) {
             errors.push(error);
         }
+    }
+}
+
+/// What kind of error it is, in the words of the contract where it has one.
+fn code(error: &Error) -> &'static str {
+    match error {
+        Error::Invalid { code, .. } | Error::Unavailable { code, .. } => code.as_str(),
+        Error::UnknownOutcome { .. } => "unknown-outcome",
+        Error::CycleIncomplete { .. } => "cycle-incomplete",
+        Error::Overloaded { .. } => "overloaded",
+        Error::Policy { .. } => "policy",
+        _ => "other",
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! story ─> switchover <─ traffic ─> history ─┐
 //!   (swaps, flags)        (calls)            ├─> audit ─> report
-//!                     two SQLite files ──────┘
+//!                       two databases ───────┘
 //! ```
 
 mod audit;
@@ -14,12 +14,15 @@ mod history;
 mod latency;
 mod meter;
 mod moved;
+mod patience;
 mod population;
 mod progress;
 mod report;
 mod seed;
+mod stage;
 mod story;
 mod table;
+mod told;
 mod traffic;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +32,7 @@ use clap::Args;
 
 use crate::demo::audit::Audit;
 use crate::demo::report::Tally;
+use crate::demo::stage::Stage;
 use crate::output::{Verdict, is_reader_gone, note, print};
 
 /// What to show.
@@ -38,6 +42,12 @@ Examples:
   switchover demo
   switchover demo --seconds 20 --concurrency 128 --seed 7
   switchover demo --json | tail -n 1 | jq .lost_writes
+  switchover demo --old postgres://app:secret@db-1/app --new mysql://app:secret@db-2/app
+  switchover demo --old mysql://app@db-1/app --cache redis://cache-1 --tolerate-failures
+
+In a database that is given to it, the demo makes a table of its own, switchover_demo_ and some
+random characters, and removes it if all went well; it touches no other. Servers may be killed,
+paused and restarted meanwhile: the story goes on when they are back.
 
 The exit status is 1 if anything was lost, came back, was stale or failed.")]
 pub(crate) struct Options {
@@ -53,7 +63,19 @@ pub(crate) struct Options {
     /// Decides what visitors do; keys are random all the same
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Where to put the two files, and keep them; without it, a folder that is removed if all went well
+    /// Where sessions are before: sqlite:PATH, postgres://... or mysql://... (also MariaDB); without it, a file of the demo's own
+    #[arg(long, value_name = "URL")]
+    pub(crate) old: Option<String>,
+    /// Where they go, the same way
+    #[arg(long, value_name = "URL")]
+    pub(crate) new: Option<String>,
+    /// The cache: memory: or redis://...
+    #[arg(long, value_name = "URL", default_value = "memory:")]
+    pub(crate) cache: String,
+    /// Exit with 0 although calls failed, as they do when a server is killed meanwhile, if no promise was broken
+    #[arg(long)]
+    pub(crate) tolerate_failures: bool,
+    /// Where to put the demo's own files, and keep them; without it, a folder that is removed if all went well
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
     /// Print one JSON object on the last line
@@ -63,15 +85,20 @@ pub(crate) struct Options {
 
 /// Runs the demo.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
+    if options.old.is_some() && options.new.is_some() {
+        ensure!(options.dir.is_none(), "--dir is for files of the demo's own: leave it out with --old and --new");
+        return play(&options, &Stage::open(&options, Path::new("")).await?).await;
+    }
     let temporary = match &options.dir {
         Some(dir) => {
-            prepare(dir)?;
+            stage::prepare(dir)?;
             None
         }
         None => Some(tempfile::Builder::new().prefix("switchover-demo-").tempdir()?),
     };
     let dir = temporary.as_ref().map_or_else(|| options.dir.clone().unwrap_or_default(), |dir| dir.path().to_owned());
-    let verdict = run_in(&options, &dir).await;
+    let stage = Stage::open(&options, &dir).await?;
+    let verdict = play(&options, &stage).await;
     match (temporary, &verdict) {
         (Some(temporary), Err(error)) if is_reader_gone(error) => drop(temporary),
         (Some(temporary), Ok(Verdict::Found | Verdict::Stopped) | Err(_)) => {
@@ -83,26 +110,43 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     verdict
 }
 
-async fn run_in(options: &Options, dir: &Path) -> Result<Verdict> {
-    let mut told = story::tell(options, dir).await?;
+/// The whole play, and then the tables are removed, if all went well.
+async fn play(options: &Options, stage: &Stage) -> Result<Verdict> {
+    let verdict = run_on(options, stage).await;
+    let fine = match &verdict {
+        Ok(verdict) => *verdict == Verdict::Fine,
+        Err(error) => is_reader_gone(error),
+    };
+    stage.strike(fine).await?;
+    verdict
+}
+
+async fn run_on(options: &Options, stage: &Stage) -> Result<Verdict> {
+    stage.set().await?;
+    let mut told = story::tell(options, stage).await?;
+    let rows = audit::read_tables(&told).await?;
     let audited = tokio::task::spawn_blocking(move || {
         let history = told.take_history();
-        Audit::of(&told, &history).map(|audit| (Tally::of(&told, &history), audit, told))
+        let audit = Audit::of(&told, &history, rows);
+        (Tally::of(&told, &history), audit, told)
     });
-    let (tally, audit, told) = audited.await??;
-    report::show(&told, &audit, &tally)?;
+    let (tally, audit, told) = audited.await?;
+    report::show(options, &told, &audit, &tally)?;
     if options.json {
         print(report::as_json(options, &told, &audit, &tally))?;
     }
-    Ok(Verdict::of(report::is_fine(&told, &audit)))
+    Ok(Verdict::of(report::is_fine(options, &told, &audit)))
 }
 
-/// A folder of one's own must not hold a demo's files yet: nothing that is there is written over.
-fn prepare(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    for name in story::FILES {
-        let path = dir.join(name);
-        ensure!(!path.exists(), "{} is there already: remove it, or take another --dir", path.display());
+#[cfg(test)]
+impl Options {
+    /// What a command line without options gives.
+    fn usual() -> Self {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        <Line as clap::Parser>::parse_from(["demo"]).options
     }
-    Ok(())
 }

@@ -1,32 +1,19 @@
-//! What is there before the story begins: an empty table, and sessions as Django wrote them.
+//! What is there before the story begins: sessions as Django wrote them.
 
-use std::path::Path;
-use std::time::Instant;
-
-use anyhow::{Context, Result};
-use switchover::backends::Sqlite;
-use switchover::capabilities::Database;
-use switchover::{Limits, SessionKey, Timestamp};
+use anyhow::Result;
+use switchover::{SessionKey, Timestamp};
 
 use crate::demo::Options;
 use crate::demo::history::{Action, Operation, Outcome};
 use crate::demo::population::Habit;
-use crate::demo::table::{self, RawRow};
+use crate::demo::table::{RawRow, Table};
 use crate::demo::traffic::Site;
 
 /// One session in so many is there when the story begins, and has ended already.
 const EXPIRED_ONE_IN: usize = 20;
 
-/// A new file with Django's table in it.
-pub(crate) async fn table(path: &Path) -> Result<Sqlite> {
-    let database = Sqlite::builder(path).create_if_missing(true).open().await?;
-    let deadline = Instant::now() + Limits::default().write_deadline;
-    database.create_schema(deadline).await.with_context(|| format!("cannot create the table in {}", path.display()))?;
-    Ok(database)
-}
-
 /// Sessions that were there before: most are used, some are looked at, some are left alone, a few have ended.
-pub(crate) fn sessions(site: &Site, options: &Options, path: &Path) -> Result<Vec<Operation>> {
+pub(crate) async fn sessions(site: &Site, options: &Options, table: &Table) -> Result<Vec<Operation>> {
     let mut rng = fastrand::Rng::with_seed(options.seed);
     let now = site.clock.now();
     let mut rows = Vec::with_capacity(options.sessions);
@@ -57,6 +44,6 @@ pub(crate) fn sessions(site: &Site, options: &Options, path: &Path) -> Result<Ve
             outcome: Outcome::Done,
         });
     }
-    table::insert(path, &rows)?;
+    table.insert(rows).await?;
     Ok(operations)
 }

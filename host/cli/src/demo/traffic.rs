@@ -7,18 +7,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use switchover::{CycleOutcome, Error, SaveOutcome, Sessions, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::demo::contents::Scribe;
 use crate::demo::history::{Action, KeyId, Micros, Operation, Outcome, RunClock};
 use crate::demo::meter::Meter;
+use crate::demo::patience::patiently;
 use crate::demo::population::{Habit, Member, Population};
 
 /// How often, and how many at a time, expired rows are cleaned away.
 const CLEANING_PAUSE: Duration = Duration::from_millis(500);
 const CLEANING_LIMIT: u32 = 500;
+/// Whoever was told of an error does not come back at once: a server that is away would be asked as fast as the machine can.
+const FAILED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Everything that workers share.
 pub(crate) struct Site {
@@ -94,13 +97,17 @@ impl Traffic {
     }
 }
 
-/// Reads every session that should be alive once more.
-pub(crate) async fn read_back(site: &Arc<Site>) -> Vec<Operation> {
+/// Reads every session that should be alive once more. A read that fails is made again, for as long as a server may be away.
+pub(crate) async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
     let worker = Worker::new(Arc::clone(site), fastrand::Rng::with_seed(0));
     for member in site.population.living() {
-        worker.load(&member).await;
+        let read = async || {
+            ensure!(worker.look_up(&member).await != Outcome::Failed, "a load failed");
+            Ok(())
+        };
+        patiently("a living session cannot be read back", read).await?;
     }
-    worker.into_operations()
+    Ok(worker.into_operations())
 }
 
 async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>> {
@@ -110,7 +117,7 @@ async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>>
                 site.meter.answered();
                 site.cleaned.fetch_add(u64::from(count), Ordering::Relaxed);
             }
-            Err(error) => site.meter.failed(&error),
+            Err(error) => site.meter.failed("clear_expired", &error),
         }
         tokio::time::sleep(CLEANING_PAUSE).await;
     }
@@ -219,7 +226,7 @@ impl Worker {
             self.site.scribe.write(user, expires_at, now, rng).map(|(payload, row)| (user, habit, payload, row))
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        match self.timed(self.site.sessions.create(payload, expires_at)).await {
+        match self.timed("create", self.site.sessions.create(payload, expires_at)).await {
             (invoked, returned, Ok(key)) => {
                 let id = self.site.population.join(key, user, habit).id;
                 self.note(id, invoked, returned, Action::Create(row), Outcome::Done);
@@ -233,7 +240,11 @@ impl Worker {
     }
 
     async fn load(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed(self.site.sessions.load(&member.key)).await;
+        self.look_up(member).await;
+    }
+
+    async fn look_up(&self, member: &Arc<Member>) -> Outcome {
+        let (invoked, returned, answer) = self.timed("load", self.site.sessions.load(&member.key)).await;
         let outcome = match answer {
             Ok(Some(session)) => Outcome::Found(self.site.scribe.read(session.payload.expose(), session.expires_at)),
             Ok(None) => Outcome::Absent,
@@ -243,6 +254,7 @@ impl Worker {
         if outcome == Outcome::Absent {
             self.site.population.leave(member);
         }
+        outcome
     }
 
     async fn save(&self, member: &Arc<Member>) -> Result<()> {
@@ -252,7 +264,8 @@ impl Worker {
             self.site.scribe.write(member.user, expires_at, now, rng)
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        let (invoked, returned, answer) = self.timed(self.site.sessions.save(&member.key, payload, expires_at)).await;
+        let (invoked, returned, answer) =
+            self.timed("save", self.site.sessions.save(&member.key, payload, expires_at)).await;
         let outcome = self.write_outcome(answer);
         self.note(member.id, invoked, returned, Action::Save(row), outcome);
         Ok(())
@@ -262,26 +275,26 @@ impl Worker {
         let now = self.site.clock.now();
         let expires_at = self.with_rng(|rng| self.site.lifetimes.expiry(member.habit, now, rng));
         let call = self.site.sessions.touch(&member.key, Timestamp::from_micros(expires_at));
-        let (invoked, returned, answer) = self.timed(call).await;
+        let (invoked, returned, answer) = self.timed("touch", call).await;
         let outcome = self.write_outcome(answer);
         self.note(member.id, invoked, returned, Action::Touch(expires_at), outcome);
     }
 
     async fn log_out(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed(self.site.sessions.delete(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("delete", self.site.sessions.delete(&member.key)).await;
         let outcome = found_or_not(answer);
         self.note(member.id, invoked, returned, Action::Delete, outcome);
-        self.site.population.leave(member);
+        self.leave_if_over(member, outcome);
     }
 
     async fn exists(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed(self.site.sessions.exists(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("exists", self.site.sessions.exists(&member.key)).await;
         let outcome = found_or_not(answer);
         self.note(member.id, invoked, returned, Action::Exists, outcome);
     }
 
     async fn cycle(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed(self.site.sessions.cycle_key(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("cycle_key", self.site.sessions.cycle_key(&member.key)).await;
         let (outcome, new_key) = match answer {
             Ok(CycleOutcome::Cycled(key)) => (Outcome::Done, Some(key)),
             Ok(CycleOutcome::Missing) => (Outcome::Absent, None),
@@ -296,7 +309,12 @@ impl Worker {
             let id = self.site.population.join(key, member.user, member.habit).id;
             self.note(id, invoked, returned, Action::CycleFrom(member.id), Outcome::Done);
         }
-        if !matches!(outcome, Outcome::Failed) {
+        self.leave_if_over(member, outcome);
+    }
+
+    /// Whoever could not be told that the session is over goes on using it: it may live, and in the old database alone.
+    fn leave_if_over(&self, member: &Arc<Member>, outcome: Outcome) {
+        if matches!(outcome, Outcome::Done | Outcome::Absent) {
             self.site.population.leave(member);
         }
     }
@@ -314,14 +332,21 @@ impl Worker {
     }
 
     /// Makes a call, and counts it.
-    async fn timed<T>(&self, call: impl Future<Output = Result<T, Error>>) -> (Micros, Micros, Result<T, Error>) {
+    async fn timed<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> (Micros, Micros, Result<T, Error>) {
         let (clock, meter) = (&self.site.clock, &self.site.meter);
         let invoked = clock.now();
         let answer = call.await;
         let returned = clock.now();
         match &answer {
             Ok(_) => meter.answered(),
-            Err(error) => meter.failed(error),
+            Err(error) => {
+                meter.failed(name, error);
+                tokio::time::sleep(FAILED_PAUSE).await;
+            }
         }
         (invoked, returned, answer)
     }

@@ -1,0 +1,231 @@
+//! The demo's own look at its two tables, in plain SQL: so that the audit does not rest on the code that it audits.
+
+mod mysql;
+mod postgres;
+mod sqlite;
+mod time;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use switchover::Timestamp;
+
+use crate::demo::history::Micros;
+
+/// How long one look may take: a server that hangs is asked again, on another connection.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
+/// Questions for the time of a server; the one that was answered fastest counts.
+const CLOCK_LOOKS: usize = 5;
+
+/// Where a table is. An address may hold a password, so this is never printed.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// A file.
+    Sqlite(PathBuf),
+    /// `postgres://…`
+    Postgres(String),
+    /// `mysql://…`, also of MariaDB.
+    MySql(String),
+}
+
+/// A table of the demo.
+#[derive(Clone)]
+pub(crate) struct Table {
+    /// Where it is.
+    pub(crate) place: Place,
+    /// Its name, of characters that need no quotes.
+    pub(crate) name: String,
+}
+
+/// A row as it stands in Django's table.
+pub(crate) struct RawRow {
+    /// `session_key`.
+    pub(crate) key: String,
+    /// `session_data`.
+    pub(crate) data: String,
+    /// `expire_date`.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What a look at a table wants.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Rows,
+    /// Without payloads.
+    Keys,
+}
+
+impl Wanted {
+    fn data(self) -> &'static str {
+        match self {
+            Self::Rows => "session_data",
+            Self::Keys => "''",
+        }
+    }
+}
+
+impl Table {
+    /// Whether there is one of this name.
+    pub(crate) async fn exists(&self) -> Result<bool> {
+        let name = self.name.clone();
+        match &self.place {
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::exists(path, &name)).await,
+            Place::Postgres(url) => in_time(postgres::exists(url, &name)).await,
+            Place::MySql(url) => in_time(mysql::exists(url, &name)).await,
+        }
+    }
+
+    /// Inserts sessions as Django does, in one transaction.
+    pub(crate) async fn insert(&self, rows: Vec<RawRow>) -> Result<()> {
+        let name = self.name.clone();
+        match &self.place {
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::insert(path, &name, &rows)).await,
+            // As long as it takes: nothing else happens yet.
+            Place::Postgres(url) => postgres::insert(url, &name, &rows).await,
+            Place::MySql(url) => mysql::insert(url, &name, &rows).await,
+        }
+    }
+
+    /// Every row, expired or not.
+    pub(crate) async fn rows(&self) -> Result<Vec<RawRow>> {
+        self.look(Wanted::Rows).await
+    }
+
+    /// Removes it, if it is there.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        let sql = self.removal();
+        match &self.place {
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::execute(path, &sql)).await,
+            Place::Postgres(url) => in_time(postgres::execute(url, &sql)).await,
+            Place::MySql(url) => in_time(mysql::execute(url, &sql)).await,
+        }
+    }
+
+    /// The statement that removes it.
+    pub(crate) fn removal(&self) -> String {
+        format!("DROP TABLE IF EXISTS {}", self.name)
+    }
+
+    /// How far the clock that decides what has expired is ahead of `now`, in microseconds, and how uncertain that is. A file has no
+    /// clock of its own.
+    pub(crate) async fn clock_offset(&self, now: impl Fn() -> Micros) -> Result<(i64, u64)> {
+        let mut best = (0, u64::MAX);
+        match &self.place {
+            Place::Sqlite(_) => return Ok((0, 0)),
+            Place::Postgres(url) => {
+                let mut clock = in_time(postgres::Clock::open(url)).await?;
+                for _ in 0..CLOCK_LOOKS {
+                    let asked = now();
+                    best = closer(best, asked, in_time(clock.now()).await?, now());
+                }
+            }
+            Place::MySql(url) => {
+                let mut clock = in_time(mysql::Clock::open(url)).await?;
+                for _ in 0..CLOCK_LOOKS {
+                    let asked = now();
+                    best = closer(best, asked, in_time(clock.now()).await?, now());
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    async fn look(&self, wanted: Wanted) -> Result<Vec<RawRow>> {
+        let name = self.name.clone();
+        match &self.place {
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::rows(path, &name, wanted)).await,
+            Place::Postgres(url) => in_time(postgres::rows(url, &name, wanted)).await,
+            Place::MySql(url) => in_time(mysql::rows(url, &name, wanted)).await,
+        }
+    }
+}
+
+/// How far the move is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Move {
+    /// Unexpired sessions that the old database has.
+    pub(crate) old: u64,
+    /// Those of them that the new database does not have.
+    pub(crate) only_old: u64,
+}
+
+impl Move {
+    /// Counts what is there at `now`. Keys that nobody was told do not count: nobody can carry them over.
+    pub(crate) async fn count(old: &Table, new: &Table, now: Micros, known: impl Fn(&str) -> bool) -> Result<Self> {
+        // The old one first: what is carried over in between is not counted as left behind.
+        let olds = old.look(Wanted::Keys).await?;
+        let news: HashSet<String> = new.look(Wanted::Keys).await?.into_iter().map(|row| row.key).collect();
+        let mut counts = Self::default();
+        for row in olds.iter().filter(|row| row.expires_at.as_micros() > now && known(&row.key)) {
+            counts.old += 1;
+            counts.only_old += u64::from(!news.contains(&row.key));
+        }
+        Ok(counts)
+    }
+}
+
+fn closer(best: (i64, u64), asked: Micros, told: Timestamp, answered: Micros) -> (i64, u64) {
+    let uncertain = (answered - asked) / 2;
+    if uncertain >= best.1 {
+        return best;
+    }
+    (told.as_micros().cast_signed() - (asked + uncertain).cast_signed(), uncertain)
+}
+
+async fn in_time<T>(look: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(LOOK_TIME_MAX, look).await {
+        Ok(seen) => seen,
+        Err(_) => bail!("a database did not answer within {LOOK_TIME_MAX:?}"),
+    }
+}
+
+async fn in_file<T: Send + 'static>(
+    path: &std::path::Path,
+    look: impl FnOnce(&std::path::Path) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || look(&path)).await.context("a look at a file panicked")?
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_only_the_old_file_has_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = ["old", "new"]
+            .map(|name| Table { place: Place::Sqlite(dir.path().join(name)), name: "django_session".into() });
+        for name in ["old", "new"] {
+            let table = "CREATE TABLE django_session (session_key PRIMARY KEY, session_data, expire_date)";
+            Connection::open(dir.path().join(name)).unwrap().execute(table, []).unwrap();
+        }
+        let row = |key: &str, expires_at| RawRow {
+            key: key.into(),
+            data: String::new(),
+            expires_at: Timestamp::from_micros(expires_at),
+        };
+        let old = vec![row("both", 9_000_000), row("old", 9_000_000), row("expired", 1_000_000), row("x", 9_000_000)];
+        tables[0].insert(old).await.unwrap();
+        tables[1].insert(vec![row("both", 9_000_000), row("new", 9_000_000)]).await.unwrap();
+        let counts = Move::count(&tables[0], &tables[1], 5_000_000, |key| key != "x").await.unwrap();
+        assert_eq!((counts.old, counts.only_old), (2, 1));
+        assert_eq!(tables[0].rows().await.unwrap().len(), 4);
+        assert!(tables[0].exists().await.unwrap());
+        tables[0].remove().await.unwrap();
+        assert!(!tables[0].exists().await.unwrap());
+    }
+
+    #[test]
+    fn the_fastest_answer_tells_the_clock() {
+        let at = Timestamp::from_micros;
+        let slow = closer((0, u64::MAX), 1_000, at(5_000), 3_000);
+        assert_eq!(slow, (3_000, 1_000));
+        assert_eq!(closer(slow, 4_000, at(4_000), 4_200), (-100, 100));
+        assert_eq!(closer(slow, 4_000, at(9_000), 9_000), slow);
+    }
+}

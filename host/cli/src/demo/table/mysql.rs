@@ -1,0 +1,70 @@
+//! The look at a table in MySQL or MariaDB, on a connection of its own each time.
+
+use anyhow::{Context, Result, anyhow};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use switchover::Timestamp;
+
+use super::time::{from_django, to_django};
+use super::{RawRow, Wanted};
+
+/// Rows of one statement: far below the 16 MiB that a server takes.
+const CHUNK: usize = 500;
+
+pub(super) async fn exists(url: &str, table: &str) -> Result<bool> {
+    let sql = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database() AND table_name = ?";
+    let found = sqlx::query(sql).bind(table).fetch_one(&mut connect(url).await?).await?;
+    Ok(found.try_get::<i64, _>(0)? > 0)
+}
+
+pub(super) async fn insert(url: &str, table: &str, rows: &[RawRow]) -> Result<()> {
+    let mut connection = connect(url).await?;
+    let mut transaction = connection.begin().await?;
+    for rows in rows.chunks(CHUNK) {
+        let sql = format!("INSERT INTO {table} VALUES {}", vec!["(?, ?, ?)"; rows.len()].join(", "));
+        let query = rows.iter().fold(sqlx::query(&sql), |query, row| {
+            query.bind(&row.key).bind(&row.data).bind(to_django(row.expires_at.as_micros()))
+        });
+        query.execute(&mut *transaction).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn rows(url: &str, table: &str, wanted: Wanted) -> Result<Vec<RawRow>> {
+    let data = wanted.data();
+    let sql = format!("SELECT session_key, {data}, CAST(expire_date AS CHAR(26)) FROM {table}");
+    let rows = sqlx::query(&sql).fetch_all(&mut connect(url).await?).await?;
+    rows.iter()
+        .map(|row| {
+            let expires_at = from_django(row.try_get(2)?)?;
+            Ok(RawRow { key: row.try_get(0)?, data: row.try_get(1)?, expires_at })
+        })
+        .collect()
+}
+
+pub(super) async fn execute(url: &str, sql: &str) -> Result<()> {
+    connect(url).await?.execute(sqlx::raw_sql(sql)).await?;
+    Ok(())
+}
+
+/// A connection for questions about the time.
+pub(super) struct Clock(MySqlConnection);
+
+impl Clock {
+    pub(super) async fn open(url: &str) -> Result<Self> {
+        Ok(Self(connect(url).await?))
+    }
+
+    pub(super) async fn now(&mut self) -> Result<Timestamp> {
+        let sql = "SELECT CAST(utc_timestamp(6) AS CHAR(26))";
+        from_django(sqlx::query(sql).fetch_one(&mut self.0).await?.try_get(0)?)
+    }
+}
+
+async fn connect(url: &str) -> Result<MySqlConnection> {
+    // The parser's own message may repeat the address.
+    let address: MySqlConnectOptions =
+        url.parse().map_err(|_| anyhow!("an address is like mysql://USER:PASSWORD@HOST:3306/DATABASE"))?;
+    let address = address.disable_statement_logging();
+    MySqlConnection::connect_with(&address).await.context("cannot connect to MySQL")
+}

@@ -1,0 +1,53 @@
+//! The look at a table in an SQLite file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::time::{from_django, to_django};
+use super::{RawRow, Wanted};
+
+pub(super) fn exists(path: &Path, table: &str) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = ?1)";
+    Ok(open(path)?.query_row(sql, [table], |row| row.get(0))?)
+}
+
+pub(super) fn insert(path: &Path, table: &str, rows: &[RawRow]) -> Result<()> {
+    let mut connection = open(path)?;
+    let transaction = connection.transaction()?;
+    {
+        let mut statement = transaction.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, ?3)"))?;
+        for row in rows {
+            statement.execute(params![row.key, row.data, to_django(row.expires_at.as_micros())])?;
+        }
+    }
+    transaction.commit().with_context(|| format!("cannot write sessions into {}", path.display()))
+}
+
+pub(super) fn rows(path: &Path, table: &str, wanted: Wanted) -> Result<Vec<RawRow>> {
+    let connection = open(path)?;
+    let sql = format!("SELECT session_key, {}, expire_date FROM {table}", wanted.data());
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
+    rows.map(|row| {
+        let (key, data, expire_date) = row?;
+        Ok(RawRow { key, data, expires_at: from_django(&expire_date)? })
+    })
+    .collect()
+}
+
+pub(super) fn execute(path: &Path, sql: &str) -> Result<()> {
+    Ok(open(path)?.execute_batch(sql)?)
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}

@@ -1,0 +1,176 @@
+//! Faults at random points, by a seed: which server, which fault, how long.
+
+use std::fmt::Display;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use switchover_harness::{Direction, End};
+use tokio::sync::watch;
+
+use crate::scene::{Actor, Scene};
+
+/// No fault lasts longer, if `SWITCHOVER_STORY_FAULT_MS` does not say otherwise: most end before the deadline of a write, some after it.
+const FAULT_MS_MAX: u64 = 2_600;
+/// Between two faults of one server.
+const CALM_MS_MAX: u64 = 1_500;
+
+/// The steps of the story, as the program counts them; before the first is 0.
+pub(crate) const MIGRATION: u64 = 3;
+/// In the last step nothing fails any more: the audit reads what is left.
+const LAST: u64 = 8;
+
+/// What a server is in the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Old,
+    New,
+    Cache,
+}
+
+/// What may fail when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Nothing.
+    Calm,
+    /// The cache, all the time.
+    CacheAlone,
+    /// The new database until it is compared.
+    NewAloneUntilItIsHome,
+    /// While one database is home and alone, the other one; in between everything; the cache all the time.
+    Storm,
+}
+
+impl Plan {
+    /// Whether a server may fail in a step.
+    fn allows(self, role: Role, step: u64) -> bool {
+        match (self, role, step) {
+            (Self::Calm, _, _) | (_, _, 0 | LAST..) => false,
+            (Self::CacheAlone, role, _) => role == Role::Cache,
+            (Self::NewAloneUntilItIsHome, role, step) => role == Role::New && step <= MIGRATION,
+            (Self::Storm, Role::Cache, _) => true,
+            // The comparison ends when both answer, so the new one is well when it becomes home.
+            (Self::Storm, Role::New, step) => step <= MIGRATION,
+            (Self::Storm, Role::Old, step) => step >= MIGRATION,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    Pause,
+    Restart,
+    Reset,
+    Hold(Direction),
+    HoldAndReset(Direction),
+    Refuse,
+    Delay,
+    Cut(u64, End),
+    HalfClose(Direction),
+}
+
+impl Fault {
+    fn pick(rng: &mut fastrand::Rng) -> Self {
+        let way = [Direction::ToServer, Direction::ToClient, Direction::Both][rng.usize(..3)];
+        match rng.u8(..12) {
+            0 | 1 => Self::Kill,
+            2 | 3 => Self::Pause,
+            4 => Self::Restart,
+            5 => Self::Reset,
+            6 => Self::Hold(way),
+            7 => Self::HoldAndReset(way),
+            8 => Self::Refuse,
+            9 => Self::Delay,
+            10 => Self::Cut(rng.u64(..20_000), if rng.bool() { End::Close } else { End::Reset }),
+            _ => Self::HalfClose(way),
+        }
+    }
+
+    async fn begin(self, at: &Actor) -> Result<()> {
+        match self {
+            Self::Kill => at.server.kill().await?,
+            Self::Pause => at.server.pause().await?,
+            Self::Restart => at.server.stop().await?,
+            Self::Reset => at.proxy.reset(),
+            Self::Hold(way) | Self::HoldAndReset(way) => at.proxy.hold(way),
+            Self::Refuse => {
+                at.proxy.refuse().await;
+                at.proxy.reset();
+            }
+            Self::Delay => at.proxy.delay(Direction::Both, Duration::from_millis(60), Duration::from_millis(60)),
+            Self::Cut(bytes, end) => at.proxy.cut_after(Direction::Both, bytes, end),
+            Self::HalfClose(way) => at.proxy.half_close(way),
+        }
+        Ok(())
+    }
+
+    async fn end(self, at: &Actor) -> Result<()> {
+        match self {
+            Self::Kill | Self::Restart => at.server.restart().await?,
+            Self::Pause => at.server.resume().await?,
+            Self::HoldAndReset(_) => at.proxy.reset(),
+            _ => {}
+        }
+        at.proxy.heal().await
+    }
+}
+
+/// Makes faults of every server that may fail until the story is over: of one server one after the other, of several also at the same
+/// time. Tells what it did.
+pub(crate) async fn torment(scene: &Scene, plan: Plan, seed: u64, step: watch::Receiver<u64>) -> Result<Vec<String>> {
+    let told = Told { began: Instant::now(), lines: Mutex::default() };
+    let one = async |actor: Option<&Actor>, role: Role| match actor {
+        Some(actor) => {
+            let rng = fastrand::Rng::with_seed(seed.wrapping_mul(3) + role as u64);
+            torment_one(actor, role, plan, rng, step.clone(), &told).await
+        }
+        None => Ok(()),
+    };
+    tokio::try_join!(
+        one(scene.old.as_ref(), Role::Old),
+        one(scene.new.as_ref(), Role::New),
+        one(Some(&scene.cache), Role::Cache)
+    )?;
+    Ok(told.lines.into_inner().unwrap())
+}
+
+struct Told {
+    began: Instant,
+    lines: Mutex<Vec<String>>,
+}
+
+impl Told {
+    fn add(&self, line: impl Display) {
+        self.lines.lock().unwrap().push(format!("{:6.2} s  {line}", self.began.elapsed().as_secs_f64()));
+    }
+}
+
+async fn torment_one(
+    actor: &Actor,
+    role: Role,
+    plan: Plan,
+    mut rng: fastrand::Rng,
+    mut step: watch::Receiver<u64>,
+    told: &Told,
+) -> Result<()> {
+    let asked = std::env::var("SWITCHOVER_STORY_FAULT_MS").ok();
+    let longest = asked.map_or(FAULT_MS_MAX, |text| text.parse().unwrap());
+    // An error: the sender is gone, and with it the program.
+    while step.wait_for(|step| plan.allows(role, *step)).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(rng.u64(..CALM_MS_MAX))).await;
+        let (fault, length) = (Fault::pick(&mut rng), Duration::from_millis(rng.u64(20..longest)));
+        let now = *step.borrow();
+        if !plan.allows(role, now) {
+            continue;
+        }
+        told.add(format_args!("step {now}: {role:?} {fault:?} for {length:?}"));
+        fault.begin(actor).await?;
+        // Not into a step in which this server has to be well.
+        let forbidden = step.wait_for(|step| !plan.allows(role, *step));
+        let _over = tokio::time::timeout(length, forbidden).await;
+        fault.end(actor).await?;
+        told.add(format_args!("{role:?} is well"));
+    }
+    Ok(())
+}

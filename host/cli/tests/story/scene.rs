@@ -1,0 +1,63 @@
+//! The servers of one pair, each behind a proxy, and a Redis.
+
+use anyhow::Result;
+use switchover_harness::{MariaDb, Postgres, Proxy, Redis, Server};
+use tempfile::TempDir;
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    MariaDb,
+    Sqlite,
+}
+
+/// A server that can be made to fail.
+pub(crate) struct Actor {
+    pub(crate) server: Server,
+    pub(crate) proxy: Proxy,
+    /// Through the proxy.
+    pub(crate) url: String,
+}
+
+/// What one test plays on.
+pub(crate) struct Scene {
+    /// `None`: a file.
+    pub(crate) old: Option<Actor>,
+    pub(crate) new: Option<Actor>,
+    pub(crate) cache: Actor,
+    folder: TempDir,
+}
+
+impl Scene {
+    pub(crate) async fn start(old: Kind, new: Kind) -> Result<Self> {
+        let cache = Actor::before(Redis::start().await?).await?;
+        let (old, new) = (Actor::start(old).await?, Actor::start(new).await?);
+        Ok(Self { old, new, cache, folder: tempfile::tempdir()? })
+    }
+
+    /// The addresses of the old database and of the new one.
+    pub(crate) fn urls(&self) -> [String; 2] {
+        [("old", &self.old), ("new", &self.new)].map(|(name, actor)| match actor {
+            Some(actor) => actor.url.clone(),
+            None => format!("sqlite:{}", self.folder.path().join(name).display()),
+        })
+    }
+}
+
+impl Actor {
+    async fn start(kind: Kind) -> Result<Option<Self>> {
+        let server = match kind {
+            Kind::Postgres => Postgres::start().await?,
+            Kind::MariaDb => MariaDb::start().await?,
+            Kind::Sqlite => return Ok(None),
+        };
+        Ok(Some(Self::before(server).await?))
+    }
+
+    async fn before(server: Server) -> Result<Self> {
+        let proxy = Proxy::start(server.address()).await?;
+        let url = proxy.url_of(&server.url())?;
+        Ok(Self { server, proxy, url })
+    }
+}
