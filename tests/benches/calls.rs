@@ -13,6 +13,7 @@ use switchover::backends::{FlagSwitch, MemoryDatabase};
 use switchover::capabilities::{Cache, CacheError, CacheLookup, Database, Lease, Nonce, Write};
 use switchover::{Builder, Builtin, Payload, Policy, Session, SessionKey, Switchover, Timestamp, expires_in};
 use switchover_fallback::Fallback;
+use switchover_tests::process::{processor_time, resident_bytes};
 use tokio::sync::Semaphore;
 
 const ROUNDS: usize = 15;
@@ -144,22 +145,6 @@ async fn put(database: &dyn Database, key: &SessionKey, text: &str) -> Result<()
     let session = Session { key: key.clone(), payload: Payload::parse(text)?, expires_at: expires_in(HOUR) };
     database.write(vec![Write::Upsert(session)], None, Instant::now() + HOUR).await?;
     Ok(())
-}
-
-/// Of all threads of this process, with the scheduler's own precision.
-fn processor_time() -> Result<Duration> {
-    let mut nanoseconds = 0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let ran = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanoseconds += ran.split_whitespace().next().context("a number in schedstat")?.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
-fn resident_bytes() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS in /proc/self/status")?;
-    Ok(line.split_whitespace().nth(1).context("a number")?.parse::<u64>()? * 1_024)
 }
 
 /// A cache without entries.

@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a host on databases in memory that can be made to fail, and a load that never stops.
 
+pub mod process;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

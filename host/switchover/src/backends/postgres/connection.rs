@@ -19,10 +19,12 @@ use crate::session::{Payload, Session, SessionKey, Timestamp};
 
 /// What every connection is set to, in one round trip.
 ///
-/// A write waits for a lock of another host this long and is then tried again: so it can say in time that nothing was written. The other
-/// limits end what a client that is gone has left behind.
+/// A write waits for a lock of another host this long and is then tried again: so it can say in time that nothing was written. The next
+/// two end what a client that is gone has left behind. The last three keep the plan of a statement: planning a batch anew takes
+/// PostgreSQL longer than executing it, and every session statement has its index, however many rows the table had when it was planned.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
-                        SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'";
+                        SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
+                        SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
 /// With less time than this a write sets a shorter wait for itself, which takes two round trips more.
 const SHORT: Duration = Duration::from_millis(250);
 /// From PostgreSQL 14 on, where the operating system can tell, a statement whose client is gone ends.
@@ -177,7 +179,8 @@ impl Link for Connection {
 
     async fn statistics(&mut self, deadline: Deadline) -> Result<Statistics, Failure> {
         // A count of a large table may take longer than any statement of a session.
-        self.simple(&format!("SET statement_timeout = {}", left(deadline).as_millis().max(1))).await?;
+        let longest = left(deadline).as_millis().max(1);
+        self.simple(&format!("SET statement_timeout = {longest}; SET enable_seqscan = on")).await?;
         let (table, now) = (self.options.table.clone(), self.now());
         let told = statistics::statistics(&mut self.connection, &table, now).await;
         let told = told.map_err(|error| failure(&error, &mut self.may_have_written));

@@ -1,5 +1,6 @@
 //! The cache: each operation one command or script on one connection, with a breaker and a memory for what failed.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +11,16 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::builder::RedisBuilder;
-use super::link::{Link, is_want_of_memory, no_answer, text};
+use super::link::{Link, is_want_of_memory, is_wrong_type, no_answer, text};
 use super::recovery::Shared;
-use super::scripts::{Found, KeyDigest, found_by_script, looked};
+use super::scripts::{Found, KeyDigest, found, seen};
 use crate::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// A time to live beyond this is this: no clock of a server overflows, and no session waits for it.
 const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+/// Tokens of leases that are drawn with one system call.
+const LEASES_AT_ONCE: usize = 32;
 
 /// A cache on a Redis or Valkey server, shared by every host that uses it with the same prefix.
 ///
@@ -31,8 +34,8 @@ const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// # Ok(()) }
 /// ```
 ///
-/// * **Cost.** One round trip for each operation; two for a look-up that meets another reader's lease or something that cannot be
-///   read. While the server does not answer: nothing, every operation fails at once.
+/// * **Cost.** One round trip for each operation; two for the look-up of a key that another
+///   reader has the lease for, and of every key below Redis 7.0. While the server does not answer: nothing, every operation fails at once.
 /// * **Within one host**, whatever becomes of the server (dead, paused, flushed, evicting, restarted from an old snapshot,
 ///   failed over), no session is read from the cache that a write of this host had replaced or deleted before the write was
 ///   acknowledged.
@@ -97,26 +100,14 @@ impl Redis {
     /// Runs a script within the response timeout.
     async fn run<T: FromRedisValue>(&self, link: &Arc<Link>, call: ScriptInvocation<'_>) -> Result<T, CacheError> {
         let mut connection = link.connection.clone();
-        let answer = self.in_time(link, call.invoke_async(&mut connection)).await;
+        let answer = self.answer(link, call.invoke_async(&mut connection)).await;
         answer.map_err(|error| self.failed(link, &error))
     }
 
-    /// Looks with a plain command; `None`: the script must tell.
-    async fn look(&self, link: &Arc<Link>, key: &SessionKey, lease: Lease) -> Result<Option<Found>, CacheError> {
-        let digest = KeyDigest::of(key);
-        let look = self.shared.scripts.look(&digest, link.server, lease);
-        let mut connection = link.connection.clone();
-        match self.in_time(link, look.query_async::<Value>(&mut connection)).await {
-            Ok(answer) => Ok(looked(key, &digest, link.server, &answer)),
-            // An older server, a value of another type, no memory: the server answered, and the script knows what to do.
-            Err(error) if error.code().is_some() => Ok(None),
-            Err(error) => Err(self.failed(link, &error)),
-        }
-    }
-
-    async fn in_time<T>(&self, link: &Arc<Link>, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    /// Waits for an answer within the response timeout.
+    async fn answer<T>(&self, link: &Arc<Link>, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let mut running = Running { shared: &self.shared, link, ended: false };
-        let answer = timeout(self.shared.response_timeout, answer).await;
+        let answer = timeout(self.shared.response_timeout, call).await;
         running.ended = true;
         answer.unwrap_or_else(|_| Err(no_answer()))
     }
@@ -126,6 +117,28 @@ impl Redis {
             self.shared.fault(link, text(error));
         }
         CacheError { message: text(error) }
+    }
+
+    /// An entry, a guard or a new lease, by one command. `None`: the script must be asked, since a lease or something else is
+    /// there, the server has no memory for a lease, or it is older than the command.
+    async fn look(
+        &self,
+        link: &Arc<Link>,
+        key: &SessionKey,
+        digest: &KeyDigest,
+        now: Timestamp,
+        lease: Lease,
+    ) -> Result<Option<Found>, CacheError> {
+        if !link.looks_by_set {
+            return Ok(None);
+        }
+        let command = self.shared.scripts.look(digest, link.server, lease);
+        let mut connection = link.connection.clone();
+        match self.answer(link, command.query_async::<Value>(&mut connection)).await {
+            Ok(answer) => Ok(seen(key, digest, link.server, now, &answer)),
+            Err(error) if is_want_of_memory(&error) || is_wrong_type(&error) => Ok(None),
+            Err(error) => Err(self.failed(link, &error)),
+        }
     }
 
     fn connected(&self) -> Result<Arc<Link>, CacheError> {
@@ -157,18 +170,14 @@ impl Cache for Redis {
         }
         let link = self.connected()?;
         let lease = new_lease()?;
-        let found = match self.look(&link, key, lease).await? {
-            Some(Found::Entry(session)) if session.expires_at <= now => None,
-            found => found,
-        };
-        let found = match found {
-            Some(found) => Some(found),
+        let looked = match self.look(&link, key, &digest, now, lease).await? {
+            Some(seen) => Some(seen),
             None => {
-                let script = self.shared.scripts.get(&digest, link.server, now, lease);
-                found_by_script(key, &self.run(&link, script).await?)
+                let answer = self.run(&link, self.shared.scripts.get(&digest, link.server, now, lease)).await?;
+                found(key, &answer)
             }
         };
-        match found {
+        match looked {
             Some(Found::Entry(session)) if session.expires_at > now => Ok(CacheLookup::Hit(session)),
             Some(Found::Leased) => Ok(CacheLookup::Miss(lease)),
             // An entry that is none is left to its end: nothing was filled over it, so nothing can be wrong.
@@ -245,10 +254,21 @@ impl Drop for Owing<'_> {
     }
 }
 
-/// Unique in the fleet, and nothing that one could guess who has not asked for it.
+/// Unique in the fleet, and nothing that one could guess who has not asked for it. The system is asked for many at a time, since
+/// every look-up needs one.
 fn new_lease() -> Result<Lease, CacheError> {
-    let random = getrandom::u64().map_err(|error| CacheError { message: format!("no random numbers: {error}") })?;
-    Ok(Lease(random.max(Lease::DEAD.0 + 1)))
+    thread_local! {
+        static TOKENS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+    TOKENS.with_borrow_mut(|tokens| {
+        if tokens.is_empty() {
+            let mut random = [0; LEASES_AT_ONCE * size_of::<u64>()];
+            let failed = |error| CacheError { message: format!("no random numbers: {error}") };
+            getrandom::fill(&mut random).map_err(failed)?;
+            tokens.extend(random.as_chunks().0.iter().copied().map(u64::from_ne_bytes));
+        }
+        Ok(Lease(tokens.pop().unwrap_or_default().max(Lease::DEAD.0 + 1)))
+    })
 }
 
 /// A guard lives at least as long as it was asked to.

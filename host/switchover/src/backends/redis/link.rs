@@ -17,6 +17,8 @@ const PIPELINE_BUFFER: usize = 2_048;
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
     pub(super) server: Incarnation,
+    /// Whether `SET` takes `NX` and `GET` together: Redis does from 7.0 on, Valkey always.
+    pub(super) looks_by_set: bool,
 }
 
 /// Why there is no connection.
@@ -56,15 +58,15 @@ pub(super) async fn connect(
 ) -> Result<Link, ConnectError> {
     let mut connection = open(client, wait).await?;
     let prepared = timeout(wait, prepare(&mut connection, scripts, name)).await;
-    let server = prepared.map_err(|_| silent(wait))??;
-    Ok(Link { connection, server })
+    let (server, looks_by_set) = prepared.map_err(|_| silent(wait))??;
+    Ok(Link { connection, server, looks_by_set })
 }
 
 async fn prepare(
     connection: &mut MultiplexedConnection,
     scripts: &Scripts,
     name: &str,
-) -> Result<Incarnation, ConnectError> {
+) -> Result<(Incarnation, bool), ConnectError> {
     // For people who list the server's clients; one that may not be named works as well.
     let _named = cmd("CLIENT").arg("SETNAME").arg(name).exec_async(connection).await;
     let server = info(connection, "server").await?;
@@ -72,9 +74,11 @@ async fn prepare(
     for script in scripts.all() {
         script.load_async(connection).await.map_err(|error| connect_error(&error))?;
     }
+    // Whatever else an error says of the server, the trial says too.
+    let looks_by_set = scripts.trial_look().exec_async(connection).await.is_ok();
     let tried: Result<(), _> = scripts.trial().invoke_async(connection).await;
     tried.map_err(|error| connect_error(&error))?;
-    Ok(incarnation)
+    Ok((incarnation, looks_by_set))
 }
 
 /// Not in one pipeline: that would not tell the code of an error.
@@ -139,6 +143,11 @@ pub(super) fn text(error: &RedisError) -> String {
 /// Whether an error says nothing against the connection and the server: only that one entry found no memory.
 pub(super) fn is_want_of_memory(error: &RedisError) -> bool {
     error.code() == Some("OOM")
+}
+
+/// Whether an error says no more than that the value under a name has another type.
+pub(super) fn is_wrong_type(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
 }
 
 /// That nothing came in time, as an error of the connection.

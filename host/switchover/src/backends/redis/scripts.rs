@@ -1,5 +1,4 @@
-//! What Redis runs and keeps: one value under one name for each session, and one script for each operation; a look-up is a plain
-//! command in most cases.
+//! What Redis runs and keeps: one value under one name for each session, and one command or script for each operation.
 //!
 //! The value is a string, and one of three things: an entry, a lease, or guards. They exclude each other: a guard removes entry
 //! and lease, an entry takes the place of the lease that filled it.
@@ -12,7 +11,7 @@
 //!
 //! Anything else under the name, of whatever type, is nothing, and is replaced.
 
-use ::redis::{Cmd, Script, ScriptInvocation, Value};
+use ::redis::{Cmd, Script, ScriptInvocation, Value, cmd};
 use sha2::{Digest, Sha256};
 
 use crate::capabilities::{Lease, Nonce};
@@ -169,12 +168,12 @@ impl Scripts {
         [&self.get, &self.fill, &self.guard, &self.release]
     }
 
-    /// The value that is there, or else a new lease: what [`Scripts::get`] does where nothing is there or an entry that can be read,
-    /// in a command that costs the server a fraction of it. From Redis 7.0 on.
+    /// What `get` does where there is an entry or nothing, without Lua, from Redis 7.0 on: it answers what is there and changes
+    /// nothing, or finds nothing and leaves a lease.
     pub(super) fn look(&self, key: &KeyDigest, server: Incarnation, lease: Lease) -> Cmd {
-        let mut look = ::redis::cmd("SET");
-        look.arg(key.name(&self.prefix)).arg(lease_value(server, lease)).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
-        look
+        let mut call = cmd("SET");
+        call.arg(key.name(&self.prefix)).arg(lease_value(server, lease)).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
+        call
     }
 
     pub(super) fn get(
@@ -219,48 +218,66 @@ impl Scripts {
 
     /// A write that changes nothing of anybody's, to see that the server takes writes.
     pub(super) fn trial(&self) -> ScriptInvocation<'_> {
-        let mut call = self.release.key(format!("{}{LAYOUT}trial", self.prefix));
+        let mut call = self.release.key(self.trial_name());
         call.arg("");
         call
+    }
+
+    /// To see whether the server knows the command of [`Scripts::look`]; [`Scripts::trial`] takes away what it leaves.
+    pub(super) fn trial_look(&self) -> Cmd {
+        let mut call = cmd("SET");
+        call.arg(self.trial_name()).arg("").arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
+        call
+    }
+
+    fn trial_name(&self) -> String {
+        format!("{}{LAYOUT}trial", self.prefix)
     }
 }
 
 /// Reads the answer of `get`. `None`: not an answer of that script, or an entry that is none.
-pub(super) fn found_by_script(key: &SessionKey, answer: &Value) -> Option<Found> {
+pub(super) fn found(key: &SessionKey, answer: &Value) -> Option<Found> {
     match answer {
         Value::Int(1) => Some(Found::Leased),
         Value::Int(0) => Some(Found::Guarded),
-        Value::BulkString(entry) => entry_of(key, entry),
+        Value::BulkString(entry) => session(key, entry).map(Found::Entry),
         _ => None,
     }
 }
 
-/// Reads the answer of `look`. `None`: nothing that it can decide, the script must.
-pub(super) fn looked(key: &SessionKey, digest: &KeyDigest, server: Incarnation, answer: &Value) -> Option<Found> {
+/// Reads the answer of `look`. `None`: no living entry of this server, no guard, and not nothing; `get` knows what to do with it.
+pub(super) fn seen(
+    key: &SessionKey,
+    digest: &KeyDigest,
+    server: Incarnation,
+    now: Timestamp,
+    answer: &Value,
+) -> Option<Found> {
     match answer {
         Value::Nil => Some(Found::Leased),
-        Value::BulkString(value) if is_guards(value) => Some(Found::Guarded),
+        Value::BulkString(value) if is_guarded(value, now) => Some(Found::Guarded),
         Value::BulkString(value) => {
             let entry = value.strip_prefix(b"E")?.strip_prefix(&server.0)?.strip_prefix(digest.check())?;
-            entry_of(key, entry)
+            session(key, entry).filter(|session| session.expires_at > now).map(Found::Entry)
         }
         _ => None,
     }
 }
 
-/// Guards that have all ended are gone, since the value ends with the last of them.
-fn is_guards(value: &[u8]) -> bool {
-    let Some(guards) = value.strip_prefix(b"G") else { return false };
-    let is_guard = |guard: &[u8]| guard.len() == 32 && guard[16..].iter().all(u8::is_ascii_digit);
-    !guards.is_empty() && guards.chunks(32).all(is_guard)
+/// Whether a guard is there that has not ended by this host's clock. One that has may live by the server's, which `get` asks;
+/// one that has ended by the server's is there no more.
+fn is_guarded(value: &[u8], now: Timestamp) -> bool {
+    let Some(marks) = value.strip_prefix(b"G") else { return false };
+    let ends = |mark: &[u8]| std::str::from_utf8(mark.get(16..)?).ok()?.parse::<u64>().ok();
+    marks.len() % 32 == 0 && marks.chunks(32).any(|mark| ends(mark).is_some_and(|ms| ms > now.as_micros() / 1_000))
 }
 
-/// Expiry and payload.
-fn entry_of(key: &SessionKey, entry: &[u8]) -> Option<Found> {
+/// Reads end and payload of an entry.
+fn session(key: &SessionKey, entry: &[u8]) -> Option<Session> {
     let (expires_at, payload) = entry.split_at_checked(EXPIRES_DIGITS)?;
     let expires_at = Timestamp::from_micros(std::str::from_utf8(expires_at).ok()?.parse().ok()?);
     let payload = Payload::parse(std::str::from_utf8(payload).ok()?).ok()?;
-    Some(Found::Entry(Session { key: key.clone(), payload, expires_at }))
+    Some(Session { key: key.clone(), payload, expires_at })
 }
 
 /// Eighteen digits hold [`Timestamp::MAX`]. Lua's numbers do not, so it compares nine at a time.

@@ -1,0 +1,31 @@
+//! What this process has used: processor time and memory, for the benchmarks.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// Processor time of all threads of this process, with the scheduler's own precision. A thread that ended takes its own with it.
+///
+/// # Errors
+///
+/// If the kernel does not tell.
+pub fn processor_time() -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        // One that ended meanwhile has no file any more.
+        let Ok(ran) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        nanoseconds += ran.split_whitespace().next().context("a number in schedstat")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Resident memory of this process.
+///
+/// # Errors
+///
+/// If the kernel does not tell.
+pub fn resident_bytes() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS in /proc/self/status")?;
+    Ok(line.split_whitespace().nth(1).context("a number")?.parse::<u64>()? * 1_024)
+}
