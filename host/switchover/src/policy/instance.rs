@@ -1,7 +1,7 @@
 //! A component in wasm: instances that are reused, one call at a time in each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use wasmtime::component::Component;
@@ -26,17 +26,35 @@ pub(super) struct WasmRunner {
     pre: WasmPolicyPre<GuestState>,
     with_wasi: bool,
     cpu_slices_max: u32,
-    /// Last in, first out: the instance that ran last is warm in the processor's cache. Boxed: it is moved at every call, and its
-    /// bindings alone are hundreds of bytes.
-    #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
-    idle: Mutex<Vec<Box<Instance>>>,
+    /// A shard for each core: an instance that another one has just used is cold here, and so is its lock.
+    idle: Box<[Idle]>,
     idle_max: AtomicUsize,
 }
+
+/// Idle instances, last in, first out: the one that ran last is warm in the processor's cache. Boxed: it is moved at every call, and
+/// its bindings alone are hundreds of bytes.
+#[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
+#[derive(Default)]
+struct Idle(Mutex<Vec<Box<Instance>>>);
+
+/// More cores share shards.
+const IDLE_SHARDS_MAX: usize = 16;
 
 struct Instance {
     store: Store<GuestState>,
     policy: WasmPolicy,
     memory_at_start: usize,
+}
+
+impl Idle {
+    #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Box<Instance>> {
+        self.lock().pop()
+    }
 }
 
 impl WasmRunner {
@@ -47,19 +65,29 @@ impl WasmRunner {
         let pre = WasmPolicyPre::new(linker.instantiate_pre(component)?)?;
         let slices = limits.call_cpu_time.as_millis().div_ceil(u128::from(CPU_SLICE_MS)).max(1);
         let cpu_slices_max = u32::try_from(slices).unwrap_or(u32::MAX);
+        let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(IDLE_SHARDS_MAX));
         Ok(Self {
             pre,
             with_wasi,
             cpu_slices_max,
-            idle: Mutex::default(),
+            idle: (0..shards).map(|_| Idle::default()).collect(),
             idle_max: AtomicUsize::new(usize::MAX),
             engine,
         })
     }
 
+    /// The shard of this thread, from which it takes first.
+    fn own_shard(&self) -> usize {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+        }
+        THREAD.with(|thread| thread % self.idle.len())
+    }
+
     async fn instance(&self) -> Result<Box<Instance>, Failure> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
+        let (before, own_and_after) = self.idle.split_at(self.own_shard());
+        match own_and_after.iter().chain(before).find_map(Idle::take) {
             Some(idle) => Ok(idle),
             // Boxed: rare, and large enough to slow down every call.
             None => Box::pin(self.new_instance()).await,
@@ -103,8 +131,8 @@ impl WasmRunner {
     fn put_back(&self, instance: Box<Instance>) {
         let by_memory = IDLE_MEMORY_BYTES_MAX / instance.store.data().memory.bytes().max(1);
         let idle_max = by_memory.max(IDLE_MIN).min(self.idle_max.load(Ordering::Relaxed));
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < idle_max {
+        let mut idle = self.idle[self.own_shard()].lock();
+        if idle.len() < idle_max.div_ceil(self.idle.len()) {
             idle.push(instance);
         }
     }
@@ -146,7 +174,9 @@ impl Runner for WasmRunner {
 
     fn keep_idle(&self, instances_max: usize) {
         self.idle_max.store(instances_max, Ordering::Relaxed);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).truncate(instances_max);
+        for idle in &self.idle {
+            idle.lock().truncate(instances_max.div_ceil(self.idle.len()));
+        }
     }
 }
 
