@@ -28,6 +28,7 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
 /// The table's name in every Django project that did not rename it.
 const TABLE_DEFAULT: &str = "django_session";
 /// What the server shows in its list of connections.
+#[cfg(feature = "postgres")]
 const APPLICATION_NAME_DEFAULT: &str = "switchover";
 
 /// Which server, by its address; it may hold a password.
@@ -43,6 +44,7 @@ pub(in crate::backends) enum Address {
 #[derive(Clone)]
 pub(in crate::backends) struct Options {
     pub(in crate::backends) table: TableName,
+    #[cfg(feature = "postgres")]
     pub(in crate::backends) application_name: String,
     /// `None`: the server's.
     pub(in crate::backends) clock: Option<Arc<dyn Clock>>,
@@ -54,6 +56,7 @@ pub(in crate::backends) struct Options {
 pub struct ServerBuilder {
     address: Address,
     table: String,
+    #[cfg(feature = "postgres")]
     application_name: String,
     clock: Option<Arc<dyn Clock>>,
     readers: usize,
@@ -67,6 +70,7 @@ impl ServerBuilder {
         Self {
             address,
             table: TABLE_DEFAULT.to_owned(),
+            #[cfg(feature = "postgres")]
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
             clock: None,
             readers: LANES_DEFAULT,
@@ -83,6 +87,7 @@ impl ServerBuilder {
     }
 
     /// What PostgreSQL shows in its list of connections, `switchover` if not given. MySQL and MariaDB show nothing of the kind.
+    #[cfg(feature = "postgres")]
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.application_name = name.into();
         self
@@ -135,6 +140,7 @@ impl ServerBuilder {
     pub async fn connect(self) -> Result<Server, DatabaseError> {
         let options = Options {
             table: TableName::parse(&self.table)?,
+            #[cfg(feature = "postgres")]
             application_name: self.application_name.clone(),
             clock: self.clock.clone(),
         };
