@@ -45,6 +45,14 @@ impl Stage {
     /// Opens both databases and the cache. Writes nothing, but makes files that are not there.
     pub(crate) async fn open(options: &Options, dir: &Path) -> Result<Self> {
         let prefix = format!("{PREFIX}{:08x}", fastrand::u32(..));
+        // First, since it makes nothing: a wrong address leaves no empty files behind.
+        let cache = match options.cache.as_str() {
+            "memory:" => None,
+            address => {
+                let cache = Redis::builder(address).prefix(format!("{prefix}:")).connect().await;
+                Some(cache.context("--cache cannot be used; it is `memory:` or `redis://HOST:PORT`")?)
+            }
+        };
         let [old, new] = [("old", &options.old, FILES[0]), ("new", &options.new, FILES[1])];
         let open = async |(option, address, file): (&str, &Option<String>, &str)| match address {
             Some(address) => Side::open(address, &format!("{prefix}_{option}"))
@@ -57,13 +65,6 @@ impl Stage {
             let same = std::fs::canonicalize(old)? == std::fs::canonicalize(new)?;
             ensure!(!same, "--old and --new are the same file, which has one writer: give two files");
         }
-        let cache = match options.cache.as_str() {
-            "memory:" => None,
-            address => {
-                let cache = Redis::builder(address).prefix(format!("{prefix}:")).connect().await;
-                Some(cache.context("--cache cannot be used; it is `memory:` or `redis://HOST:PORT`")?)
-            }
-        };
         Ok(Self { old, new, cache, prefix })
     }
 
