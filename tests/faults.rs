@@ -214,6 +214,24 @@ async fn write_outlives_the_caller_that_went_away() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn read_ends_with_the_caller_that_went_away() -> Result<()> {
+    let bench = Bench::new().await?;
+    let sessions = bench.sessions();
+    let key = create(&sessions, "v1").await?;
+    bench.old.set_latency(Duration::from_secs(60));
+    for _ in 0..3 {
+        let load = sessions.load(&key);
+        assert!(tokio::time::timeout(Duration::from_millis(20), load).await.is_err(), "the caller gave up");
+        let policy = bench.switchover.policy();
+        assert_eq!((policy.in_flight, policy.calls_in_flight), (0, 0), "its place is free");
+    }
+    bench.old.set_latency(Duration::ZERO);
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v1"));
+    assert_eq!(bench.switchover.policy().faults, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn call_that_outlives_its_wall_time_with_a_write_sent_is_unknown() -> Result<()> {
     let mut limits = Limits::default();
     limits.call_wall_time = Duration::from_millis(50);

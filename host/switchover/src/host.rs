@@ -10,6 +10,7 @@ use std::time::Duration;
 use switchover_guest::Description;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::work::caught;
 pub(crate) use self::work::to_the_end;
 use crate::capabilities::{Cache, Clock, Database, FlagSnapshot, Flags, SystemClock};
 use crate::counters::HostCounts;
@@ -166,10 +167,15 @@ impl std::fmt::Debug for Switchover {
 }
 
 impl Host {
-    /// Makes one call of the running policy. A caller that goes away does not stop it halfway.
+    /// Makes one call of the running policy. A caller that goes away does not stop halfway what may write.
     pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
         let admitted = self.admit().await?;
-        to_the_end(async move { admitted.run(call).await }).await
+        match call {
+            Call::Load(_) | Call::Exists(_) | Call::Route(_) | Call::Describe => caught(admitted.run(call)).await,
+            Call::Save(..) | Call::Touch(..) | Call::Delete(_) | Call::ClearExpired(_) => {
+                to_the_end(async move { admitted.run(call).await }).await
+            }
+        }
     }
 
     /// A place among the calls in flight, under the flags and the policy in force.

@@ -15,8 +15,9 @@ const NEW_KEYS_MAX: u32 = 3;
 
 /// The session store of a host. Cheap to clone; shared by all tasks.
 ///
-/// Cancel safety, of every method: a call whose future is dropped after it was let in goes on to its end, so that a client that
-/// disconnects never leaves half a write behind.
+/// Cancel safety: a call that may write goes on to its end when its future is dropped after it was let in, so that a client that
+/// disconnects never leaves half a write behind. [`Sessions::load`] and [`Sessions::exists`] end with their future, and free their
+/// place; what a policy wrote on the way stands, or goes on to its end.
 ///
 /// # Errors
 ///

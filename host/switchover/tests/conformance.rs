@@ -60,6 +60,8 @@ mod conformance {
     mod redis_flags;
     #[cfg(feature = "redis")]
     mod redis_interleaving;
+    #[cfg(feature = "redis")]
+    mod redis_looks;
     mod rows;
     mod server_faults;
     mod server_fixture;

@@ -1,7 +1,8 @@
-//! Work that ends whatever becomes of its caller.
+//! How work is run for a caller: to its end whatever becomes of the caller, or with the caller.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Error;
@@ -20,7 +21,21 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
         Ok(Poll::Pending) => tokio::spawn(work).await.ok(),
         Err(_panic) => None,
     };
-    done.unwrap_or_else(|| Err(Error::UnknownOutcome { message: "the call panicked in the host".to_owned() }))
+    done.unwrap_or_else(|| Err(panicked()))
+}
+
+/// Runs work in the caller's task, and ends with the caller. A panic is an error of the caller.
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    poll_fn(|task| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(task)));
+        polled.unwrap_or_else(|_panic| Poll::Ready(Err(panicked())))
+    })
+    .await
+}
+
+fn panicked() -> Error {
+    Error::UnknownOutcome { message: "the call panicked in the host".to_owned() }
 }
 
 #[cfg(test)]
@@ -58,15 +73,31 @@ mod tests {
 
     #[tokio::test]
     async fn panic_of_the_work_is_an_error_of_its_caller() {
+        let work = |waits| async move {
+            if waits {
+                tokio::task::yield_now().await;
+            }
+            panic!("a bug of the host")
+        };
         for waits in [false, true] {
-            let done: Result<(), _> = to_the_end(async move {
-                if waits {
-                    tokio::task::yield_now().await;
-                }
-                panic!("a bug of the host")
-            })
-            .await;
-            assert!(matches!(done, Err(Error::UnknownOutcome { .. })));
+            for done in [to_the_end(work(waits)).await, caught(work(waits)).await] {
+                let done: Result<(), _> = done;
+                assert!(matches!(done, Err(Error::UnknownOutcome { .. })));
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn caught_work_ends_with_its_caller() {
+        let gate = Arc::new(Semaphore::new(0));
+        let waits = Arc::clone(&gate);
+        let mut caller = Box::pin(caught(async move {
+            let _ = waits.acquire().await;
+            Ok(())
+        }));
+        assert!(caller.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(Arc::strong_count(&gate), 2);
+        drop(caller);
+        assert_eq!(Arc::strong_count(&gate), 1, "it is gone");
     }
 }

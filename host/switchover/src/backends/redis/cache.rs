@@ -5,15 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::redis::{FromRedisValue, RedisError, RedisResult, ScriptInvocation, Value};
+use ::redis::ScriptInvocation;
 use async_trait::async_trait;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
 
 use super::builder::RedisBuilder;
-use super::link::{Link, is_want_of_memory, is_wrong_type, no_answer, text};
+use super::looks::look_up;
 use super::recovery::Shared;
-use super::scripts::{Found, KeyDigest, found, seen};
+use super::scripts::{KeyDigest, Look};
 use crate::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
 use crate::session::{Session, SessionKey, Timestamp};
 
@@ -97,55 +96,6 @@ impl Redis {
         self.shared.debts.len()
     }
 
-    /// Runs a script within the response timeout.
-    async fn run<T: FromRedisValue>(&self, link: &Arc<Link>, call: ScriptInvocation<'_>) -> Result<T, CacheError> {
-        let mut connection = link.connection.clone();
-        let answer = self.answer(link, call.invoke_async(&mut connection)).await;
-        answer.map_err(|error| self.failed(link, &error))
-    }
-
-    /// Waits for an answer within the response timeout.
-    async fn answer<T>(&self, link: &Arc<Link>, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-        let mut running = Running { shared: &self.shared, link, ended: false };
-        let answer = timeout(self.shared.response_timeout, call).await;
-        running.ended = true;
-        answer.unwrap_or_else(|_| Err(no_answer()))
-    }
-
-    fn failed(&self, link: &Arc<Link>, error: &RedisError) -> CacheError {
-        if !is_want_of_memory(error) {
-            self.shared.fault(link, text(error));
-        }
-        CacheError { message: text(error) }
-    }
-
-    /// An entry, a guard or a new lease, by one command. `None`: the script must be asked, since a lease or something else is
-    /// there, the server has no memory for a lease, or it is older than the command.
-    async fn look(
-        &self,
-        link: &Arc<Link>,
-        key: &SessionKey,
-        digest: &KeyDigest,
-        now: Timestamp,
-        lease: Lease,
-    ) -> Result<Option<Found>, CacheError> {
-        if !link.looks_by_set {
-            return Ok(None);
-        }
-        let command = self.shared.scripts.look(digest, link.server, lease);
-        let mut connection = link.connection.clone();
-        match self.answer(link, command.query_async::<Value>(&mut connection)).await {
-            Ok(answer) => Ok(seen(key, digest, link.server, now, &answer)),
-            Err(error) if is_want_of_memory(&error) || is_wrong_type(&error) => Ok(None),
-            Err(error) => Err(self.failed(link, &error)),
-        }
-    }
-
-    fn connected(&self) -> Result<Arc<Link>, CacheError> {
-        let lost = || CacheError { message: format!("no connection to {} now", self.shared.place) };
-        self.shared.link().ok_or_else(lost)
-    }
-
     /// Tells the server of a write, or owes it.
     async fn tell(
         &self,
@@ -154,8 +104,8 @@ impl Redis {
         call: ScriptInvocation<'_>,
     ) -> Result<(), CacheError> {
         let mut owing = Owing { shared: &self.shared, key, guard: owed, told: false };
-        let link = self.connected()?;
-        self.run::<i64>(&link, call).await?;
+        let link = self.shared.connected()?;
+        self.shared.run::<i64>(&link, call).await?;
         owing.told = true;
         Ok(())
     }
@@ -168,21 +118,8 @@ impl Cache for Redis {
         if self.shared.debts.is_owed(&digest) {
             return Ok(CacheLookup::Miss(Lease::DEAD));
         }
-        let link = self.connected()?;
-        let lease = new_lease()?;
-        let looked = match self.look(&link, key, &digest, now, lease).await? {
-            Some(seen) => Some(seen),
-            None => {
-                let answer = self.run(&link, self.shared.scripts.get(&digest, link.server, now, lease)).await?;
-                found(key, &answer)
-            }
-        };
-        match looked {
-            Some(Found::Entry(session)) if session.expires_at > now => Ok(CacheLookup::Hit(session)),
-            Some(Found::Leased) => Ok(CacheLookup::Miss(lease)),
-            // An entry that is none is left to its end: nothing was filled over it, so nothing can be wrong.
-            Some(Found::Entry(_) | Found::Guarded) | None => Ok(CacheLookup::Miss(Lease::DEAD)),
-        }
+        self.shared.connected()?;
+        look_up(&self.shared, Look { key: key.clone(), digest, now, lease: new_lease()? }).await
     }
 
     async fn fill(&self, lease: Lease, session: &Session, ttl: Duration) -> Result<bool, CacheError> {
@@ -191,8 +128,13 @@ impl Cache for Redis {
             return Ok(false);
         }
         self.shared.note_ttl(ttl.min(TTL_MAX));
-        let link = self.connected()?;
-        Ok(self.run::<i64>(&link, self.shared.scripts.fill(link.server, lease, session, ttl_ms)).await? == 1)
+        let (shared, link, session) = (Arc::clone(&self.shared), self.shared.connected()?, session.clone());
+        // A reader may leave; that must not look like a server that does not answer.
+        let filled = tokio::spawn(async move {
+            let call = shared.scripts.fill(link.server, lease, &session, ttl_ms);
+            shared.run::<i64>(&link, call).await
+        });
+        filled.await.unwrap_or_else(|_| Err(CacheError { message: "a fill was lost".to_owned() })).map(|done| done == 1)
     }
 
     async fn guard(&self, key: &SessionKey, nonce: Nonce, ttl: Duration) -> Result<(), CacheError> {
@@ -220,21 +162,6 @@ impl Cache for Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redis({})", self.summary())
-    }
-}
-
-/// An operation under way. One that its caller gives up, because it has waited long enough, is one without an answer.
-struct Running<'a> {
-    shared: &'a Shared,
-    link: &'a Arc<Link>,
-    ended: bool,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.shared.fault(self.link, "an operation was given up before it was answered".to_owned());
-        }
     }
 }
 

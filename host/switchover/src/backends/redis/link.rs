@@ -19,6 +19,8 @@ pub(super) struct Link {
     pub(super) server: Incarnation,
     /// Whether `SET` takes `NX` and `GET` together: Redis does from 7.0 on, Valkey always.
     pub(super) looks_by_set: bool,
+    /// Whether the user may look many keys up by one command.
+    pub(super) looks_together: bool,
 }
 
 /// Why there is no connection.
@@ -56,17 +58,12 @@ pub(super) async fn connect(
     name: &str,
     wait: Duration,
 ) -> Result<Link, ConnectError> {
-    let mut connection = open(client, wait).await?;
-    let prepared = timeout(wait, prepare(&mut connection, scripts, name)).await;
-    let (server, looks_by_set) = prepared.map_err(|_| silent(wait))??;
-    Ok(Link { connection, server, looks_by_set })
+    let connection = open(client, wait).await?;
+    timeout(wait, prepare(connection, scripts, name)).await.map_err(|_| silent(wait))?
 }
 
-async fn prepare(
-    connection: &mut MultiplexedConnection,
-    scripts: &Scripts,
-    name: &str,
-) -> Result<(Incarnation, bool), ConnectError> {
+async fn prepare(mut opened: MultiplexedConnection, scripts: &Scripts, name: &str) -> Result<Link, ConnectError> {
+    let connection = &mut opened;
     // For people who list the server's clients; one that may not be named works as well.
     let _named = cmd("CLIENT").arg("SETNAME").arg(name).exec_async(connection).await;
     let server = info(connection, "server").await?;
@@ -76,9 +73,10 @@ async fn prepare(
     }
     // Whatever else an error says of the server, the trial says too.
     let looks_by_set = scripts.trial_look().exec_async(connection).await.is_ok();
+    let looks_together = scripts.trial_look_many().exec_async(connection).await.is_ok();
     let tried: Result<(), _> = scripts.trial().invoke_async(connection).await;
     tried.map_err(|error| connect_error(&error))?;
-    Ok((incarnation, looks_by_set))
+    Ok(Link { connection: opened, server: incarnation, looks_by_set, looks_together })
 }
 
 /// Not in one pipeline: that would not tell the code of an error.

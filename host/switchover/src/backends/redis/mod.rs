@@ -30,11 +30,13 @@
 //! A server that restarts from a snapshot, or a replica that takes over, has entries and leases that were removed before. All
 //! of them carry the incarnation of the server that they were written at, so nobody reads or uses them. Old guards count.
 
+mod ask;
 mod builder;
 mod cache;
 mod debts;
 mod flags;
 mod link;
+mod looks;
 mod recovery;
 mod scripts;
 

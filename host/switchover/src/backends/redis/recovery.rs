@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::cache::millis_at_least;
 use super::debts::{Debt, Debts};
 use super::link::{self, ConnectError, Link, no_answer, text};
+use super::looks::Looks;
 use super::scripts::{KeyDigest, Scripts};
 use crate::capabilities::Nonce;
 
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) place: String,
     pub(super) scripts: Scripts,
     pub(super) debts: Debts,
+    pub(super) looks: Looks,
     pub(super) response_timeout: Duration,
     pub(super) connect_timeout: Duration,
     link: ArcSwapOption<Link>,
@@ -56,6 +58,7 @@ impl Shared {
             place,
             scripts: Scripts::new(prefix),
             debts: Debts::new(),
+            looks: Looks::default(),
             response_timeout: timeouts.0,
             connect_timeout: timeouts.1,
             link: ArcSwapOption::empty(),

@@ -138,6 +138,16 @@ impl KeyDigest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Incarnation(pub(super) [u8; 8]);
 
+/// What is asked for one key.
+pub(super) struct Look {
+    pub(super) key: SessionKey,
+    pub(super) digest: KeyDigest,
+    /// An entry that has ended by then is none.
+    pub(super) now: Timestamp,
+    /// To leave where there is nothing.
+    pub(super) lease: Lease,
+}
+
 /// What `get` answered.
 pub(super) enum Found {
     Entry(Session),
@@ -170,21 +180,26 @@ impl Scripts {
 
     /// What `get` does where there is an entry or nothing, without Lua, from Redis 7.0 on: it answers what is there and changes
     /// nothing, or finds nothing and leaves a lease.
-    pub(super) fn look(&self, key: &KeyDigest, server: Incarnation, lease: Lease) -> Cmd {
+    pub(super) fn look(&self, look: &Look, server: Incarnation) -> Cmd {
+        let (name, lease) = (look.digest.name(&self.prefix), lease_value(server, look.lease));
         let mut call = cmd("SET");
-        call.arg(key.name(&self.prefix)).arg(lease_value(server, lease)).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
+        call.arg(name).arg(lease).arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
         call
     }
 
-    pub(super) fn get(
-        &self,
-        key: &KeyDigest,
-        server: Incarnation,
-        now: Timestamp,
-        lease: Lease,
-    ) -> ScriptInvocation<'_> {
-        let mut call = self.get.key(key.name(&self.prefix));
-        call.arg([&server.0, key.check()].concat()).arg(digits(now)).arg(lease_value(server, lease)).arg(LEASE_MS);
+    /// The same for many keys, but it leaves no lease where there is nothing.
+    pub(super) fn look_many<'a>(&self, looks: impl Iterator<Item = &'a Look>) -> Cmd {
+        let mut call = cmd("MGET");
+        for look in looks {
+            call.arg(look.digest.name(&self.prefix));
+        }
+        call
+    }
+
+    pub(super) fn get(&self, look: &Look, server: Incarnation) -> ScriptInvocation<'_> {
+        let mut call = self.get.key(look.digest.name(&self.prefix));
+        let entry = [&server.0, look.digest.check()].concat();
+        call.arg(entry).arg(digits(look.now)).arg(lease_value(server, look.lease)).arg(LEASE_MS);
         call
     }
 
@@ -230,35 +245,43 @@ impl Scripts {
         call
     }
 
+    /// To see whether the user may use the command of [`Scripts::look_many`].
+    pub(super) fn trial_look_many(&self) -> Cmd {
+        let mut call = cmd("MGET");
+        call.arg(self.trial_name());
+        call
+    }
+
     fn trial_name(&self) -> String {
         format!("{}{LAYOUT}trial", self.prefix)
     }
 }
 
 /// Reads the answer of `get`. `None`: not an answer of that script, or an entry that is none.
-pub(super) fn found(key: &SessionKey, answer: &Value) -> Option<Found> {
+pub(super) fn found(look: &Look, answer: &Value) -> Option<Found> {
     match answer {
         Value::Int(1) => Some(Found::Leased),
         Value::Int(0) => Some(Found::Guarded),
-        Value::BulkString(entry) => session(key, entry).map(Found::Entry),
+        Value::BulkString(entry) => session(&look.key, entry).map(Found::Entry),
         _ => None,
     }
 }
 
 /// Reads the answer of `look`. `None`: no living entry of this server, no guard, and not nothing; `get` knows what to do with it.
-pub(super) fn seen(
-    key: &SessionKey,
-    digest: &KeyDigest,
-    server: Incarnation,
-    now: Timestamp,
-    answer: &Value,
-) -> Option<Found> {
+pub(super) fn seen(look: &Look, server: Incarnation, answer: &Value) -> Option<Found> {
     match answer {
         Value::Nil => Some(Found::Leased),
-        Value::BulkString(value) if is_guarded(value, now) => Some(Found::Guarded),
+        there => seen_by_many(look, server, there),
+    }
+}
+
+/// Reads one answer of `look_many`. `None`: no living entry of this server, and no guard.
+pub(super) fn seen_by_many(look: &Look, server: Incarnation, answer: &Value) -> Option<Found> {
+    match answer {
+        Value::BulkString(value) if is_guarded(value, look.now) => Some(Found::Guarded),
         Value::BulkString(value) => {
-            let entry = value.strip_prefix(b"E")?.strip_prefix(&server.0)?.strip_prefix(digest.check())?;
-            session(key, entry).filter(|session| session.expires_at > now).map(Found::Entry)
+            let entry = value.strip_prefix(b"E")?.strip_prefix(&server.0)?.strip_prefix(look.digest.check())?;
+            session(&look.key, entry).filter(|session| session.expires_at > look.now).map(Found::Entry)
         }
         _ => None,
     }
