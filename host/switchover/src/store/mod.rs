@@ -202,7 +202,10 @@ impl Reach for Arc<Store> {
     }
 
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {
-        self.bounded(self.cache()?.invalidate(key)).await
+        let (store, key) = (Arc::clone(self), key.clone());
+        // To its end, also for a load whose caller leaves: half of it would say that the cache does not answer.
+        let told = tokio::spawn(async move { store.bounded(store.cache()?.invalidate(&key)).await }).await;
+        told.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "an invalidation panicked")))
     }
 }
 

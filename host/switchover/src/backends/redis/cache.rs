@@ -34,7 +34,8 @@ const LEASES_AT_ONCE: usize = 32;
 /// ```
 ///
 /// * **Cost.** One round trip for each operation; two for the look-up of a key that another
-///   reader has the lease for, and of every key below Redis 7.0. While the server does not answer: nothing, every operation fails at once.
+///   reader has the lease for, and of every key below Redis 7.0. Look-ups of one moment share one, after which a miss among them
+///   takes its own. While the server does not answer: nothing, every operation fails at once.
 /// * **Within one host**, whatever becomes of the server (dead, paused, flushed, evicting, restarted from an old snapshot,
 ///   failed over), no session is read from the cache that a write of this host had replaced or deleted before the write was
 ///   acknowledged.
@@ -44,7 +45,8 @@ const LEASES_AT_ONCE: usize = 32;
 /// * **Not covered.** A server that is made a replica and a primary again without a restart of its process may have taken back
 ///   an entry from the other one: the bound holds, nothing better. A cluster is refused; give one server.
 /// * **What it stores.** Names are SHA-256 of session keys; payloads are stored as they are, so the server sees them.
-/// * **Cancel safety.** An operation that is dropped unfinished counts as one without an answer.
+/// * **Cancel safety.** A look-up or a fill may be dropped at any time. A guard, a release or an invalidation that is dropped
+///   unfinished counts as one without an answer: the connection is given up, and the key is owed.
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,

@@ -1,9 +1,10 @@
 //! Redis and Valkey: a cache that the hosts of a fleet share, and flags in a hash.
 //!
 //! ```text
-//!          ┌ one command or script ────── one multiplexed connection ─ server
-//! Redis ───┤  (cache)                        ▲ made anew after every fault
-//!          └ what could not be told ─ debts ─┴ recovery, a task in the background
+//!          ┌ look-ups of one moment ─ looks ┐
+//! Redis ───┼ one script for anything else ──┴ ask ─ one multiplexed connection ─ server
+//!          │  (cache)                                ▲ made anew after every fault
+//!          └ what could not be told ─ debts ─────────┴ recovery, a task in the background
 //! ```
 //!
 //! # The breaker
@@ -18,7 +19,7 @@
 //! A paused server executes what its client gave up, and in any order with what came over a later connection. Each of these
 //! does no harm:
 //!
-//! * a late `look` leaves a lease that nobody holds, or changes nothing;
+//! * a late `look` leaves a lease that nobody holds, or changes nothing; one for many keys changes nothing;
 //! * a late `get` gives a lease that nobody holds, and takes one from somebody, which costs a fill;
 //! * a late `fill` needs its lease. A guard, release or payment that was executed since has removed it; if one comes later, it
 //!   removes the entry. Until then this host does not read the key, since it is owed. The entry's life counts from the lease;
