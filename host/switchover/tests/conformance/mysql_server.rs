@@ -1,4 +1,4 @@
-//! What only MySQL and MariaDB show: errors that MySQL alone knows, made by a trigger, and sizes that are kept.
+//! What only MySQL and MariaDB show: errors that MySQL alone knows, made by a trigger, whose a statement is, and sizes that are kept.
 
 use anyhow::Result;
 use sqlx::{Connection as _, Executor as _, MySqlConnection};
@@ -10,10 +10,10 @@ use super::fixture::{eventually, key, new_table, session, soon, within, write};
 use super::server_fixture::far;
 
 /// An empty table, and somebody else at the same server who came later.
-async fn started() -> Result<(Server, String, MySqlConnection)> {
+async fn started(application_name: &str) -> Result<(Server, String, MySqlConnection)> {
     let url = MariaDb::shared().await?.url();
     let table = new_table();
-    let builder = MySql::builder(&url).table(&table).writers(1);
+    let builder = MySql::builder(&url).table(&table).writers(1).application_name(application_name);
     let database = builder.connect().await?;
     database.create_schema(soon()).await?;
     // The writer's connection is made.
@@ -33,7 +33,7 @@ async fn spoil(raw: &mut MySqlConnection, table: &str, whose: &str, state: &str,
 
 #[tokio::test]
 async fn a_connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<()> {
-    let (database, table, mut raw) = started().await?;
+    let (database, table, mut raw) = started("switchover").await?;
     let now: u64 = sqlx::query_scalar("SELECT cast(connection_id() AS unsigned)").fetch_one(&mut raw).await?;
     spoil(&mut raw, &table, &format!("connection_id() < {now}"), "HY000", 4031).await?;
     let session = far(&key("bbbbbbbb"));
@@ -44,7 +44,7 @@ async fn a_connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<(
 
 #[tokio::test]
 async fn a_transaction_that_a_group_rolled_back_is_a_conflict() -> Result<()> {
-    let (database, table, mut raw) = started().await?;
+    let (database, table, mut raw) = started("switchover").await?;
     spoil(&mut raw, &table, "true", "40000", 3101).await?;
     let refused = database.write(vec![Write::Insert(far(&key("bbbbbbbb")))], None, within(1_000)).await;
     assert!(matches!(refused, Err(DatabaseError::Conflict { .. })), "{refused:?}");
@@ -53,9 +53,32 @@ async fn a_transaction_that_a_group_rolled_back_is_a_conflict() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_tells_whose_it_is_and_the_name_ends_no_comment() -> Result<()> {
+    let (database, table, mut raw) = started("shop-2 */; DROP").await?;
+    let lock = async |database: &Server| database.hold(vec![Write::Lock(key("aaaaaaaa"))], None, soon()).await;
+    let held = lock(&database).await?;
+    let waiting = tokio::spawn({
+        let database = database.clone();
+        async move { lock(&database).await.map(drop) }
+    });
+    let sql = format!(
+        "SELECT cast(info AS char) FROM information_schema.processlist \
+         WHERE info LIKE '%{table}`%' AND id <> connection_id()"
+    );
+    eventually("it is shown", async || {
+        let shown: Vec<String> = sqlx::query_scalar(&sql).fetch_all(&mut raw).await?;
+        Ok(shown.iter().any(|statement| statement.starts_with("/* shop-2 ___ DROP */ SELECT session_key")))
+    })
+    .await?;
+    held.roll_back().await;
+    waiting.await??;
+    Ok(())
+}
+
 #[tokio::test]
 async fn sizes_that_the_server_kept_are_not_told() -> Result<()> {
-    let (database, table, mut raw) = started().await?;
+    let (database, table, mut raw) = started("switchover").await?;
     // InnoDB estimates at once and not in its own time.
     raw.execute(sqlx::raw_sql(&format!("ALTER TABLE `{table}` STATS_PERSISTENT = 0"))).await?;
     let small = database.statistics(soon()).await?.table_bytes;
