@@ -48,6 +48,7 @@ mod conformance {
     mod fixture;
     mod flags;
     mod holds;
+    mod mysql_server;
     #[cfg(feature = "redis")]
     mod redis_cache;
     #[cfg(feature = "redis")]

@@ -23,11 +23,14 @@ async fn each_operation_is_one_round_trip() -> Result<()> {
         proxy.reset_counts();
         trips
     };
+    // Below Redis 7.0 a look-up is one script, whatever it finds.
+    let trial = ["SET", "trial", "", "NX", "GET", "PX", "1"];
+    let is_script = Outside::at(&server.url()).await?.ask::<Option<String>>(&trial).await.is_err();
     trips();
     let lease = miss(&cache, &session.key).await?;
     assert_eq!(trips(), 1, "a miss with its lease");
     let lease = later_miss(&cache, &session.key, lease).await?;
-    assert_eq!(trips(), 2, "a miss that takes the lease of another one");
+    assert_eq!(trips(), if is_script { 1 } else { 2 }, "a miss that takes the lease of another one");
     assert!(cache.fill(lease, &session, PATIENCE).await?);
     assert_eq!(trips(), 1, "a fill");
     assert!(is_hit(&cache, &session).await?);
@@ -203,7 +206,9 @@ async fn what_is_evicted_is_a_miss() -> Result<()> {
         .map(|at| Session { key: key(&format!("key{at:05}")), ..some(&format!("{at}").repeat(10_000)) })
         .collect();
     for session in &sessions {
-        fill(&cache, session).await?;
+        let lease = miss(&cache, &session.key).await?;
+        // Seldom a full server evicts the lease before its fill.
+        cache.fill(lease, session, PATIENCE).await?;
     }
     let mut hits = 0;
     for session in &sessions {

@@ -37,11 +37,12 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         _ => *written = false,
     }
     match number {
-        // Lock waits, deadlocks, changed rows, statements that took too long or were stopped. The message of 1062 names the key.
-        1020 | 1205 | 1213 | 1317 | 1969 | 3024 | 3572 => Failure::Busy(message()),
+        // Lock waits, deadlocks, changed rows, statements that took too long or were stopped, transactions that a replication group
+        // rolled back. The message of 1062 names the key.
+        1020 | 1205 | 1213 | 1317 | 1969 | 3024 | 3101 | 3572 => Failure::Busy(message()),
         DUPLICATE_KEY => Failure::Busy("another writer has just inserted this key".to_owned()),
-        // A replica, after a failover: another connection may reach the new primary.
-        1290 | 1792 | 1836 => Failure::Lost(message()),
+        // A replica, after a failover: another connection may reach the new primary. Or MySQL has ended an idle connection, and said so.
+        1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
         1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
         1048 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 3140 => {

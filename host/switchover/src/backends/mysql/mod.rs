@@ -74,7 +74,7 @@ impl MySqlDriver {
             return Err(SHAPE.invalid());
         }
         let address = address.disable_statement_logging();
-        let statements = Arc::new(Statements::of(options.table.as_str()));
+        let statements = Arc::new(Statements::of(options.table.as_str(), &options.application_name));
         Ok(Self { address, statements, options })
     }
 

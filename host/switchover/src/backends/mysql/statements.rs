@@ -8,9 +8,13 @@ const ROW: &str = "session_key, session_data, cast(expire_date AS char(26))";
 
 /// Rows or keys of one statement at most; a batch with more takes several.
 pub(super) const CHUNK_MAX: usize = 128;
+/// Characters of an application's name.
+const APPLICATION_NAME_MAX: usize = 64;
 
 /// The texts for one table.
 pub(super) struct Statements {
+    /// Before each text: whose it is.
+    whose: String,
     table: String,
     pub(super) insert: String,
     pub(super) update: String,
@@ -21,47 +25,48 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(table: &str) -> Self {
-        let table = format!("`{table}`");
+    pub(super) fn of(table: &str, application_name: &str) -> Self {
+        let (whose, table) = (comment(application_name), format!("`{table}`"));
         Self {
-            insert: insert(&table, 1),
-            update: format!("UPDATE {table} SET session_data = ?, expire_date = ? WHERE {KEY}"),
+            insert: insert(&whose, &table, 1),
+            update: format!("{whose}UPDATE {table} SET session_data = ?, expire_date = ? WHERE {KEY}"),
             touch: format!(
-                "UPDATE {table} SET expire_date = greatest(expire_date, cast(? AS datetime(6))) WHERE {KEY}"
+                "{whose}UPDATE {table} SET expire_date = greatest(expire_date, cast(? AS datetime(6))) WHERE {KEY}"
             ),
-            delete: format!("DELETE FROM {table} WHERE {KEY}"),
+            delete: format!("{whose}DELETE FROM {table} WHERE {KEY}"),
             delete_expired: format!(
-                "DELETE FROM {table} WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
+                "{whose}DELETE FROM {table} WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
                  ORDER BY expire_date LIMIT ?"
             ),
             scan: format!(
-                "SELECT {ROW}, expire_date > {NOW} FROM {table} WHERE session_key > ? ORDER BY session_key LIMIT ?"
+                "{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} WHERE session_key > ? ORDER BY session_key LIMIT ?"
             ),
+            whose,
             table,
         }
     }
 
     /// The unexpired rows of so many keys, and the clock.
     pub(super) fn load(&self, keys: usize) -> String {
-        format!("SELECT {ROW} FROM {} WHERE session_key IN ({}) AND expire_date > {NOW}", self.table, list("?", keys))
+        let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
+        format!("{whose}SELECT {ROW} FROM {table} WHERE session_key IN ({keys}) AND expire_date > {NOW}")
     }
 
     pub(super) fn existing(&self, keys: usize) -> String {
-        format!("SELECT session_key FROM {} WHERE session_key IN ({})", self.table, list("?", keys))
+        format!("{}SELECT session_key FROM {} WHERE session_key IN ({})", self.whose, self.table, list("?", keys))
     }
 
     /// Locks the rows of so many keys, in the order of the keys, and answers them.
     pub(super) fn lock(&self, keys: usize, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
-        let keys = list("?", keys);
+        let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
         format!(
-            "SELECT {ROW} FROM {} WHERE session_key IN ({keys}) ORDER BY session_key FOR UPDATE{nowait}",
-            self.table
+            "{whose}SELECT {ROW} FROM {table} WHERE session_key IN ({keys}) ORDER BY session_key FOR UPDATE{nowait}"
         )
     }
 
     pub(super) fn insert_many(&self, rows: usize) -> String {
-        insert(&self.table, rows)
+        insert(&self.whose, &self.table, rows)
     }
 
     /// Inserts, or brings the row to payload and expiry; and to the key, where the collation took another key for it.
@@ -69,7 +74,7 @@ impl Statements {
         format!(
             "{} ON DUPLICATE KEY UPDATE session_key = VALUES(session_key), session_data = VALUES(session_data), \
              expire_date = VALUES(expire_date)",
-            insert(&self.table, rows)
+            insert(&self.whose, &self.table, rows)
         )
     }
 
@@ -77,17 +82,25 @@ impl Statements {
     pub(super) fn touch_many(&self, rows: usize) -> String {
         format!(
             "{} ON DUPLICATE KEY UPDATE expire_date = greatest(expire_date, VALUES(expire_date))",
-            insert(&self.table, rows)
+            insert(&self.whose, &self.table, rows)
         )
     }
 
     pub(super) fn delete_many(&self, keys: usize) -> String {
-        format!("DELETE FROM {} WHERE session_key IN ({})", self.table, list("?", keys))
+        format!("{}DELETE FROM {} WHERE session_key IN ({})", self.whose, self.table, list("?", keys))
     }
 }
 
-fn insert(table: &str, rows: usize) -> String {
-    format!("INSERT INTO {table} (session_key, session_data, expire_date) VALUES {}", list("(?, ?, ?)", rows))
+/// Nothing that ends a comment, or makes a hint or a statement of it, is left of the name.
+fn comment(application_name: &str) -> String {
+    let keep = |letter: char| if letter.is_ascii_alphanumeric() || "._- ".contains(letter) { letter } else { '_' };
+    let name: String = application_name.chars().take(APPLICATION_NAME_MAX).map(keep).collect();
+    if name.is_empty() { name } else { format!("/* {name} */ ") }
+}
+
+fn insert(whose: &str, table: &str, rows: usize) -> String {
+    let rows = list("(?, ?, ?)", rows);
+    format!("{whose}INSERT INTO {table} (session_key, session_data, expire_date) VALUES {rows}")
 }
 
 fn list(item: &str, times: usize) -> String {

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, cmd};
+use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, cmd};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
@@ -116,7 +116,7 @@ fn connect_error(error: &RedisError) -> ConnectError {
         ErrorKind::AuthenticationFailed => {
             ConnectError::Refused("the server refused user or password, or wants one".to_owned())
         }
-        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+        _ if code(error) == Some("NOPERM") => {
             let needs = "INFO, SCRIPT LOAD, EVALSHA, GET, SET, DEL, PTTL and TIME under the prefix";
             ConnectError::Refused(format!("{message}: the user must be allowed {needs}"))
         }
@@ -130,7 +130,7 @@ fn connect_error(error: &RedisError) -> ConnectError {
 
 /// What failed, for people. A server's own words may repeat an argument, so only their first one, the code, is told.
 pub(super) fn text(error: &RedisError) -> String {
-    match (error.code(), error.kind()) {
+    match (code(error), error.kind()) {
         (Some("ERR"), _) => "the server answered with an error".to_owned(),
         (Some(code), _) => format!("the server answered {code}"),
         (None, ErrorKind::Io) => format!("the connection failed: {error}"),
@@ -138,9 +138,21 @@ pub(super) fn text(error: &RedisError) -> String {
     }
 }
 
+/// The code of an error. Below Redis 7.0 that of a command in a script stands behind the place in the script:
+/// `@user_script: 1: -OOM command not allowed`.
+fn code(error: &RedisError) -> Option<&str> {
+    let code = error.code()?;
+    if code != "ERR" && !code.starts_with("@user_script") {
+        return Some(code);
+    }
+    let inner = error.detail().and_then(|detail| detail.rsplit_once(": -")?.1.split(' ').next());
+    let is_code = |inner: &&str| !inner.is_empty() && inner.bytes().all(|byte| byte.is_ascii_uppercase());
+    Some(inner.filter(is_code).unwrap_or("ERR"))
+}
+
 /// Whether an error says nothing against the connection and the server: only that one entry found no memory.
 pub(super) fn is_want_of_memory(error: &RedisError) -> bool {
-    error.code() == Some("OOM")
+    code(error) == Some("OOM")
 }
 
 /// Whether an error says no more than that the value under a name has another type.
@@ -151,4 +163,35 @@ pub(super) fn is_wrong_type(error: &RedisError) -> bool {
 /// That nothing came in time, as an error of the connection.
 pub(super) fn no_answer() -> RedisError {
     io::Error::from(io::ErrorKind::TimedOut).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use ::redis::parse_redis_value;
+
+    use super::*;
+
+    #[test]
+    fn code_of_an_error_in_a_script_is_found_below_redis_7_too() {
+        let answers = [
+            ("OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            ("OOM command not allowed when used memory > 'maxmemory'. script: f1, on @user_script:1.", "OOM"),
+            ("@user_script: 23: -OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            (
+                "ERR Error running script (call to f_5e36): @user_script:1: @user_script: 1: -READONLY You can't write",
+                "READONLY",
+            ),
+            ("@user_script: 1: Wrong number of args calling Redis command From Lua script", "ERR"),
+            ("ERR value: - is not an integer", "ERR"),
+            ("ERR", "ERR"),
+        ];
+        for (answer, expected) in answers {
+            let value = parse_redis_value(format!("-{answer}\r\n").as_bytes()).expect("an answer");
+            let error = value.extract_error().expect_err("it is an error");
+            assert_eq!(code(&error), Some(expected), "{answer}");
+            assert_eq!(is_want_of_memory(&error), expected == "OOM", "{answer}");
+            let told = if expected == "ERR" { "the server answered with an error" } else { expected };
+            assert!(text(&error).contains(told) && !text(&error).contains("script"), "{}", text(&error));
+        }
+    }
 }

@@ -27,8 +27,7 @@ const TOOL_QUEUE: usize = 64;
 const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
 /// The table's name in every Django project that did not rename it.
 const TABLE_DEFAULT: &str = "django_session";
-/// What the server shows in its list of connections.
-#[cfg(feature = "postgres")]
+/// What the server shows of whom it works for.
 const APPLICATION_NAME_DEFAULT: &str = "switchover";
 
 /// Which server, by its address; it may hold a password.
@@ -44,7 +43,6 @@ pub(in crate::backends) enum Address {
 #[derive(Clone)]
 pub(in crate::backends) struct Options {
     pub(in crate::backends) table: TableName,
-    #[cfg(feature = "postgres")]
     pub(in crate::backends) application_name: String,
     /// `None`: the server's.
     pub(in crate::backends) clock: Option<Arc<dyn Clock>>,
@@ -56,7 +54,6 @@ pub(in crate::backends) struct Options {
 pub struct ServerBuilder {
     address: Address,
     table: String,
-    #[cfg(feature = "postgres")]
     application_name: String,
     clock: Option<Arc<dyn Clock>>,
     readers: usize,
@@ -70,7 +67,6 @@ impl ServerBuilder {
         Self {
             address,
             table: TABLE_DEFAULT.to_owned(),
-            #[cfg(feature = "postgres")]
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
             clock: None,
             readers: LANES_DEFAULT,
@@ -86,8 +82,9 @@ impl ServerBuilder {
         self
     }
 
-    /// What PostgreSQL shows in its list of connections, `switchover` if not given. MySQL and MariaDB show nothing of the kind.
-    #[cfg(feature = "postgres")]
+    /// What the server shows of whom it works for, `switchover` if not given: PostgreSQL in its list of connections, MySQL and MariaDB
+    /// as a comment before each statement on rows, in their lists of what runs and in the slow log. In that comment 64 characters of
+    /// `a-z A-Z 0-9 . _ -` and the space are kept, others become `_`.
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.application_name = name.into();
         self
@@ -140,7 +137,6 @@ impl ServerBuilder {
     pub async fn connect(self) -> Result<Server, DatabaseError> {
         let options = Options {
             table: TableName::parse(&self.table)?,
-            #[cfg(feature = "postgres")]
             application_name: self.application_name.clone(),
             clock: self.clock.clone(),
         };
