@@ -95,7 +95,11 @@ async fn what_goes_bad_leaves_the_last_flags_and_is_told_once() -> Result<()> {
     let address = server.address().to_string();
     outside.ask::<()>(&["HSET", HASH, "on", "true", "turn", "0"]).await?;
     let flags = quick(&server).connect().await?;
-    let warned = || warnings().iter().filter(|warning| warning.contains(&address)).count();
+    // A machine that stumbles for a second is told too, and is not meant here.
+    let is_meant = |told: &&String| {
+        told.contains(&address) && !["timed out", "no answer within"].iter().any(|slow| told.contains(slow))
+    };
+    let warned = || warnings().iter().filter(is_meant).count();
     for (turn, spoil) in (1..).zip(["flush", "type", "bytes", "kill"]) {
         let changes = flags.subscribe();
         match spoil {
