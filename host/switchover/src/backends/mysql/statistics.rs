@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::mysql::MySqlConnection;
 
-use crate::backends::server::TableName;
+use crate::backends::table::TableName;
 use crate::capabilities::{Remedy, Statistics};
 
 /// InnoDB makes the file of a table that grows longer by so much at a time (MySQL's manual, `innodb_autoextend_increment`). So about as

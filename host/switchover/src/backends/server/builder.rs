@@ -10,9 +10,9 @@ use super::connector::Connector;
 use super::inbox::Inbox;
 use super::link::Driver;
 use super::supervisor::spawn;
-use super::table::TableName;
 use super::write_queue::WriteQueue;
 use super::{Queues, Server, Shared, WriteSender, hold, read, tool, write};
+use crate::backends::table::TableName;
 use crate::capabilities::{Clock, DatabaseError};
 
 /// Two of each kind: while one lane waits for the server, the other gathers what comes meanwhile.
