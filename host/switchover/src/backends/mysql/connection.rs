@@ -14,7 +14,8 @@ use super::schema;
 use super::statements::{CHUNK_MAX, Statements};
 use super::statistics;
 use crate::backends::django_time;
-use crate::backends::server::{Failure, Found, Link, Options, corrupt_row, page_of_rows, session_of_row};
+use crate::backends::row::corrupt_row;
+use crate::backends::server::{Failure, Found, Link, Options, page_of_rows, session_of_row};
 use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
 use crate::session::{Session, SessionKey, Timestamp};
 

@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 use sqlx::mysql::MySqlConnection;
 
-use crate::backends::server::{Column, TableName, check_columns, different};
+use crate::backends::server::{Column, check_columns};
+use crate::backends::table::{TableName, different};
 use crate::capabilities::DatabaseError;
 
 /// What Django's schema editor makes, as the catalogue shows it.

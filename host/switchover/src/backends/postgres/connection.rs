@@ -13,7 +13,8 @@ use super::schema;
 use super::statements::Statements;
 use super::statistics;
 use super::types::Instant;
-use crate::backends::server::{Failure, Found, Link, Options, corrupt_row, page_of_rows, session_of_row};
+use crate::backends::row::corrupt_row;
+use crate::backends::server::{Failure, Found, Link, Options, page_of_rows, session_of_row};
 use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 

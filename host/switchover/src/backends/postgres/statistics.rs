@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::types::Instant;
-use crate::backends::server::TableName;
+use crate::backends::table::TableName;
 use crate::capabilities::{Remedy, Statistics};
 
 /// Counts every row: as slow as reading the whole table once.

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use super::connector::Connector;
 use super::inbox::Inbox;
-use super::lane::Lane;
 use super::link::Driver;
-use super::table::TableName;
+use super::supervisor::spawn;
 use super::write_queue::WriteQueue;
 use super::{Queues, Server, Shared, WriteSender, hold, read, tool, write};
+use crate::backends::table::TableName;
 use crate::capabilities::{Clock, DatabaseError};
 
 /// Two of each kind: while one lane waits for the server, the other gathers what comes meanwhile.
@@ -154,7 +154,7 @@ impl ServerBuilder {
         }
     }
 
-    async fn start<D: Driver>(&self, summary: String, driver: D) -> Result<Server, DatabaseError> {
+    pub(super) async fn start<D: Driver>(&self, summary: String, driver: D) -> Result<Server, DatabaseError> {
         let connector = Arc::new(Connector::new(driver));
         let mut first = Some(connector.connect(Instant::now() + OPEN_TIME_MAX).await.map_err(|error| match error {
             DatabaseError::Unavailable { message } => {
@@ -162,25 +162,28 @@ impl ServerBuilder {
             }
             other => other,
         })?);
-        let mut lane = || Lane::new(Arc::clone(&connector), first.take());
 
         let (alive, ended) = watch::channel(());
         let (reads, inbox) = Inbox::new(self.queue);
         let inbox = Arc::new(inbox);
         for _ in 0..self.readers {
-            spawn(&alive, read::run(lane(), Arc::clone(&inbox)));
+            let inbox = Arc::clone(&inbox);
+            spawn(&alive, &connector, first.take(), move |lane| read::run(lane, Arc::clone(&inbox)));
         }
         let writes = Arc::new(WriteQueue::new(self.queue));
         for _ in 0..self.writers {
-            spawn(&alive, write::run(lane(), Arc::clone(&writes)));
+            let writes = Arc::clone(&writes);
+            spawn(&alive, &connector, None, move |lane| write::run(lane, Arc::clone(&writes)));
         }
         let (holds, inbox) = Inbox::new(self.queue);
         let inbox = Arc::new(inbox);
         for _ in 0..self.holders {
-            spawn(&alive, hold::run(lane(), Arc::clone(&inbox)));
+            let inbox = Arc::clone(&inbox);
+            spawn(&alive, &connector, None, move |lane| hold::run(lane, Arc::clone(&inbox)));
         }
         let (tools, inbox) = Inbox::new(TOOL_QUEUE);
-        spawn(&alive, tool::run(lane(), Arc::new(inbox)));
+        let inbox = Arc::new(inbox);
+        spawn(&alive, &connector, None, move |lane| tool::run(lane, Arc::clone(&inbox)));
 
         let queues = RwLock::new(Some(Queues { reads, writes: WriteSender(writes), holds, tools }));
         Ok(Server { shared: Arc::new(Shared { queues, ended, summary }) })
@@ -192,12 +195,4 @@ impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerBuilder").field("table", &self.table).finish_non_exhaustive()
     }
-}
-
-fn spawn(alive: &watch::Sender<()>, lane: impl Future<Output = ()> + Send + 'static) {
-    let alive = alive.clone();
-    tokio::spawn(async move {
-        lane.await;
-        drop(alive);
-    });
 }

@@ -17,8 +17,11 @@ mod hold;
 mod inbox;
 mod lane;
 mod link;
+#[cfg(test)]
+mod panics;
 mod read;
 mod row;
+mod supervisor;
 mod table;
 mod tool;
 mod write;
@@ -37,8 +40,8 @@ pub(super) use self::builder::{Address, Options};
 use self::hold::HoldJob;
 pub(super) use self::link::{Driver, Failure, Found, Link};
 use self::read::ReadJob;
-pub(super) use self::row::{corrupt_row, page_of_rows, session_of_row};
-pub(super) use self::table::{Column, TableName, check_columns, different};
+pub(super) use self::row::{page_of_rows, session_of_row};
+pub(super) use self::table::{Column, check_columns};
 use self::tool::ToolJob;
 use self::write::WriteJob;
 use self::write_queue::WriteQueue;
@@ -62,6 +65,7 @@ use crate::session::{SessionKey, Timestamp};
 ///   nothing was written.
 /// * **Breaks.** A read whose connection breaks is tried once more. A write that was sent and not answered is
 ///   [`DatabaseError::UnknownOutcome`]. While the server cannot be reached, operations are [`DatabaseError::Unavailable`] at once.
+/// * **Panics.** A panic in a driver costs what its lane had in hand: writes are [`DatabaseError::UnknownOutcome`]; another lane follows.
 /// * **Cancel safety.** What is dropped while it is queued is not done; a write that was sent is carried to its end.
 #[derive(Clone)]
 pub struct Server {

@@ -1,8 +1,9 @@
 //! A row of a table as a session, or what is wrong with it.
 
 use super::link::Failure;
+use crate::backends::row::{FOREIGN_KEY, expiry_of_row, payload_of_row};
 use crate::capabilities::{DatabaseError, Scan};
-use crate::session::{Payload, Session, SessionKey, Timestamp};
+use crate::session::{Session, SessionKey, Timestamp};
 
 /// A session from the columns of its row; `None`: the expiry is not a time that Django writes.
 pub(in crate::backends) fn session_of_row(
@@ -10,13 +11,8 @@ pub(in crate::backends) fn session_of_row(
     payload: &str,
     expires_at: Option<Timestamp>,
 ) -> Result<Session, DatabaseError> {
-    let expires_at = expires_at.ok_or_else(|| corrupt_row(key, "an expiry that is not a time as Django writes it"))?;
-    let payload = Payload::parse(payload).map_err(|_| corrupt_row(key, "a payload with NUL in it"))?;
+    let (expires_at, payload) = (expiry_of_row(key, expires_at)?, payload_of_row(key, payload)?);
     Ok(Session { key: key.clone(), payload, expires_at })
-}
-
-pub(in crate::backends) fn corrupt_row(key: &SessionKey, what: &str) -> DatabaseError {
-    DatabaseError::Corrupt { message: format!("the row {} has {what}", key.short_hash()) }
 }
 
 /// A page from rows in the order of their keys, one more than `limit` if there are: the key as it stands there, whether the row
@@ -43,7 +39,7 @@ pub(in crate::backends) fn page_of_rows<R>(
         }
     }
     for _ in 0..unreadable {
-        page.corrupt.push("a row's key is not one of Django's".to_owned());
+        page.corrupt.push(FOREIGN_KEY.to_owned());
     }
     if !more {
         page.next = None;

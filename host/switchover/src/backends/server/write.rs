@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::lane::{Lane, Trouble, busy_until};
 use super::link::{Driver, Link};
-use super::write_queue::WriteQueue;
+use super::write_queue::{UnderWay, WriteQueue};
 use crate::backends::request::Request;
 use crate::capabilities::{DatabaseError, Write, WriteOutcome};
 use crate::session::SessionKey;
@@ -54,9 +54,8 @@ impl WriteJob {
 /// Ends when the queue is closed and empty.
 pub(super) async fn run<D: Driver>(mut lane: Lane<D>, queue: Arc<WriteQueue>) {
     while let Some(jobs) = lane.next(&*queue).await {
-        let keys: Vec<_> = jobs.iter().flat_map(WriteJob::keys).cloned().collect();
-        let again = write_group(&mut lane, jobs).await;
-        queue.done(&keys, again);
+        let mut group = UnderWay::of(&queue, &jobs);
+        group.again = write_group(&mut lane, jobs).await;
     }
     lane.close().await;
 }

@@ -60,23 +60,38 @@ impl WriteQueue {
         self.changed.notify_one();
     }
 
-    /// Ends a group: its keys may be written again. Jobs of it that are to be tried again go to the front of the queue.
-    pub(super) fn done(&self, keys: &[SessionKey], again: Vec<WriteJob>) {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A group that a lane has taken. Dropping it ends the group, also in a panic: its keys may be written again.
+pub(super) struct UnderWay<'a> {
+    queue: &'a WriteQueue,
+    keys: Vec<SessionKey>,
+    /// Jobs of it that are to be tried again: they go to the front of the queue.
+    pub(super) again: Vec<WriteJob>,
+}
+
+impl<'a> UnderWay<'a> {
+    pub(super) fn of(queue: &'a WriteQueue, jobs: &[WriteJob]) -> Self {
+        Self { queue, keys: jobs.iter().flat_map(WriteJob::keys).cloned().collect(), again: Vec::new() }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
         {
-            let mut state = self.state();
-            for key in keys {
+            let mut state = self.queue.state();
+            for key in &self.keys {
                 state.under_way.remove(key);
             }
-            for job in again.into_iter().rev() {
+            for job in self.again.drain(..).rev() {
                 state.waiting.push_front(job);
             }
         }
         // The lane that ends a group looks into the queue next; another one may find something too.
-        self.changed.notify_one();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.changed.notify_one();
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::connection::Connections;
 use super::reader::Reader;
-use super::schema::TableName;
+use super::schema::table_name;
 use super::statements::Statements;
 use super::writer::Writer;
 use super::{Queues, Shared, Sqlite, unavailable};
@@ -119,7 +119,7 @@ impl SqliteBuilder {
     }
 
     fn open_blocking(self) -> Result<Sqlite, DatabaseError> {
-        let table = TableName::parse(&self.table)?;
+        let table = table_name(&self.table)?;
         let summary = format!("sqlite at {}, table {}", self.path.display(), table.as_str());
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;
         let statements = Arc::new(Statements::of(table));

@@ -3,59 +3,21 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::connection::database_error;
+use crate::backends::table::{TableName, different};
 use crate::capabilities::DatabaseError;
-
-const TABLE_NAME_LENGTH_MAX: usize = 63;
 
 /// What Django's schema editor makes: name, type, and whether it is the primary key. No column may be NULL.
 const COLUMNS: [(&str, &str, bool); 3] =
     [("session_key", "varchar(40)", true), ("session_data", "text", false), ("expire_date", "datetime", false)];
 
-/// A name that needs no escaping inside double quotes, and that SQLite does not keep for itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TableName(String);
-
-impl TableName {
-    pub(super) fn parse(name: &str) -> Result<Self, DatabaseError> {
-        let allowed = (1..=TABLE_NAME_LENGTH_MAX).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && !name.starts_with(|first: char| first.is_ascii_digit())
-            && !name.to_ascii_lowercase().starts_with("sqlite_");
-        if allowed {
-            return Ok(Self(name.to_owned()));
-        }
-        let name: String = name.chars().take(80).collect();
-        let message = format!(
-            "a table's name has 1 to {TABLE_NAME_LENGTH_MAX} characters of a-z, A-Z, 0-9 and _, no digit first and no `sqlite_`: \
-             not {name:?}"
-        );
-        Err(DatabaseError::Unavailable { message })
+/// The table's name, unless SQLite keeps it for itself.
+pub(super) fn table_name(name: &str) -> Result<TableName, DatabaseError> {
+    let table = TableName::parse(name)?;
+    if name.to_ascii_lowercase().starts_with("sqlite_") {
+        let message = format!("SQLite keeps table names that begin with `sqlite_` for itself: not {name:?}");
+        return Err(DatabaseError::Unavailable { message });
     }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Django ends the name with eight digits of the MD5 of table and column: `a5c62663` for the table that everybody has.
-    /// For any other table the name is without.
-    fn expiry_index(&self) -> String {
-        match self.as_str() {
-            "django_session" => "django_session_expire_date_a5c62663".to_owned(),
-            other => format!("{other}_expire_date"),
-        }
-    }
-
-    fn create_table(&self) -> String {
-        format!(
-            "CREATE TABLE \"{}\" (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \"session_data\" text NOT NULL, \
-             \"expire_date\" datetime NOT NULL);",
-            self.as_str()
-        )
-    }
-
-    fn create_index(&self) -> String {
-        format!("CREATE INDEX \"{}\" ON \"{}\" (\"expire_date\");", self.expiry_index(), self.as_str())
-    }
+    Ok(table)
 }
 
 /// The statements that would make what is missing.
@@ -67,11 +29,11 @@ pub(super) fn missing(connection: &Connection, table: &TableName) -> Result<Vec<
         .optional()
         .map_err(|error| database_error(&error))?;
     match kind.as_deref() {
-        None => return Ok(vec![table.create_table(), table.create_index()]),
+        None => return Ok(vec![create_table(table), create_index(table)]),
         Some("table") => check_columns(connection, table)?,
         Some(kind) => return Err(different(table, format!("it is a {kind}"))),
     }
-    if has_expiry_index(connection, table)? { Ok(Vec::new()) } else { Ok(vec![table.create_index()]) }
+    if has_expiry_index(connection, table)? { Ok(Vec::new()) } else { Ok(vec![create_index(table)]) }
 }
 
 fn check_columns(connection: &Connection, table: &TableName) -> Result<(), DatabaseError> {
@@ -119,6 +81,23 @@ fn has_expiry_index(connection: &Connection, table: &TableName) -> Result<bool, 
     connection.query_row(sql, [table.as_str()], |row| row.get(0)).map_err(|error| database_error(&error))
 }
 
-fn different(table: &TableName, difference: String) -> DatabaseError {
-    DatabaseError::Corrupt { message: format!("{} is not Django's table: {difference}", table.as_str()) }
+/// Django ends the name with eight digits of the MD5 of table and column: `a5c62663` for the table that everybody has.
+/// For any other table the name is without.
+fn expiry_index(table: &TableName) -> String {
+    match table.as_str() {
+        "django_session" => "django_session_expire_date_a5c62663".to_owned(),
+        other => format!("{other}_expire_date"),
+    }
+}
+
+fn create_table(table: &TableName) -> String {
+    format!(
+        "CREATE TABLE \"{}\" (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \"session_data\" text NOT NULL, \
+         \"expire_date\" datetime NOT NULL);",
+        table.as_str()
+    )
+}
+
+fn create_index(table: &TableName) -> String {
+    format!("CREATE INDEX \"{}\" ON \"{}\" (\"expire_date\");", expiry_index(table), table.as_str())
 }

@@ -4,10 +4,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, ToSql};
 
 use super::connection::database_error;
-use super::schema::TableName;
 use crate::backends::django_time as time;
+use crate::backends::row::{FOREIGN_KEY, corrupt_row, expiry_of_row, payload_of_row};
+use crate::backends::table::TableName;
 use crate::capabilities::{DatabaseError, Scan, Write, WriteOutcome};
-use crate::session::{Payload, Session, SessionKey, Timestamp};
+use crate::session::{Session, SessionKey, Timestamp};
 
 /// A page of a scan ends after this many rows, whatever it found: a table of nothing but expired rows must not hold a reader
 /// for long.
@@ -180,7 +181,7 @@ impl Statements {
             }
             seen += 1;
             let Some(key) = key(row) else {
-                page.corrupt.push("a row's key is not one of Django's".to_owned());
+                page.corrupt.push(FOREIGN_KEY.to_owned());
                 continue;
             };
             match expiry(row, &key) {
@@ -216,14 +217,13 @@ fn key(row: &Row<'_>) -> Option<SessionKey> {
 }
 
 fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, DatabaseError> {
-    let text = text(row, 2).ok_or_else(|| corrupt(key, "an expiry that is not text"))?;
-    time::from_text(text).ok_or_else(|| corrupt(key, "an expiry that is not a time as Django writes it"))
+    let text = text(row, 2).ok_or_else(|| corrupt_row(key, "an expiry that is not text"))?;
+    expiry_of_row(key, time::from_text(text))
 }
 
 fn session(row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, DatabaseError> {
-    let text = text(row, 1).ok_or_else(|| corrupt(key, "a payload that is not UTF-8 text"))?;
-    let payload = Payload::parse(text).map_err(|_| corrupt(key, "a payload with NUL in it"))?;
-    Ok(Session { key: key.clone(), payload, expires_at })
+    let text = text(row, 1).ok_or_else(|| corrupt_row(key, "a payload that is not UTF-8 text"))?;
+    Ok(Session { key: key.clone(), payload: payload_of_row(key, text)?, expires_at })
 }
 
 fn text<'r>(row: &'r Row<'_>, column: usize) -> Option<&'r str> {
@@ -231,8 +231,4 @@ fn text<'r>(row: &'r Row<'_>, column: usize) -> Option<&'r str> {
         Ok(ValueRef::Text(text)) => std::str::from_utf8(text).ok(),
         _ => None,
     }
-}
-
-fn corrupt(key: &SessionKey, what: &str) -> DatabaseError {
-    DatabaseError::Corrupt { message: format!("the row {} has {what}", key.short_hash()) }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode, Row};
 
 use super::connection::database_error;
-use super::schema::TableName;
 use super::statements::EXPIRED;
 use crate::backends::django_time as time;
+use crate::backends::table::TableName;
 use crate::capabilities::{DatabaseError, Remedy, Statistics};
 use crate::session::Timestamp;
 

@@ -1,0 +1,48 @@
+//! `switchover clear-expired`: batch by batch, what has ended and nothing else.
+
+use std::process::{Command, Stdio};
+
+use crate::place::{LIVING, Place, json, said, switchover, until};
+
+const ENDED_ROWS: usize = 2_500;
+
+async fn clear_expired(place: Place) {
+    let alive = ["aliveandwell", "zzzzzzzz"];
+    place.insert(&alive.map(|key| (key, "v1", LIVING))).await;
+    place.insert_ended(ENDED_ROWS, "v1").await;
+    let address = place.address();
+    let clear = |more: &[&str]| switchover(&[&["clear-expired", &address, "--pause", "0"], more].concat());
+
+    let early = clear(&["--before", "2015-12-31T00:00:00+01:00", "--json"]);
+    assert_eq!(json(&early)["deleted"], 0, "{}", said(&early));
+
+    let child = Command::new(env!("CARGO_BIN_EXE_switchover"))
+        .args(["clear-expired", &address, "--batch", "100", "--pause", "60000", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the first batch is deleted", async || place.rows().await < 2_502).await;
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(130));
+    let told = json(&stopped);
+    assert_eq!((&told["deleted"], &told["stopped"]), (&100.into(), &true.into()), "{told}");
+    assert_eq!(place.rows().await, 2_402, "a batch is as large as it was asked to be");
+
+    // An instant in the future deletes nothing that lives.
+    let all = json(&clear(&["--before", "3000-01-01T00:00:00Z", "--batch", "700", "--json"]));
+    assert_eq!((&all["deleted"], &all["ok"]), (&2_400.into(), &true.into()), "{all}");
+    assert_eq!((place.rows().await, place.rows_of(&alive).await), (2, 2));
+    let again = clear(&[]);
+    assert!(again.status.success() && said(&again).contains(" 0 expired"), "{}", said(&again));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clear_expired_deletes_on_postgres_what_has_ended_in_batches() {
+    clear_expired(Place::postgres("clear_expired").await.with_table()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clear_expired_deletes_on_mariadb_what_has_ended_in_batches() {
+    clear_expired(Place::mariadb("clear_expired").await.with_table()).await;
+}

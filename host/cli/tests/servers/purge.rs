@@ -1,0 +1,120 @@
+//! `switchover purge`: it empties a table on a server only when nothing is lost by that.
+
+use std::process::{Command, Stdio};
+
+use crate::place::{LIVING, Place, config, json, said, switchover, until};
+
+async fn purge(old: Place, new: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &old, &new);
+    let purge = |more: &[&str]| {
+        let which = ["purge", "default", "--against", "new_session_store", "--config", &config];
+        switchover(&[&which[..], more].concat())
+    };
+    let only = "onlyintheoldone";
+    old.insert(&["samesamesame", "changedchanged", only].map(|key| (key, "v1", LIVING))).await;
+    old.insert_ended(1_200, "v1").await;
+    let news = [("samesamesame", "v1", LIVING), ("changedchanged", "v2", LIVING), ("onlyinthenewone", "v1", LIVING)];
+    new.insert(&news).await;
+
+    for more in [&["--dry-run"][..], &["--yes"]] {
+        let refused = purge(more);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        let said = said(&refused);
+        assert!(said.contains("refused") && said.contains("1 unexpired rows that only the old one has"), "{said}");
+        assert!(!said.contains(only), "a key was printed: {said}");
+    }
+    let told = json(&purge(&["--yes", "--json"]));
+    assert_eq!((&told["ok"], &told["only_old"], &told["deleted"]), (&false.into(), &1.into(), &0.into()), "{told}");
+    assert_eq!((old.rows().await, new.rows().await), (1_203, 3));
+
+    new.insert(&[(only, "v1", LIVING)]).await;
+    let dry = purge(&["--dry-run", "--json"]);
+    assert!(dry.status.success(), "{}", said(&dry));
+    let told = json(&dry);
+    let counts = ["rows", "expired_rows", "only_old", "deleted"].map(|name| told[name].as_u64().unwrap());
+    assert_eq!(counts, [3, 1_200, 0, 0], "{told}");
+    assert_eq!((old.rows().await, new.rows().await), (1_203, 4), "dry, and deleted");
+
+    let done = purge(&["--yes", "--batch", "100", "--pause", "0", "--json"]);
+    assert!(done.status.success(), "{}", said(&done));
+    let told = json(&done);
+    assert_eq!((&told["ok"], &told["deleted"], &told["kept"]), (&true.into(), &1_203.into(), &0.into()), "{told}");
+    assert_eq!((old.rows().await, new.rows().await), (0, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_empties_postgres_once_mariadb_has_every_living_session() {
+    purge(Place::postgres("purge").await.with_table(), Place::mariadb("purge_new").await.with_table()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_empties_mariadb_once_sqlite_has_every_living_session() {
+    let folder = tempfile::tempdir().unwrap();
+    purge(Place::mariadb("purge").await.with_table(), Place::sqlite(folder.path()).with_table()).await;
+}
+
+/// Few, so that a statement that reads the whole table instead of its keys would seem cheap.
+const ROWS: u64 = 40;
+
+/// The second batch waits for a lock, so that what is written then is written in the middle.
+async fn write_meanwhile(old: Place, new: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &old, &new);
+    let keys: Vec<_> = (0..ROWS).map(|number| format!("row{number:05}")).collect();
+    let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), "v1", LIVING)).collect();
+    old.insert(&rows).await;
+    new.insert(&rows).await;
+    let locked = old.lock("row00015").await;
+    let child = Command::new(env!("CARGO_BIN_EXE_switchover"))
+        .args(["purge", "default", "--against", "new_session_store", "--config", &config])
+        .args(["--yes", "--batch", "10", "--pause", "0", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the first batch is deleted", async || old.rows().await == 30).await;
+    // Where it has been, and where it is yet to come.
+    let late = ["aaaaaaaa", "zzzzzzzz"];
+    old.insert(&late.map(|key| (key, "v1", LIVING))).await;
+    new.insert(&[("brandnewsession", "v1", LIVING)]).await;
+    new.execute("UPDATE django_session SET session_data = 'v2' WHERE session_key = 'row00030'").await;
+    locked.release().await;
+
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let told = json(&output);
+    assert_eq!((&told["ok"], &told["deleted"], &told["kept"]), (&false.into(), &ROWS.into(), &1.into()), "{told}");
+    assert_eq!((old.rows().await, old.rows_of(&late).await), (2, 2), "what only the old table has stays");
+    assert_eq!((new.rows().await, new.rows_of(&["brandnewsession"]).await), (41, 1));
+    let written = new.number("SELECT count(*) FROM django_session WHERE session_data = 'v2'").await;
+    assert_eq!(written, 1, "the new database is only read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_while_purge_empties_postgres_are_kept() {
+    let (old, new) = (Place::postgres("meanwhile").await, Place::mariadb("meanwhile_new").await);
+    write_meanwhile(old.with_table(), new.with_table()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_while_purge_empties_mariadb_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    write_meanwhile(Place::mariadb("meanwhile").await.with_table(), Place::sqlite(folder.path()).with_table()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_refuses_a_server_against_itself_under_another_address() {
+    for place in [Place::postgres("itself").await, Place::mariadb("itself").await] {
+        let place = place.with_table();
+        place.insert(&["aliveandwell", "zzzzzzzz"].map(|key| (key, "v1", LIVING))).await;
+        let (Place::Postgres { address, other_address } | Place::MariaDb { address, other_address }) = &place else {
+            unreachable!("both are servers")
+        };
+        let output = switchover(&["purge", address, "--against", other_address, "--yes"]);
+        let said = said(&output);
+        assert!(output.status.code() == Some(1) && said.contains("they are the same"), "{said}");
+        assert_eq!(place.rows().await, 2);
+    }
+}

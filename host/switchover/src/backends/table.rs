@@ -1,0 +1,35 @@
+//! The name of a session table, and what is said of a table that is not Django's.
+
+use crate::capabilities::DatabaseError;
+
+/// A name that needs no escaping between the quotes of any database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TableName(String);
+
+/// PostgreSQL cuts longer names off (`NAMEDATALEN`); MySQL's limit is 64, and SQLite has none.
+const TABLE_NAME_LENGTH_MAX: usize = 63;
+
+impl TableName {
+    pub(super) fn parse(name: &str) -> Result<Self, DatabaseError> {
+        let allowed = (1..=TABLE_NAME_LENGTH_MAX).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && !name.starts_with(|first: char| first.is_ascii_digit());
+        if allowed {
+            return Ok(Self(name.to_owned()));
+        }
+        let name: String = name.chars().take(80).collect();
+        let message = format!(
+            "a table's name has 1 to {TABLE_NAME_LENGTH_MAX} characters of a-z, A-Z, 0-9 and _, no digit first: not {name:?}"
+        );
+        Err(DatabaseError::Unavailable { message })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a table has that Django's has not, or the other way round.
+pub(super) fn different(table: &TableName, difference: String) -> DatabaseError {
+    DatabaseError::Corrupt { message: format!("{} is not Django's table: {difference}", table.as_str()) }
+}
