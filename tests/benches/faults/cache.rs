@@ -76,6 +76,7 @@ impl Scene {
         let mut told = Vec::new();
         // So that most sessions are in the cache.
         tokio::time::sleep(options.length()).await;
+        self.journal.take();
         for _ in 0..options.rounds() {
             for fault in options.faults(Part::Cache) {
                 bar.set_message(format!("Redis: {}", fault.title()));

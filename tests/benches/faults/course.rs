@@ -58,7 +58,8 @@ struct Times {
     per_second_before: f64,
 }
 
-/// Lets one fault happen to clients that call all the time. `is_back` is asked every few milliseconds after its end, until it says
+/// Lets one fault happen to clients that call all the time, and takes the journal at its end: no call between two faults is left out.
+/// `is_back` is asked every few milliseconds after its end, until it says
 /// that everything else is as before.
 pub(crate) async fn run(
     fault: Fault,
@@ -68,7 +69,6 @@ pub(crate) async fn run(
     mut is_back: impl FnMut(Instant) -> bool,
 ) -> Result<Cost> {
     let length = options.length();
-    journal.take();
     let begun = Instant::now();
     tokio::time::sleep(length).await;
     let struck = Instant::now();
@@ -112,8 +112,7 @@ fn full_after(answered: &[Instant], ended: Instant, seen: Instant, per_second_be
 }
 
 fn cost(pages: Pages, times: &Times, full: Option<Duration>, clients: usize) -> Cost {
-    let Pages { mut entries, stalls, trouble } = pages;
-    entries.retain(|entry| entry.begun >= times.begun);
+    let Pages { entries, stalls, trouble } = pages;
     let count = |wanted: Outcome| entries.iter().filter(|entry| entry.outcome == wanted).count();
     let longest = |is: &dyn Fn(&Entry) -> bool, from: Instant, to: Instant| {
         let longest = entries.iter().filter(|entry| is(entry)).max_by_key(|entry| entry.took());

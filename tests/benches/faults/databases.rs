@@ -68,6 +68,7 @@ impl Scene {
     pub(crate) async fn measure(&mut self, options: &Options, bar: &ProgressBar) -> Result<Vec<(Fault, Cost)>> {
         let mut told = Vec::new();
         tokio::time::sleep(options.length()).await;
+        self.journal.take();
         for _ in 0..options.rounds() {
             for fault in options.faults(self.part) {
                 bar.set_message(format!("{}: {}", self.part.title(), fault.title()));

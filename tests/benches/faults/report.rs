@@ -1,7 +1,5 @@
 //! The report: tables in Markdown, as `docs/performance.md` has them, or one JSON object with the same figures.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use switchover_tests::facts::{Machine, Settings};
 use switchover_tests::report::{align, holds, settings, settings_json, table};
@@ -70,7 +68,7 @@ fn cache(rows: &[CacheRow]) -> String {
             row.met.what.to_owned(),
             format!("{:.1}", ms(row.more)),
             format!("{:.1}", ms(row.after.took)),
-            format!("{:.1}", ms(stall(row))),
+            format!("{:.1}", ms(row.longest().stall)),
             seconds(row.full),
             seconds(*connected),
             seconds(*hit),
@@ -85,8 +83,7 @@ fn databases(rows: &[DatabaseRow]) -> String {
     let header: Vec<_> = ["", "is", "ops/s", "ops", "ok"].into_iter().chain(failures).chain(ends).collect();
     let mut table = table(&header);
     for DatabaseRow { part, row } in rows {
-        let longest =
-            [row.before, row.met, row.after].into_iter().max_by_key(|longest| longest.took).unwrap_or_default();
+        let longest = row.longest();
         let begin = [
             part.title().to_owned(),
             row.fault.title().to_owned(),
@@ -98,17 +95,12 @@ fn databases(rows: &[DatabaseRow]) -> String {
             format!("{:.1}", ms(longest.took)),
             longest.what.to_owned(),
             format!("{:.1}", ms(row.over())),
-            format!("{:.1}", ms(stall(row))),
+            format!("{:.1}", ms(row.longest().stall)),
             seconds(row.full),
         ];
         table.add_row(begin.into_iter().chain(row.failures.map(|count| count.to_string())).chain(end));
     }
     align(&mut table, 2)
-}
-
-/// The longest that the machine stood still at any time.
-fn stall(row: &Row) -> Duration {
-    [row.before, row.met, row.after].map(|longest| longest.stall).into_iter().max().unwrap_or_default()
 }
 
 /// What should not be: one line each.
