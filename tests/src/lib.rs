@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: a host on databases in memory that can be made to fail, and a load that never stops.
 
+pub mod facts;
 pub mod process;
+pub mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

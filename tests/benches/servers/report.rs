@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
+use switchover_tests::report::{align, holds, settings, settings_json, table};
 
 use super::contestant::KINDS;
-use super::facts::{Facts, load_average};
+use super::facts::Facts;
 use super::load::Workload;
 use super::options::Options;
 use super::results::{Cell, Of, Ratio, Results};
@@ -35,16 +34,7 @@ pub(crate) fn markdown(facts: &Facts, results: &Results, options: &Options) -> S
         text.push_str(line);
         text.push('\n');
     };
-    say(&format!(
-        "{}, {} cores, {} MiB, Linux {}; load average {} before, {} after; a flush of 8 KiB takes {:.2} ms",
-        facts.processor,
-        facts.cores,
-        facts.memory_mib,
-        facts.kernel,
-        facts.load_before,
-        load_average(),
-        facts.flush.as_secs_f64() * 1e3
-    ));
+    say(&facts.machine.line());
     say(&format!("PostgreSQL, twice: {}", settings(&facts.postgres)));
     say(&format!("Redis: {}", settings(&facts.redis)));
     say(&format!(
@@ -61,19 +51,6 @@ pub(crate) fn markdown(facts: &Facts, results: &Results, options: &Options) -> S
         say(&line);
     }
     text
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header);
-    table
-}
-
-fn align(table: &mut Table, left: usize) -> String {
-    for column in table.column_iter_mut().skip(left) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("{table}\n")
 }
 
 fn figures(results: &Results) -> String {
@@ -126,8 +103,7 @@ fn judged_cells(results: &Results) -> impl Iterator<Item = (&Cell, f64, Ratio)> 
 
 fn judged(results: &Results) -> Vec<String> {
     let line = |(cell, most, ratio): (&Cell, f64, Ratio)| {
-        let holds = if ratio.median <= most { "holds" } else { "DOES NOT HOLD" };
-        let (workload, at_once) = (cell.workload, cell.at_once);
+        let (workload, at_once, holds) = (cell.workload, cell.at_once, holds(ratio.median <= most));
         format!("{workload} at {at_once}: A takes {:.2} of C's time, at most {most:.2}: {holds}", ratio.median)
     };
     judged_cells(results).map(line).collect()
@@ -155,14 +131,7 @@ fn troubles(results: &Results) -> Vec<String> {
     lines
 }
 
-fn settings(settings: &[(String, String)]) -> String {
-    settings.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
-}
-
 pub(crate) fn json(facts: &Facts, results: &Results, options: &Options) -> Value {
-    let pairs = |settings: &[(String, String)]| -> Value {
-        settings.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>().into()
-    };
     let ratio = |Ratio { median, p10, p90 }: Ratio| json!({"median": median, "p10": p10, "p90": p90});
     let cells = results.cells.iter().map(|cell| {
         let contestants = KINDS.iter().zip(&cell.contestants).map(|(kind, figures)| {
@@ -186,10 +155,8 @@ pub(crate) fn json(facts: &Facts, results: &Results, options: &Options) -> Value
             "differing_rows": results.differing_rows.get(at)})
     });
     json!({
-        "machine": {"processor": facts.processor, "cores": facts.cores, "memory_mib": facts.memory_mib,
-            "kernel": facts.kernel, "load_before": facts.load_before, "load_after": load_average(),
-            "flush_ms": facts.flush.as_secs_f64() * 1e3},
-        "postgres": pairs(&facts.postgres), "redis": pairs(&facts.redis),
+        "machine": facts.machine.json(),
+        "postgres": settings_json(&facts.postgres), "redis": settings_json(&facts.redis),
         "options": {"sessions": options.sessions, "payload": options.payload, "rounds": options.rounds,
             "seconds": options.length().as_secs_f64()},
         "cells": cells.collect::<Vec<_>>(), "contestants": each.collect::<Vec<_>>(),
