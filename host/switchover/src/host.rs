@@ -8,20 +8,21 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use switchover_guest::Description;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use self::work::caught;
 pub(crate) use self::work::to_the_end;
 use crate::capabilities::{Cache, Clock, Database, FlagSnapshot, Flags, SystemClock};
 use crate::counters::HostCounts;
 use crate::error::{BuildError, Error, SwapError};
-use crate::imports::CallContext;
+use crate::gate::Ticket;
+use crate::imports::{CallContext, Environment};
 use crate::limits::Limits;
 use crate::policy::{Answer, Call, Entry, Loader, Policy, PolicyEngine, Slot, Version, run};
 use crate::router::Router;
 use crate::session::DatabaseName;
 use crate::sessions::Sessions;
-use crate::store::{Reach, Store};
+use crate::store::Store;
 use crate::version::{PolicyStatus, PolicyVersion};
 
 /// How long after a change of flags that did not come about it is tried again.
@@ -38,12 +39,11 @@ pub struct Switchover {
 
 pub(crate) struct Host {
     pub(crate) store: Arc<Store>,
-    reach: Arc<dyn Reach>,
+    environment: Arc<Environment>,
     pub(crate) limits: Limits,
-    pub(crate) clock: Arc<dyn Clock>,
     slot: Slot,
     loader: Loader,
-    places: Arc<Semaphore>,
+    places: Semaphore,
     waiting: AtomicUsize,
     latest_flags: watch::Receiver<Arc<FlagSnapshot>>,
     // Keeps the source alive, and with it its watcher.
@@ -171,9 +171,9 @@ impl Host {
     pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
         let admitted = self.admit().await?;
         match call {
-            Call::Load(_) | Call::Exists(_) | Call::Route(_) | Call::Describe => caught(admitted.run(call)).await,
+            Call::Load(_) | Call::Exists(_) | Call::Route(_) | Call::Describe => caught(admitted.run_alone(call)).await,
             Call::Save(..) | Call::Touch(..) | Call::Delete(_) | Call::ClearExpired(_) => {
-                to_the_end(async move { admitted.run(call).await }).await
+                to_the_end(admitted.run_alone(call)).await
             }
         }
     }
@@ -182,10 +182,10 @@ impl Host {
     pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
         // A caller whose calls never wait must not keep other tasks from running.
         tokio::task::consume_budget().await;
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
+        if let Ok(place) = self.places.try_acquire()
             && let Some(entry) = self.slot.try_enter()
         {
-            return Ok(Admitted { host: Arc::clone(self), entry, _place: place });
+            return Ok(Admitted { entry, place: Place::keep(self, place) });
         }
         let waiting = Waiting::start(&self.waiting);
         if self.slot.is_closed() {
@@ -195,8 +195,8 @@ impl Host {
             return Err(self.overloaded("too many calls are waiting"));
         }
         let admitted = async {
-            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
-            Some(Admitted { host: Arc::clone(self), entry: self.slot.enter().await?, _place: place })
+            let place = self.places.acquire().await.ok()?;
+            Some(Admitted { entry: self.slot.enter().await?, place: Place::keep(self, place) })
         };
         match tokio::time::timeout(self.limits.admission_wait, admitted).await {
             Ok(Some(admitted)) => Ok(admitted),
@@ -249,28 +249,54 @@ async fn follow_flags(host: Weak<Host>, mut latest: watch::Receiver<Arc<FlagSnap
 
 /// Work that was let in: it holds a place, and one version with one snapshot of flags.
 pub(crate) struct Admitted {
-    host: Arc<Host>,
     entry: Entry,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Admitted {
+    /// One of several calls.
     pub(crate) async fn run(&self, call: Call) -> Result<Answer, Error> {
-        let context = CallContext::new(
-            (call.key().cloned(), call.asked()),
-            Arc::clone(&self.entry.version.scope),
-            Arc::clone(&self.host.reach),
-            Arc::clone(&self.entry.flags),
-            Arc::clone(&self.host.clock),
-            self.entry.ticket.clone(),
-            self.host.store.shared_counters(),
-        );
-        run(&self.entry.version, call, Arc::new(context), self.host.limits.call_wall_time).await
+        let Entry { ticket, flags, version } = &self.entry;
+        run_under(&self.place.0, version, ticket.clone(), Arc::clone(flags), call).await
+    }
+
+    /// The only call.
+    async fn run_alone(self, call: Call) -> Result<Answer, Error> {
+        let Self { entry: Entry { ticket, flags, version }, place } = self;
+        run_under(&place.0, &version, ticket, flags, call).await
     }
 
     /// Counts a new key that nobody was told and that could not be deleted.
     pub(crate) fn new_key_left(&self) {
-        self.host.store.counters().new_key_left();
+        self.place.0.store.counters().new_key_left();
+    }
+}
+
+async fn run_under(
+    host: &Host,
+    version: &Arc<Version>,
+    ticket: Ticket,
+    flags: Arc<FlagSnapshot>,
+    call: Call,
+) -> Result<Answer, Error> {
+    let (asked, scope) = ((call.key().cloned(), call.asked()), Arc::clone(&version.scope));
+    let context = CallContext::new(asked, scope, Arc::clone(&host.environment), flags, ticket);
+    run(version, call, Arc::new(context), host.limits.call_wall_time).await
+}
+
+/// A place among the calls in flight.
+struct Place(Arc<Host>);
+
+impl Place {
+    fn keep(host: &Arc<Host>, place: SemaphorePermit<'_>) -> Self {
+        place.forget();
+        Self(Arc::clone(host))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.add_permits(1);
     }
 }
 
@@ -380,13 +406,13 @@ impl Builder {
         let latest_flags = flags.subscribe();
         let first_flags = Arc::clone(&latest_flags.borrow());
         let version = loader.load(&policy, Arc::clone(&first_flags)).await?;
+        let environment = Environment { reach: Arc::new(Arc::clone(&store)), clock, counters: store.shared_counters() };
         let host = Arc::new(Host {
-            reach: Arc::new(Arc::clone(&store)),
+            environment: Arc::new(environment),
             store,
-            clock,
             slot: Slot::new(first_flags, version, limits.warm_instances),
             loader,
-            places: Arc::new(Semaphore::new(limits.calls_in_flight_max)),
+            places: Semaphore::new(limits.calls_in_flight_max),
             waiting: AtomicUsize::new(0),
             latest_flags: latest_flags.clone(),
             limits,

@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::error::{Error, SwapError};
 use crate::fakes::{FakeClock, FakeStore, from_fake, to_fake};
 use crate::gate::Gate;
-use crate::imports::{CallContext, Grants, PolicyScope};
+use crate::imports::{CallContext, Environment, Grants, PolicyScope};
 use crate::limits::Limits;
 use crate::policy::{Answer, Call, Loaded, Loader, Policy, PolicyEngine, RouterCall, Version, run, try_out};
 use crate::session::{SessionKey, Timestamp};
@@ -130,15 +130,13 @@ impl Subject for Isolated {
             Ok(call) => call,
             Err(message) => return testing::Answer::Failed(message),
         };
-        let context = Arc::new(CallContext::new(
-            (call.key().cloned(), call.asked()),
-            Arc::clone(&version.scope),
-            Arc::new(FakeStore::recording(Arc::clone(fakes))),
-            flags,
-            Arc::new(FakeClock(Arc::clone(fakes))),
-            ticket,
-            Arc::default(),
-        ));
+        let environment = Environment {
+            reach: Arc::new(FakeStore::recording(Arc::clone(fakes))),
+            clock: Arc::new(FakeClock(Arc::clone(fakes))),
+            counters: Arc::default(),
+        };
+        let (asked, scope) = ((call.key().cloned(), call.asked()), Arc::clone(&version.scope));
+        let context = Arc::new(CallContext::new(asked, scope, Arc::new(environment), flags, ticket));
         let kind = AnswerKind::of(&call);
         match run(&version, call, context, self.limits.call_wall_time).await {
             Ok(answer) => answer_for_script(answer),

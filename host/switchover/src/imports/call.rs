@@ -34,17 +34,24 @@ pub(crate) struct PolicyScope {
     /// Some call has read a payload: an instance may remember it, so nothing that the policy says is shown from then on.
     pub(crate) payload_read: AtomicBool,
 }
+
+/// What calls reach: of a host, the same for all of them.
+pub(crate) struct Environment {
+    pub(crate) reach: Arc<dyn Reach>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+}
+
 /// One call. The imports of a component and those of a native policy go through the same methods.
 pub(crate) struct CallContext {
     /// The only key that the call may name; none in a call of the router or of the cleaner.
     pub(super) key: Option<SessionKey>,
     pub(super) asked: Asked,
     pub(super) scope: Arc<PolicyScope>,
-    pub(super) reach: Arc<dyn Reach>,
+    /// One for all three: each count of sharers is a cache line that the cores of a busy host take from each other.
+    pub(super) environment: Arc<Environment>,
     pub(super) flags: Arc<FlagSnapshot>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) ticket: Ticket,
-    pub(super) counters: Arc<Counters>,
     host_calls_left: AtomicU32,
     overspent: AtomicBool,
     pub(super) log_lines_left: AtomicU32,
@@ -55,22 +62,18 @@ impl CallContext {
     pub(crate) fn new(
         (key, asked): (Option<SessionKey>, Asked),
         scope: Arc<PolicyScope>,
-        reach: Arc<dyn Reach>,
+        environment: Arc<Environment>,
         flags: Arc<FlagSnapshot>,
-        clock: Arc<dyn Clock>,
         ticket: Ticket,
-        counters: Arc<Counters>,
     ) -> Self {
         let host_calls_left = AtomicU32::new(scope.host_calls_max);
         Self {
             key,
             asked,
             scope,
-            reach,
+            environment,
             flags,
-            clock,
             ticket,
-            counters,
             host_calls_left,
             overspent: AtomicBool::new(false),
             log_lines_left: AtomicU32::new(LOG_LINES_MAX),
@@ -139,7 +142,7 @@ impl CallContext {
     }
 
     fn deny(&self, message: String) -> Error {
-        self.counters.denied();
+        self.environment.counters.denied();
         self.evidence().denied.get_or_insert_with(|| message.clone());
         Error::new(ErrorCode::Denied, message)
     }

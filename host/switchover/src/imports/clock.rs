@@ -5,6 +5,6 @@ use super::types::GuestState;
 
 impl Host for GuestState {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.call_ref()?.clock.now().as_micros())
+        Ok(self.call_ref()?.environment.clock.now().as_micros())
     }
 }

@@ -143,7 +143,7 @@ impl Host for NativeHost {
     }
 
     fn now(&self) -> Instant {
-        self.call.clock.now().as_micros()
+        self.call.environment.clock.now().as_micros()
     }
 
     fn log(&self, level: Level, message: &str) {

@@ -15,10 +15,10 @@ impl CallContext {
     pub(super) fn log(&self, level: switchover_guest::Level, message: &str) {
         let left = self.log_lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_err() {
-            self.counters.log_line_dropped();
+            self.environment.counters.log_line_dropped();
             return;
         }
-        self.reach.log(&self.scope.name, level, &self.for_people(message));
+        self.environment.reach.log(&self.scope.name, level, &self.for_people(message));
     }
 
     /// A policy's text, with what must not be shown struck out: the key, anything else that looks like one, control characters

@@ -12,15 +12,14 @@ use switchover_guest::{Description, Hints, Model, SaveMode, SaveOutcome};
 use super::judge::judge;
 use super::runner::{Answer, Call, Failure, RouterCall, Runner};
 use super::version::Version;
-use crate::capabilities::{Clock, FlagSnapshot};
+use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
 use crate::error::{Error, PolicyFault};
 use crate::fakes::{FakeClock, FakeStore};
 use crate::gate::Gate;
-use crate::imports::{CallContext, Grants, PolicyScope};
+use crate::imports::{CallContext, Environment, Grants, PolicyScope};
 use crate::limits::Limits;
 use crate::session::{Payload, Session, SessionKey, Timestamp};
-use crate::store::Reach;
 use crate::version::PolicyVersion;
 
 /// Makes one call within its wall time and judges the answer.
@@ -145,21 +144,23 @@ fn is_saved(answer: &Answer) -> bool {
 /// One policy on databases in memory.
 struct Trial<'a> {
     version: Arc<Version>,
-    reach: Arc<FakeStore>,
+    environment: Arc<Environment>,
     flags: Arc<FlagSnapshot>,
-    clock: Arc<dyn Clock>,
-    counters: &'a Arc<Counters>,
     limits: &'a Limits,
     now: Timestamp,
 }
 
 impl<'a> Trial<'a> {
-    fn new(version: Arc<Version>, flags: Arc<FlagSnapshot>, counters: &'a Arc<Counters>, limits: &'a Limits) -> Self {
+    fn new(version: Arc<Version>, flags: Arc<FlagSnapshot>, counters: &Arc<Counters>, limits: &'a Limits) -> Self {
         let fakes = Fakes::new(version.description.databases.iter().map(String::as_str));
         let now = Timestamp::from_micros(fakes.now());
         let fakes = Arc::new(fakes);
-        let reach = Arc::new(FakeStore::as_store(Arc::clone(&fakes)));
-        Self { version, reach, flags, clock: Arc::new(FakeClock(fakes)), counters, limits, now }
+        let environment = Environment {
+            reach: Arc::new(FakeStore::as_store(Arc::clone(&fakes))),
+            clock: Arc::new(FakeClock(fakes)),
+            counters: Arc::clone(counters),
+        };
+        Self { version, environment: Arc::new(environment), flags, limits, now }
     }
 
     async fn expect(&self, what: &str, call: Call, expected: impl Fn(&Answer) -> bool) -> Result<(), String> {
@@ -171,11 +172,9 @@ impl<'a> Trial<'a> {
         let context = Arc::new(CallContext::new(
             (call.key().cloned(), call.asked()),
             Arc::clone(&self.version.scope),
-            Arc::clone(&self.reach) as Arc<dyn Reach>,
+            Arc::clone(&self.environment),
             Arc::clone(&self.flags),
-            Arc::clone(&self.clock),
             Gate::open().enter().expect("a new gate is open"),
-            Arc::clone(self.counters),
         ));
         let answer = run(&self.version, call, Arc::clone(&context), self.limits.call_wall_time).await;
         match (context.denied(), answer) {

@@ -48,10 +48,10 @@ impl Version {
     }
 
     /// Counts a call until the guard is dropped.
-    pub(crate) fn count_call(self: &Arc<Self>) -> CallCount {
+    pub(crate) fn count_call(&self) -> CallCount<'_> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        CallCount(Arc::clone(self))
+        CallCount(self)
     }
 
     pub(crate) fn calls_in_flight(&self) -> usize {
@@ -60,9 +60,9 @@ impl Version {
 }
 
 /// A call that is counted as in flight.
-pub(crate) struct CallCount(Arc<Version>);
+pub(crate) struct CallCount<'a>(&'a Version);
 
-impl Drop for CallCount {
+impl Drop for CallCount<'_> {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }

@@ -42,8 +42,11 @@ impl Shared {
     }
 
     pub(super) fn connected(&self) -> Result<Arc<Link>, CacheError> {
-        let lost = || CacheError { message: format!("no connection to {} now", self.place) };
-        self.link().ok_or_else(lost)
+        self.link().ok_or_else(|| self.lost())
+    }
+
+    pub(super) fn lost(&self) -> CacheError {
+        CacheError { message: format!("no connection to {} now", self.place) }
     }
 }
 

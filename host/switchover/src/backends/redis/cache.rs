@@ -90,7 +90,7 @@ impl Redis {
 
     /// Whether there is a connection, as far as is known. For metrics.
     pub fn is_connected(&self) -> bool {
-        self.shared.link().is_some()
+        self.shared.is_connected()
     }
 
     /// How many keys this host does not read, because the server could not be told that they changed. For metrics.
@@ -120,7 +120,9 @@ impl Cache for Redis {
         if self.shared.debts.is_owed(&digest) {
             return Ok(CacheLookup::Miss(Lease::DEAD));
         }
-        self.shared.connected()?;
+        if !self.is_connected() {
+            return Err(self.shared.lost());
+        }
         look_up(&self.shared, Look { key: key.clone(), digest, now, lease: new_lease()? }).await
     }
 

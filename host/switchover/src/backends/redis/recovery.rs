@@ -68,6 +68,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.load().is_some()
+    }
+
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         self.link.load_full()
     }

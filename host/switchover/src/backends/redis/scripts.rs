@@ -120,13 +120,17 @@ impl KeyDigest {
     /// Half of the digest; the other half is in the entry, so that the whole is compared.
     fn name(&self, prefix: &str) -> String {
         let mut name = String::with_capacity(prefix.len() + LAYOUT.len() + 32);
+        self.write_name(prefix, &mut name);
+        name
+    }
+
+    fn write_name(&self, prefix: &str, name: &mut String) {
         name.push_str(prefix);
         name.push_str(LAYOUT);
         for byte in &self.0[..16] {
             name.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
             name.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
         }
-        name
     }
 
     fn check(&self) -> &[u8] {
@@ -189,9 +193,11 @@ impl Scripts {
 
     /// The same for many keys, but it leaves no lease where there is nothing.
     pub(super) fn look_many<'a>(&self, looks: impl Iterator<Item = &'a Look>) -> Cmd {
-        let mut call = cmd("MGET");
+        let (mut call, mut name) = (cmd("MGET"), String::new());
         for look in looks {
-            call.arg(look.digest.name(&self.prefix));
+            name.clear();
+            look.digest.write_name(&self.prefix, &mut name);
+            call.arg(name.as_str());
         }
         call
     }
