@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("host", &["capabilities", "counters", "imports", "policy", "router", "sessions", "store"]),
     ("imports", &["capabilities", "counters", "gate", "store"]),
     ("isolation", &["capabilities", "counters", "fakes", "gate", "imports", "policy"]),
-    ("policy", &["capabilities", "counters", "fakes", "gate", "imports", "store"]),
+    ("policy", &["capabilities", "counters", "fakes", "gate", "imports"]),
     ("router", &["host", "policy", "sessions"]),
     ("sessions", &["host", "policy"]),
     ("store", &["capabilities", "counters", "gate"]),

@@ -15,7 +15,6 @@ pub(crate) use self::work::to_the_end;
 use crate::capabilities::{Cache, Clock, Database, FlagSnapshot, Flags, SystemClock};
 use crate::counters::HostCounts;
 use crate::error::{BuildError, Error, SwapError};
-use crate::gate::Ticket;
 use crate::imports::{CallContext, Environment};
 use crate::limits::Limits;
 use crate::policy::{Answer, Call, Entry, Loader, Policy, PolicyEngine, Slot, Version, run};
@@ -256,14 +255,13 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// One of several calls.
     pub(crate) async fn run(&self, call: Call) -> Result<Answer, Error> {
-        let Entry { ticket, flags, version } = &self.entry;
-        run_under(&self.place.0, version, ticket.clone(), Arc::clone(flags), call).await
+        run_under(&self.place.0, self.entry.clone(), call).await
     }
 
     /// The only call.
     async fn run_alone(self, call: Call) -> Result<Answer, Error> {
-        let Self { entry: Entry { ticket, flags, version }, place } = self;
-        run_under(&place.0, &version, ticket, flags, call).await
+        let Self { entry, place } = self;
+        run_under(&place.0, entry, call).await
     }
 
     /// Counts a new key that nobody was told and that could not be deleted.
@@ -272,16 +270,11 @@ impl Admitted {
     }
 }
 
-async fn run_under(
-    host: &Host,
-    version: &Arc<Version>,
-    ticket: Ticket,
-    flags: Arc<FlagSnapshot>,
-    call: Call,
-) -> Result<Answer, Error> {
+async fn run_under(host: &Host, entry: Entry, call: Call) -> Result<Answer, Error> {
+    let Entry { ticket, flags, version } = entry;
     let (asked, scope) = ((call.key().cloned(), call.asked()), Arc::clone(&version.scope));
     let context = CallContext::new(asked, scope, Arc::clone(&host.environment), flags, ticket);
-    run(version, call, Arc::new(context), host.limits.call_wall_time).await
+    run(&version, call, Arc::new(context), host.limits.call_wall_time).await
 }
 
 /// A place among the calls in flight.

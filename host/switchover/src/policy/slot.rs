@@ -31,6 +31,7 @@ impl Era {
 }
 
 /// What a call that was let in runs under, from its start to its end.
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) ticket: Ticket,
     pub(crate) flags: Arc<FlagSnapshot>,
