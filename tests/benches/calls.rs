@@ -94,7 +94,7 @@ async fn cost_of_round(host: &Switchover, key: &SessionKey, at_once: usize) -> R
     Ok((processor_time()? - before).as_nanos() as f64 / calls as f64)
 }
 
-/// Resident bytes that calls in flight take, all of them waiting for their database.
+/// Resident bytes that calls in flight take, all of them waiting in their instances.
 async fn memory_in_flight() -> Result<u64> {
     let gate = Arc::new(Semaphore::new(0));
     let key = SessionKey::random();
@@ -177,17 +177,17 @@ impl Cache for AlwaysMiss {
     }
 }
 
-/// A cache whose look-ups wait until they are let through.
+/// A cache without entries, whose fills wait until they are let through.
 struct Gated(Arc<Semaphore>);
 
 #[async_trait]
 impl Cache for Gated {
     async fn get(&self, _: &SessionKey, _: Timestamp) -> Result<CacheLookup, CacheError> {
-        self.0.acquire().await.map_err(|_| CacheError { message: "closed".to_owned() })?.forget();
         Ok(CacheLookup::Miss(Lease(1)))
     }
 
     async fn fill(&self, _: Lease, _: &Session, _: Duration) -> Result<bool, CacheError> {
+        self.0.acquire().await.map_err(|_| CacheError { message: "closed".to_owned() })?.forget();
         Ok(true)
     }
 

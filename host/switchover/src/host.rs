@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use switchover_guest::Description;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
 
 use self::work::caught;
 pub(crate) use self::work::to_the_end;
@@ -168,23 +169,29 @@ impl std::fmt::Debug for Switchover {
 impl Host {
     /// Makes one call of the running policy. A caller that goes away does not stop halfway what may write.
     pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
-        let admitted = self.admit().await?;
-        match call {
-            Call::Load(_) | Call::Exists(_) | Call::Route(_) | Call::Describe => caught(admitted.run_alone(call)).await,
-            Call::Save(..) | Call::Touch(..) | Call::Delete(_) | Call::ClearExpired(_) => {
-                to_the_end(admitted.run_alone(call)).await
-            }
+        if call.may_write() {
+            to_the_end(self.admit().await?.run_alone(call)).await
+        } else {
+            let (entry, _place) = self.enter().await?;
+            caught(run_under(self, entry, call)).await
         }
     }
 
-    /// A place among the calls in flight, under the flags and the policy in force.
+    /// [`Host::enter`], for work that may outlive its caller.
     pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
+        let (entry, place) = self.enter().await?;
+        place.forget();
+        Ok(Admitted { entry, place: Place(Arc::clone(self)) })
+    }
+
+    /// A place among the calls in flight, under the flags and the policy in force.
+    async fn enter(&self) -> Result<(Entry, SemaphorePermit<'_>), Error> {
         // A caller whose calls never wait must not keep other tasks from running.
         tokio::task::consume_budget().await;
         if let Ok(place) = self.places.try_acquire()
             && let Some(entry) = self.slot.try_enter()
         {
-            return Ok(Admitted { entry, place: Place::keep(self, place) });
+            return Ok((entry, place));
         }
         let waiting = Waiting::start(&self.waiting);
         if self.slot.is_closed() {
@@ -193,12 +200,12 @@ impl Host {
         if waiting.others >= self.limits.calls_waiting_max {
             return Err(self.overloaded("too many calls are waiting"));
         }
-        let admitted = async {
+        let entered = async {
             let place = self.places.acquire().await.ok()?;
-            Some(Admitted { entry: self.slot.enter().await?, place: Place::keep(self, place) })
+            Some((self.slot.enter().await?, place))
         };
-        match tokio::time::timeout(self.limits.admission_wait, admitted).await {
-            Ok(Some(admitted)) => Ok(admitted),
+        match tokio::time::timeout(self.limits.admission_wait, entered).await {
+            Ok(Some(entered)) => Ok(entered),
             Ok(None) => Err(Error::Closed),
             Err(_) => Err(self.overloaded("no place was free, or a change of flags took too long")),
         }
@@ -272,20 +279,21 @@ impl Admitted {
 
 async fn run_under(host: &Host, entry: Entry, call: Call) -> Result<Answer, Error> {
     let Entry { ticket, flags, version } = entry;
-    let (asked, scope) = ((call.key().cloned(), call.asked()), Arc::clone(&version.scope));
-    let context = CallContext::new(asked, scope, Arc::clone(&host.environment), flags, ticket);
-    run(&version, call, Arc::new(context), host.limits.call_wall_time).await
+    let _counted = version.count_call();
+    let deadline = Instant::now() + host.limits.call_wall_time;
+    let (environment, scope) = (&host.environment, Arc::clone(&version.scope));
+    // While the policy waits it holds an instance, whose memory is cold when the answer comes.
+    let ahead = match &call {
+        Call::Load(key) if scope.looks_first.load(Ordering::Relaxed) => Some(host.store.look_up(key).await),
+        _ => None,
+    };
+    let asked = (call.key().cloned(), call.asked());
+    let context = CallContext::new(asked, scope, Arc::clone(environment), flags, ticket).looked_up(ahead);
+    run(&version, call, Arc::new(context), deadline).await
 }
 
-/// A place among the calls in flight.
+/// A place among the calls in flight, which was taken out of their count.
 struct Place(Arc<Host>);
-
-impl Place {
-    fn keep(host: &Arc<Host>, place: SemaphorePermit<'_>) -> Self {
-        place.forget();
-        Self(Arc::clone(host))
-    }
-}
 
 impl Drop for Place {
     fn drop(&mut self) {

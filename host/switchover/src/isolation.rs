@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use switchover_guest::Description;
 use switchover_guest::testing::{self, Fakes, Subject};
+use tokio::time::Instant;
 
 use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
@@ -106,6 +107,7 @@ impl Isolated {
             // The fakes deny what they do not have, and record that they were asked.
             grants: Grants { databases: None, payload: fakes.payload_granted() },
             host_calls_max: self.limits.host_calls_max,
+            looks_first: AtomicBool::new(true),
             payload_read: AtomicBool::new(false),
         };
         let id = PolicyVersion {
@@ -138,7 +140,7 @@ impl Subject for Isolated {
         let (asked, scope) = ((call.key().cloned(), call.asked()), Arc::clone(&version.scope));
         let context = Arc::new(CallContext::new(asked, scope, Arc::new(environment), flags, ticket));
         let kind = AnswerKind::of(&call);
-        match run(&version, call, context, self.limits.call_wall_time).await {
+        match run(&version, call, context, Instant::now() + self.limits.call_wall_time).await {
             Ok(answer) => answer_for_script(answer),
             Err(error) => kind.failed(error),
         }

@@ -65,7 +65,8 @@ pub struct Limits {
     pub read_deadline: Duration,
     /// How long one write may take, over all databases of its target. 2 s by default.
     pub write_deadline: Duration,
-    /// How long one operation of the cache may take before the call goes on without it. 50 ms by default.
+    /// How long one operation of the cache may take before the call goes on without it. 50 ms by default; never more than
+    /// `call_wall_time`.
     pub cache_deadline: Duration,
     /// How long an entry of the cache may be served: the bound on how old a session can be that another host reads from a cache
     /// which could not be invalidated. 60 s by default.

@@ -19,7 +19,10 @@ pub struct GuestLease;
 impl CallContext {
     pub(super) async fn cache_get(&self, key: &str) -> Result<CacheLookup> {
         let key = self.granted_key(key)?;
-        self.environment.reach.cache_get(key).await
+        match self.take_ahead() {
+            Some(found) => found,
+            None => self.environment.reach.cache_get(key).await,
+        }
     }
 
     /// `loaded_after_lease`: what was loaded before the lease may be older than a write that the lease knows nothing of.
@@ -28,12 +31,12 @@ impl CallContext {
         if !loaded_after_lease {
             return Err(Error::new(ErrorCode::Denied, "a lease fills only what was loaded after it was given"));
         }
-        self.environment.reach.cache_fill(lease, value).await
+        self.reach().cache_fill(lease, value).await
     }
 
     pub(super) async fn cache_invalidate(&self, key: &str) -> Result<()> {
         let key = self.granted_key(key)?;
-        self.environment.reach.cache_invalidate(key).await
+        self.reach().cache_invalidate(key).await
     }
 }
 

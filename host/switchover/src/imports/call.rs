@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_guest::{Error, ErrorCode, Result, Target};
 
 use super::evidence::{Asked, Evidence};
-use crate::capabilities::{Clock, FlagSnapshot};
+use crate::capabilities::{CacheLookup, Clock, FlagSnapshot};
 use crate::counters::Counters;
 use crate::error::PolicyFault;
 use crate::gate::Ticket;
@@ -31,6 +31,8 @@ pub(crate) struct PolicyScope {
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) grants: Grants,
     pub(crate) host_calls_max: u32,
+    /// Loads are expected to ask the cache first, so the host looks up before it asks the policy; until one asks something else first.
+    pub(crate) looks_first: AtomicBool,
     /// Some call has read a payload: an instance may remember it, so nothing that the policy says is shown from then on.
     pub(crate) payload_read: AtomicBool,
 }
@@ -56,6 +58,7 @@ pub(crate) struct CallContext {
     overspent: AtomicBool,
     pub(super) log_lines_left: AtomicU32,
     pub(super) evidence: Mutex<Evidence>,
+    ahead: Mutex<Option<Result<CacheLookup>>>,
 }
 
 impl CallContext {
@@ -78,7 +81,28 @@ impl CallContext {
             overspent: AtomicBool::new(false),
             log_lines_left: AtomicU32::new(LOG_LINES_MAX),
             evidence: Mutex::default(),
+            ahead: Mutex::default(),
         }
+    }
+
+    /// Gives the call what the cache has answered before the policy asked.
+    pub(crate) fn looked_up(mut self, ahead: Option<Result<CacheLookup>>) -> Self {
+        self.ahead = Mutex::new(ahead);
+        self
+    }
+
+    /// What the cache answered before the policy asked, for the first who asks.
+    pub(super) fn take_ahead(&self) -> Option<Result<CacheLookup>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the policy reaches, other than by a look-up. What was looked up before is older than what comes now, so it is nothing to a
+    /// look-up that comes later.
+    pub(super) fn reach(&self) -> &dyn Reach {
+        if self.take_ahead().is_some() {
+            self.scope.looks_first.store(false, Ordering::Relaxed);
+        }
+        &*self.environment.reach
     }
 
     /// One host call less; an error ends the guest.
@@ -102,6 +126,11 @@ impl CallContext {
             Some(_) => Err(self.deny("a call reaches only the key that it was called with".to_owned())),
             None => Err(self.deny("this call has no key, so it reaches no session".to_owned())),
         }
+    }
+
+    /// Whether a session is the one of the call's key.
+    pub(crate) fn is_of_key(&self, session: &Session) -> bool {
+        self.key.as_ref() == Some(&session.key)
     }
 
     pub(super) fn granted_session(&self, session: &Session) -> Result<()> {

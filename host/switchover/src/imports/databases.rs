@@ -19,7 +19,7 @@ impl CallContext {
     pub(super) async fn load(&self, database: &str, key: &str) -> Result<Option<Session>> {
         let key = self.granted_key(key)?;
         self.granted_database(database)?;
-        let answer = self.environment.reach.load(database, key).await;
+        let answer = self.reach().load(database, key).await;
         self.saw_loads(std::slice::from_ref(&answer));
         answer
     }
@@ -35,7 +35,7 @@ impl CallContext {
         });
         match granted {
             Ok(key) => {
-                let answers = self.environment.reach.load_each(databases, key).await;
+                let answers = self.reach().load_each(databases, key).await;
                 self.saw_loads(&answers);
                 answers
             }
@@ -49,7 +49,7 @@ impl CallContext {
         self.granted_target(to)?;
         let as_asked = self.asked.is_save(&value, mode);
         let before = self.sends_write();
-        let answer = self.environment.reach.save(&self.ticket, to, value, mode).await;
+        let answer = self.reach().save(&self.ticket, to, value, mode).await;
         self.saw_outcome(before, as_asked, &answer);
         answer
     }
@@ -60,7 +60,7 @@ impl CallContext {
         let expires_at = Timestamp::from_micros(expires_at);
         let as_asked = self.asked.is_touch(expires_at);
         let before = self.sends_write();
-        let answer = self.environment.reach.touch(&self.ticket, to, key, expires_at).await;
+        let answer = self.reach().touch(&self.ticket, to, key, expires_at).await;
         self.saw_outcome(before, as_asked, &answer);
         answer
     }
@@ -69,7 +69,7 @@ impl CallContext {
         let key = self.granted_key(key)?;
         self.granted_target(to)?;
         let before = self.sends_write();
-        let answer = self.environment.reach.delete(&self.ticket, to, key).await;
+        let answer = self.reach().delete(&self.ticket, to, key).await;
         self.saw_delete(before, &answer);
         answer
     }
@@ -79,7 +79,7 @@ impl CallContext {
         self.granted_database(source)?;
         self.granted_target(to)?;
         let before = self.sends_write();
-        let answer = self.environment.reach.copy(&self.ticket, source, to, key).await;
+        let answer = self.reach().copy(&self.ticket, source, to, key).await;
         self.saw_other_write(before, &answer);
         answer
     }
@@ -87,7 +87,7 @@ impl CallContext {
     pub(super) async fn exists(&self, database: &str, key: &str) -> Result<bool> {
         let key = self.granted_key(key)?;
         self.granted_database(database)?;
-        let answer = self.environment.reach.exists(database, key).await;
+        let answer = self.reach().exists(database, key).await;
         self.saw_exists(&answer);
         answer
     }
@@ -100,7 +100,7 @@ impl CallContext {
         // `limit` comes from the policy.
         let limit = limit.min(DELETE_EXPIRED_MAX);
         let written_before = self.sends_write();
-        let answer = self.environment.reach.delete_expired(&self.ticket, database, before, limit).await;
+        let answer = self.reach().delete_expired(&self.ticket, database, before, limit).await;
         self.saw_cleaning(written_before, &answer);
         answer
     }

@@ -2,27 +2,26 @@
 
 use switchover_guest::{ErrorCode, SaveOutcome};
 
-use super::runner::{Answer, Call, Failure};
+use super::runner::{Answer, Failure};
 use crate::error::{Error, PolicyFault};
 use crate::imports::CallContext;
 use crate::version::PolicyVersion;
 
 /// The answer for the service, or the error that it gets instead; and whether the policy is at fault.
 pub(crate) fn judge(
-    call: &Call,
+    may_write: bool,
     context: &CallContext,
     answered: Result<Answer, Failure>,
     version: &PolicyVersion,
 ) -> (Result<Answer, Error>, bool) {
     let failure = match answered {
-        Ok(answer) => match fault_in(call, context, &answer) {
+        Ok(answer) => match fault_in(context, &answer) {
             None => return (Ok(answer), false),
             Some(fault) => Failure::Fault(fault),
         },
         Err(failure) => failure,
     };
-    let is_write = matches!(call, Call::Save(..) | Call::Touch(..) | Call::Delete(_) | Call::ClearExpired(_));
-    let may_have_written = context.is_unknown() || (is_write && context.has_written());
+    let may_have_written = context.is_unknown() || (may_write && context.has_written());
     let at_fault = matches!(failure, Failure::Fault(_));
     let error = match failure {
         Failure::Fault(fault) if may_have_written => {
@@ -54,9 +53,9 @@ fn from_contract(code: ErrorCode, message: String) -> Error {
     }
 }
 
-fn fault_in(call: &Call, context: &CallContext, answer: &Answer) -> Option<PolicyFault> {
+fn fault_in(context: &CallContext, answer: &Answer) -> Option<PolicyFault> {
     match answer {
-        Answer::Session(Some(session)) => (call.key() != Some(&session.key)).then_some(PolicyFault::ForeignSession),
+        Answer::Session(Some(session)) => (!context.is_of_key(session)).then_some(PolicyFault::ForeignSession),
         Answer::Session(None) => (!context.may_tell_absence()).then_some(PolicyFault::FalseAbsence),
         Answer::Outcome(outcome) => {
             let claimed = match outcome {

@@ -81,6 +81,7 @@ impl Loader {
                 payload: policy.payload,
             },
             host_calls_max: self.limits.host_calls_max,
+            looks_first: AtomicBool::new(true),
             payload_read: AtomicBool::new(false),
         };
         let id = PolicyVersion {

@@ -2,12 +2,15 @@
 //! the settings and flags in force.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use switchover_guest::testing::Fakes;
 use switchover_guest::{Description, Hints, Model, SaveMode, SaveOutcome};
+use tokio::time::Instant;
 
 use super::judge::judge;
 use super::runner::{Answer, Call, Failure, RouterCall, Runner};
@@ -22,21 +25,28 @@ use crate::limits::Limits;
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 use crate::version::PolicyVersion;
 
-/// Makes one call within its wall time and judges the answer.
+/// Makes one call, which ends by `deadline`, and judges the answer.
 pub(crate) async fn run(
     version: &Arc<Version>,
     call: Call,
     context: Arc<CallContext>,
-    wall_time: Duration,
+    deadline: Instant,
 ) -> Result<Answer, Error> {
-    let _counted = version.count_call();
-    let answered = tokio::time::timeout(wall_time, version.runner.call(call.clone(), Arc::clone(&context))).await;
-    let answered = answered.unwrap_or(Err(Failure::Fault(PolicyFault::WallTime)));
+    let may_write = call.may_write();
+    let mut calling = version.runner.call(call, Arc::clone(&context));
+    // What does not wait needs no timer.
+    let answered = match poll_fn(|task| Poll::Ready(calling.as_mut().poll(task))).await {
+        Poll::Ready(answered) => answered,
+        Poll::Pending => {
+            let answered = tokio::time::timeout_at(deadline, calling).await;
+            answered.unwrap_or(Err(Failure::Fault(PolicyFault::WallTime)))
+        }
+    };
     let trapped = matches!(
         &answered,
         Err(Failure::Fault(PolicyFault::Trap { .. } | PolicyFault::CpuTime | PolicyFault::HostCalls))
     );
-    let (answer, fault) = judge(&call, &context, answered, &version.id);
+    let (answer, fault) = judge(may_write, &context, answered, &version.id);
     if trapped {
         version.traps.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,6 +68,7 @@ pub(super) async fn describe(
         settings,
         grants: Grants { databases: Some(BTreeSet::new()), payload: false },
         host_calls_max: limits.host_calls_max,
+        looks_first: AtomicBool::new(true),
         payload_read: AtomicBool::new(false),
     };
     let id = PolicyVersion {
@@ -176,7 +187,7 @@ impl<'a> Trial<'a> {
             Arc::clone(&self.flags),
             Gate::open().enter().expect("a new gate is open"),
         ));
-        let answer = run(&self.version, call, Arc::clone(&context), self.limits.call_wall_time).await;
+        let answer = run(&self.version, call, Arc::clone(&context), Instant::now() + self.limits.call_wall_time).await;
         match (context.denied(), answer) {
             (Some(denied), _) => Err(denied),
             (None, Ok(answer)) => Ok(answer),

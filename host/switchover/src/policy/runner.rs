@@ -24,6 +24,14 @@ pub(crate) enum Call {
 }
 
 impl Call {
+    /// Whether it may change anything.
+    pub(crate) fn may_write(&self) -> bool {
+        match self {
+            Self::Save(..) | Self::Touch(..) | Self::Delete(_) | Self::ClearExpired(_) => true,
+            Self::Load(_) | Self::Exists(_) | Self::Route(_) | Self::Describe => false,
+        }
+    }
+
     /// What the answer is measured by.
     pub(crate) fn asked(&self) -> Asked {
         match self {

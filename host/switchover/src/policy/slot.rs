@@ -175,6 +175,8 @@ impl Slot {
             return Err(SwapError::NotDrained { in_flight: closing.era.gate.in_flight() });
         }
         closing.era.gate.retire();
+        // Under other flags a policy may ask in another order.
+        policy.scope.looks_first.store(true, Ordering::Relaxed);
         self.era.store(Era::new(flags, policy));
         Ok(())
     }

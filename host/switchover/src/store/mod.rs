@@ -90,12 +90,25 @@ impl Store {
         self.cache.as_deref().ok_or_else(|| Error::new(ErrorCode::Unsupported, "this host has no cache"))
     }
 
+    pub(crate) async fn look_up(&self, key: &SessionKey) -> Result<CacheLookup> {
+        let now = self.clock.now();
+        match self.bounded(self.cache()?.get(key, now)).await? {
+            // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
+            // filled over.
+            CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
+                Ok(CacheLookup::Miss(Lease::DEAD))
+            }
+            lookup => Ok(lookup),
+        }
+    }
+
     /// One operation of the cache, bounded in time: a cache that hangs is a cache that failed.
     async fn bounded<T>(
         &self,
         operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
     ) -> Result<T> {
-        let message = match tokio::time::timeout(self.limits.cache_deadline, operation).await {
+        let patience = self.limits.cache_deadline.min(self.limits.call_wall_time);
+        let message = match tokio::time::timeout(patience, operation).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error.message,
             Err(_) => "no answer in time".to_owned(),
@@ -182,15 +195,7 @@ impl Reach for Arc<Store> {
     }
 
     async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup> {
-        let now = self.clock.now();
-        match self.bounded(self.cache()?.get(key, now)).await? {
-            // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
-            // filled over.
-            CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
-                Ok(CacheLookup::Miss(Lease::DEAD))
-            }
-            lookup => Ok(lookup),
-        }
+        self.look_up(key).await
     }
 
     async fn cache_fill(&self, lease: Lease, session: &Session) -> Result<()> {

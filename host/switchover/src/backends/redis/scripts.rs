@@ -119,7 +119,7 @@ impl KeyDigest {
 
     /// Half of the digest; the other half is in the entry, so that the whole is compared.
     fn name(&self, prefix: &str) -> String {
-        let mut name = String::with_capacity(prefix.len() + LAYOUT.len() + 32);
+        let mut name = String::with_capacity(name_len(prefix));
         self.write_name(prefix, &mut name);
         name
     }
@@ -136,6 +136,10 @@ impl KeyDigest {
     fn check(&self) -> &[u8] {
         &self.0[16..]
     }
+}
+
+fn name_len(prefix: &str) -> usize {
+    prefix.len() + LAYOUT.len() + 32
 }
 
 /// Which life of which server: what an earlier one left, or what another one's snapshot brought back, is not read.
@@ -192,8 +196,11 @@ impl Scripts {
     }
 
     /// The same for many keys, but it leaves no lease where there is nothing.
-    pub(super) fn look_many<'a>(&self, looks: impl Iterator<Item = &'a Look>) -> Cmd {
-        let (mut call, mut name) = (cmd("MGET"), String::new());
+    pub(super) fn look_many<'a>(&self, looks: impl ExactSizeIterator<Item = &'a Look>) -> Cmd {
+        let name_len = name_len(&self.prefix);
+        let mut name = String::with_capacity(name_len);
+        let mut call = Cmd::with_capacity(1 + looks.len(), "MGET".len() + looks.len() * name_len);
+        call.arg("MGET");
         for look in looks {
             name.clear();
             look.digest.write_name(&self.prefix, &mut name);

@@ -1,0 +1,208 @@
+//! The cache is looked up before the policy is asked: which loads that serves, and what becomes of it in the others.
+//!
+//! Native policies, since the imports are the same as for a component.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use switchover::backends::{FlagSwitch, MemoryCache, MemoryDatabase};
+use switchover::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
+use switchover::{Builtin, Policy, Session, SessionKey, Switchover, Timestamp};
+use switchover_guest::{Description, Host, Instant, Lookup, Result as Told, SaveMode, SaveOutcome as Outcome, Target};
+use switchover_tests::{create, payload};
+use tokio::sync::Semaphore;
+
+const HOME: &str = "default";
+
+/// Loads as the flag `order` says.
+struct Ordered;
+
+/// How many loads have come to the policy.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+impl switchover_guest::Policy for Ordered {
+    fn describe<H: Host>(_: &H) -> Description {
+        Description { name: "ordered".into(), protocol: "o".into(), databases: vec![HOME.into()], ..Default::default() }
+    }
+
+    async fn load<H: Host>(host: &H, key: &str) -> Told<Option<H::Session>> {
+        match host.flag_value("order").as_deref() {
+            Some("database, cache") => {
+                let found = host.load(HOME, key).await?;
+                host.cache_get(key).await?;
+                Ok(found)
+            }
+            Some("database") => host.load(HOME, key).await,
+            _ => {
+                ASKED.fetch_add(1, Ordering::SeqCst);
+                match host.cache_get(key).await {
+                    Ok(Lookup::Hit(session)) => Ok(Some(session)),
+                    Ok(Lookup::Miss(_)) | Err(_) => host.load(HOME, key).await,
+                }
+            }
+        }
+    }
+
+    async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Told<Outcome> {
+        host.save(&Target::home(HOME), key, &value, mode).await
+    }
+
+    async fn touch<H: Host>(host: &H, key: &str, expires_at: Instant) -> Told<Outcome> {
+        host.touch(&Target::home(HOME), key, expires_at).await
+    }
+
+    async fn delete<H: Host>(host: &H, key: &str) -> Told<bool> {
+        host.delete(&Target::home(HOME), key).await
+    }
+
+    async fn exists<H: Host>(host: &H, key: &str) -> Told<bool> {
+        host.exists(HOME, key).await
+    }
+
+    async fn clear_expired<H: Host>(host: &H, limit: u32) -> Told<u32> {
+        host.delete_expired(HOME, None, limit).await
+    }
+}
+
+/// Counts look-ups, and lets through as many as there are permits.
+#[derive(Clone)]
+struct Watched {
+    inner: Arc<MemoryCache>,
+    look_ups: Arc<AtomicU32>,
+    permits: Arc<Semaphore>,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self { inner: Arc::default(), look_ups: Arc::default(), permits: Arc::new(Semaphore::new(1_000)) }
+    }
+
+    /// How many look-ups there were since it was asked last.
+    fn look_ups(&self) -> u32 {
+        self.look_ups.swap(0, Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Cache for Watched {
+    async fn get(&self, key: &SessionKey, now: Timestamp) -> Result<CacheLookup, CacheError> {
+        self.look_ups.fetch_add(1, Ordering::SeqCst);
+        self.permits.acquire().await.map_err(|_| CacheError { message: "closed".to_owned() })?.forget();
+        self.inner.get(key, now).await
+    }
+
+    async fn fill(&self, lease: Lease, session: &Session, ttl: Duration) -> Result<bool, CacheError> {
+        self.inner.fill(lease, session, ttl).await
+    }
+
+    async fn guard(&self, key: &SessionKey, nonce: Nonce, ttl: Duration) -> Result<(), CacheError> {
+        self.inner.guard(key, nonce, ttl).await
+    }
+
+    async fn release(&self, key: &SessionKey, nonce: Nonce) -> Result<(), CacheError> {
+        self.inner.release(key, nonce).await
+    }
+
+    async fn invalidate(&self, key: &SessionKey) -> Result<(), CacheError> {
+        self.inner.invalidate(key).await
+    }
+
+    fn summary(&self) -> String {
+        "watched".to_owned()
+    }
+}
+
+async fn host(cache: &Watched, policy: Policy, order: &str) -> Result<(Switchover, FlagSwitch, SessionKey)> {
+    let flags = FlagSwitch::new([("order", order)]);
+    let databases = Switchover::builder().database(HOME, MemoryDatabase::new());
+    let builder = databases.database("new_session_store", MemoryDatabase::new()).cache(cache.clone());
+    let host = builder.flags(flags.clone()).policy(policy).build().await?;
+    let key = create(&host.sessions(), "v1").await?;
+    Ok((host, flags, key))
+}
+
+async fn load(host: &Switchover, key: &SessionKey) -> Result<()> {
+    anyhow::ensure!(host.sessions().load(key).await?.is_some_and(|found| found.payload == payload("v1")));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policy_that_begins_with_the_cache_is_asked_when_the_answer_is_there() -> Result<()> {
+    let cache = Watched::new();
+    let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), "cache").await?;
+    let asked_in_its_trial = ASKED.load(Ordering::SeqCst);
+    cache.permits.forget_permits(1_000);
+    let loading = tokio::spawn({
+        let (host, key) = (host.clone(), key.clone());
+        async move { load(&host, &key).await }
+    });
+    while cache.look_ups.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ASKED.load(Ordering::SeqCst), asked_in_its_trial, "the policy waits for nothing");
+    assert_eq!(host.policy().calls_in_flight, 1, "the call is one of the policy all the same");
+    cache.permits.add_permits(1_000);
+    loading.await??;
+    assert_eq!(ASKED.load(Ordering::SeqCst), asked_in_its_trial + 1);
+    assert_eq!(cache.look_ups(), 1, "it was told what was looked up");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shipped_policies_look_up_once_in_each_load() -> Result<()> {
+    for policy in [Builtin::CachedDb, Builtin::Fallback] {
+        let cache = Watched::new();
+        let (host, _flags, key) = host(&cache, Policy::builtin(policy), "").await?;
+        for _miss_then_hits in 0..3 {
+            load(&host, &key).await?;
+            assert_eq!(cache.look_ups(), 1, "{policy:?}");
+        }
+        assert_eq!(host.counts().cache_failures, 0);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_looked_up_before_a_database_was_asked_is_not_told_after_it() -> Result<()> {
+    let cache = Watched::new();
+    let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), "database, cache").await?;
+    load(&host, &key).await?;
+    assert_eq!(cache.look_ups(), 2, "one too early, and the one that it asked for");
+    for _ in 0..3 {
+        load(&host, &key).await?;
+        assert_eq!(cache.look_ups(), 1, "nothing is looked up too early any more");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policy_that_leaves_the_cache_alone_costs_one_look_up_for_each_change_of_flags() -> Result<()> {
+    let cache = Watched::new();
+    let (host, flags, key) = host(&cache, Policy::native::<Ordered>(), "database").await?;
+    for other in ["1", "2"] {
+        for expected in [1, 0, 0] {
+            load(&host, &key).await?;
+            assert_eq!(cache.look_ups(), expected);
+        }
+        flags.set("other", other);
+        host.apply_flags().await?;
+    }
+    flags.set("order", "cache");
+    host.apply_flags().await?;
+    load(&host, &key).await?;
+    assert_eq!(cache.look_ups(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_up_that_fails_is_told_once_and_fails_no_load() -> Result<()> {
+    let cache = Watched::new();
+    let (host, _flags, key) = host(&cache, Policy::builtin(Builtin::CachedDb), "").await?;
+    cache.permits.close();
+    load(&host, &key).await?;
+    assert_eq!((cache.look_ups(), host.counts().cache_failures), (1, 1));
+    Ok(())
+}
