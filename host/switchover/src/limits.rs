@@ -46,8 +46,8 @@ pub(crate) const REPAIRS_PENDING_MAX: usize = 4_096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Calls in flight at one time; each holds one instance. 1,024 by default, at about 40 KiB each for a policy in Rust; one in
-    /// JavaScript takes 0.5 to 2.5 MiB each, so give fewer.
+    /// Calls in flight at one time; each that waits for a database holds one instance. 1,024 by default, at about 40 KiB each for a
+    /// policy in Rust; one in JavaScript takes 0.5 to 2.5 MiB each, so give fewer.
     pub calls_in_flight_max: usize,
     /// Calls that wait for a place or for a change of flags; one more is `overloaded` at once. 4,096 by default.
     pub calls_waiting_max: usize,

@@ -6,6 +6,7 @@ mod judge;
 mod load;
 mod native;
 mod preflight;
+mod run;
 mod runner;
 mod slot;
 mod source;
@@ -13,7 +14,8 @@ mod version;
 
 pub(crate) use engine::PolicyEngine;
 pub(crate) use load::{Loaded, Loader};
-pub(crate) use preflight::{run, try_out};
+pub(crate) use preflight::try_out;
+pub(crate) use run::run;
 pub(crate) use runner::{Answer, Call, RouterCall};
 pub(crate) use slot::{Entry, Slot};
 pub use source::{Builtin, Policy};

@@ -2,59 +2,26 @@
 //! the settings and flags in force.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use switchover_guest::testing::Fakes;
 use switchover_guest::{Description, Hints, Model, SaveMode, SaveOutcome};
 use tokio::time::Instant;
 
-use super::judge::judge;
-use super::runner::{Answer, Call, Failure, RouterCall, Runner};
+use super::run::run;
+use super::runner::{Answer, Call, RouterCall, Runner};
 use super::version::Version;
 use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
-use crate::error::{Error, PolicyFault};
+use crate::error::Error;
 use crate::fakes::{FakeClock, FakeStore};
 use crate::gate::Gate;
 use crate::imports::{CallContext, Environment, Grants, PolicyScope};
 use crate::limits::Limits;
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 use crate::version::PolicyVersion;
-
-/// Makes one call, which ends by `deadline`, and judges the answer.
-pub(crate) async fn run(
-    version: &Arc<Version>,
-    call: Call,
-    context: Arc<CallContext>,
-    deadline: Instant,
-) -> Result<Answer, Error> {
-    let may_write = call.may_write();
-    let mut calling = version.runner.call(call, Arc::clone(&context));
-    // What does not wait needs no timer.
-    let answered = match poll_fn(|task| Poll::Ready(calling.as_mut().poll(task))).await {
-        Poll::Ready(answered) => answered,
-        Poll::Pending => {
-            let answered = tokio::time::timeout_at(deadline, calling).await;
-            answered.unwrap_or(Err(Failure::Fault(PolicyFault::WallTime)))
-        }
-    };
-    let trapped = matches!(
-        &answered,
-        Err(Failure::Fault(PolicyFault::Trap { .. } | PolicyFault::CpuTime | PolicyFault::HostCalls))
-    );
-    let (answer, fault) = judge(may_write, &context, answered, &version.id);
-    if trapped {
-        version.traps.fetch_add(1, Ordering::Relaxed);
-    }
-    if fault {
-        version.faults.fetch_add(1, Ordering::Relaxed);
-    }
-    answer
-}
 
 /// Asks a policy what it says of itself; it may read settings, and nothing else.
 pub(super) async fn describe(
