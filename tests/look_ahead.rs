@@ -10,7 +10,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use switchover::backends::{FlagSwitch, MemoryCache, MemoryDatabase};
 use switchover::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
-use switchover::{Builtin, Policy, Session, SessionKey, Switchover, Timestamp};
+use switchover::{Builtin, Limits, Policy, Session, SessionKey, Switchover, Timestamp};
 use switchover_guest::{Description, Host, Instant, Lookup, Result as Told, SaveMode, SaveOutcome as Outcome, Target};
 use switchover_tests::{create, payload};
 use tokio::sync::Semaphore;
@@ -20,8 +20,8 @@ const HOME: &str = "default";
 /// Loads as the flag `order` says.
 struct Ordered;
 
-/// How many loads have come to the policy.
-static ASKED: AtomicU32 = AtomicU32::new(0);
+/// How many loads have come to the policy of the one test that counts them.
+static COUNTED: AtomicU32 = AtomicU32::new(0);
 
 impl switchover_guest::Policy for Ordered {
     fn describe<H: Host>(_: &H) -> Description {
@@ -35,9 +35,21 @@ impl switchover_guest::Policy for Ordered {
                 host.cache_get(key).await?;
                 Ok(found)
             }
+            Some("invalidate, cache") => {
+                host.cache_invalidate(key).await?;
+                host.cache_get(key).await?;
+                host.load(HOME, key).await
+            }
+            Some("cache, cache") => {
+                host.cache_get(key).await?;
+                host.cache_get(key).await?;
+                host.load(HOME, key).await
+            }
             Some("database") => host.load(HOME, key).await,
-            _ => {
-                ASKED.fetch_add(1, Ordering::SeqCst);
+            order => {
+                if order == Some("cache, counted") {
+                    COUNTED.fetch_add(1, Ordering::SeqCst);
+                }
                 match host.cache_get(key).await {
                     Ok(Lookup::Hit(session)) => Ok(Some(session)),
                     Ok(Lookup::Miss(_)) | Err(_) => host.load(HOME, key).await,
@@ -132,8 +144,8 @@ async fn load(host: &Switchover, key: &SessionKey) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policy_that_begins_with_the_cache_is_asked_when_the_answer_is_there() -> Result<()> {
     let cache = Watched::new();
-    let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), "cache").await?;
-    let asked_in_its_trial = ASKED.load(Ordering::SeqCst);
+    let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), "cache, counted").await?;
+    let counted_in_its_trial = COUNTED.load(Ordering::SeqCst);
     cache.permits.forget_permits(1_000);
     let loading = tokio::spawn({
         let (host, key) = (host.clone(), key.clone());
@@ -142,11 +154,11 @@ async fn policy_that_begins_with_the_cache_is_asked_when_the_answer_is_there() -
     while cache.look_ups.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(ASKED.load(Ordering::SeqCst), asked_in_its_trial, "the policy waits for nothing");
+    assert_eq!(COUNTED.load(Ordering::SeqCst), counted_in_its_trial, "the policy waits for nothing");
     assert_eq!(host.policy().calls_in_flight, 1, "the call is one of the policy all the same");
     cache.permits.add_permits(1_000);
     loading.await??;
-    assert_eq!(ASKED.load(Ordering::SeqCst), asked_in_its_trial + 1);
+    assert_eq!(COUNTED.load(Ordering::SeqCst), counted_in_its_trial + 1);
     assert_eq!(cache.look_ups(), 1, "it was told what was looked up");
     Ok(())
 }
@@ -166,30 +178,37 @@ async fn shipped_policies_look_up_once_in_each_load() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_looked_up_before_a_database_was_asked_is_not_told_after_it() -> Result<()> {
-    let cache = Watched::new();
-    let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), "database, cache").await?;
-    load(&host, &key).await?;
-    assert_eq!(cache.look_ups(), 2, "one too early, and the one that it asked for");
-    for _ in 0..3 {
-        load(&host, &key).await?;
-        assert_eq!(cache.look_ups(), 1, "nothing is looked up too early any more");
+async fn what_was_looked_up_is_told_once_and_only_before_anything_else() -> Result<()> {
+    for (order, first, later) in [("database, cache", 2, 1), ("invalidate, cache", 2, 1), ("cache, cache", 2, 2)] {
+        let cache = Watched::new();
+        let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), order).await?;
+        for expected in [first, later, later] {
+            load(&host, &key).await?;
+            assert_eq!(cache.look_ups(), expected, "{order}");
+        }
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policy_that_leaves_the_cache_alone_costs_one_look_up_for_each_change_of_flags() -> Result<()> {
+async fn policy_that_leaves_the_cache_alone_costs_a_look_up_after_each_change() -> Result<()> {
     let cache = Watched::new();
     let (host, flags, key) = host(&cache, Policy::native::<Ordered>(), "database").await?;
-    for other in ["1", "2"] {
+    let loads = async |change: &str| {
         for expected in [1, 0, 0] {
             load(&host, &key).await?;
-            assert_eq!(cache.look_ups(), expected);
+            assert_eq!(cache.look_ups(), expected, "{change}");
         }
-        flags.set("other", other);
-        host.apply_flags().await?;
-    }
+        anyhow::Ok(())
+    };
+    loads("start").await?;
+    flags.set("other", "on");
+    host.apply_flags().await?;
+    loads("flags").await?;
+    host.swap_policy(Policy::native::<Ordered>()).await?;
+    loads("swap").await?;
+    host.rollback_policy().await?;
+    loads("rollback").await?;
     flags.set("order", "cache");
     host.apply_flags().await?;
     load(&host, &key).await?;
@@ -198,7 +217,26 @@ async fn policy_that_leaves_the_cache_alone_costs_one_look_up_for_each_change_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn look_up_that_fails_is_told_once_and_fails_no_load() -> Result<()> {
+async fn caller_that_leaves_during_the_look_up_leaves_its_place() -> Result<()> {
+    let cache = Watched::new();
+    let mut limits = Limits::default();
+    limits.calls_in_flight_max = 1;
+    let host = Switchover::builder().database(HOME, MemoryDatabase::new()).cache(cache.clone()).limits(limits);
+    let host = host.build().await?;
+    let key = create(&host.sessions(), "v1").await?;
+    cache.permits.forget_permits(1_000);
+    for _ in 0..3 {
+        let left = tokio::time::timeout(Duration::from_millis(10), load(&host, &key)).await;
+        assert!(left.is_err(), "the caller gave up");
+        assert_eq!((host.policy().in_flight, host.policy().calls_in_flight), (0, 0));
+    }
+    assert_eq!(cache.look_ups(), 3);
+    cache.permits.add_permits(1_000);
+    load(&host, &key).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_up_that_fails_is_counted_once_and_fails_no_load() -> Result<()> {
     let cache = Watched::new();
     let (host, _flags, key) = host(&cache, Policy::builtin(Builtin::CachedDb), "").await?;
     cache.permits.close();

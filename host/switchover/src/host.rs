@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use switchover_guest::Description;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::Instant;
 
 use self::work::caught;
 pub(crate) use self::work::to_the_end;
@@ -280,11 +279,11 @@ impl Admitted {
 async fn run_under(host: &Host, entry: Entry, call: Call) -> Result<Answer, Error> {
     let Entry { ticket, flags, version } = entry;
     let _counted = version.count_call();
-    let deadline = Instant::now() + host.limits.call_wall_time;
+    let deadline = host.limits.call_deadline();
     let (environment, scope) = (&host.environment, Arc::clone(&version.scope));
     // While the policy waits it holds an instance, whose memory is cold when the answer comes.
     let ahead = match &call {
-        Call::Load(key) if scope.looks_first.load(Ordering::Relaxed) => Some(host.store.look_up(key).await),
+        Call::Load(key) if scope.looks_first() => Some(host.store.look_up(key).await),
         _ => None,
     };
     let asked = (call.key().cloned(), call.asked());

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use switchover_guest::Description;
 use switchover_guest::testing::{self, Fakes, Subject};
-use tokio::time::Instant;
 
 use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
@@ -140,7 +139,7 @@ impl Subject for Isolated {
         let (asked, scope) = ((call.key().cloned(), call.asked()), Arc::clone(&version.scope));
         let context = Arc::new(CallContext::new(asked, scope, Arc::new(environment), flags, ticket));
         let kind = AnswerKind::of(&call);
-        match run(&version, call, context, Instant::now() + self.limits.call_wall_time).await {
+        match run(&version, call, context, self.limits.call_deadline()).await {
             Ok(answer) => answer_for_script(answer),
             Err(error) => kind.failed(error),
         }

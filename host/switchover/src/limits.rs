@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Memory of one policy instance. The shipped policies need 128 KiB; a JavaScript engine about 9 MiB.
 pub(crate) const GUEST_MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Elements of all tables of one instance. A JavaScript engine has some 8,000 functions in its table.
@@ -42,11 +44,14 @@ pub(crate) const REPAIRS_AT_ONCE_MAX: usize = 4;
 /// Unknown outcomes that wait for their repair at one time; beyond it a key is left to the next write of it.
 pub(crate) const REPAIRS_PENDING_MAX: usize = 4_096;
 
+/// In the place of what is longer than a clock can count.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// The limits that an operator may tune. The defaults suit a web service; [`Default`] gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Calls in flight at one time; each that waits for a database holds one instance. 1,024 by default, at about 40 KiB each for a
+    /// Calls in flight at one time; each holds an instance while its policy waits. 1,024 by default, at about 40 KiB each for a
     /// policy in Rust; one in JavaScript takes 0.5 to 2.5 MiB each, so give fewer.
     pub calls_in_flight_max: usize,
     /// Calls that wait for a place or for a change of flags; one more is `overloaded` at once. 4,096 by default.
@@ -65,8 +70,8 @@ pub struct Limits {
     pub read_deadline: Duration,
     /// How long one write may take, over all databases of its target. 2 s by default.
     pub write_deadline: Duration,
-    /// How long one operation of the cache may take before the call goes on without it. 50 ms by default; never more than
-    /// `call_wall_time`.
+    /// How long one operation of the cache may take before the call goes on without it. 50 ms by default; for a look-up
+    /// never more than `call_wall_time`.
     pub cache_deadline: Duration,
     /// How long an entry of the cache may be served: the bound on how old a session can be that another host reads from a cache
     /// which could not be invalidated. 60 s by default.
@@ -79,6 +84,14 @@ pub struct Limits {
     pub repair_patience: Duration,
     /// Instances that are made before a policy is published. 4 by default.
     pub warm_instances: usize,
+}
+
+impl Limits {
+    /// When a call that begins now must have ended.
+    pub(crate) fn call_deadline(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.call_wall_time).unwrap_or_else(|| now + FAR)
+    }
 }
 
 impl Default for Limits {

@@ -37,6 +37,18 @@ pub(crate) struct PolicyScope {
     pub(crate) payload_read: AtomicBool,
 }
 
+impl PolicyScope {
+    /// Whether the host is to look up before it asks the policy to load.
+    pub(crate) fn looks_first(&self) -> bool {
+        self.looks_first.load(Ordering::Relaxed)
+    }
+
+    /// What was learned under other flags does not count.
+    pub(crate) fn expect_look_first(&self) {
+        self.looks_first.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What calls reach: of a host, the same for all of them.
 pub(crate) struct Environment {
     pub(crate) reach: Arc<dyn Reach>,

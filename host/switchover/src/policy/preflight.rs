@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use switchover_guest::testing::Fakes;
 use switchover_guest::{Description, Hints, Model, SaveMode, SaveOutcome};
-use tokio::time::Instant;
 
 use super::run::run;
 use super::runner::{Answer, Call, RouterCall, Runner};
@@ -154,7 +153,7 @@ impl<'a> Trial<'a> {
             Arc::clone(&self.flags),
             Gate::open().enter().expect("a new gate is open"),
         ));
-        let answer = run(&self.version, call, Arc::clone(&context), Instant::now() + self.limits.call_wall_time).await;
+        let answer = run(&self.version, call, Arc::clone(&context), self.limits.call_deadline()).await;
         match (context.denied(), answer) {
             (Some(denied), _) => Err(denied),
             (None, Ok(answer)) => Ok(answer),

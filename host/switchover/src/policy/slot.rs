@@ -150,6 +150,7 @@ impl Slot {
             if self.is_closed() {
                 return Err(SwapError::Closed);
             }
+            next.scope.expect_look_first();
             self.era.load().policy.store(Arc::clone(&next));
         } else {
             self.next_era(self.flags(), Arc::clone(&next), drain_wait).await?;
@@ -176,7 +177,7 @@ impl Slot {
         }
         closing.era.gate.retire();
         // Under other flags a policy may ask in another order.
-        policy.scope.looks_first.store(true, Ordering::Relaxed);
+        policy.scope.expect_look_first();
         self.era.store(Era::new(flags, policy));
         Ok(())
     }

@@ -9,7 +9,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use switchover_guest::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
@@ -91,8 +91,8 @@ impl Store {
     }
 
     pub(crate) async fn look_up(&self, key: &SessionKey) -> Result<CacheLookup> {
-        let now = self.clock.now();
-        match self.bounded(self.cache()?.get(key, now)).await? {
+        let (now, patience) = (self.clock.now(), self.limits.cache_deadline.min(self.limits.call_wall_time));
+        match self.bounded_by(patience, self.cache()?.get(key, now)).await? {
             // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
             // filled over.
             CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
@@ -102,12 +102,19 @@ impl Store {
         }
     }
 
-    /// One operation of the cache, bounded in time: a cache that hangs is a cache that failed.
     async fn bounded<T>(
         &self,
         operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
     ) -> Result<T> {
-        let patience = self.limits.cache_deadline.min(self.limits.call_wall_time);
+        self.bounded_by(self.limits.cache_deadline, operation).await
+    }
+
+    /// One operation of the cache, bounded in time: a cache that hangs is a cache that failed.
+    async fn bounded_by<T>(
+        &self,
+        patience: Duration,
+        operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
+    ) -> Result<T> {
         let message = match tokio::time::timeout(patience, operation).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => error.message,
