@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rusqlite::Connection;
 use switchover::Timestamp;
 use switchover::backends::{Sqlite, SqliteBuilder, Synchronous};
-use switchover::capabilities::{Database, DatabaseError, Read, Write, WriteOutcome};
+use switchover::capabilities::{Clock, Database, DatabaseError, Read, Write, WriteOutcome};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -366,5 +367,43 @@ async fn closing_moves_the_log_into_the_file_beside_another_process() -> Result<
     other.query_row("SELECT count(*) FROM django_session", [], |row| row.get::<_, u32>(0))?;
     database.close().await;
     assert_eq!(std::fs::metadata(&log)?.len(), 0);
+    Ok(())
+}
+
+/// Panics while it is told to.
+struct FragileClock(AtomicBool);
+
+impl Clock for FragileClock {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.load(Ordering::SeqCst), "this clock panics on purpose");
+        Timestamp::from_micros(SECOND)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn panic_costs_the_commands_in_hand_and_leaves_no_lock() -> Result<()> {
+    let file = File::of_django()?;
+    let clock = Arc::new(FragileClock(AtomicBool::new(false)));
+    let handed: Arc<dyn Clock> = clock.clone();
+    let database = file.builder().clock(handed).open().await?;
+    let (read, written) = (key("aaaaaaaa"), key("bbbbbbbb"));
+    let later = Timestamp::from_micros(SECOND).plus(Duration::from_secs(60));
+    for key in [&read, &written] {
+        write(&database, Write::Insert(session(key.expose(), "payload", later))).await?;
+    }
+    clock.0.store(true, Ordering::SeqCst);
+    // More than there are readers, and each thread more than once.
+    for _ in 0..20 {
+        let error = load(&database, &read).await.unwrap_err();
+        assert!(error.to_string().contains("it has ended"), "{error}");
+        let error = database.delete_expired(None, 10, soon()).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::UnknownOutcome { .. }), "{error}");
+        // Another process finds the file free, soon after the caller was told.
+        file.raw()?.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
+    }
+    clock.0.store(false, Ordering::SeqCst);
+    assert!(load(&database, &read).await?.is_some());
+    assert_eq!(write(&database, Write::Delete(written.clone())).await?, WriteOutcome::Done(None));
+    assert!(!exists(&database, &written).await?);
     Ok(())
 }

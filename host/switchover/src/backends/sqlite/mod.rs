@@ -11,6 +11,7 @@
 
 mod builder;
 mod connection;
+mod panics;
 mod reader;
 mod schema;
 mod statements;

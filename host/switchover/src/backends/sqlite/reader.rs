@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::connection::wait_for_locks_until;
+use super::panics::survive;
 use super::schema;
 use super::statements::Statements;
 use super::statistics::statistics;
@@ -52,27 +53,36 @@ impl Reader {
         while let Some(first) = self.wait() {
             let mut next = Some(first);
             while let Some(command) = next.take() {
-                match command {
-                    ReadCommand::Read { batch, request } => {
-                        let (jobs, other) = self.drain(ReadJob { batch, request });
-                        self.read_group(jobs);
-                        next = other;
-                    }
-                    ReadCommand::Scan { after, limit, request } => self.answer(request, |reader| {
-                        reader.statements.scan(&reader.connection, after.as_ref(), limit, reader.clock.now())
-                    }),
-                    ReadCommand::MissingSchema { request } => {
-                        self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
-                    }
-                    ReadCommand::Statistics { request } => {
-                        let deadline = request.deadline();
-                        self.answer(request, |reader| {
-                            statistics(&reader.connection, reader.statements.table(), reader.clock.now(), deadline)
-                        });
-                    }
-                }
+                next = survive(|| self.serve(command)).unwrap_or_else(|| {
+                    self.end_snapshot();
+                    None
+                });
             }
         }
+    }
+
+    /// Serves one command, or several reads; the command that came after them.
+    fn serve(&self, command: ReadCommand) -> Option<ReadCommand> {
+        match command {
+            ReadCommand::Read { batch, request } => {
+                let (jobs, other) = self.drain(ReadJob { batch, request });
+                self.read_group(jobs);
+                return other;
+            }
+            ReadCommand::Scan { after, limit, request } => self.answer(request, |reader| {
+                reader.statements.scan(&reader.connection, after.as_ref(), limit, reader.clock.now())
+            }),
+            ReadCommand::MissingSchema { request } => {
+                self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::Statistics { request } => {
+                let deadline = request.deadline();
+                self.answer(request, |reader| {
+                    statistics(&reader.connection, reader.statements.table(), reader.clock.now(), deadline)
+                });
+            }
+        }
+        None
     }
 
     fn wait(&self) -> Option<ReadCommand> {
@@ -96,16 +106,20 @@ impl Reader {
 
     fn read_group(&self, jobs: Vec<ReadJob>) {
         // Everything in `jobs` was asked before the snapshot, so the snapshot has what was acknowledged to any of the callers.
-        // A transaction that could not be ended last time would show an old snapshot for ever.
-        if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
-            tracing::error!("a read transaction of before cannot be ended");
-        }
+        self.end_snapshot();
         let shared = jobs.len() > 1 && self.execute("BEGIN").is_ok();
         for ReadJob { batch, request } in jobs {
             self.answer(request, |reader| batch.iter().map(|read| reader.read(read)).collect());
         }
         if shared && let Err(error) = self.execute("COMMIT").or_else(|_| self.execute("ROLLBACK")) {
             tracing::error!(%error, "a read transaction could not be ended");
+        }
+    }
+
+    /// A transaction that could not be ended before would show an old snapshot for ever.
+    fn end_snapshot(&self) {
+        if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
+            tracing::error!("a read transaction of before cannot be ended");
         }
     }
 

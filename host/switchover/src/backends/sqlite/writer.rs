@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
 
 use super::connection::{database_error, wait_for_locks_until};
+use super::panics::survive;
 use super::schema;
 use super::statements::Statements;
 use crate::backends::request::{Late, Reply, Request, request};
@@ -57,23 +58,33 @@ impl Writer {
         while let Ok(first) = self.queue.recv() {
             let mut next = Some(first);
             while let Some(command) = next.take() {
-                match command {
-                    WriteCommand::Write { batch, request } => {
-                        let (jobs, other) = self.drain(WriteJob { batch, request });
-                        self.write_group(jobs);
-                        next = other;
-                    }
-                    WriteCommand::Hold { batch, request } => self.hold(batch, request),
-                    WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
-                        let now = writer.clock.now();
-                        let before = before.map_or(now, |before| before.min(now));
-                        writer.statements.delete_expired(&writer.connection, before, limit)
-                    }),
-                    WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
-                }
+                next = survive(|| self.serve(command)).unwrap_or_else(|| {
+                    // Nobody else can write while it is open.
+                    self.roll_back();
+                    None
+                });
             }
         }
         self.checkpoint();
+    }
+
+    /// Serves one command, or several writes; the command that came after them.
+    fn serve(&self, command: WriteCommand) -> Option<WriteCommand> {
+        match command {
+            WriteCommand::Write { batch, request } => {
+                let (jobs, other) = self.drain(WriteJob { batch, request });
+                self.write_group(jobs);
+                return other;
+            }
+            WriteCommand::Hold { batch, request } => self.hold(batch, request),
+            WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
+                let now = writer.clock.now();
+                let before = before.map_or(now, |before| before.min(now));
+                writer.statements.delete_expired(&writer.connection, before, limit)
+            }),
+            WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
+        }
+        None
     }
 
     fn checkpoint(&self) {
