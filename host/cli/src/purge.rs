@@ -31,7 +31,8 @@ For an old table that nothing writes any more. It is read twice, with a write de
 Nothing is deleted, and the exit status is 1, if an unexpired row is there that NEW does not have
 both times, if a row cannot be read, if the table was written meanwhile, or if both are the same
 database. Then each batch is checked again right before it is deleted: a row that NEW does not
-have by then is left, and counted. A session that was deleted in NEW since the migration looks
+have by then is left. What is left at the end is counted, rows that came meanwhile among it, and
+the exit status is 1 if that is any. A session that was deleted in NEW since the migration looks
 like one that was never carried over: wait until it expires.")]
 pub(crate) struct Options {
     /// The database to empty: an alias of the configuration, or an address such as sqlite:PATH
@@ -144,7 +145,7 @@ fn show_emptied(emptied: &Emptied, stopped: bool) -> Result<()> {
     print(format_args!("deleted {living} rows that the new database has, and {expired} that had expired"))?;
     if emptied.kept > 0 {
         let kept = paint(Colour::Red, HumanCount(emptied.kept));
-        print(format_args!("{kept} rows were left: the new database does not have them any more"))?;
+        print(format_args!("{kept} rows are left: the new database does not have them, or they came meanwhile"))?;
     }
     if stopped {
         print("stopped before the end; run it again for the rest")?;

@@ -13,7 +13,7 @@ pub(crate) struct Emptied {
     pub(crate) in_both: u64,
     /// Expired rows that were deleted.
     pub(crate) expired: u64,
-    /// Unexpired rows that were left, since the new database did not have them.
+    /// Unexpired rows that are left: the new database did not have them, or they came behind where it looked.
     pub(crate) kept: u64,
 }
 
@@ -56,7 +56,25 @@ pub(crate) async fn empty(
         emptied.expired += rows;
         rows_deleted(rows);
     };
-    delete_expired(old, None, batches, stop, &mut count).await
+    delete_expired(old, None, batches, stop, &mut count).await?;
+    if !stop.is_asked() {
+        emptied.kept =
+            left(old, batches).await.context("it cannot be told whether rows came meanwhile: run it again")?;
+    }
+    Ok(())
+}
+
+/// How many rows there are that are unexpired, or cannot be read.
+async fn left(old: &dyn Database, batches: Batches) -> Result<u64> {
+    let (mut left, mut after) = (0, None);
+    loop {
+        let page = old.scan(after, batches.rows, read_deadline()).await.with_context(|| old.summary())?;
+        left += (page.sessions.len() + page.corrupt.len()) as u64;
+        after = page.next;
+        if after.is_none() {
+            return Ok(left);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +83,7 @@ mod tests {
 
     use switchover::backends::MemoryDatabase;
     use switchover::{Payload, Session, SessionKey, Timestamp, expires_in};
+    use tokio::runtime::Handle;
 
     use super::*;
 
@@ -86,9 +105,15 @@ mod tests {
         new.write(put(news), None, read_deadline()).await.unwrap();
 
         let mut emptied = Emptied::default();
-        empty(&old, &new, Batches::of(4), &Stop::never(), &mut emptied, &|_| {}).await.unwrap();
-        assert_eq!(emptied, Emptied { in_both: 23, expired: 1, kept: 2 });
+        // One comes back behind where it looked.
+        let write_behind = |_| {
+            let write = old.write(put(vec![session(0, far)]), None, read_deadline());
+            tokio::task::block_in_place(|| Handle::current().block_on(write)).unwrap();
+        };
+        empty(&old, &new, Batches::of(4), &Stop::never(), &mut emptied, &write_behind).await.unwrap();
+        assert_eq!(emptied, Emptied { in_both: 23, expired: 1, kept: 3 });
         let left = old.scan(None, 100, read_deadline()).await.unwrap().sessions;
-        assert_eq!(left.iter().map(|session| session.key.expose()).collect::<Vec<_>>(), ["key00003", "key00007"]);
+        let left: Vec<_> = left.iter().map(|session| session.key.expose()).collect();
+        assert_eq!(left, ["key00000", "key00003", "key00007"]);
     }
 }

@@ -43,7 +43,7 @@ impl PolicyScope {
         self.looks_first.load(Ordering::Relaxed)
     }
 
-    /// What was learned under other flags does not count.
+    /// What was learned before does not count: flags change, or the policy is published.
     pub(crate) fn expect_look_first(&self) {
         self.looks_first.store(true, Ordering::Relaxed);
     }
