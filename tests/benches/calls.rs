@@ -140,7 +140,7 @@ async fn host(database: Arc<MemoryDatabase>, change: impl FnOnce(Builder) -> Bui
     let builder = Switchover::builder()
         .database("default", database)
         .database("new_session_store", MemoryDatabase::new())
-        .cache(AlwaysMiss)
+        .cache(Gated { wait: Wait::Nothing, gate: Arc::new(Semaphore::new(0)) })
         .limits(limits)
         .flags(FlagSwitch::new([("migration_flag", "false")]))
         .policy(Policy::builtin(Builtin::Fallback));
@@ -153,39 +153,10 @@ async fn put(database: &dyn Database, key: &SessionKey, text: &str) -> Result<()
     Ok(())
 }
 
-/// A cache without entries.
-struct AlwaysMiss;
-
-#[async_trait]
-impl Cache for AlwaysMiss {
-    async fn get(&self, _: &SessionKey, _: Timestamp) -> Result<CacheLookup, CacheError> {
-        Ok(CacheLookup::Miss(Lease(1)))
-    }
-
-    async fn fill(&self, _: Lease, _: &Session, _: Duration) -> Result<bool, CacheError> {
-        Ok(true)
-    }
-
-    async fn guard(&self, _: &SessionKey, _: Nonce, _: Duration) -> Result<(), CacheError> {
-        Ok(())
-    }
-
-    async fn release(&self, _: &SessionKey, _: Nonce) -> Result<(), CacheError> {
-        Ok(())
-    }
-
-    async fn invalidate(&self, _: &SessionKey) -> Result<(), CacheError> {
-        Ok(())
-    }
-
-    fn summary(&self) -> String {
-        "a cache without entries".to_owned()
-    }
-}
-
 /// What calls wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
+    Nothing,
     LookUp,
     Fill,
 }

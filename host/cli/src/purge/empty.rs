@@ -57,24 +57,23 @@ pub(crate) async fn empty(
         rows_deleted(rows);
     };
     delete_expired(old, None, batches, stop, &mut count).await?;
-    if !stop.is_asked() {
-        emptied.kept =
-            left(old, batches).await.context("it cannot be told whether rows came meanwhile: run it again")?;
-    }
+    let left = left(old, batches, stop).await.context("it cannot be told whether rows came meanwhile: run it again")?;
+    emptied.kept = left.unwrap_or(emptied.kept);
     Ok(())
 }
 
-/// How many rows there are that are unexpired, or cannot be read.
-async fn left(old: &dyn Database, batches: Batches) -> Result<u64> {
+/// How many rows there are that are unexpired, or cannot be read. `None`: it was asked to stop before it knew.
+async fn left(old: &dyn Database, batches: Batches, stop: &Stop) -> Result<Option<u64>> {
     let (mut left, mut after) = (0, None);
-    loop {
+    while !stop.is_asked() {
         let page = old.scan(after, batches.rows, read_deadline()).await.with_context(|| old.summary())?;
         left += (page.sessions.len() + page.corrupt.len()) as u64;
         after = page.next;
         if after.is_none() {
-            return Ok(left);
+            return Ok(Some(left));
         }
     }
+    Ok(None)
 }
 
 #[cfg(test)]
