@@ -20,7 +20,7 @@ async fn row(database: &dyn Database, key: &SessionKey) -> Option<Session> {
     let deadline = Instant::now() + MINUTE;
     match database.read(vec![Read::Load(key.clone())], None, deadline).await.unwrap().remove(0) {
         ReadOutcome::Session(session) => session,
-        ReadOutcome::Exists(_) => unreachable!("a load was asked for"),
+        other => unreachable!("a load was asked for, and answered {other:?}"),
     }
 }
 

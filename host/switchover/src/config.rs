@@ -188,6 +188,11 @@ impl Config {
         }
     }
 
+    /// The limits, each at its default where the file does not say.
+    pub fn limits(&self) -> Limits {
+        self.file.limits.limits()
+    }
+
     /// The aliases of the databases.
     pub fn database_names(&self) -> Vec<String> {
         self.file.databases.keys().map(|name| name.get_ref().clone()).collect()

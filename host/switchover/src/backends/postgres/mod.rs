@@ -2,6 +2,7 @@
 
 mod connection;
 mod errors;
+mod feeds;
 mod schema;
 mod statements;
 mod statistics;
