@@ -53,6 +53,7 @@ impl Page {
     }
 
     /// How many rows it has.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(super) fn rows(&self) -> u32 {
         self.rows
     }
