@@ -34,6 +34,11 @@ pub(in crate::backends) type Found = (SessionKey, Result<Session, Unreadable>);
 pub(in crate::backends) trait Driver: Send + Sync + 'static {
     type Link: Link;
 
+    /// Looks once, before the first connection, whether what the address leads to can be worked with. Bounded by its caller.
+    fn check(&self) -> impl Future<Output = Result<(), DatabaseError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Connects and makes the settings of the connection. Bounded by its caller.
     fn connect(&self) -> impl Future<Output = Result<Self::Link, DatabaseError>> + Send;
 }
