@@ -75,4 +75,5 @@ mod conformance {
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;
+    mod unreadable;
 }
