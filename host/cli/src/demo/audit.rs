@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use switchover::SessionKey;
+use switchover_workload::checker::{Fault, History, Kind, Window};
+use switchover_workload::history::{KeyId, Row};
+use switchover_workload::patience::patiently;
+use switchover_workload::table::RawRow;
 
-use crate::demo::checker::{Fault, History, Kind, Window};
-use crate::demo::history::{KeyId, Row};
-use crate::demo::patience::patiently;
-use crate::demo::table::RawRow;
 use crate::demo::told::Told;
 
 /// What the audit found.
@@ -110,10 +110,10 @@ mod tests {
     use std::collections::HashSet;
 
     use rusqlite::Connection;
+    use switchover_workload::table::Place;
 
     use super::*;
     use crate::demo::stage::Stage;
-    use crate::demo::table::Place;
     use crate::demo::{Options, story};
 
     async fn kinds(told: &Told, history: &History) -> Vec<Kind> {

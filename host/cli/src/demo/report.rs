@@ -7,11 +7,11 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use switchover_workload::checker::{History, Kind};
+use switchover_workload::history::{Action, Outcome};
 
 use crate::demo::Options;
 use crate::demo::audit::Audit;
-use crate::demo::checker::{History, Kind};
-use crate::demo::history::{Action, Outcome};
 use crate::demo::latency::Latencies;
 use crate::demo::moved::Moved;
 use crate::demo::told::Told;

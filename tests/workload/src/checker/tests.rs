@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::key::EXPIRY_MARGIN_US;
 use super::*;
-use crate::demo::history::{Action, Outcome};
+use crate::history::{Action, Outcome};
 
 const SECOND: Micros = 1_000_000;
 const FAR: Micros = 1_000 * SECOND;

@@ -11,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 use switchover::{CycleOutcome, Error, SaveOutcome, Sessions, Timestamp};
 use tokio::task::JoinSet;
 
-use crate::demo::contents::Scribe;
-use crate::demo::history::{Action, KeyId, Micros, Operation, Outcome, RunClock};
-use crate::demo::meter::Meter;
-use crate::demo::patience::patiently;
-use crate::demo::population::{Habit, Member, Population};
+use crate::contents::Scribe;
+use crate::history::{Action, KeyId, Micros, Operation, Outcome, RunClock};
+use crate::meter::Meter;
+use crate::patience::patiently;
+use crate::population::{Habit, Member, Population};
 
 /// How often, and how many at a time, expired rows are cleaned away.
 const CLEANING_PAUSE: Duration = Duration::from_millis(500);
@@ -24,22 +24,27 @@ const CLEANING_LIMIT: u32 = 500;
 const FAILED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Everything that workers share.
-pub(crate) struct Site {
-    pub(crate) sessions: Sessions,
-    pub(crate) population: Population,
-    pub(crate) scribe: Scribe,
-    pub(crate) clock: RunClock,
-    pub(crate) meter: Meter,
+pub struct Site {
+    /// The session stores of the hosts; each call goes to any of them.
+    pub hosts: Vec<Sessions>,
+    /// Who is logged in.
+    pub population: Population,
+    /// Who writes payloads.
+    pub scribe: Scribe,
+    /// What orders the history.
+    pub clock: RunClock,
+    /// What calls came to.
+    pub meter: Meter,
     /// How many sessions traffic keeps alive.
-    pub(crate) living_target: usize,
+    pub living_target: usize,
     /// How long a session lives when it is written, by its habit.
-    pub(crate) lifetimes: Lifetimes,
+    pub lifetimes: Lifetimes,
     /// How many calls one worker makes at most.
-    pub(crate) calls_per_second_max: f64,
+    pub calls_per_second_max: f64,
     /// Expired rows that were cleaned away.
-    pub(crate) cleaned: AtomicU64,
+    pub cleaned: AtomicU64,
     /// Creates of unknown outcome: each may have left a row under a key that nobody was told.
-    pub(crate) nameless: AtomicU64,
+    pub nameless: AtomicU64,
 }
 
 impl AsRef<Meter> for Site {
@@ -50,16 +55,16 @@ impl AsRef<Meter> for Site {
 
 /// How long sessions live, in microseconds.
 #[derive(Clone)]
-pub(crate) struct Lifetimes {
+pub struct Lifetimes {
     /// Those that are used: until after the end of the run.
-    pub(crate) uses: Range<Micros>,
+    pub uses: Range<Micros>,
     /// The others: so that they end within the run.
-    pub(crate) others: Range<Micros>,
+    pub others: Range<Micros>,
 }
 
 impl Lifetimes {
     /// A new expiry for a session of this habit.
-    pub(crate) fn expiry(&self, habit: Habit, now: Micros, rng: &mut fastrand::Rng) -> Micros {
+    pub fn expiry(&self, habit: Habit, now: Micros, rng: &mut fastrand::Rng) -> Micros {
         match habit {
             Habit::Uses => now + rng.u64(self.uses.clone()),
             Habit::Looks | Habit::Away => now + rng.u64(self.others.clone()),
@@ -68,14 +73,14 @@ impl Lifetimes {
 }
 
 /// Workers that run until they are stopped.
-pub(crate) struct Traffic {
+pub struct Traffic {
     workers: JoinSet<Result<Vec<Operation>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Traffic {
     /// Starts `concurrency` workers and a cleaner. The seed decides what they do, not in which order it happens.
-    pub(crate) fn start(site: &Arc<Site>, concurrency: usize, seed: u64) -> Self {
+    pub fn start(site: &Arc<Site>, concurrency: usize, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for number in 0..concurrency {
@@ -87,18 +92,18 @@ impl Traffic {
     }
 
     /// Lets every call under way end, and collects what was seen.
-    pub(crate) async fn stop(mut self) -> Result<Vec<Operation>> {
+    pub async fn stop(mut self) -> Result<Vec<Operation>> {
         self.stop.store(true, Ordering::Relaxed);
         let mut operations = Vec::new();
         while let Some(worker) = self.workers.join_next().await {
-            operations.append(&mut worker.context("a worker of the demo panicked")??);
+            operations.append(&mut worker.context("a worker panicked")??);
         }
         Ok(operations)
     }
 }
 
 /// Reads every session that should be alive once more. A read that fails is made again, for as long as a server may be away.
-pub(crate) async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
+pub async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
     let worker = Worker::new(Arc::clone(site), fastrand::Rng::with_seed(0));
     for member in site.population.living() {
         let read = async || {
@@ -112,7 +117,7 @@ pub(crate) async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
 
 async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>> {
     while !stop.load(Ordering::Relaxed) {
-        match site.sessions.clear_expired(CLEANING_LIMIT).await {
+        match site.hosts[0].clear_expired(CLEANING_LIMIT).await {
             Ok(count) => {
                 site.meter.answered();
                 site.cleaned.fetch_add(u64::from(count), Ordering::Relaxed);
@@ -226,7 +231,7 @@ impl Worker {
             self.site.scribe.write(user, expires_at, now, rng).map(|(payload, row)| (user, habit, payload, row))
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        match self.timed("create", self.site.sessions.create(payload, expires_at)).await {
+        match self.timed("create", self.host().create(payload, expires_at)).await {
             (invoked, returned, Ok(key)) => {
                 let id = self.site.population.join(key, user, habit).id;
                 self.note(id, invoked, returned, Action::Create(row), Outcome::Done);
@@ -244,7 +249,7 @@ impl Worker {
     }
 
     async fn look_up(&self, member: &Arc<Member>) -> Outcome {
-        let (invoked, returned, answer) = self.timed("load", self.site.sessions.load(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("load", self.host().load(&member.key)).await;
         let outcome = match answer {
             Ok(Some(session)) => Outcome::Found(self.site.scribe.read(session.payload.expose(), session.expires_at)),
             Ok(None) => Outcome::Absent,
@@ -264,8 +269,7 @@ impl Worker {
             self.site.scribe.write(member.user, expires_at, now, rng)
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        let (invoked, returned, answer) =
-            self.timed("save", self.site.sessions.save(&member.key, payload, expires_at)).await;
+        let (invoked, returned, answer) = self.timed("save", self.host().save(&member.key, payload, expires_at)).await;
         let outcome = self.write_outcome(answer);
         self.note(member.id, invoked, returned, Action::Save(row), outcome);
         Ok(())
@@ -274,27 +278,27 @@ impl Worker {
     async fn touch(&self, member: &Arc<Member>) {
         let now = self.site.clock.now();
         let expires_at = self.with_rng(|rng| self.site.lifetimes.expiry(member.habit, now, rng));
-        let call = self.site.sessions.touch(&member.key, Timestamp::from_micros(expires_at));
+        let call = self.host().touch(&member.key, Timestamp::from_micros(expires_at));
         let (invoked, returned, answer) = self.timed("touch", call).await;
         let outcome = self.write_outcome(answer);
         self.note(member.id, invoked, returned, Action::Touch(expires_at), outcome);
     }
 
     async fn log_out(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("delete", self.site.sessions.delete(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("delete", self.host().delete(&member.key)).await;
         let outcome = found_or_not(answer);
         self.note(member.id, invoked, returned, Action::Delete, outcome);
         self.leave_if_over(member, outcome);
     }
 
     async fn exists(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("exists", self.site.sessions.exists(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("exists", self.host().exists(&member.key)).await;
         let outcome = found_or_not(answer);
         self.note(member.id, invoked, returned, Action::Exists, outcome);
     }
 
     async fn cycle(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("cycle_key", self.site.sessions.cycle_key(&member.key)).await;
+        let (invoked, returned, answer) = self.timed("cycle_key", self.host().cycle_key(&member.key)).await;
         let (outcome, new_key) = match answer {
             Ok(CycleOutcome::Cycled(key)) => (Outcome::Done, Some(key)),
             Ok(CycleOutcome::Missing) => (Outcome::Absent, None),
@@ -354,6 +358,14 @@ impl Worker {
     fn note(&self, key: KeyId, invoked: Micros, returned: Micros, action: Action, outcome: Outcome) {
         let operation = Operation { key, invoked, returned, action, outcome };
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+    }
+
+    /// The host that this call goes to.
+    fn host(&self) -> &Sessions {
+        match self.site.hosts.as_slice() {
+            [one] => one,
+            several => &several[self.with_rng(|rng| rng.usize(..several.len()))],
+        }
     }
 
     fn calls(&self) -> usize {

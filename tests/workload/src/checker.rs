@@ -13,12 +13,12 @@ mod key;
 
 use std::fmt;
 
-use crate::demo::checker::key::KeyHistory;
-use crate::demo::history::{KeyId, Micros, Operation, Row};
+use crate::checker::key::KeyHistory;
+use crate::history::{KeyId, Micros, Operation, Row};
 
 /// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// At the end a database lacks an acknowledged write that nothing replaced.
     LostWrite,
     /// A session was found after its delete was acknowledged.
@@ -35,11 +35,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the report.
-    pub(crate) const ALL: [Self; 6] =
+    pub const ALL: [Self; 6] =
         [Self::LostWrite, Self::BackAfterLogout, Self::StaleRead, Self::ToldGone, Self::ServedExpired, Self::Phantom];
 
     /// For people.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::LostWrite => "lost writes",
             Self::BackAfterLogout => "back after logout",
@@ -59,30 +59,30 @@ impl fmt::Display for Kind {
 
 /// One broken promise, and the call or the look into a database that showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// Which promise.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// Of which session.
-    pub(crate) key: KeyId,
+    pub key: KeyId,
     /// When the call began.
-    pub(crate) from: Micros,
+    pub from: Micros,
     /// When it ended.
-    pub(crate) to: Micros,
+    pub to: Micros,
 }
 
 /// When something was seen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
+pub struct Window {
     /// What was acknowledged before this must be seen.
-    pub(crate) from: Micros,
+    pub from: Micros,
     /// What began after this must not be seen.
-    pub(crate) to: Micros,
+    pub to: Micros,
     /// A row that had ended before this may be missing.
-    pub(crate) expired_by: Micros,
+    pub expired_by: Micros,
 }
 
 /// The history of every key, prepared for questions.
-pub(crate) struct History {
+pub struct History {
     keys: Vec<KeyHistory>,
     operations: Vec<Operation>,
 }
@@ -90,7 +90,7 @@ pub(crate) struct History {
 impl History {
     /// Takes the operations of a run in any order. Keys are numbered from 0; a key that took over from another has the higher
     /// number of the two.
-    pub(crate) fn new(mut operations: Vec<Operation>) -> Self {
+    pub fn new(mut operations: Vec<Operation>) -> Self {
         operations.sort_unstable_by_key(|operation| (operation.key, operation.invoked));
         let mut keys: Vec<KeyHistory> = Vec::new();
         for group in operations.chunk_by(|a, b| a.key == b.key) {
@@ -103,22 +103,22 @@ impl History {
     }
 
     /// Every call.
-    pub(crate) fn operations(&self) -> &[Operation] {
+    pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
 
     /// The calls of each key, in the order in which they began.
-    pub(crate) fn by_key(&self) -> impl Iterator<Item = &[Operation]> {
+    pub fn by_key(&self) -> impl Iterator<Item = &[Operation]> {
         self.operations.chunk_by(|a, b| a.key == b.key)
     }
 
     /// Every key that has a history.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = KeyId> {
+    pub fn keys(&self) -> impl Iterator<Item = KeyId> {
         self.by_key().map(|calls| calls[0].key)
     }
 
     /// Checks every answer that a call gave.
-    pub(crate) fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         for group in self.by_key() {
             let history = &self.keys[group[0].key.0 as usize];
@@ -134,7 +134,7 @@ impl History {
     }
 
     /// Checks what a database holds under a key. An old row is a lost write here, since nothing will follow it.
-    pub(crate) fn row_fault(&self, key: KeyId, row: Option<Row>, window: Window) -> Option<Fault> {
+    pub fn row_fault(&self, key: KeyId, row: Option<Row>, window: Window) -> Option<Fault> {
         let history = self.keys.get(key.0 as usize)?;
         let judged = match row {
             Some(row) => history.judge_row(row, window),

@@ -1,7 +1,7 @@
 //! The history of one key, and the questions that the audit asks of it.
 
-use crate::demo::checker::{Kind, Window};
-use crate::demo::history::{Action, Micros, Operation, Outcome, Row};
+use crate::checker::{Kind, Window};
+use crate::history::{Action, Micros, Operation, Outcome, Row};
 
 /// How far the clocks that decide an expiry may be apart, and how late a timer may fire.
 pub(super) const EXPIRY_MARGIN_US: Micros = 1_000_000;
