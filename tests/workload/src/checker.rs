@@ -1,61 +1,31 @@
 //! The audit: compares every answer, and the databases at the end, with the recorded history, one key at a time.
 //!
-//! What it demands is what one Django database gives its users, a regular register per key:
+//! What it demands is what one Django database gives its users, a register per key:
 //!
 //! * a read that starts after a write was acknowledged never returns what that write replaced;
-//! * a call that starts after a delete was acknowledged never finds the session;
-//! * a session that was created, not deleted and not expired is never said to be gone.
+//! * a read that starts after another read has returned never returns what the other had seen replaced, payload or end;
+//! * a call that starts after a delete was acknowledged, or after another call was told that the session is gone, never finds it;
+//! * a session that was created, not deleted and not expired is never said to be gone;
+//! * a payload and an end are those that a call asked for under this key, and that was not told that nothing was written;
+//! * a new key takes over what is the latest when the call begins, or later, and then nobody finds the old one.
 //!
 //! Calls that overlap count both ways. A write of unknown outcome may take effect at any later time, but once: after a read has
-//! seen it, a later acknowledged write replaces it for good. The checker knows nothing of databases, flags or policies.
+//! seen it, it stays until another write. What a store does not promise is an allowance in [`Promises`], and is counted apart. The
+//! checker knows nothing of databases, flags or policies.
 
 mod key;
+mod kind;
+mod review;
+mod seen;
+mod written;
 
-use std::fmt;
+use std::collections::HashMap;
 
 use crate::checker::key::KeyHistory;
+pub use crate::checker::kind::Kind;
+use crate::checker::review::Review;
+use crate::checker::written::Written;
 use crate::history::{KeyId, Micros, Operation, Row};
-
-/// A promise that was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// At the end a database lacks an acknowledged write that nothing replaced.
-    LostWrite,
-    /// A session was found after its delete was acknowledged.
-    BackAfterLogout,
-    /// A read returned what an acknowledged write had replaced before it began.
-    StaleRead,
-    /// A living session was said to be gone.
-    ToldGone,
-    /// A session was served after it had expired.
-    ServedExpired,
-    /// A read, or a row, that nobody wrote.
-    Phantom,
-}
-
-impl Kind {
-    /// Every kind, in the order of the report.
-    pub const ALL: [Self; 6] =
-        [Self::LostWrite, Self::BackAfterLogout, Self::StaleRead, Self::ToldGone, Self::ServedExpired, Self::Phantom];
-
-    /// For people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LostWrite => "lost writes",
-            Self::BackAfterLogout => "back after logout",
-            Self::StaleRead => "stale reads",
-            Self::ToldGone => "told gone while alive",
-            Self::ServedExpired => "served after expiry",
-            Self::Phantom => "never written by anyone",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// One broken promise, and the call or the look into a database that showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +51,61 @@ pub struct Window {
     pub expired_by: Micros,
 }
 
+/// What a store promises, as far as stores differ.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Promises {
+    /// How old a load may be, in microseconds, because a host of the fleet could not reach the cache that they share. `None`: what
+    /// was replaced before a load began is never found. What is written from a cache is wrong at any age.
+    pub stale_bound: Option<Micros>,
+    /// When a write of unknown outcome may be read and then be undone. `None`: never.
+    pub undone: Option<Allowance>,
+    /// Two tables hold the same under every key that nobody has written since this instant. `None`: they need not.
+    pub alike_since: Option<Micros>,
+}
+
+/// A known limit of a store: what is wrong only beyond it.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// For writes that began from this instant on.
+    pub from: Micros,
+    /// For writes that began up to this instant.
+    pub to: Micros,
+    /// Where the limit is told, and why there is one.
+    pub reason: &'static str,
+}
+
+/// What a database was left with.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'r> {
+    /// Every row.
+    pub rows: &'r HashMap<KeyId, Row>,
+    /// When it was left, or looked at.
+    pub window: Window,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Every broken promise.
+    pub faults: Vec<Fault>,
+    /// Loads that returned what had been replaced, but not longer ago than [`Promises::stale_bound`].
+    pub stale_within_bound: u64,
+    /// Answers and rows after which an unknown outcome that had been read was undone, as [`Promises::undone`] allows.
+    pub undone_as_allowed: u64,
+}
+
+impl Findings {
+    /// How often a promise was broken.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.faults.iter().filter(|fault| fault.kind == kind).count() as u64
+    }
+}
+
 /// The history of every key, prepared for questions.
 pub struct History {
     keys: Vec<KeyHistory>,
     operations: Vec<Operation>,
+    written: Written,
 }
 
 impl History {
@@ -99,7 +120,8 @@ impl History {
             keys.resize_with(id, KeyHistory::default);
             keys.push(history);
         }
-        Self { keys, operations }
+        let written = Written::by(&operations);
+        Self { keys, operations, written }
     }
 
     /// Every call.
@@ -112,39 +134,21 @@ impl History {
         self.operations.chunk_by(|a, b| a.key == b.key)
     }
 
-    /// Every key that has a history.
-    pub fn keys(&self) -> impl Iterator<Item = KeyId> {
-        self.by_key().map(|calls| calls[0].key)
-    }
-
-    /// Checks every answer that a call gave.
-    pub fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for group in self.by_key() {
-            let history = &self.keys[group[0].key.0 as usize];
-            let mut inherited = None;
-            for operation in group {
-                let judged = history.judge(operation).and_then(|()| history.judge_inherited(operation, &mut inherited));
-                if let Err(kind) = judged {
-                    faults.push(Fault { kind, key: operation.key, from: operation.invoked, to: operation.returned });
-                }
-            }
+    /// Checks every answer that a call gave, and then every row that each database was left with; an old row is a lost write there.
+    pub fn check(&self, promises: &Promises, left: &[Left<'_>]) -> Findings {
+        let mut findings = Findings::default();
+        for calls in self.by_key() {
+            let id = calls[0].key;
+            let Some(key) = self.key(id) else { continue };
+            let mut review = Review::new(self, promises, id, key);
+            review.check_calls(calls, &mut findings);
+            review.check_left(left, &mut findings);
         }
-        faults
+        findings
     }
 
-    /// Checks what a database holds under a key. An old row is a lost write here, since nothing will follow it.
-    pub fn row_fault(&self, key: KeyId, row: Option<Row>, window: Window) -> Option<Fault> {
-        let history = self.keys.get(key.0 as usize)?;
-        let judged = match row {
-            Some(row) => history.judge_row(row, window),
-            None => history.judge_absence(window, 0),
-        };
-        let kind = match judged.err()? {
-            Kind::StaleRead | Kind::ToldGone => Kind::LostWrite,
-            kind @ (Kind::LostWrite | Kind::BackAfterLogout | Kind::ServedExpired | Kind::Phantom) => kind,
-        };
-        Some(Fault { kind, key, from: window.from, to: window.to })
+    fn key(&self, id: KeyId) -> Option<&KeyHistory> {
+        self.keys.get(id.0 as usize)
     }
 }
 

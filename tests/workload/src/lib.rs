@@ -11,6 +11,7 @@ pub mod checker;
 pub mod contents;
 mod django;
 pub mod history;
+pub mod left;
 pub mod meter;
 pub mod patience;
 pub mod population;

@@ -1,7 +1,8 @@
 //! The history of one key, and the questions that the audit asks of it.
 
-use crate::checker::{Kind, Window};
-use crate::history::{Action, Micros, Operation, Outcome, Row};
+use crate::checker::seen::{Sight, Weight};
+use crate::checker::{Allowance, Kind, Window};
+use crate::history::{Action, KeyId, Micros, Operation, Outcome, Row};
 
 /// How far the clocks that decide an expiry may be apart, and how late a timer may fire.
 pub(super) const EXPIRY_MARGIN_US: Micros = 1_000_000;
@@ -18,9 +19,13 @@ struct Write {
     invoked: Micros,
     /// When it was acknowledged, or first seen; [`NEVER`] if neither.
     settled: Micros,
+    /// When it had surely taken effect: it was acknowledged or seen; [`NEVER`] if neither.
+    effect_by: Micros,
     acknowledged: bool,
     /// Of a create by takeover: one of these was written, and which one only the reads tell.
     inherited: bool,
+    /// Of a create by takeover: a read told that it was another one.
+    refuted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +34,24 @@ struct Touch {
     invoked: Micros,
     settled: Micros,
     acknowledged: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Delete {
+    invoked: Micros,
+    settled: Micros,
+    acknowledged: bool,
+}
+
+/// What is wrong with an answer or a row, as far as one key can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// This.
+    Kind(Kind),
+    /// No write under this key explains the payload.
+    Payload(Row),
+    /// No call under this key asked for this end of the payload.
+    End(Row),
 }
 
 /// The history of one key.
@@ -43,10 +66,14 @@ pub(super) struct KeyHistory {
     /// Acknowledged writes by the instant they were acknowledged, each with the latest invocation up to it.
     acknowledged: Vec<(Micros, Micros)>,
     created: Option<Micros>,
-    /// When each delete began that may have taken effect, in order.
-    deletes_began: Vec<Micros>,
+    /// Which key it took over from.
+    origin: Option<KeyId>,
+    /// The deletes that may have taken effect, in the order in which they began.
+    deletes: Vec<Delete>,
     /// When the first delete was acknowledged.
     deleted: Option<Micros>,
+    /// When the session was first told its next key.
+    cycled: Option<Micros>,
 }
 
 impl KeyHistory {
@@ -55,7 +82,7 @@ impl KeyHistory {
         for operation in operations {
             history.add(operation, earlier);
         }
-        history.deletes_began.sort_unstable();
+        history.deletes.sort_unstable_by_key(|delete| delete.invoked);
         history.writes.sort_unstable_by_key(|write| write.version);
         history.settle_what_was_seen(operations);
         history.touches.sort_unstable_by_key(|touch| touch.settled);
@@ -86,8 +113,10 @@ impl KeyHistory {
             expiries,
             invoked: operation.invoked,
             settled,
+            effect_by: settled,
             acknowledged,
             inherited,
+            refuted: false,
         };
         match operation.action {
             Action::Create(row) => {
@@ -99,44 +128,59 @@ impl KeyHistory {
                 let rows = old.map(|old| old.readable(operation.invoked, operation.returned)).unwrap_or_default();
                 self.writes.extend(rows.into_iter().map(|(row, expiries)| write(row, expiries, true)));
                 self.created = Some(settled);
+                self.origin = Some(key);
             }
             Action::Save(row) => self.writes.push(write(row, vec![row.expires_at], false)),
             Action::Touch(expires_at) => {
                 self.touches.push(Touch { expires_at, invoked: operation.invoked, settled, acknowledged });
             }
             Action::Delete | Action::CycleAway => {
-                self.deletes_began.push(operation.invoked);
+                self.deletes.push(Delete { invoked: operation.invoked, settled, acknowledged });
+                let ended = if operation.action == Action::Delete { &mut self.deleted } else { &mut self.cycled };
                 if acknowledged {
-                    self.deleted = Some(self.deleted.unwrap_or(NEVER).min(settled));
+                    *ended = Some(ended.unwrap_or(NEVER).min(settled));
                 }
             }
             Action::Load | Action::Exists => {}
         }
     }
 
-    /// A write of unknown outcome has taken effect when a read has seen it, and does not do so a second time.
+    /// A write of unknown outcome has taken effect when a read has seen it, and does not do so a second time. A takeover wrote the row
+    /// that was seen first.
     fn settle_what_was_seen(&mut self, operations: &[Operation]) {
-        if self.writes.iter().all(|write| write.settled != NEVER) {
-            return;
-        }
+        let mut inherited = None;
         for operation in operations {
             if let Outcome::Found(row) = operation.outcome
                 && let Ok(at) = self.writes.binary_search_by_key(&row.version, |write| write.version)
-                && !self.writes[at].acknowledged
+                && self.writes[at].invoked <= operation.returned
             {
-                self.writes[at].settled = self.writes[at].settled.min(operation.returned);
+                let write = &mut self.writes[at];
+                write.effect_by = write.effect_by.min(operation.returned);
+                if !write.acknowledged {
+                    write.settled = write.effect_by;
+                }
+                if write.inherited {
+                    inherited.get_or_insert(row.version);
+                }
             }
+        }
+        for write in self.writes.iter_mut().filter(|write| write.inherited) {
+            write.refuted = inherited.is_some_and(|version| version != write.version);
         }
     }
 
-    /// Checks one answer.
-    pub(super) fn judge(&self, operation: &Operation) -> Result<(), Kind> {
-        let window = Window { from: operation.invoked, to: operation.returned, expired_by: operation.returned };
+    /// Which key it took over from.
+    pub(super) fn origin(&self) -> Option<KeyId> {
+        self.origin
+    }
+
+    /// Checks one answer, as if the call had been made within `window`.
+    pub(super) fn judge(&self, operation: &Operation, window: Window) -> Result<(), Wrong> {
         match (operation.action, operation.outcome) {
             (Action::Load, Outcome::Found(row)) => {
                 self.judge_row(row, window)?;
-                let expired = row.expires_at.saturating_add(EXPIRY_MARGIN_US) < window.from;
-                if expired { Err(Kind::ServedExpired) } else { Ok(()) }
+                let expired = row.expires_at.saturating_add(EXPIRY_MARGIN_US) < operation.invoked;
+                if expired { Err(Wrong::Kind(Kind::ServedExpired)) } else { Ok(()) }
             }
             // A delete that finds nothing needs another one to explain it.
             (Action::Delete, Outcome::Absent) => self.judge_absence(window, 1),
@@ -150,50 +194,85 @@ impl KeyHistory {
         }
     }
 
-    /// A takeover wrote one row, so that reads may not see now one and now another of those it could have been.
-    pub(super) fn judge_inherited(&self, operation: &Operation, seen: &mut Option<u32>) -> Result<(), Kind> {
-        let Outcome::Found(row) = operation.outcome else { return Ok(()) };
-        if !self.write(row.version).is_some_and(|write| write.inherited) {
-            return Ok(());
-        }
-        if *seen.get_or_insert(row.version) == row.version { Ok(()) } else { Err(Kind::StaleRead) }
-    }
-
     /// A row was seen: it must be one that was written, and not replaced before the window.
-    pub(super) fn judge_row(&self, row: Row, window: Window) -> Result<(), Kind> {
+    pub(super) fn judge_row(&self, row: Row, window: Window) -> Result<(), Wrong> {
         self.judge_presence(window)?;
         let write = self.write(row.version).filter(|write| write.digest == row.digest && write.invoked <= window.to);
-        let write = write.ok_or(Kind::Phantom)?;
+        let write = write.ok_or(Wrong::Payload(row))?;
+        // Another read saw that the takeover wrote another one.
+        if write.refuted {
+            return Err(Wrong::Kind(Kind::WentBack));
+        }
         if write.settled < self.replaced_before(window.from) {
-            return Err(Kind::StaleRead);
+            return Err(Wrong::Kind(Kind::StaleRead));
         }
         if !self.may_expire_at(write, row.expires_at, window.to) {
-            return Err(Kind::Phantom);
+            return Err(Wrong::End(row));
         }
-        if row.expires_at < self.earliest_expiry(write, window.from) { Err(Kind::StaleRead) } else { Ok(()) }
+        let stale = row.expires_at < self.earliest_expiry(write, window.from);
+        if stale { Err(Wrong::Kind(Kind::StaleRead)) } else { Ok(()) }
     }
 
     /// The session was found, whatever it held: no delete may have been acknowledged before.
-    fn judge_presence(&self, window: Window) -> Result<(), Kind> {
-        match self.deleted {
-            Some(deleted) if deleted < window.from => Err(Kind::BackAfterLogout),
-            _ => Ok(()),
+    fn judge_presence(&self, window: Window) -> Result<(), Wrong> {
+        let before = |ended: Option<Micros>| ended.is_some_and(|ended| ended < window.from);
+        if before(self.deleted) {
+            return Err(Wrong::Kind(Kind::BackAfterLogout));
         }
+        if before(self.cycled) { Err(Wrong::Kind(Kind::OldKeyFound)) } else { Ok(()) }
     }
 
     /// The session was not found: it must have been deleted, expired, or not yet created. `own_deletes` explain nothing.
-    pub(super) fn judge_absence(&self, window: Window, own_deletes: usize) -> Result<(), Kind> {
-        let deleted = self.deletes_began.partition_point(|began| *began <= window.to) > own_deletes;
-        let created = self.created.is_some_and(|created| created < window.from);
-        if deleted || !created {
-            return Ok(());
-        }
+    pub(super) fn judge_absence(&self, window: Window, own_deletes: usize) -> Result<(), Wrong> {
+        let deleted = self.deletes.partition_point(|delete| delete.invoked <= window.to) > own_deletes;
+        if deleted || !self.lived_unless_deleted(window) { Ok(()) } else { Err(Wrong::Kind(Kind::ToldGone)) }
+    }
+
+    /// Whether the session was surely there within the window, if nobody deleted it.
+    fn lived_unless_deleted(&self, window: Window) -> bool {
         let replaced_before = self.replaced_before(window.from);
-        let current = self.writes.iter().filter(|write| write.invoked <= window.to && write.settled >= replaced_before);
+        let current = self.writes.iter().filter(|write| !write.refuted);
+        let current = current.filter(|write| write.invoked <= window.to && write.settled >= replaced_before);
         let earliest = current.map(|write| self.earliest_expiry(write, window.from)).min();
-        let expired =
-            earliest.is_some_and(|expires_at| expires_at <= window.expired_by.saturating_add(EXPIRY_MARGIN_US));
-        if expired { Ok(()) } else { Err(Kind::ToldGone) }
+        let ended = window.expired_by.saturating_add(EXPIRY_MARGIN_US);
+        self.created.is_some_and(|created| created < window.from) && earliest.is_some_and(|earliest| earliest > ended)
+    }
+
+    /// What weighs a call that was rightly told within `window` that the session is gone; `None`: it may have ended by itself.
+    pub(super) fn weigh_absence(&self, window: Window, undone: Option<Allowance>) -> Option<Weight> {
+        let count = self.deletes.partition_point(|delete| delete.invoked <= window.to);
+        let weights = self.deletes[..count].iter().map(|delete| weight(delete.acknowledged, delete.invoked, undone));
+        // What may be undone explains the most.
+        weights.max_by_key(|weight| *weight as u8).filter(|_| self.lived_unless_deleted(window))
+    }
+
+    /// A row that was rightly seen, for what may be seen after it.
+    pub(super) fn sight(&self, row: Row) -> Option<Sight> {
+        self.write(row.version).map(|write| Sight { row, effect_by: write.effect_by })
+    }
+
+    /// How sure it is that a row which was rightly seen stays: its payload, and its end.
+    pub(super) fn weigh_row(&self, row: Row, undone: Option<Allowance>) -> Option<(Weight, Weight)> {
+        let write = self.write(row.version)?;
+        let of_write = weight(write.acknowledged, write.invoked, undone);
+        let touches = self.touches_to(row.expires_at).map(|touch| weight(touch.acknowledged, touch.invoked, undone));
+        let own = write.expiries.contains(&row.expires_at).then_some(of_write);
+        Some((of_write, own.into_iter().chain(touches).min_by_key(|weight| *weight as u8)?))
+    }
+
+    /// Whether every call that may have changed something was acknowledged before `at`.
+    pub(super) fn is_quiet_since(&self, at: Micros) -> bool {
+        let quiet = |acknowledged: bool, settled: Micros| acknowledged && settled < at;
+        self.writes.iter().all(|write| quiet(write.acknowledged, write.settled))
+            && self.touches.iter().all(|touch| quiet(touch.acknowledged, touch.settled))
+            && self.deletes.iter().all(|delete| quiet(delete.acknowledged, delete.settled))
+    }
+
+    /// Whether a row of this payload with this end may ever have been there.
+    pub(super) fn ever_had(&self, row: Row) -> bool {
+        self.write(row.version).is_some_and(|write| {
+            write.expiries.contains(&row.expires_at) || self.touches_to(row.expires_at).next().is_some()
+        })
     }
 
     fn write(&self, version: u32) -> Option<&Write> {
@@ -219,16 +298,22 @@ impl KeyHistory {
 
     /// Whether a row of `write` may have this expiry before `to`: its own, or that of a touch that did not surely come before it.
     fn may_expire_at(&self, write: &Write, expires_at: Micros, to: Micros) -> bool {
-        let first = self.touches_by_expiry.partition_point(|touch| touch.expires_at < expires_at);
-        let mut touches = self.touches_by_expiry[first..].iter().take_while(|touch| touch.expires_at == expires_at);
+        let mut touches = self.touches_to(expires_at);
         write.expiries.contains(&expires_at)
             || touches.any(|touch| touch.invoked <= to && touch.settled >= write.invoked)
+    }
+
+    /// The touches that asked for this end.
+    fn touches_to(&self, expires_at: Micros) -> impl Iterator<Item = &Touch> {
+        let first = self.touches_by_expiry.partition_point(|touch| touch.expires_at < expires_at);
+        self.touches_by_expiry[first..].iter().take_while(move |touch| touch.expires_at == expires_at)
     }
 
     /// Every row that a read between two instants may return, with the expiries that it may have.
     fn readable(&self, from: Micros, to: Micros) -> Vec<(Row, Vec<Micros>)> {
         let replaced_before = self.replaced_before(from);
-        let current = self.writes.iter().filter(|write| write.invoked <= to && write.settled >= replaced_before);
+        let current = self.writes.iter().filter(|write| !write.refuted);
+        let current = current.filter(|write| write.invoked <= to && write.settled >= replaced_before);
         let rows = current.map(|write| {
             let earliest = self.earliest_expiry(write, from);
             let touches = self.touches.iter().map(|touch| touch.expires_at);
@@ -238,5 +323,13 @@ impl KeyHistory {
             (Row { version: write.version, digest: write.digest, expires_at: earliest }, expiries)
         });
         rows.collect()
+    }
+}
+
+fn weight(acknowledged: bool, invoked: Micros, undone: Option<Allowance>) -> Weight {
+    match undone {
+        _ if acknowledged => Weight::Sure,
+        Some(Allowance { from, to, .. }) if (from..=to).contains(&invoked) => Weight::MayBeUndone,
+        _ => Weight::Unknown,
     }
 }
