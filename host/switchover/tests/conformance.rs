@@ -49,6 +49,7 @@ mod conformance {
     mod flags;
     mod holds;
     mod mysql_server;
+    mod pooler;
     #[cfg(feature = "redis")]
     mod redis_cache;
     #[cfg(feature = "redis")]

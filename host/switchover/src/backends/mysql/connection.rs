@@ -4,19 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 
 use super::batch::{Plan, Values};
 use super::errors::{DUPLICATE_KEY, failure, number, unavailable};
-use super::schema;
 use super::statements::{CHUNK_MAX, Statements};
-use super::statistics;
+use super::{feeds, schema, statistics};
 use crate::backends::django_time;
-use crate::backends::row::corrupt_row;
-use crate::backends::server::{Failure, Found, Link, Options, page_of_rows, session_of_row};
-use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
+use crate::backends::page::{Page, PageRows, ScannedRow};
+use crate::backends::row::{foreign_row, unreadable_row};
+use crate::backends::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+use crate::capabilities::{
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// What every connection is set to, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
@@ -34,6 +37,7 @@ pub(in crate::backends) struct Connection {
     connection: MySqlConnection,
     statements: Arc<Statements>,
     options: Options,
+    page_rows: PageRows,
     may_have_written: bool,
 }
 
@@ -48,7 +52,7 @@ impl Connection {
         let mut connection = MySqlConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
         connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
         let (statements, options) = (Arc::clone(statements), options.clone());
-        Ok(Self { connection, statements, options, may_have_written: false })
+        Ok(Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false })
     }
 
     fn now(&self) -> Option<String> {
@@ -57,6 +61,13 @@ impl Connection {
 
     fn failure(&mut self, error: &sqlx::Error) -> Failure {
         failure(error, &mut self.may_have_written)
+    }
+
+    fn schema_failure(&mut self, error: schema::Error) -> Failure {
+        match error {
+            schema::Error::Different(error) => Failure::Refused(error),
+            schema::Error::Driver(error) => self.failure(&error),
+        }
     }
 
     async fn rows(&mut self, query: MySqlQuery<'_>) -> Result<Vec<MySqlRow>, Failure> {
@@ -146,9 +157,9 @@ impl Connection {
             let sql = statements.lock(sent.len(), wait);
             let rows = self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await?;
             for row in &rows {
-                let found: &str = column(row, 0)?;
-                if let Some(key) = keys.iter().find(|key| key.expose() == found) {
-                    locked.insert((*key).clone(), session(row, key).map_err(Failure::Refused)?);
+                let found = raw(row, 0)?;
+                if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
+                    locked.insert((*key).clone(), session(row, key).map_err(|row| Failure::Row(row.to_string()))?);
                 }
             }
         }
@@ -181,8 +192,8 @@ impl Link for Connection {
             let now = self.now();
             for row in &self.rows(query.bind(now)).await? {
                 // A collation may find the row of another key.
-                let at: &str = column(row, 0)?;
-                if let Some(key) = keys.iter().find(|key| key.expose() == at) {
+                let at = raw(row, 0)?;
+                if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
                     found.push((key.clone(), session(row, key)));
                 }
             }
@@ -197,8 +208,8 @@ impl Link for Connection {
             let sent = filled_up(keys);
             let sql = statements.existing(sent.len());
             for row in &self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await? {
-                let at: &str = column(row, 0)?;
-                existing.extend(keys.iter().find(|key| key.expose() == at).cloned());
+                let at = raw(row, 0)?;
+                existing.extend(keys.iter().find(|key| key.expose().as_bytes() == at).cloned());
             }
         }
         Ok(existing)
@@ -256,12 +267,63 @@ impl Link for Connection {
         Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
     }
 
-    async fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> Result<Scan, Failure> {
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32) -> Result<Scan, Failure> {
+        let limit = self.page_rows.at_most(limit);
+        let (statements, now) = (Arc::clone(&self.statements), self.now());
+        let query = match after {
+            None => sqlx::query(&statements.scan_first).bind(now),
+            Some(after) => {
+                // The server has sent it as UTF-8, into which it can convert every text.
+                let after = str::from_utf8(after.expose());
+                let after = after.map_err(|_| Failure::corrupt("a row's key is not text"))?;
+                sqlx::query(&statements.scan).bind(now).bind(after)
+            }
+        };
+        let mut page = Page::new(limit);
+        let mut rows = query.bind(i64::from(limit) + 1).fetch(&mut self.connection);
+        let more = loop {
+            match rows.try_next().await {
+                Ok(Some(_)) if page.is_full() => break true,
+                Ok(Some(row)) => {
+                    let key = raw(&row, 0)?;
+                    page.add(key, scanned(&row, key)?);
+                }
+                Ok(None) => break false,
+                Err(error) => return Err(failure(&error, &mut self.may_have_written)),
+            }
+        };
+        drop(rows);
+        self.page_rows.were(page.rows(), limit, more);
+        Ok(page.end(more))
+    }
+
+    /// No content of a row makes the server refuse a page.
+    async fn scan_past(&mut self, _after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
+        Err(Failure::corrupt(message))
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
+        let table = self.options.table.clone();
+        feeds::identity(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
+    }
+
+    async fn feeds(&mut self) -> Result<Feeds, Failure> {
+        let table = self.options.table.clone();
+        feeds::feeds(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
+    }
+
+    async fn check_columns(&mut self) -> Result<(), Failure> {
+        let table = self.options.table.clone();
+        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn expired_left(&mut self, before: Option<Timestamp>, _deadline: Instant) -> Result<ExpiredLeft, Failure> {
         let statements = Arc::clone(&self.statements);
-        let query = sqlx::query(&statements.scan).bind(self.now()).bind(after.map_or("", SessionKey::expose));
-        let rows = self.rows(query.bind(i64::from(limit) + 1)).await?;
-        let rows = rows.iter().map(|row| Ok((column::<&str>(row, 0)?, column::<i64>(row, 3)? != 0, row)));
-        page_of_rows(rows.collect::<Result<Vec<_>, Failure>>()?, limit, |key, row| session(row, key))
+        let (before, now) = (before.map(django_time::to_text), self.now());
+        let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
+        let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;
+        // Every end of the column's type can be compared.
+        Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
     }
 
     async fn statistics(&mut self, _deadline: Instant) -> Result<Statistics, Failure> {
@@ -272,10 +334,7 @@ impl Link for Connection {
 
     async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {
         let table = self.options.table.clone();
-        schema::missing(&mut self.connection, &table).await.map_err(|error| match error {
-            schema::Error::Different(error) => Failure::Refused(error),
-            schema::Error::Driver(error) => self.failure(&error),
-        })
+        schema::missing(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
     }
 
     async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
@@ -297,10 +356,20 @@ impl Link for Connection {
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(row: &MySqlRow, key: &SessionKey) -> Result<Session, DatabaseError> {
-    let payload: &str = row.try_get(1).map_err(|_| corrupt_row(key, "a payload that is not UTF-8 text"))?;
-    let expires_at: &str = row.try_get(2).map_err(|_| corrupt_row(key, "an expiry that is not a time"))?;
-    session_of_row(key, payload, django_time::from_text(expires_at))
+fn session(row: &MySqlRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+    let expires_at = raw(row, 2).ok().and_then(|text| django_time::from_text(str::from_utf8(text).ok()?));
+    session_of_row(key, payload, expires_at)
+}
+
+/// A row of a page; `key`: the bytes of its key.
+fn scanned(row: &MySqlRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+    let alive: i64 = column(row, 3)?;
+    Ok(match (alive != 0, key_of_row(key)) {
+        (false, _) => ScannedRow::Expired,
+        (true, Some(key)) => session(row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+    })
 }
 
 fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>) -> MySqlQuery<'q> {
@@ -324,6 +393,11 @@ fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
         items = rest;
         Some(chunk)
     })
+}
+
+/// The bytes of a text. The driver takes a text of a binary collation for no text.
+fn raw(row: &MySqlRow, at: usize) -> Result<&[u8], Failure> {
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
 }
 
 fn column<'r, T: sqlx::Decode<'r, MySql> + sqlx::Type<MySql>>(row: &'r MySqlRow, at: usize) -> Result<T, Failure> {

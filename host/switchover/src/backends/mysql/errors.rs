@@ -46,7 +46,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
         1048 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 3140 => {
-            Failure::corrupt(format!("the table does not take this row (error {number})"))
+            Failure::Row(format!("the table does not take this row (error {number})"))
         }
         _ => Failure::Refused(DatabaseError::Unavailable { message: message() }),
     }

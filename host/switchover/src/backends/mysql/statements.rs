@@ -21,6 +21,8 @@ pub(super) struct Statements {
     pub(super) touch: String,
     pub(super) delete: String,
     pub(super) delete_expired: String,
+    pub(super) expired_left: String,
+    pub(super) scan_first: String,
     pub(super) scan: String,
 }
 
@@ -38,6 +40,11 @@ impl Statements {
                 "{whose}DELETE FROM {table} WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
                  ORDER BY expire_date LIMIT ?"
             ),
+            expired_left: format!(
+                "{whose}SELECT cast(count(*) AS signed) FROM {table} \
+                 WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
+            ),
+            scan_first: format!("{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} ORDER BY session_key LIMIT ?"),
             scan: format!(
                 "{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} WHERE session_key > ? ORDER BY session_key LIMIT ?"
             ),

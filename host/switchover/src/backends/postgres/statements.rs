@@ -6,12 +6,23 @@ pub(super) struct Statements {
     pub(super) existing: String,
     pub(super) write: String,
     pub(super) delete_expired: String,
+    pub(super) expired_left: String,
+    pub(super) scan_first: String,
     pub(super) scan: String,
+    /// Of one row, all but its payload.
+    pub(super) scan_past_first: String,
+    pub(super) scan_past: String,
 }
 
 impl Statements {
     pub(super) fn of(table: &str) -> Self {
         let row = "session_key, session_data, expire_date";
+        let scan = |payload: &str, behind: &str| {
+            format!(
+                "SELECT session_key, {payload}, expire_date, expire_date > coalesce($2, statement_timestamp()) FROM \"{table}\" \
+                 {behind} ORDER BY session_key LIMIT $1"
+            )
+        };
         Self {
             load: format!(
                 "SELECT {row} FROM \"{table}\" WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())"
@@ -25,10 +36,13 @@ impl Statements {
                      WHERE expire_date < least($1, coalesce($2, statement_timestamp())) \
                      ORDER BY expire_date LIMIT $3 FOR UPDATE SKIP LOCKED))"
             ),
-            scan: format!(
-                "SELECT {row}, expire_date > coalesce($2, statement_timestamp()) FROM \"{table}\" \
-                 WHERE session_key > $1 ORDER BY session_key LIMIT $3"
+            expired_left: format!(
+                "SELECT count(*) FROM \"{table}\" WHERE expire_date < least($1, coalesce($2, statement_timestamp()))"
             ),
+            scan_first: scan("session_data", ""),
+            scan: scan("session_data", "WHERE session_key > $3"),
+            scan_past_first: scan("''", ""),
+            scan_past: scan("''", "WHERE session_key > $3"),
         }
     }
 }

@@ -76,7 +76,7 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
             answer(jobs, outcomes);
             Vec::new()
         }
-        Err(Trouble::Busy(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
+        Err(Trouble::Busy(_) | Trouble::Row(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
             jobs.into_iter().map(|job| job.again(None)).collect()
         }
         Err(Trouble::Busy(message)) => {
@@ -86,8 +86,8 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
             answer_all(late, &DatabaseError::Conflict { message });
             again.into_iter().map(|job| job.again(Some(not_before))).collect()
         }
-        Err(Trouble::Refused(error) | Trouble::Failed(error)) => {
-            answer_all(jobs, &error);
+        Err(trouble @ (Trouble::Row(_) | Trouble::Refused(_) | Trouble::Failed(_))) => {
+            answer_all(jobs, &trouble.into());
             Vec::new()
         }
     }
