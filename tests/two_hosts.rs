@@ -3,7 +3,6 @@
 //! What a load may be then is as old as `cache_max_age`, and nothing else is allowed: nothing is lost, nothing comes back, and
 //! nothing is written from an old entry. `SWITCHOVER_STORY_SEEDS=50` plays the story with so many seeds, `SWITCHOVER_STORY_FIRST` is
 //! the first of them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "who plays many seeds wants to see what each came to")]
 
 #[path = "two_hosts/cut.rs"]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use switchover::SessionKey;
 use switchover::capabilities::{Clock as _, SystemClock};
-use switchover_workload::checker::{Findings, History, Kind as Promise, Left, Promises, Window};
+use switchover_workload::checker::{Findings, History, Kind as Promise, Left, Promises, StaleBound, Window};
 use switchover_workload::contents::Scribe;
-use switchover_workload::history::{Action, Micros, RunClock};
+use switchover_workload::history::{Action, HostId, Micros, RunClock};
 use switchover_workload::left::Rows;
 use switchover_workload::meter::Meter;
 use switchover_workload::population::Population;
@@ -70,11 +70,14 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
     let names = site.population.keys();
     let rows = Rows::read(fleet.table.rows().await?, &names, &site.scribe);
     let history = History::new(operations);
-    let promises = Promises { stale_bound: Some(STALE_BOUND_US), ..Promises::default() };
+    let failures = fleet.hosts.each_ref().map(|host| host.counts().cache_failures);
+    // Host B too, if the machine was so busy that an answer of Redis was late.
+    let cut_off = (0..).map(HostId).zip(failures).filter(|(_, failures)| *failures > 0).map(|(host, _)| host).collect();
+    let stale_bound = Some(StaleBound { age: STALE_BOUND_US, cut_off });
+    let promises = Promises { stale_bound, ..Promises::default() };
     let window = Window { from: ended, to: ended, expired_by: ended };
     let findings = history.check(&promises, &[Left { rows: &rows.by_key, window }]);
 
-    let failures = fleet.hosts.each_ref().map(|host| host.counts().cache_failures);
     println!(
         "{kind:?} seed {seed}: {} calls on {} sessions, {} rows, {} cuts, {failures:?} failures of the cache, {} failed, {} unknown, \
          {} loads old within the bound, {} promises broken",
@@ -120,7 +123,8 @@ fn told(findings: &Findings, history: &History, names: &[SessionKey], clock: &Ru
     for fault in findings.faults.iter().take(5) {
         let name = names[fault.key.0 as usize].short_hash();
         let at = [fault.from, fault.to].map(|at| clock.seconds_at(at));
-        text += &format!("{} of {:?} ({name}), {:.6} s to {:.6} s\n", fault.kind, fault.key, at[0], at[1]);
+        let (kind, key, by) = (fault.kind, fault.key, fault.host);
+        text += &format!("{kind} of {key:?} ({name}) at {by:?}, {:.6} s to {:.6} s\n", at[0], at[1]);
         let calls = |key| history.by_key().find(|calls| calls[0].key == key).unwrap_or_default();
         let around = calls(fault.key).iter().filter(|call| call.invoked <= fault.to);
         // And what happened to the key that it took over from.
@@ -130,7 +134,8 @@ fn told(findings: &Findings, history: &History, names: &[SessionKey], clock: &Ru
         });
         for call in origin.unwrap_or_default().iter().chain(around).collect::<Vec<_>>().iter().rev().take(30).rev() {
             let at = [call.invoked, call.returned].map(|at| clock.seconds_at(at));
-            text += &format!("  {:.6} to {:.6}  {:?} -> {:?}\n", at[0], at[1], call.action, call.outcome);
+            let (host, action, outcome) = (call.host.0, call.action, call.outcome);
+            text += &format!("  {:.6} to {:.6}  host {host}: {action:?} -> {outcome:?}\n", at[0], at[1]);
         }
     }
     text

@@ -25,7 +25,7 @@ use crate::checker::key::KeyHistory;
 pub use crate::checker::kind::Kind;
 use crate::checker::review::Review;
 use crate::checker::written::Written;
-use crate::history::{KeyId, Micros, Operation, Row};
+use crate::history::{HostId, KeyId, Micros, Operation, Row};
 
 /// One broken promise, and the call or the look into a database that showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Fault {
     pub kind: Kind,
     /// Of which session.
     pub key: KeyId,
+    /// Which host answered; `None`: a database showed it.
+    pub host: Option<HostId>,
     /// When the call began.
     pub from: Micros,
     /// When it ended.
@@ -52,15 +54,25 @@ pub struct Window {
 }
 
 /// What a store promises, as far as stores differ.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Promises {
-    /// How old a load may be, in microseconds, because a host of the fleet could not reach the cache that they share. `None`: what
-    /// was replaced before a load began is never found. What is written from a cache is wrong at any age.
-    pub stale_bound: Option<Micros>,
+    /// How old a load may be because a host of the fleet could not reach the cache that they share. `None`: what was replaced before
+    /// a load began is never found. What is written from a cache is wrong at any age.
+    pub stale_bound: Option<StaleBound>,
     /// When a write of unknown outcome may be read and then be undone. `None`: never.
     pub undone: Option<Allowance>,
     /// Two tables hold the same under every key that nobody has written since this instant. `None`: they need not.
     pub alike_since: Option<Micros>,
+}
+
+/// How old a load may be in a fleet.
+#[derive(Clone, Debug)]
+pub struct StaleBound {
+    /// So long, in microseconds, after others were acknowledged what replaced it.
+    pub age: Micros,
+    /// If it was one of these hosts that acknowledged it, and another one that reads: a host finds what it wrote itself, and what
+    /// those wrote who could reach the cache.
+    pub cut_off: Vec<HostId>,
 }
 
 /// A known limit of a store: what is wrong only beyond it.

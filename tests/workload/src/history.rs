@@ -38,6 +38,10 @@ impl RunClock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub u32);
 
+/// One of the hosts of a fleet, by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostId(pub u8);
+
 /// A row as it was written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -95,6 +99,8 @@ pub enum Outcome {
 pub struct Operation {
     /// On which key.
     pub key: KeyId,
+    /// At which host.
+    pub host: HostId,
     /// Before it was called.
     pub invoked: Micros,
     /// After it returned.

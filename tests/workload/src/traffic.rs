@@ -12,7 +12,7 @@ use switchover::{CycleOutcome, Error, SaveOutcome, Sessions, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::contents::Scribe;
-use crate::history::{Action, KeyId, Micros, Operation, Outcome, RunClock};
+use crate::history::{Action, HostId, KeyId, Micros, Operation, Outcome, RunClock};
 use crate::meter::Meter;
 use crate::patience::patiently;
 use crate::population::{Habit, Member, Population};
@@ -129,6 +129,14 @@ async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>>
     Ok(Vec::new())
 }
 
+/// Where a call was made, and when.
+#[derive(Clone, Copy)]
+struct Span {
+    host: HostId,
+    invoked: Micros,
+    returned: Micros,
+}
+
 struct Worker {
     site: Arc<Site>,
     rng: Mutex<fastrand::Rng>,
@@ -231,15 +239,16 @@ impl Worker {
             self.site.scribe.write(user, expires_at, now, rng).map(|(payload, row)| (user, habit, payload, row))
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        match self.timed("create", self.host().create(payload, expires_at)).await {
-            (invoked, returned, Ok(key)) => {
+        let (span, answer) = self.timed("create", |host| host.create(payload, expires_at)).await;
+        match answer {
+            Ok(key) => {
                 let id = self.site.population.join(key, user, habit).id;
-                self.note(id, invoked, returned, Action::Create(row), Outcome::Done);
+                self.note(id, span, Action::Create(row), Outcome::Done);
             }
-            (_, _, Err(error)) if error.is_unknown_outcome() => {
+            Err(error) if error.is_unknown_outcome() => {
                 self.site.nameless.fetch_add(1, Ordering::Relaxed);
             }
-            (_, _, Err(_)) => {}
+            Err(_) => {}
         }
         Ok(())
     }
@@ -249,13 +258,13 @@ impl Worker {
     }
 
     async fn look_up(&self, member: &Arc<Member>) -> Outcome {
-        let (invoked, returned, answer) = self.timed("load", self.host().load(&member.key)).await;
+        let (span, answer) = self.timed("load", |host| host.load(&member.key)).await;
         let outcome = match answer {
             Ok(Some(session)) => Outcome::Found(self.site.scribe.read(session.payload.expose(), session.expires_at)),
             Ok(None) => Outcome::Absent,
             Err(error) => outcome_of(&error),
         };
-        self.note(member.id, invoked, returned, Action::Load, outcome);
+        self.note(member.id, span, Action::Load, outcome);
         if outcome == Outcome::Absent {
             self.site.population.leave(member);
         }
@@ -269,36 +278,36 @@ impl Worker {
             self.site.scribe.write(member.user, expires_at, now, rng)
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        let (invoked, returned, answer) = self.timed("save", self.host().save(&member.key, payload, expires_at)).await;
+        let (span, answer) = self.timed("save", |host| host.save(&member.key, payload, expires_at)).await;
         let outcome = self.write_outcome(answer);
-        self.note(member.id, invoked, returned, Action::Save(row), outcome);
+        self.note(member.id, span, Action::Save(row), outcome);
         Ok(())
     }
 
     async fn touch(&self, member: &Arc<Member>) {
         let now = self.site.clock.now();
         let expires_at = self.with_rng(|rng| self.site.lifetimes.expiry(member.habit, now, rng));
-        let call = self.host().touch(&member.key, Timestamp::from_micros(expires_at));
-        let (invoked, returned, answer) = self.timed("touch", call).await;
+        let until = Timestamp::from_micros(expires_at);
+        let (span, answer) = self.timed("touch", |host| host.touch(&member.key, until)).await;
         let outcome = self.write_outcome(answer);
-        self.note(member.id, invoked, returned, Action::Touch(expires_at), outcome);
+        self.note(member.id, span, Action::Touch(expires_at), outcome);
     }
 
     async fn log_out(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("delete", self.host().delete(&member.key)).await;
+        let (span, answer) = self.timed("delete", |host| host.delete(&member.key)).await;
         let outcome = found_or_not(answer);
-        self.note(member.id, invoked, returned, Action::Delete, outcome);
+        self.note(member.id, span, Action::Delete, outcome);
         self.leave_if_over(member, outcome);
     }
 
     async fn exists(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("exists", self.host().exists(&member.key)).await;
+        let (span, answer) = self.timed("exists", |host| host.exists(&member.key)).await;
         let outcome = found_or_not(answer);
-        self.note(member.id, invoked, returned, Action::Exists, outcome);
+        self.note(member.id, span, Action::Exists, outcome);
     }
 
     async fn cycle(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("cycle_key", self.host().cycle_key(&member.key)).await;
+        let (span, answer) = self.timed("cycle_key", |host| host.cycle_key(&member.key)).await;
         let (outcome, new_key) = match answer {
             Ok(CycleOutcome::Cycled(key)) => (Outcome::Done, Some(key)),
             Ok(CycleOutcome::Missing) => (Outcome::Absent, None),
@@ -308,10 +317,10 @@ impl Worker {
                 (outcome_of(&error), None)
             }
         };
-        self.note(member.id, invoked, returned, Action::CycleAway, outcome);
+        self.note(member.id, span, Action::CycleAway, outcome);
         if let Some(key) = new_key {
             let id = self.site.population.join(key, member.user, member.habit).id;
-            self.note(id, invoked, returned, Action::CycleFrom(member.id), Outcome::Done);
+            self.note(id, span, Action::CycleFrom(member.id), Outcome::Done);
         }
         self.leave_if_over(member, outcome);
     }
@@ -335,15 +344,15 @@ impl Worker {
         }
     }
 
-    /// Makes a call, and counts it.
-    async fn timed<T>(
-        &self,
+    /// Makes a call at one of the hosts, and counts it.
+    async fn timed<'w, T, C: Future<Output = Result<T, Error>>>(
+        &'w self,
         name: &'static str,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> (Micros, Micros, Result<T, Error>) {
-        let (clock, meter) = (&self.site.clock, &self.site.meter);
+        call: impl FnOnce(&'w Sessions) -> C,
+    ) -> (Span, Result<T, Error>) {
+        let (clock, meter, host) = (&self.site.clock, &self.site.meter, self.host());
         let invoked = clock.now();
-        let answer = call.await;
+        let answer = call(&self.site.hosts[usize::from(host.0)]).await;
         let returned = clock.now();
         match &answer {
             Ok(_) => meter.answered(),
@@ -352,19 +361,20 @@ impl Worker {
                 tokio::time::sleep(FAILED_PAUSE).await;
             }
         }
-        (invoked, returned, answer)
+        (Span { host, invoked, returned }, answer)
     }
 
-    fn note(&self, key: KeyId, invoked: Micros, returned: Micros, action: Action, outcome: Outcome) {
-        let operation = Operation { key, invoked, returned, action, outcome };
+    fn note(&self, key: KeyId, span: Span, action: Action, outcome: Outcome) {
+        let Span { host, invoked, returned } = span;
+        let operation = Operation { key, host, invoked, returned, action, outcome };
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
     }
 
-    /// The host that this call goes to.
-    fn host(&self) -> &Sessions {
-        match self.site.hosts.as_slice() {
-            [one] => one,
-            several => &several[self.with_rng(|rng| rng.usize(..several.len()))],
+    /// The host that a call goes to.
+    fn host(&self) -> HostId {
+        match u8::try_from(self.site.hosts.len()).expect("a fleet has fewer than 256 hosts") {
+            1 => HostId(0),
+            several => HostId(self.with_rng(|rng| rng.u8(..several))),
         }
     }
 

@@ -92,6 +92,7 @@ mod tests {
     use std::collections::HashSet;
 
     use rusqlite::Connection;
+    use switchover_workload::history::{Action, Operation, Outcome};
     use switchover_workload::table::Place;
 
     use super::*;
@@ -138,12 +139,39 @@ mod tests {
             &[Kind::Phantom],
         )
         .await;
+        let other = new.iter().find(|row| row.key != living.key).expect("several are logged in");
+        write(
+            "UPDATE django_session SET session_data = ?2 WHERE session_key = ?1",
+            &living.key,
+            &other.data,
+            &[Kind::ForeignPayload],
+        )
+        .await;
+        write(
+            "UPDATE django_session SET expire_date = '2099-01-01 00:00:00' WHERE session_key = ?1 AND ?2 = ''",
+            &living.key,
+            "",
+            &[Kind::UnaskedEnd],
+        )
+        .await;
 
         // Since the cutover nobody writes the old file: what was saved or deleted later is there as it was before.
         let new_keys: HashSet<&str> = new.iter().map(|row| row.key.as_str()).collect();
-        let deleted = old.iter().find(|row| !new_keys.contains(row.key.as_str()) && row.expires_at.as_micros() > far);
-        let deleted = deleted.expect("somebody logged out after the cutover");
+        let names = told.site.population.keys();
+        let ended_by = |action: Action| -> HashSet<&str> {
+            let over = |call: &Operation| call.action == action && call.outcome == Outcome::Done;
+            let ended = history.by_key().filter(|calls| calls.iter().any(over));
+            ended.map(|calls| names[calls[0].key.0 as usize].expose()).collect()
+        };
+        let (logged_out, renamed) = (ended_by(Action::Delete), ended_by(Action::CycleAway));
+        let gone = |keys: &HashSet<&str>, but: &HashSet<&str>| {
+            let here = |key: &str| keys.contains(key) && !but.contains(key) && !new_keys.contains(key);
+            old.iter().find(|row| here(&row.key) && row.expires_at.as_micros() > far)
+        };
+        let deleted = gone(&logged_out, &renamed).expect("somebody logged out after the cutover");
         write(insert, &deleted.key, &deleted.data, &[Kind::BackAfterLogout]).await;
+        let former = gone(&renamed, &logged_out).expect("somebody was given a new key after the cutover");
+        write(insert, &former.key, &former.data, &[Kind::OldKeyFound]).await;
         let outdated = old.iter().find(|row| new.iter().any(|other| other.key == row.key && other.data != row.data));
         let outdated = outdated.expect("somebody saved after the cutover");
         write(

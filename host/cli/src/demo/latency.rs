@@ -66,7 +66,7 @@ impl Latencies {
 
 #[cfg(test)]
 mod tests {
-    use switchover_workload::history::{KeyId, Outcome};
+    use switchover_workload::history::{HostId, KeyId, Outcome};
 
     use super::*;
 
@@ -78,6 +78,7 @@ mod tests {
         ];
         let call = |invoked| Operation {
             key: KeyId(0),
+            host: HostId::default(),
             invoked,
             returned: invoked + 10,
             action: Action::Load,

@@ -56,7 +56,7 @@ fn lived(calls: &[Operation], at: Micros) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use switchover_workload::history::{KeyId, Row};
+    use switchover_workload::history::{HostId, KeyId, Row};
 
     use super::*;
 
@@ -65,6 +65,7 @@ mod tests {
         let row = |expires_at| Row { version: 1, digest: 0, expires_at };
         let call = |key, invoked, action| Operation {
             key: KeyId(key),
+            host: HostId::default(),
             invoked,
             returned: invoked + 1,
             action,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use switchover::{SessionKey, Timestamp};
-use switchover_workload::history::{Action, Operation, Outcome};
+use switchover_workload::history::{Action, HostId, Operation, Outcome};
 use switchover_workload::population::Habit;
 use switchover_workload::table::{RawRow, Table};
 use switchover_workload::traffic::Site;
@@ -38,6 +38,7 @@ pub(crate) async fn sessions(site: &Site, options: &Options, table: &Table) -> R
         });
         operations.push(Operation {
             key: member.id,
+            host: HostId::default(),
             invoked: now,
             returned: now,
             action: Action::Create(row),

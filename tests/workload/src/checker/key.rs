@@ -1,8 +1,10 @@
 //! The history of one key, and the questions that the audit asks of it.
 
+use std::collections::BTreeMap;
+
 use crate::checker::seen::{Sight, Weight};
-use crate::checker::{Allowance, Kind, Window};
-use crate::history::{Action, KeyId, Micros, Operation, Outcome, Row};
+use crate::checker::{Allowance, Kind, StaleBound, Window};
+use crate::history::{Action, HostId, KeyId, Micros, Operation, Outcome, Row};
 
 /// How far the clocks that decide an expiry may be apart, and how late a timer may fire.
 pub(super) const EXPIRY_MARGIN_US: Micros = 1_000_000;
@@ -12,6 +14,7 @@ const NEVER: Micros = Micros::MAX;
 /// A write of payload and expiry that may have taken effect.
 #[derive(Clone, Debug)]
 struct Write {
+    host: HostId,
     version: u32,
     digest: u32,
     /// More than one only when the row was taken over from a key whose expiry was being moved.
@@ -30,6 +33,7 @@ struct Write {
 
 #[derive(Clone, Copy, Debug)]
 struct Touch {
+    host: HostId,
     expires_at: Micros,
     invoked: Micros,
     settled: Micros,
@@ -38,6 +42,9 @@ struct Touch {
 
 #[derive(Clone, Copy, Debug)]
 struct Delete {
+    host: HostId,
+    /// As a part of giving the session a new key.
+    cycled: bool,
     invoked: Micros,
     settled: Micros,
     acknowledged: bool,
@@ -63,17 +70,47 @@ pub(super) struct KeyHistory {
     touches: Vec<Touch>,
     /// The touches by the expiry that they asked for, to look up who may have set one.
     touches_by_expiry: Vec<Touch>,
-    /// Acknowledged writes by the instant they were acknowledged, each with the latest invocation up to it.
-    acknowledged: Vec<(Micros, Micros)>,
+    /// Of each host the acknowledged writes by the instant they were acknowledged, each with the latest invocation up to it.
+    acknowledged: BTreeMap<HostId, Vec<(Micros, Micros)>>,
     created: Option<Micros>,
     /// Which key it took over from.
     origin: Option<KeyId>,
     /// The deletes that may have taken effect, in the order in which they began.
     deletes: Vec<Delete>,
-    /// When the first delete was acknowledged.
-    deleted: Option<Micros>,
-    /// When the session was first told its next key.
-    cycled: Option<Micros>,
+}
+
+/// From when on a call must see what was acknowledged before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since<'p> {
+    /// When the call began.
+    strictly: Micros,
+    /// A longer time ago, for what others acknowledged who could not reach the cache.
+    leniently: Micros,
+    cut_off: &'p [HostId],
+    host: HostId,
+}
+
+impl<'p> Since<'p> {
+    /// Whoever acknowledged it.
+    pub(super) fn strictly(from: Micros) -> Self {
+        Self { strictly: from, leniently: from, cut_off: &[], host: HostId::default() }
+    }
+
+    /// For a call that began at `from` on `host`.
+    pub(super) fn leniently(from: Micros, host: HostId, bound: &'p StaleBound) -> Self {
+        Self { strictly: from, leniently: from.saturating_sub(bound.age), cut_off: &bound.cut_off, host }
+    }
+
+    /// For what a host acknowledged.
+    fn of(&self, acknowledged_by: HostId) -> Micros {
+        let may_be_missed = acknowledged_by != self.host && self.cut_off.contains(&acknowledged_by);
+        if may_be_missed { self.leniently } else { self.strictly }
+    }
+
+    /// For what was seen, by whomever.
+    pub(super) fn seen(&self) -> Micros {
+        self.leniently
+    }
 }
 
 impl KeyHistory {
@@ -88,13 +125,16 @@ impl KeyHistory {
         history.touches.sort_unstable_by_key(|touch| touch.settled);
         history.touches_by_expiry = history.touches.clone();
         history.touches_by_expiry.sort_unstable_by_key(|touch| touch.expires_at);
-        let acknowledged = history.writes.iter().filter(|write| write.acknowledged);
-        history.acknowledged = acknowledged.map(|write| (write.settled, write.invoked)).collect();
-        history.acknowledged.sort_unstable();
-        let mut latest = 0;
-        for (_, invoked) in &mut history.acknowledged {
-            latest = latest.max(*invoked);
-            *invoked = latest;
+        for write in history.writes.iter().filter(|write| write.acknowledged) {
+            history.acknowledged.entry(write.host).or_default().push((write.settled, write.invoked));
+        }
+        for acknowledged in history.acknowledged.values_mut() {
+            acknowledged.sort_unstable();
+            let mut latest = 0;
+            for (_, invoked) in acknowledged {
+                latest = latest.max(*invoked);
+                *invoked = latest;
+            }
         }
         history
     }
@@ -108,6 +148,7 @@ impl KeyHistory {
             Outcome::Absent | Outcome::Failed | Outcome::Found(_) => return,
         };
         let write = |row: Row, expiries: Vec<Micros>, inherited| Write {
+            host: operation.host,
             version: row.version,
             digest: row.digest,
             expiries,
@@ -132,14 +173,13 @@ impl KeyHistory {
             }
             Action::Save(row) => self.writes.push(write(row, vec![row.expires_at], false)),
             Action::Touch(expires_at) => {
-                self.touches.push(Touch { expires_at, invoked: operation.invoked, settled, acknowledged });
+                let Operation { host, invoked, .. } = *operation;
+                self.touches.push(Touch { host, expires_at, invoked, settled, acknowledged });
             }
             Action::Delete | Action::CycleAway => {
-                self.deletes.push(Delete { invoked: operation.invoked, settled, acknowledged });
-                let ended = if operation.action == Action::Delete { &mut self.deleted } else { &mut self.cycled };
-                if acknowledged {
-                    *ended = Some(ended.unwrap_or(NEVER).min(settled));
-                }
+                let Operation { host, invoked, .. } = *operation;
+                let cycled = operation.action == Action::CycleAway;
+                self.deletes.push(Delete { host, cycled, invoked, settled, acknowledged });
             }
             Action::Load | Action::Exists => {}
         }
@@ -174,11 +214,12 @@ impl KeyHistory {
         self.origin
     }
 
-    /// Checks one answer, as if the call had been made within `window`.
-    pub(super) fn judge(&self, operation: &Operation, window: Window) -> Result<(), Wrong> {
+    /// Checks one answer.
+    pub(super) fn judge(&self, operation: &Operation, since: Since<'_>) -> Result<(), Wrong> {
+        let window = Window { from: operation.invoked, to: operation.returned, expired_by: operation.returned };
         match (operation.action, operation.outcome) {
             (Action::Load, Outcome::Found(row)) => {
-                self.judge_row(row, window)?;
+                self.judge_row(row, since, window.to)?;
                 let expired = row.expires_at.saturating_add(EXPIRY_MARGIN_US) < operation.invoked;
                 if expired { Err(Wrong::Kind(Kind::ServedExpired)) } else { Ok(()) }
             }
@@ -188,38 +229,38 @@ impl KeyHistory {
             (
                 Action::Save(_) | Action::Touch(_) | Action::Exists | Action::Delete | Action::CycleAway,
                 Outcome::Done,
-            ) => self.judge_presence(window),
+            ) => self.judge_presence(since),
             (Action::Create(_) | Action::CycleFrom(_) | Action::Load, Outcome::Done) => Ok(()),
             (_, Outcome::Failed | Outcome::Unknown | Outcome::Found(_)) => Ok(()),
         }
     }
 
-    /// A row was seen: it must be one that was written, and not replaced before the window.
-    pub(super) fn judge_row(&self, row: Row, window: Window) -> Result<(), Wrong> {
-        self.judge_presence(window)?;
-        let write = self.write(row.version).filter(|write| write.digest == row.digest && write.invoked <= window.to);
+    /// A row was seen before `to`: it must be one that was written, and not replaced too long ago.
+    pub(super) fn judge_row(&self, row: Row, since: Since<'_>, to: Micros) -> Result<(), Wrong> {
+        self.judge_presence(since)?;
+        let write = self.write(row.version).filter(|write| write.digest == row.digest && write.invoked <= to);
         let write = write.ok_or(Wrong::Payload(row))?;
         // Another read saw that the takeover wrote another one.
         if write.refuted {
             return Err(Wrong::Kind(Kind::WentBack));
         }
-        if write.settled < self.replaced_before(window.from) {
+        if write.settled < self.replaced_before(since) {
             return Err(Wrong::Kind(Kind::StaleRead));
         }
-        if !self.may_expire_at(write, row.expires_at, window.to) {
+        if !self.may_expire_at(write, row.expires_at, to) {
             return Err(Wrong::End(row));
         }
-        let stale = row.expires_at < self.earliest_expiry(write, window.from);
+        let stale = row.expires_at < self.earliest_expiry(write, since);
         if stale { Err(Wrong::Kind(Kind::StaleRead)) } else { Ok(()) }
     }
 
-    /// The session was found, whatever it held: no delete may have been acknowledged before.
-    fn judge_presence(&self, window: Window) -> Result<(), Wrong> {
-        let before = |ended: Option<Micros>| ended.is_some_and(|ended| ended < window.from);
-        if before(self.deleted) {
-            return Err(Wrong::Kind(Kind::BackAfterLogout));
-        }
-        if before(self.cycled) { Err(Wrong::Kind(Kind::OldKeyFound)) } else { Ok(()) }
+    /// The session was found, whatever it held: no delete may have been acknowledged too long ago.
+    fn judge_presence(&self, since: Since<'_>) -> Result<(), Wrong> {
+        let over = |delete: &&Delete| delete.acknowledged && delete.settled < since.of(delete.host);
+        let over = self.deletes.iter().filter(over).min_by_key(|delete| delete.cycled);
+        over.map_or(Ok(()), |delete| {
+            Err(Wrong::Kind(if delete.cycled { Kind::OldKeyFound } else { Kind::BackAfterLogout }))
+        })
     }
 
     /// The session was not found: it must have been deleted, expired, or not yet created. `own_deletes` explain nothing.
@@ -230,10 +271,11 @@ impl KeyHistory {
 
     /// Whether the session was surely there within the window, if nobody deleted it.
     fn lived_unless_deleted(&self, window: Window) -> bool {
-        let replaced_before = self.replaced_before(window.from);
+        let since = Since::strictly(window.from);
+        let replaced_before = self.replaced_before(since);
         let current = self.writes.iter().filter(|write| !write.refuted);
         let current = current.filter(|write| write.invoked <= window.to && write.settled >= replaced_before);
-        let earliest = current.map(|write| self.earliest_expiry(write, window.from)).min();
+        let earliest = current.map(|write| self.earliest_expiry(write, since)).min();
         let ended = window.expired_by.saturating_add(EXPIRY_MARGIN_US);
         self.created.is_some_and(|created| created < window.from) && earliest.is_some_and(|earliest| earliest > ended)
     }
@@ -279,20 +321,22 @@ impl KeyHistory {
         self.writes.binary_search_by_key(&version, |write| write.version).ok().map(|at| &self.writes[at])
     }
 
-    /// The latest invocation among the writes acknowledged before `at`: what had settled before that was replaced.
-    fn replaced_before(&self, at: Micros) -> Micros {
-        match self.acknowledged.partition_point(|(settled, _)| *settled < at) {
-            0 => 0,
-            count => self.acknowledged[count - 1].1,
-        }
+    /// The latest invocation among the writes that must be seen: what had settled before that was replaced.
+    fn replaced_before(&self, since: Since<'_>) -> Micros {
+        let latest = self.acknowledged.iter().filter_map(|(host, acknowledged)| {
+            let count = acknowledged.partition_point(|(settled, _)| *settled < since.of(*host));
+            acknowledged[..count].last().map(|(_, invoked)| *invoked)
+        });
+        latest.max().unwrap_or(0)
     }
 
-    /// The expiry that a row of `write` has at least at `at`: touches that surely followed the write and came before `at` count.
-    fn earliest_expiry(&self, write: &Write, at: Micros) -> Micros {
+    /// The expiry that a row of `write` has at least: touches that surely followed the write and must be seen count.
+    fn earliest_expiry(&self, write: &Write, since: Since<'_>) -> Micros {
         let own = write.expiries.iter().copied().min().unwrap_or(0);
         let first = self.touches.partition_point(|touch| touch.settled <= write.settled);
-        let followed = self.touches[first..].iter().take_while(|touch| touch.settled < at);
+        let followed = self.touches[first..].iter().take_while(|touch| touch.settled < since.strictly);
         let surely = followed.filter(|touch| touch.acknowledged && touch.invoked > write.settled);
+        let surely = surely.filter(|touch| touch.settled < since.of(touch.host));
         surely.map(|touch| touch.expires_at).fold(own, Micros::max)
     }
 
@@ -311,11 +355,12 @@ impl KeyHistory {
 
     /// Every row that a read between two instants may return, with the expiries that it may have.
     fn readable(&self, from: Micros, to: Micros) -> Vec<(Row, Vec<Micros>)> {
-        let replaced_before = self.replaced_before(from);
+        let since = Since::strictly(from);
+        let replaced_before = self.replaced_before(since);
         let current = self.writes.iter().filter(|write| !write.refuted);
         let current = current.filter(|write| write.invoked <= to && write.settled >= replaced_before);
         let rows = current.map(|write| {
-            let earliest = self.earliest_expiry(write, from);
+            let earliest = self.earliest_expiry(write, since);
             let touches = self.touches.iter().map(|touch| touch.expires_at);
             let expiries = write.expiries.iter().copied().chain(touches);
             let expiries = expiries.filter(|expiry| *expiry >= earliest && self.may_expire_at(write, *expiry, to));

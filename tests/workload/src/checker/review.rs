@@ -1,6 +1,6 @@
 //! One key after the other: every answer in the order in which the calls returned, then the rows that were left.
 
-use crate::checker::key::{KeyHistory, Wrong};
+use crate::checker::key::{KeyHistory, Since, Wrong};
 use crate::checker::seen::{Older, Seen, Weight};
 use crate::checker::{Fault, Findings, History, Kind, Left, Promises, Window};
 use crate::history::{Action, KeyId, Micros, Operation, Outcome, Row};
@@ -44,14 +44,15 @@ impl<'h> Review<'h> {
         let mut calls: Vec<_> = calls.iter().collect();
         calls.sort_by_key(|call| call.returned);
         for call in calls {
-            match self.judge(call, 0) {
+            match self.judge(call, Since::strictly(call.invoked)) {
                 Ok(()) => self.remember(call),
                 Err(Objection::UndoneAsAllowed) => findings.undone_as_allowed += 1,
                 Err(Objection::Broken(kind)) if self.is_old_within_the_bound(call, kind) => {
                     findings.stale_within_bound += 1;
                 }
                 Err(Objection::Broken(kind)) => {
-                    findings.faults.push(Fault { kind, key: self.id, from: call.invoked, to: call.returned });
+                    let Operation { host, invoked: from, returned: to, .. } = *call;
+                    findings.faults.push(Fault { kind, key: self.id, host: Some(host), from, to });
                 }
             }
         }
@@ -66,7 +67,8 @@ impl<'h> Review<'h> {
                 Err(Objection::UndoneAsAllowed) => findings.undone_as_allowed += 1,
                 Err(Objection::Broken(kind)) => {
                     let kind = kind.at_the_end();
-                    findings.faults.push(Fault { kind, key: self.id, from: window.from, to: window.to });
+                    let Window { from, to, .. } = *window;
+                    findings.faults.push(Fault { kind, key: self.id, host: None, from, to });
                 }
             }
             right = false;
@@ -79,20 +81,17 @@ impl<'h> Review<'h> {
             let lives = |row: Option<Row>| row.is_some_and(|row| row.expires_at > new.window.expired_by);
             if rows[0] != rows[1] && (rows.iter().all(Option::is_some) || rows.into_iter().any(lives)) {
                 let Window { from, to, .. } = new.window;
-                findings.faults.push(Fault { kind: Kind::RowsDiffer, key: self.id, from, to });
+                findings.faults.push(Fault { kind: Kind::RowsDiffer, key: self.id, host: None, from, to });
             }
         }
     }
 
-    /// Judges an answer, as if what it saw had been true up to `age` before the call began.
-    fn judge(&self, call: &Operation, age: Micros) -> Result<(), Objection> {
-        let from = call.invoked.saturating_sub(age);
-        let window = Window { from, to: call.returned, expired_by: call.returned };
-        self.key.judge(call, window).map_err(|wrong| self.name(wrong))?;
+    fn judge(&self, call: &Operation, since: Since<'_>) -> Result<(), Objection> {
+        self.key.judge(call, since).map_err(|wrong| self.name(wrong))?;
         match (call.action, call.outcome) {
             (Action::Create(_) | Action::CycleFrom(_), _) => Ok(()),
-            (_, Outcome::Found(row)) => self.judge_sight(row, from, age),
-            (_, Outcome::Done) => Ok(self.seen.check_there(from)?),
+            (_, Outcome::Found(row)) => self.judge_sight(row, call.invoked, since),
+            (_, Outcome::Done) => Ok(self.seen.check_there(since.seen())?),
             (_, Outcome::Absent | Outcome::Failed | Outcome::Unknown) => Ok(()),
         }
     }
@@ -101,20 +100,22 @@ impl<'h> Review<'h> {
         let Some(row) = row else {
             return self.key.judge_absence(window, 0).map_err(|wrong| self.name(wrong));
         };
-        self.key.judge_row(row, window).map_err(|wrong| self.name(wrong))?;
-        self.judge_sight(row, window.from, 0)
+        let since = Since::strictly(window.from);
+        self.key.judge_row(row, since, window.to).map_err(|wrong| self.name(wrong))?;
+        self.judge_sight(row, window.from, since)
     }
 
-    fn judge_sight(&self, row: Row, from: Micros, age: Micros) -> Result<(), Objection> {
+    fn judge_sight(&self, row: Row, from: Micros, since: Since<'_>) -> Result<(), Objection> {
         let Some(sight) = self.key.sight(row) else { return Ok(()) };
-        Ok(self.seen.check_row(sight, from, age)?)
+        Ok(self.seen.check_row(sight, since.seen(), from - since.seen())?)
     }
 
     /// Only a load asks a cache. What is written from a cache is never excused.
     fn is_old_within_the_bound(&self, call: &Operation, kind: Kind) -> bool {
-        let Some(bound) = self.promises.stale_bound else { return false };
+        let Some(bound) = &self.promises.stale_bound else { return false };
+        let since = Since::leniently(call.invoked, call.host, bound);
         let asked_a_cache = call.action == Action::Load && kind.is_of_age();
-        asked_a_cache && matches!(self.judge(call, bound), Ok(()) | Err(Objection::UndoneAsAllowed))
+        asked_a_cache && matches!(self.judge(call, since), Ok(()) | Err(Objection::UndoneAsAllowed))
     }
 
     /// What was rightly seen binds those that come later.

@@ -25,13 +25,21 @@ fn all(parts: &[&[Operation]]) -> Vec<Operation> {
     parts.concat()
 }
 
-fn bounded(stale_bound: Micros) -> Promises {
-    Promises { stale_bound: Some(stale_bound), ..Promises::default() }
+/// The host that is cut off from the cache; the others read.
+const CUT_OFF: HostId = HostId(9);
+
+fn bounded(age: Micros) -> Promises {
+    Promises { stale_bound: Some(StaleBound { age, cut_off: vec![CUT_OFF] }), ..Promises::default() }
+}
+
+/// On the host that is cut off.
+fn cut_off(operation: Operation) -> Operation {
+    Operation { host: CUT_OFF, ..operation }
 }
 
 #[test]
 fn an_old_read_within_the_bound_is_counted_and_a_staler_one_is_a_fault() {
-    let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
+    let save = cut_off(call(30, 40, Action::Save(row(2)), Outcome::Done));
     let old = |at| History::new(vec![created(), save, found(KEY, at, 1)]).check(&bounded(50), &[]);
     let findings = old(90);
     assert_eq!((findings.count(Kind::StaleRead), findings.stale_within_bound), (0, 1));
@@ -54,6 +62,7 @@ fn the_bound_is_for_every_way_in_which_a_load_can_be_old() {
         (Kind::CameBack, vec![created(), slow_delete, gone]),
         (Kind::OldKeyFound, all(&[&[created()], &cycled])),
     ] {
+        let history: Vec<_> = history.into_iter().map(cut_off).collect();
         let history = all(&[&history, &[found(KEY, 80, 1)]]);
         assert_eq!(kinds(&history), [kind]);
         assert_eq!(kinds_by(&history, &bounded(60)), []);
@@ -62,8 +71,27 @@ fn the_bound_is_for_every_way_in_which_a_load_can_be_old() {
 }
 
 #[test]
-fn the_bound_is_for_loads_alone() {
+fn the_bound_is_for_what_others_wrote_who_were_cut_off() {
+    let touch = call(30, 40, Action::Touch(FAR + 9), Outcome::Done);
     let delete = call(30, 40, Action::Delete, Outcome::Done);
+    let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
+    for (kind, write) in [(Kind::StaleRead, save), (Kind::StaleRead, touch), (Kind::BackAfterLogout, delete)] {
+        let old = found(KEY, 50, 1);
+        assert_eq!(kinds_by(&[created(), cut_off(write), old], &bounded(60)), []);
+        assert_eq!(kinds_by(&[created(), write, old], &bounded(60)), [kind], "who wrote reached the cache");
+        assert_eq!(kinds_by(&[created(), cut_off(write), cut_off(old)], &bounded(60)), [kind], "who wrote reads");
+    }
+    // Of two writes, the one of the host that reached the cache has to be seen.
+    let later = call(42, 44, Action::Save(row(3)), Outcome::Done);
+    let history = |version| [created(), cut_off(save), later, found(KEY, 50, version)];
+    assert_eq!(kinds_by(&history(3), &bounded(60)), []);
+    assert_eq!(kinds_by(&history(2), &bounded(60)), [Kind::StaleRead]);
+    assert_eq!(kinds_by(&history(1), &bounded(60)), [Kind::StaleRead]);
+}
+
+#[test]
+fn the_bound_is_for_loads_alone() {
+    let delete = cut_off(call(30, 40, Action::Delete, Outcome::Done));
     for action in [Action::Save(row(2)), Action::Touch(FAR), Action::Exists, Action::Delete, Action::CycleAway] {
         let back = call(50, 60, action, Outcome::Done);
         assert_eq!(kinds_by(&[created(), delete, back], &bounded(FAR)), [Kind::BackAfterLogout], "{action:?}");

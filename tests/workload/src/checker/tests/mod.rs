@@ -5,7 +5,7 @@ mod reads;
 mod simulation;
 
 use super::*;
-use crate::history::{Action, Outcome};
+use crate::history::{Action, HostId, Outcome};
 
 const SECOND: Micros = 1_000_000;
 const FAR: Micros = 1_000 * SECOND;
@@ -16,7 +16,7 @@ fn row(version: u32) -> Row {
 }
 
 fn call(invoked: Micros, returned: Micros, action: Action, outcome: Outcome) -> Operation {
-    Operation { key: KEY, invoked, returned, action, outcome }
+    Operation { key: KEY, host: HostId(0), invoked, returned, action, outcome }
 }
 
 fn created() -> Operation {

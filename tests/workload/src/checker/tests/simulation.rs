@@ -194,7 +194,7 @@ impl Simulation {
     fn answer(&mut self, key: KeyId, action: Action, invoked: Micros, outcome: Outcome) -> Client {
         let waits = matches!(action, Action::Save(_) | Action::Delete) && self.bug.needs_slow_answers();
         let returned = self.soon() + if waits { SECOND } else { 0 };
-        self.history.push(Operation { key, invoked, returned, action, outcome });
+        self.history.push(Operation { key, host: HostId(0), invoked, returned, action, outcome });
         Client::Idle { until: returned + self.rng.u64(1..40_000) }
     }
 
@@ -213,7 +213,14 @@ impl Simulation {
         let idle = self.answer(key, Action::CycleAway, invoked, Outcome::Done);
         let Client::Idle { until } = idle else { return idle };
         let action = Action::CycleFrom(key);
-        self.history.push(Operation { key: new, invoked, returned: until, action, outcome: Outcome::Done });
+        self.history.push(Operation {
+            key: new,
+            host: HostId(0),
+            invoked,
+            returned: until,
+            action,
+            outcome: Outcome::Done,
+        });
         idle
     }
 
