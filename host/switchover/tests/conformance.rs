@@ -43,12 +43,16 @@ mod conformance {
 
     mod cache;
     mod cache_memory;
+    mod collations;
+    mod damaged;
     mod expiry;
     mod faults;
     mod fixture;
     mod flags;
     mod holds;
     mod mysql_server;
+    mod packets;
+    mod plans;
     mod pooler;
     #[cfg(feature = "redis")]
     mod redis_cache;

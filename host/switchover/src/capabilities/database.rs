@@ -58,6 +58,14 @@ impl Write {
             Self::Touch(key, _) | Self::Delete(key) | Self::Lock(key) => key,
         }
     }
+
+    /// Bytes of payload that it carries.
+    pub fn payload_len(&self) -> usize {
+        match self {
+            Self::Insert(session) | Self::Update(session) | Self::Upsert(session) => session.payload.len(),
+            Self::Touch(..) | Self::Delete(_) | Self::Lock(_) => 0,
+        }
+    }
 }
 
 /// What a write did, in the order of the batch.

@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 
-use super::batch::{Plan, Values};
+use super::batch::{Packet, Plan, Values};
 use super::errors::{DUPLICATE_KEY, failure, number, unavailable};
 use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, schema, statistics};
@@ -22,11 +22,12 @@ use crate::capabilities::{
 };
 use crate::session::{Session, SessionKey, Timestamp};
 
-/// What every connection is set to, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
+/// What every connection is set to and asked, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
 /// does not fit is refused and not cut off.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION autocommit = 1; \
                         SET SESSION innodb_lock_wait_timeout = 1; \
-                        SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES')";
+                        SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES'); \
+                        SELECT cast(@@max_allowed_packet AS unsigned)";
 
 /// As in the settings.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub(in crate::backends) struct Connection {
     statements: Arc<Statements>,
     options: Options,
     page_rows: PageRows,
+    packet: Packet,
     may_have_written: bool,
 }
 
@@ -50,9 +52,10 @@ impl Connection {
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = MySqlConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
-        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let told = connection.fetch_one(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
         let (statements, options) = (Arc::clone(statements), options.clone());
-        Ok(Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false })
+        Ok(Self { connection, statements, options, page_rows: PageRows::default(), packet, may_have_written: false })
     }
 
     fn now(&self) -> Option<String> {
@@ -123,14 +126,18 @@ impl Connection {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
         let locked = self.lock(&keys, wait).await?;
-        let plan = Plan::of(batch, &locked);
-        let statements = Arc::clone(&self.statements);
+        let plan = Plan::of(batch, &locked).map_err(|row| Failure::Row(row.to_string()))?;
+        let (statements, packet) = (Arc::clone(&self.statements), self.packet);
         // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
-        for rows in powers_of_two(&plan.insert) {
-            self.put(&statements.insert_many(rows.len()), rows).await?;
+        let mut inserts = &plan.insert[..];
+        while let Some(rows) = packet.take(&mut inserts, CHUNK_MAX) {
+            for rows in powers_of_two(rows) {
+                self.put(&statements.insert_many(rows.len()), rows).await?;
+            }
         }
-        for rows in plan.upsert.chunks(CHUNK_MAX) {
-            let rows = filled_up(rows);
+        let mut upserts = &plan.upsert[..];
+        while let Some(rows) = packet.take(&mut upserts, CHUNK_MAX) {
+            let rows = filled_up_before(rows);
             self.put(&statements.upsert_many(rows.len()), &rows).await?;
         }
         for rows in plan.touch.chunks(CHUNK_MAX) {
@@ -149,7 +156,11 @@ impl Connection {
         self.execute(rows.iter().fold(sqlx::query(sql), bind)).await.map(drop)
     }
 
-    async fn lock(&mut self, keys: &[&SessionKey], wait: bool) -> Result<HashMap<SessionKey, Session>, Failure> {
+    async fn lock(
+        &mut self,
+        keys: &[&SessionKey],
+        wait: bool,
+    ) -> Result<HashMap<SessionKey, Result<Session, Unreadable>>, Failure> {
         let statements = Arc::clone(&self.statements);
         let mut locked = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
@@ -159,11 +170,18 @@ impl Connection {
             for row in &rows {
                 let found = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
-                    locked.insert((*key).clone(), session(row, key).map_err(|row| Failure::Row(row.to_string()))?);
+                    locked.insert((*key).clone(), session(row, key));
                 }
             }
         }
         Ok(locked)
+    }
+
+    fn is_one_statement(&self, sessions: &[&Session]) -> bool {
+        let rows: Vec<_> = sessions.iter().map(|session| Values::of(session)).collect();
+        let mut left = &rows[..];
+        self.packet.take(&mut left, CHUNK_MAX);
+        left.is_empty()
     }
 
     /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
@@ -216,6 +234,9 @@ impl Link for Connection {
     }
 
     async fn write(&mut self, batch: &[Write], again: bool, deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+        if let Some(refusal) = self.packet.refuses(batch) {
+            return Err(Failure::Row(refusal));
+        }
         let may_wait = !again && deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
         let upserts = batch.iter().map(|write| if let Write::Upsert(session) = write { Some(session) } else { None });
         match (batch, upserts.collect::<Option<Vec<_>>>()) {
@@ -223,11 +244,11 @@ impl Link for Connection {
                 self.may_have_written = true;
                 Ok(vec![self.write_one(write).await?])
             }
-            // One statement, which is one transaction.
-            (_, Some(mut sessions)) if may_wait && sessions.len() <= CHUNK_MAX => {
+            // One statement, which is one transaction, if one can carry it all.
+            (_, Some(mut sessions)) if may_wait && self.is_one_statement(&sessions) => {
                 sessions.sort_unstable_by(|a, b| a.key.cmp(&b.key));
                 let rows: Vec<_> = sessions.into_iter().map(Values::of).collect();
-                let rows = filled_up(&rows);
+                let rows = filled_up_before(&rows);
                 self.may_have_written = true;
                 let sql = self.statements.upsert_many(rows.len());
                 self.put(&sql, &rows).await?;
@@ -246,6 +267,9 @@ impl Link for Connection {
     }
 
     async fn hold(&mut self, batch: &[Write], deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+        if let Some(refusal) = self.packet.refuses(batch) {
+            return Err(Failure::Row(refusal));
+        }
         let may_wait = deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
         self.begin(batch, may_wait).await
     }
@@ -267,7 +291,7 @@ impl Link for Connection {
         Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
     }
 
-    async fn scan(&mut self, after: Option<&Cursor>, limit: u32) -> Result<Scan, Failure> {
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
         let limit = self.page_rows.at_most(limit);
         let (statements, now) = (Arc::clone(&self.statements), self.now());
         let query = match after {
@@ -280,7 +304,7 @@ impl Link for Connection {
             }
         };
         let mut page = Page::new(limit);
-        let mut rows = query.bind(i64::from(limit) + 1).fetch(&mut self.connection);
+        let mut rows = query.bind(i64::from(limit) + i64::from(ahead)).fetch(&mut self.connection);
         let more = loop {
             match rows.try_next().await {
                 Ok(Some(_)) if page.is_full() => break true,
@@ -288,7 +312,7 @@ impl Link for Connection {
                     let key = raw(&row, 0)?;
                     page.add(key, scanned(&row, key)?);
                 }
-                Ok(None) => break false,
+                Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
             }
         };
@@ -383,6 +407,14 @@ fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
         filled.resize(items.len().next_power_of_two(), last.clone());
     }
     filled
+}
+
+/// Rows for an upsert, filled up to a power of two by rows of nothing under the first key, before the row that replaces them in the same
+/// statement: a copy of a payload could be as large as all others together.
+fn filled_up_before<'b>(rows: &[Values<'b>]) -> Vec<Values<'b>> {
+    let missing = rows.len().next_power_of_two() - rows.len();
+    let nothing = rows.first().map(|first| Values { payload: "", ..first.clone() });
+    nothing.into_iter().cycle().take(missing).chain(rows.iter().cloned()).collect()
 }
 
 /// The slice cut into lengths of a power of two, at most [`CHUNK_MAX`].

@@ -2,8 +2,8 @@
 
 /// Now, by the clock that the first parameter brings, or by the server's.
 const NOW: &str = "coalesce(cast(? AS datetime(6)), utc_timestamp(6))";
-/// The key of the row, byte for byte, whatever the collation; the index finds the row by the first half.
-const KEY: &str = "session_key = ? AND cast(session_key AS binary) = cast(? AS binary)";
+/// The key of the row, byte for byte, whatever the collation and the character set; the index finds the row by the first half.
+const KEY: &str = "session_key = ? AND cast(convert(session_key USING utf8mb4) AS binary) = cast(? AS binary)";
 const ROW: &str = "session_key, session_data, cast(expire_date AS char(26))";
 
 /// Rows or keys of one statement at most; a batch with more takes several.

@@ -200,10 +200,11 @@ impl Link for Connection {
         Ok(u32::try_from(done.rows_affected()).unwrap_or(limit))
     }
 
-    async fn scan(&mut self, after: Option<&Cursor>, limit: u32) -> Result<Scan, Failure> {
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
         let limit = self.page_rows.at_most(limit);
         let statements = Arc::clone(&self.statements);
-        let query = self.page_query(&statements.scan_first, &statements.scan, after, i64::from(limit) + 1);
+        let query =
+            self.page_query(&statements.scan_first, &statements.scan, after, i64::from(limit) + i64::from(ahead));
         let mut page = Page::new(limit);
         let mut rows = query.fetch(&mut self.connection);
         let more = loop {
@@ -213,7 +214,7 @@ impl Link for Connection {
                     let key = raw(&row, 0)?;
                     page.add(key, scanned(&row, key)?);
                 }
-                Ok(None) => break false,
+                Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
             }
         };

@@ -24,8 +24,10 @@ impl Statements {
             )
         };
         Self {
+            // `IS TRUE` keeps the index on the end out of it: while the table is small a plan may take that one, and is kept as the table grows.
             load: format!(
-                "SELECT {row} FROM \"{table}\" WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())"
+                "SELECT {row} FROM \"{table}\" \
+                 WHERE session_key = ANY($1) AND (expire_date > coalesce($2, statement_timestamp())) IS TRUE"
             ),
             existing: format!("SELECT session_key FROM \"{table}\" WHERE session_key = ANY($1)"),
             write: write(table),
@@ -50,11 +52,11 @@ impl Statements {
 /// A batch of writes of every kind in one statement, which is one transaction.
 ///
 /// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other; the others change
-/// rows that it has locked. Keys of a batch are distinct, so no row is changed twice.
+/// rows that it has locked. It gives out the payloads that were asked for, and no others: they may be damaged, and need not be read. Keys of a batch are distinct, so no row is changed twice.
 fn write(table: &str) -> String {
     format!(
         "WITH locked AS MATERIALIZED (\
-             SELECT session_key, session_data, expire_date FROM \"{table}\" \
+             SELECT session_key, CASE WHEN session_key = ANY($14) THEN session_data END AS session_data, expire_date FROM \"{table}\" \
              WHERE session_key = ANY($1) ORDER BY session_key FOR UPDATE), \
          inserted AS (\
              INSERT INTO \"{table}\" (session_key, session_data, expire_date) \

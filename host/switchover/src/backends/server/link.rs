@@ -84,8 +84,14 @@ pub(in crate::backends) trait Link: Send + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<u32, Failure>> + Send;
 
-    /// As [`Database::scan`](crate::capabilities::Database::scan).
-    fn scan(&mut self, after: Option<&Cursor>, limit: u32) -> impl Future<Output = Result<Scan, Failure>> + Send;
+    /// As [`Database::scan`](crate::capabilities::Database::scan). `ahead`: one row more is asked for, to know whether there is one; without,
+    /// a page that is full may be the last one.
+    fn scan(
+        &mut self,
+        after: Option<&Cursor>,
+        limit: u32,
+        ahead: bool,
+    ) -> impl Future<Output = Result<Scan, Failure>> + Send;
 
     /// A page of the first row behind `after`, whose contents the server refused to give out with `message`.
     fn scan_past(

@@ -69,7 +69,7 @@ impl Link for FragileLink {
         Ok(0)
     }
 
-    async fn scan(&mut self, _: Option<&Cursor>, _: u32) -> Result<Scan, Failure> {
+    async fn scan(&mut self, _: Option<&Cursor>, _: u32, _: bool) -> Result<Scan, Failure> {
         Ok(Scan::default())
     }
 

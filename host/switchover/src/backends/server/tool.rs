@@ -74,14 +74,15 @@ async fn create_schema<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {
 async fn scan<D: Driver>(lane: &mut Lane<D>, after: Option<Cursor>, limit: u32, request: Request<Scan>) {
     let Some(request) = request.begin() else { return };
     let deadline = request.deadline();
-    let mut limit = limit.max(1);
+    let (mut limit, mut ahead) = (limit.max(1), true);
     let page = loop {
         let page = lane.run(deadline, |link| {
             let after = after.clone();
-            Box::pin(async move { link.scan(after.as_ref(), limit).await })
+            Box::pin(async move { link.scan(after.as_ref(), limit, ahead).await })
         });
         match page.await {
             Err(Trouble::Row(_)) if limit > 1 => limit /= 2,
+            Err(Trouble::Row(_)) if ahead => ahead = false,
             Err(Trouble::Row(message)) => {
                 let past = lane.run(deadline, |link| {
                     let (after, message) = (after.clone(), message.clone());

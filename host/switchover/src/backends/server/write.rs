@@ -33,11 +33,7 @@ impl WriteJob {
 
     /// Of payload.
     pub(super) fn bytes(&self) -> usize {
-        let payload = |write: &Write| match write {
-            Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => session.payload.len(),
-            Write::Touch(..) | Write::Delete(_) | Write::Lock(_) => 0,
-        };
-        self.batch.iter().map(payload).sum()
+        self.batch.iter().map(Write::payload_len).sum()
     }
 
     fn begin(self) -> Option<Self> {

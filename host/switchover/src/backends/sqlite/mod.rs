@@ -12,6 +12,8 @@
 mod builder;
 mod connection;
 mod panics;
+#[cfg(test)]
+mod plans;
 mod reader;
 mod schema;
 mod statements;

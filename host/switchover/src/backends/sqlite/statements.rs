@@ -76,6 +76,24 @@ impl Statements {
         &self.table
     }
 
+    /// Those that must not read more of a larger table.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> [(&'static str, &str); 11] {
+        [
+            ("load", &self.load),
+            ("exists", &self.exists),
+            ("insert", &self.insert),
+            ("update", &self.update),
+            ("upsert", &self.upsert),
+            ("update_expiry", &self.update_expiry),
+            ("delete", &self.delete),
+            ("delete_expired", &self.delete_expired),
+            ("expired_left", &self.expired_left),
+            ("scan_first", &self.scan_first),
+            ("scan", &self.scan),
+        ]
+    }
+
     /// The session, unless it has ended at `now`.
     pub(super) fn load(
         &self,
