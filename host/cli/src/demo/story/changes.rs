@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use switchover::{Limits, Policy, SessionKey, SwapError};
+use switchover_workload::history::Micros;
+use switchover_workload::patience::{PATIENCE, patiently};
+use switchover_workload::traffic::Site;
 
 use super::{Compared, Story};
 use crate::compare::compare;
-use crate::demo::history::Micros;
 use crate::demo::latency::{Change, Changed};
-use crate::demo::patience::{PATIENCE, patiently};
-use crate::demo::traffic::Site;
 
 impl Story<'_> {
     /// Unknown outcomes are settled first, as far as the databases answer. A difference that is found while there are more of them
