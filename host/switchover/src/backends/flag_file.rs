@@ -145,7 +145,7 @@ fn parse(path: &Path, content: &str) -> Result<FlagSnapshot, String> {
         let name = name.into_inner().into_owned();
         match text(value.get_ref()) {
             Some(text) => Ok((name, text)),
-            None => Err(format!("{place}: the flag {name} is neither a boolean nor a string nor an integer")),
+            None => Err(format!("{place}: a flag is a boolean, a string or an integer")),
         }
     };
     table.into_inner().into_iter().map(flag).collect()

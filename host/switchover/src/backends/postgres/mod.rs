@@ -16,7 +16,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use self::connection::Connection;
 use self::statements::Statements;
-use super::server::{Address, Driver, Options, Server, ServerBuilder, Shape};
+use super::address::Shape;
+use super::server::{Address, Driver, Options, Server, ServerBuilder};
 use crate::capabilities::DatabaseError;
 
 const SHAPE: Shape = Shape {
@@ -36,6 +37,7 @@ const SHAPE: Shape = Shape {
         "application_name",
         "options",
     ],
+    choices: &[("sslmode", &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])],
 };
 
 /// Databases on PostgreSQL servers, 12 or newer.
@@ -82,9 +84,10 @@ pub(super) struct PostgresDriver {
 
 impl PostgresDriver {
     pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        SHAPE.check(url)?;
+        let wrong = |message| DatabaseError::Unavailable { message };
+        SHAPE.check(url).map_err(wrong)?;
         // The parser's own message may repeat the address.
-        let address: PgConnectOptions = url.parse().map_err(|_| SHAPE.invalid())?;
+        let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
         // A pooler refuses parameters that it does not know, and sessions hold no floating point.
         let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
