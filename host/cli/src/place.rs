@@ -18,7 +18,9 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
     if let Some(path) = name.strip_prefix(SQLITE) {
         if !create && !Path::new(path).exists() {
             let path = shown_path(Path::new(path));
-            bail!("there is no file {path}: check the path, or make it and its table with `switchover init {SQLITE}{path}`");
+            bail!(
+                "there is no file {path}: check the path, or make it and its table with `switchover init {SQLITE}{path}`"
+            );
         }
         let opened = Sqlite::builder(path).create_if_missing(create).open().await;
         return Ok(Arc::new(opened.context("cannot open the file of this address")?));
