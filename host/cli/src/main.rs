@@ -10,6 +10,7 @@ mod place;
 mod policy;
 mod purge;
 mod stats;
+mod usage;
 mod verify;
 
 use std::io::{self, Write};
@@ -74,7 +75,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => usage::exit(error),
+    };
+    match run(command) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
         Ok(Verdict::Stopped) => ExitCode::from(STOPPED),

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use switchover::Config;
 use switchover::backends::{MySql, Postgres, Sqlite};
 use switchover::capabilities::Database;
+use switchover::{Config, DatabaseName};
 
 /// The configuration that is read if no other is given.
 pub(crate) const CONFIG: &str = "switchover.toml";
@@ -15,8 +15,12 @@ const SQLITE: &str = "sqlite:";
 /// Opens what `name` names; `create`: makes the file of an address if it is not there.
 pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<dyn Database>> {
     if let Some(path) = name.strip_prefix(SQLITE) {
+        if !create && !Path::new(path).exists() {
+            let path = shown_path(Path::new(path));
+            bail!("there is no file {path}: check the path, or make it with `switchover init {SQLITE}{path}`");
+        }
         let opened = Sqlite::builder(path).create_if_missing(create).open().await;
-        return Ok(Arc::new(opened.with_context(|| format!("cannot open {name}"))?));
+        return Ok(Arc::new(opened.context("cannot open the file of this address")?));
     }
     // Neither the address nor its error is repeated: it may hold a password.
     let server = match name.split_once("://").map(|(scheme, _)| scheme) {
@@ -33,6 +37,9 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
             config.display()
         );
     }
+    // No alias either: an address without its scheme, for example.
+    DatabaseName::parse(name)
+        .with_context(|| format!("this is neither an address such as `{SQLITE}PATH` nor an alias"))?;
     let config_file = read_config(config)?;
     match config_file.open_database(name).await? {
         Some(database) => Ok(database),
@@ -49,6 +56,12 @@ pub(crate) fn shown(name: &str) -> &str {
     if name.contains("://") { "DATABASE" } else { name }
 }
 
+/// How a path is called that leads to nothing: it may be the address of a server, in the wrong place.
+pub(crate) fn shown_path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.contains("://") || text.contains('@') { "(not shown)".to_owned() } else { text.into_owned() }
+}
+
 /// Whether `name` is an address, so that no configuration is needed.
 pub(crate) fn is_address(name: &str) -> bool {
     name.contains(':')
@@ -59,7 +72,7 @@ pub(crate) fn read_config(path: &Path) -> Result<Config> {
     if !path.exists() {
         bail!(
             "there is no configuration {}: give another with --config, or an address such as `{SQLITE}PATH`",
-            path.display()
+            shown_path(path)
         );
     }
     Ok(Config::read(path)?)

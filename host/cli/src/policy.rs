@@ -11,6 +11,7 @@ use switchover::{Builtin, Policy};
 use switchover_guest::testing::Script;
 
 use crate::output::{Colour, Verdict, paint, print};
+use crate::place;
 
 const SCRIPT_EXTENSION: &str = "script";
 
@@ -186,7 +187,7 @@ fn policy(file: &Path, settings: &[(String, String)]) -> Result<Policy> {
     let policy = match builtin {
         Some(builtin) => Policy::builtin(builtin),
         None => {
-            ensure!(file.exists(), "there is no file {}", file.display());
+            ensure!(file.exists(), "there is no file {}", place::shown_path(file));
             Policy::file(file)
         }
     };

@@ -42,6 +42,7 @@ use crate::capabilities::{Database, Flags};
 use crate::host::{Builder, Switchover};
 use crate::limits::Limits;
 use crate::policy::{Builtin, Policy};
+use crate::session::DatabaseName;
 
 /// What `switchover.toml` says. Unknown fields are refused.
 pub struct Config {
@@ -69,7 +70,7 @@ struct ConfigFile {
     limits: LimitsTable,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PolicyTable {
     builtin: Option<Spanned<String>>,
@@ -78,6 +79,13 @@ struct PolicyTable {
     grant_payload: bool,
     #[serde(default)]
     settings: BTreeMap<String, String>,
+}
+
+/// Without the values of settings: one may be a secret of the operator's.
+impl fmt::Debug for PolicyTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyTable").field("settings", &self.settings.keys()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,10 +101,7 @@ struct DatabaseTable {
 /// Without the address, which may hold a password.
 impl fmt::Debug for DatabaseTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DatabaseTable")
-            .field("table", &self.table)
-            .field("create", &self.create)
-            .finish_non_exhaustive()
+        f.debug_struct("DatabaseTable").field("create", &self.create).finish_non_exhaustive()
     }
 }
 
@@ -131,11 +136,11 @@ struct FlagsTable {
 /// Without the address, which may hold a password.
 impl fmt::Debug for FlagsTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FlagsTable").field("file", &self.file).field("values", &self.values).finish_non_exhaustive()
+        f.debug_struct("FlagsTable").field("values", &self.values.as_ref().map(BTreeMap::len)).finish_non_exhaustive()
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
 enum FlagValue {
     Switch(bool),
@@ -175,16 +180,42 @@ impl Config {
         let path = path.into();
         let text = std::fs::read_to_string(&path).map_err(|error| ConfigError {
             message: format!(
-                "cannot read {}: {error}; see the documentation of `Config` for an example",
+                "cannot read {}: {error}; the README of Switchover has an example with every field",
                 path.display()
             ),
         })?;
         match toml::from_str(&text) {
-            Ok(file) => Ok(Self { path, text, file }),
+            Ok(file) => {
+                let config = Self { path, text, file };
+                config.check().map(|()| config)
+            }
             Err(error) => {
                 let line = error.span().map(|span| line_of(&text, span.start));
                 Err(ConfigError::at(&path, line, &without_values(error.message())))
             }
+        }
+    }
+
+    /// Aliases are words, since errors and summaries name databases by them; a path is no address. Either may hold a password.
+    fn check(&self) -> Result<(), ConfigError> {
+        for alias in self.file.databases.keys() {
+            if let Err(error) = DatabaseName::parse(alias.get_ref()) {
+                return Err(self.at(alias, &format!("databases: {error}")));
+            }
+        }
+        let flags = self.file.flags.as_ref().map(Spanned::get_ref);
+        let paths = [
+            ("policy.file", self.file.policy.file.as_ref().map(Spanned::get_ref)),
+            ("cache.ca_file", self.file.cache.as_ref().and_then(|cache| cache.ca_file.as_ref())),
+            ("flags.file", flags.and_then(|flags| flags.file.as_ref())),
+            ("flags.ca_file", flags.and_then(|flags| flags.ca_file.as_ref())),
+        ];
+        match paths.into_iter().find(|(_, path)| path.is_some_and(|path| path.to_string_lossy().contains("://"))) {
+            Some((field, _)) => {
+                let message = format!("{field}: the path of a file is wanted, and this is the address of a server");
+                Err(ConfigError::at(&self.path, None, &message))
+            }
+            None => Ok(()),
         }
     }
 
@@ -255,7 +286,12 @@ impl Config {
         }
         let failed = |error| self.at(&table.address, &format!("databases.{name}: {error}"));
         if let Some(path) = address.strip_prefix("sqlite:") {
-            let builder = Sqlite::builder(self.beside(Path::new(path))).table(&table.table);
+            let path = self.beside(Path::new(path));
+            if !table.create && !address.contains("://") && !path.exists() {
+                let message = format!("there is no file {}: check the path, or say `create = true`", path.display());
+                return Err(self.at(&table.address, &format!("databases.{name}: {message}")));
+            }
+            let builder = Sqlite::builder(path).table(&table.table);
             let opened = builder.create_if_missing(table.create).open().await;
             return Ok(Arc::new(opened.map_err(failed)?));
         }
@@ -393,13 +429,19 @@ fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// serde repeats a value of the wrong type in its message: `invalid type: string "sqlite:…", expected …`. Without the value.
+/// What the parsers say, without what they repeat: the value of a wrong type (`invalid type: string "sqlite:…", expected …`), and the
+/// name of an unknown field unless it is a word.
 fn without_values(message: &str) -> String {
-    match message.split_once('"') {
-        Some((before, rest)) => match rest.rsplit_once('"') {
-            Some((_, after)) => format!("{before}(a text){after}"),
-            None => before.to_owned(),
-        },
+    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
+    let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if let Some((kind, _)) = message.split_once(": ").filter(|(kind, _)| kind.starts_with("invalid ")) {
+        return format!("{kind}: expected {}", expected.unwrap_or("another"));
+    }
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
+    match unknown {
+        Some((name, _)) if is_word(name) => message.to_owned(),
+        Some(_) => format!("unknown field, expected {}", expected.unwrap_or("another")),
+        None if message.contains("string \"") => "this cannot be read".to_owned(),
         None => message.to_owned(),
     }
 }

@@ -133,9 +133,9 @@ impl fmt::Display for PolicyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Trap { message } => write!(f, "it trapped: {message}"),
-            Self::CpuTime => f.write_str("it used more processor time than `call_cpu_time` allows"),
-            Self::WallTime => f.write_str("it did not end within `call_wall_time`"),
-            Self::HostCalls => f.write_str("it made more host calls than `host_calls_max` allows"),
+            Self::CpuTime => f.write_str("it used more processor time than the limit `call_cpu_time`"),
+            Self::WallTime => f.write_str("it did not end within the limit `call_wall_time`"),
+            Self::HostCalls => f.write_str("it made more host calls than the limit `host_calls_max`"),
             Self::FalseAbsence => f.write_str(
                 "it answered \"no session\", but the last database that it asked had not said so, or it had asked none",
             ),

@@ -91,7 +91,10 @@ impl Router {
         let known = self.host.store.databases().find(|(known, _)| known.as_str() == name);
         known.map(|(name, _)| name.clone()).ok_or_else(|| Error::Unavailable {
             code: ErrorCode::Denied,
-            message: format!("the router names database `{name:.64}`, which this host does not have; configure it"),
+            message: format!(
+                "the router names database `{}`, which this host does not have; configure it",
+                DatabaseName::shown(name)
+            ),
         })
     }
 }

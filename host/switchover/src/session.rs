@@ -246,8 +246,13 @@ impl DatabaseName {
         if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
             Ok(Self(name.into()))
         } else {
-            Err(InvalidDatabaseName { name: name.chars().take(80).collect() })
+            Err(InvalidDatabaseName { bytes: name.len(), at: name.bytes().position(|byte| !allowed(byte)) })
         }
+    }
+
+    /// What may be told of a text that was to be an alias: an address in its place may hold a password.
+    pub(crate) fn shown(name: &str) -> &str {
+        if Self::parse(name).is_ok() { name } else { "(no alias)" }
     }
 
     /// The alias as text.
@@ -262,15 +267,21 @@ impl fmt::Display for DatabaseName {
     }
 }
 
-/// A text that is not the alias of a database.
+/// A text that is not the alias of a database. It does not repeat the text: an address in its place may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDatabaseName {
-    name: String,
+    bytes: usize,
+    /// Where the first character stands that no alias has.
+    at: Option<usize>,
 }
 
 impl fmt::Display for InvalidDatabaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the alias of a database has 1 to 64 characters of a-z, A-Z, 0-9, _ and -, not {:?}", self.name)
+        f.write_str("the alias of a database has 1 to 64 characters of a-z, A-Z, 0-9, _ and -, ")?;
+        match self.at {
+            Some(at) => write!(f, "this one has another at byte {at}"),
+            None => write!(f, "this one has {} bytes", self.bytes),
+        }
     }
 }
 

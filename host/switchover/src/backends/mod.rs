@@ -1,5 +1,7 @@
 //! What stands behind the capabilities: databases, caches and sources of flags. Drivers are known here and nowhere else.
 
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+mod address;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod django_time;
 #[cfg(feature = "memory")]

@@ -17,11 +17,14 @@ impl TableName {
         if allowed {
             return Ok(Self(name.to_owned()));
         }
-        let name: String = name.chars().take(80).collect();
-        let message = format!(
-            "a table's name has 1 to {TABLE_NAME_LENGTH_MAX} characters of a-z, A-Z, 0-9 and _, no digit first: not {name:?}"
-        );
-        Err(DatabaseError::Unavailable { message })
+        // The name is not repeated: an address may have come into its place.
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let wrong = match name.bytes().position(|byte| !is_word(byte)) {
+            Some(at) => format!("this one has another at byte {at}"),
+            None => format!("this one has {} bytes, or begins with a digit", name.len()),
+        };
+        let rule = format!("1 to {TABLE_NAME_LENGTH_MAX} characters of a-z, A-Z, 0-9 and _, no digit first");
+        Err(DatabaseError::Unavailable { message: format!("a table's name has {rule}: {wrong}") })
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::error::PolicyFault;
 use crate::gate::Ticket;
 use crate::limits::LOG_LINES_MAX;
-use crate::session::{Session, SessionKey};
+use crate::session::{DatabaseName, Session, SessionKey};
 use crate::store::Reach;
 
 /// What an operator allows a policy.
@@ -154,7 +154,10 @@ impl CallContext {
             Some(granted) if !granted.contains(database) => {
                 let granted: Vec<_> = granted.iter().map(String::as_str).collect();
                 let granted = granted.join(", ");
-                Err(self.deny(format!("database `{database:.64}` was not given to this policy; it has {granted}")))
+                Err(self.deny(format!(
+                    "database `{}` was not given to this policy; it has {granted}",
+                    DatabaseName::shown(database)
+                )))
             }
             Some(_) | None => Ok(()),
         }
@@ -175,7 +178,7 @@ impl CallContext {
 
     pub(super) fn payload(&self, session: &Session) -> Result<Vec<u8>> {
         if !self.scope.grants.payload {
-            return Err(self.deny("payloads were not given to this policy; grant `payload`".to_owned()));
+            return Err(self.deny("payloads were not given to this policy: grant them (`grant_payload`)".to_owned()));
         }
         self.granted_session(session)?;
         self.scope.payload_read.store(true, Ordering::Relaxed);

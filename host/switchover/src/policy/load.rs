@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::error::SwapError;
 use crate::imports::{Grants, PolicyScope};
 use crate::limits::{COMPONENT_BYTES_MAX, Limits};
+use crate::session::DatabaseName;
 use crate::version::PolicyVersion;
 
 /// Compiled components that are kept, so that a swap back compiles nothing.
@@ -68,8 +69,9 @@ impl Loader {
         if let Some(unknown) = unknown {
             let known: Vec<_> = self.databases.iter().map(String::as_str).collect();
             return Err(rejected(format!(
-                "policy {} names database `{unknown:.64}`, and this host has {}: configure it, or change the policy's settings",
+                "policy {} names database `{}`, and this host has {}: configure it, or change the policy's settings",
                 name_of(&loaded.description),
+                DatabaseName::shown(unknown),
                 known.join(", "),
             )));
         }

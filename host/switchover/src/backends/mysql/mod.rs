@@ -14,13 +14,15 @@ use sqlx::mysql::MySqlConnectOptions;
 
 use self::connection::Connection;
 use self::statements::Statements;
-use super::server::{Address, Driver, Options, Server, ServerBuilder, Shape};
+use super::address::Shape;
+use super::server::{Address, Driver, Options, Server, ServerBuilder};
 use crate::capabilities::DatabaseError;
 
 const SHAPE: Shape = Shape {
     schemes: &["mysql", "mariadb"],
     example: "mysql://USER:PASSWORD@HOST:3306/DATABASE",
     parameters: &["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "socket"],
+    choices: &[("ssl-mode", &["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"])],
 };
 
 /// Databases on MySQL servers, 8.0 or newer, and MariaDB servers, 10.6 or newer. The table's engine is InnoDB.
@@ -67,11 +69,12 @@ pub(super) struct MySqlDriver {
 
 impl MySqlDriver {
     pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        SHAPE.check(url)?;
+        let wrong = |message| DatabaseError::Unavailable { message };
+        SHAPE.check(url).map_err(wrong)?;
         // The parser's own message may repeat the address.
-        let address: MySqlConnectOptions = url.parse().map_err(|_| SHAPE.invalid())?;
+        let address: MySqlConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
         if address.get_database().is_none() {
-            return Err(SHAPE.invalid());
+            return Err(wrong(SHAPE.invalid()));
         }
         let address = address.disable_statement_logging();
         let statements = Arc::new(Statements::of(options.table.as_str(), &options.application_name));

@@ -14,7 +14,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use self::connection::Connection;
 use self::statements::Statements;
-use super::server::{Address, Driver, Options, Server, ServerBuilder, Shape};
+use super::address::Shape;
+use super::server::{Address, Driver, Options, Server, ServerBuilder};
 use crate::capabilities::DatabaseError;
 
 const SHAPE: Shape = Shape {
@@ -34,6 +35,7 @@ const SHAPE: Shape = Shape {
         "application_name",
         "options",
     ],
+    choices: &[("sslmode", &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])],
 };
 
 /// Databases on PostgreSQL servers, 12 or newer.
@@ -79,9 +81,10 @@ pub(super) struct PostgresDriver {
 
 impl PostgresDriver {
     pub(super) fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        SHAPE.check(url)?;
+        let wrong = |message| DatabaseError::Unavailable { message };
+        SHAPE.check(url).map_err(wrong)?;
         // The parser's own message may repeat the address.
-        let address: PgConnectOptions = url.parse().map_err(|_| SHAPE.invalid())?;
+        let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
         let address = address.application_name(&name).disable_statement_logging();
         let statements = Arc::new(Statements::of(options.table.as_str()));

@@ -11,7 +11,23 @@ use ::redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisE
 use super::cache::Redis;
 use super::link::ConnectError;
 use super::recovery::Shared;
+use crate::backends::address::{ESCAPES, Shape};
 use crate::capabilities::CacheError;
+
+/// Addresses of servers.
+const SERVER: Shape = Shape {
+    schemes: &["redis", "rediss", "valkey", "valkeys"],
+    example: "redis://USER:PASSWORD@HOST:6379/0",
+    parameters: &["protocol"],
+    choices: &[],
+};
+/// Addresses of sockets.
+const SOCKET: Shape = Shape {
+    schemes: &["redis+unix", "valkey+unix", "unix"],
+    example: "redis+unix:///PATH?db=0",
+    parameters: &["db", "user", "pass", "protocol"],
+    choices: &[],
+};
 
 /// What a shared Redis knows the cache's names by.
 const PREFIX_DEFAULT: &str = "switchover:";
@@ -126,10 +142,10 @@ impl RedisBuilder {
     }
 }
 
-/// Without the address, which may hold a password.
+/// Without what was given, which may hold a password.
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBuilder").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("RedisBuilder").field("response_timeout", &self.response_timeout).finish_non_exhaustive()
     }
 }
 
@@ -151,6 +167,7 @@ impl Address {
 
     /// A client, and the place for people. Errors never repeat the address.
     pub(super) fn client(&self) -> Result<(Client, String), String> {
+        check(&self.text)?;
         let info = self.text.as_str().into_connection_info().map_err(|error| wrong(&error))?;
         let place = match info.addr() {
             ConnectionAddr::Unix(path) => format!("{}, database {}", path.display(), info.redis_settings().db()),
@@ -178,6 +195,15 @@ impl Address {
     }
 }
 
+/// Checks what redis-rs passes over.
+fn check(address: &str) -> Result<(), String> {
+    let is_socket = address.split_once("://").is_some_and(|(scheme, _)| SOCKET.schemes.contains(&scheme));
+    let shape = if is_socket { &SOCKET } else { &SERVER };
+    // It has words of its own below.
+    let checked = shape.check(address.strip_suffix("#insecure").unwrap_or(address));
+    checked.map_err(|message| format!("the address of redis: {message}"))
+}
+
 fn with_roots(info: ConnectionInfo, path: &Path) -> Result<Client, String> {
     let told = |what: &dyn fmt::Display| format!("the certificates in {}: {what}", path.display());
     let pem = std::fs::read(path).map_err(|error| told(&error))?;
@@ -196,5 +222,5 @@ fn tcp_settings() -> TcpSettings {
 fn wrong(error: &RedisError) -> String {
     // Its detail may repeat a part of the address.
     let forms = "`redis://[user:password@]host[:port][/db]`, `rediss://…` or `redis+unix:///path?db=0`";
-    format!("the address of redis is wrong ({}); give {forms}, with `%` escapes in the password", error.category())
+    format!("the address of redis is wrong ({}); give {forms}; {ESCAPES}", error.category())
 }

@@ -100,6 +100,10 @@ impl RedisFlagsBuilder {
     ///
     /// Outside a tokio runtime.
     pub async fn connect(self) -> Result<RedisFlags, FlagError> {
+        if self.hash.contains("://") {
+            let message = "the name of a hash is wanted, and this is the address of a server".to_owned();
+            return Err(FlagError { message });
+        }
         let (client, place) = self.address.client().map_err(|message| FlagError { message })?;
         let place = format!("{} on redis at {place}", self.hash);
         let mut looker = Looker { client, hash: self.hash, place: place.clone(), connection: None };
@@ -126,10 +130,10 @@ impl fmt::Debug for RedisFlags {
     }
 }
 
-/// Without the address, which may hold a password.
+/// Without what was given, which may hold a password.
 impl fmt::Debug for RedisFlagsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisFlagsBuilder").field("hash", &self.hash).field("poll", &self.poll).finish_non_exhaustive()
+        f.debug_struct("RedisFlagsBuilder").field("poll", &self.poll).finish_non_exhaustive()
     }
 }
 

@@ -190,9 +190,9 @@ impl ServerBuilder {
     }
 }
 
-/// Without the address, which may hold a password.
+/// Without what was given, which may hold a password.
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("ServerBuilder").field("readers", &self.readers).finish_non_exhaustive()
     }
 }

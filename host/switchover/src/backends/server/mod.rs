@@ -10,7 +10,6 @@
 //! There is no pool, no ping before an operation, and no timer that delays a lone one. A lane whose connection breaks makes a new one;
 //! while the server cannot be reached, operations fail at once and one lane at a time tries again, with growing, jittered pauses.
 
-mod address;
 mod builder;
 mod connector;
 mod hold;
@@ -34,7 +33,6 @@ use std::time::Instant;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
-pub(super) use self::address::Shape;
 pub use self::builder::ServerBuilder;
 pub(super) use self::builder::{Address, Options};
 use self::hold::HoldJob;

@@ -118,8 +118,17 @@ impl SqliteBuilder {
         opened.unwrap_or_else(|error| Err(unavailable(format!("opening it did not end: {error}"))))
     }
 
+    /// A path and a server's address look alike to whoever fills in a form; an address may hold a password.
+    fn is_address(&self) -> bool {
+        self.path.to_string_lossy().contains("://")
+    }
+
     fn open_blocking(self) -> Result<Sqlite, DatabaseError> {
         let table = table_name(&self.table)?;
+        if self.is_address() {
+            let message = "the path of a file is wanted, and this is the address of a server".to_owned();
+            return Err(DatabaseError::Unavailable { message });
+        }
         let summary = format!("sqlite at {}, table {}", self.path.display(), table.as_str());
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;
         let statements = Arc::new(Statements::of(table));
@@ -143,7 +152,11 @@ impl SqliteBuilder {
 
 impl fmt::Debug for SqliteBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteBuilder").field("path", &self.path).field("table", &self.table).finish_non_exhaustive()
+        let mut told = f.debug_struct("SqliteBuilder");
+        if !self.is_address() {
+            told.field("path", &self.path);
+        }
+        told.finish_non_exhaustive()
     }
 }
 

@@ -35,7 +35,7 @@ impl Connections {
         let writer = connect(path, flags).map_err(|error| {
             if !create_if_missing && !path.exists() {
                 let message = format!(
-                    "no database file at {}: check the path, or have it made with `create_if_missing(true)`",
+                    "no database file at {}: check the path, or let the file be made (`create_if_missing`)",
                     path.display()
                 );
                 return DatabaseError::Unavailable { message };
@@ -124,7 +124,11 @@ pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Corrupt { message },
         // The statements are fixed: where one is refused, the table is not the one that they were written for.
         Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
-            let advice = if message.contains("no such table") { "; make it with `create_schema`" } else { "" };
+            let advice = if message.contains("no such table") {
+                "; make it with `switchover init` or Django's `migrate`"
+            } else {
+                ""
+            };
             DatabaseError::Corrupt { message: format!("{message}{advice}") }
         }
         _ => DatabaseError::Unavailable { message },
