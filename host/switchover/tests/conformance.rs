@@ -70,4 +70,6 @@ mod conformance {
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;
+    #[cfg(feature = "redis")]
+    mod tls;
 }

@@ -26,6 +26,8 @@ mod server;
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod table;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+mod tls;
 
 #[cfg(feature = "memory")]
 pub use faulty::{Fault, Faulty, Operation, OperationCounts};
