@@ -13,7 +13,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("counters", &[]),
     ("fakes", &["capabilities", "gate", "store"]),
     ("gate", &[]),
-    ("host", &["capabilities", "counters", "imports", "policy", "router", "sessions", "store"]),
+    ("host", &["capabilities", "counters", "gate", "imports", "policy", "router", "sessions", "store"]),
     ("imports", &["capabilities", "counters", "gate", "store"]),
     ("isolation", &["capabilities", "counters", "fakes", "gate", "imports", "policy"]),
     ("policy", &["capabilities", "counters", "fakes", "gate", "imports"]),

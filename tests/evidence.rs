@@ -31,6 +31,7 @@ mod lie {
     pub(crate) const FILLS_WHAT_IT_LOADED_BEFORE: u8 = 11;
     pub(crate) const FILLS_WHAT_IT_SHALL_SAVE: u8 = 12;
     pub(crate) const CLEARED_FOR_EVER: u8 = 13;
+    pub(crate) const WRITES_WHAT_THE_CACHE_GAVE: u8 = 14;
 }
 
 struct Liar<const LIE: u8>;
@@ -57,6 +58,20 @@ impl<const LIE: u8> switchover_guest::Policy for Liar<LIE> {
         }
         if Self::lies(host, lie::CLEANS_IN_A_LOAD) {
             host.delete_expired(HOME, Some(u64::MAX), 1_000).await?;
+        }
+        if Self::lies(host, lie::WRITES_WHAT_THE_CACHE_GAVE) {
+            let lease = match host.cache_get(key).await? {
+                Lookup::Hit(old) => {
+                    host.save(&Target::home(HOME), key, &old, SaveMode::Update).await?;
+                    return Ok(Some(old));
+                }
+                Lookup::Miss(lease) => lease,
+            };
+            let found = host.load(HOME, key).await?;
+            if let Some(found) = &found {
+                host.cache_fill(lease, found).await?;
+            }
+            return Ok(found);
         }
         if Self::lies(host, lie::FILLS_WHAT_IT_LOADED_BEFORE) {
             let found = host.load(HOME, key).await?;
@@ -138,6 +153,7 @@ async fn host<const LIE: u8>() -> Result<(Switchover, switchover::SessionKey)> {
         .database("other", switchover::backends::Faulty::new(MemoryDatabase::new()))
         .cache(MemoryCache::default())
         .flags(flags.clone())
+        .insist_on_flags(true)
         .policy(Policy::native::<Liar<LIE>>())
         .build()
         .await?;
@@ -237,6 +253,15 @@ async fn cache_takes_only_what_was_loaded_after_its_lease() -> Result<()> {
     let error = host.sessions().save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
     assert_eq!(host.sessions().load(&key).await?.unwrap().payload, payload("v1"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_written_that_only_the_cache_gave() -> Result<()> {
+    let (host, key) = host::<{ lie::WRITES_WHAT_THE_CACHE_GAVE }>().await?;
+    assert!(host.sessions().load(&key).await?.is_some(), "it fills the cache");
+    let error = host.sessions().load(&key).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
     Ok(())
 }
 

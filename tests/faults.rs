@@ -20,7 +20,7 @@ async fn row(database: &dyn Database, key: &SessionKey) -> Option<Session> {
     let deadline = Instant::now() + MINUTE;
     match database.read(vec![Read::Load(key.clone())], None, deadline).await.unwrap().remove(0) {
         ReadOutcome::Session(session) => session,
-        ReadOutcome::Exists(_) => unreachable!("a load was asked for"),
+        other => unreachable!("a load was asked for, and answered {other:?}"),
     }
 }
 
@@ -175,6 +175,38 @@ async fn unknown_outcomes_are_settled_before_flags_change() -> Result<()> {
     bench.flag("new_db_router_flag", true).await?;
     assert_eq!(bench.switchover.counts().repaired, 1, "the copy came before the new database became home");
     assert_eq!(row(&bench.new, &key).await, row(&bench.old, &key).await);
+    Ok(())
+}
+
+/// The outcome is not known before the gate has closed, so no repair can begin before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_outcomes_that_are_born_while_an_era_drains_are_settled_before_the_next_one() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.write_deadline = Duration::from_millis(600);
+    for closes in [false, true] {
+        let bench = Bench::with(|builder| builder.limits(limits.clone())).await?;
+        let sessions = bench.sessions();
+        bench.flag("migration_flag", true).await?;
+        let key = create(&sessions, "v1").await?;
+        bench.new.inject_times(1, Operation::Write, Fault::Silent { effect: true });
+        let save = tokio::spawn({
+            let (sessions, key) = (sessions.clone(), key.clone());
+            async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await }
+        });
+        let (held, host) = (bench.old.clone(), bench.switchover.clone());
+        until("the save is on its way", async || held.counts().holds >= 2).await;
+        if closes {
+            host.close().await;
+        } else {
+            bench.flag("new_db_router_flag", true).await?;
+        }
+        assert!(save.await?.unwrap_err().is_unknown_outcome());
+        let counts = bench.switchover.counts();
+        assert_eq!((counts.unknown_outcomes, counts.repaired, counts.repairs_abandoned), (1, 1, 0));
+        if !closes {
+            assert_eq!(row(&bench.new, &key).await, row(&bench.old, &key).await);
+        }
+    }
     Ok(())
 }
 

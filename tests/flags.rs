@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use switchover::backends::FlagFile;
 use switchover::capabilities::{Clock as _, Database, SystemClock};
-use switchover::{Builtin, Policy, Switchover, expires_in};
+use switchover::{Builtin, Policy, SwapError, Switchover, expires_in};
+use switchover_guest::{Description, Host, Result as Told, SaveMode, SaveOutcome, Target};
 use switchover_tests::{Bench, Load, create, payload};
 
 async fn keys(database: &dyn Database) -> Result<usize> {
@@ -98,4 +99,66 @@ async fn flags_that_cannot_be_read_at_start_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = FlagFile::watch(folder.path().join("absent.toml")).err().unwrap().to_string();
     assert!(error.contains("absent.toml"), "{error}");
+}
+
+/// Right while its flag is off; under it, it looks for rows where there are none.
+struct Astray;
+
+const HOME: &str = "default";
+
+impl switchover_guest::Policy for Astray {
+    fn describe<H: Host>(_: &H) -> Description {
+        let databases = vec![HOME.into(), "new_session_store".into()];
+        Description { name: "astray".into(), protocol: "astray".into(), databases, ..Description::default() }
+    }
+
+    async fn load<H: Host>(host: &H, key: &str) -> Told<Option<H::Session>> {
+        host.load(HOME, key).await
+    }
+
+    async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Told<SaveOutcome> {
+        host.save(&Target::home(HOME), key, &value, mode).await
+    }
+
+    async fn touch<H: Host>(host: &H, key: &str, expires_at: u64) -> Told<SaveOutcome> {
+        host.touch(&Target::home(HOME), key, expires_at).await
+    }
+
+    async fn delete<H: Host>(host: &H, key: &str) -> Told<bool> {
+        host.delete(&Target::home(HOME), key).await
+    }
+
+    async fn exists<H: Host>(host: &H, key: &str) -> Told<bool> {
+        host.exists(if host.flag_enabled("new_db_router_flag") { "new_session_store" } else { HOME }, key).await
+    }
+
+    async fn clear_expired<H: Host>(host: &H, limit: u32) -> Told<u32> {
+        host.delete_expired(HOME, None, limit).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flags_under_which_the_running_policy_fails_are_refused_until_another_one_runs() -> Result<()> {
+    let bench = Bench::with(|builder| builder.policy(Policy::native::<Astray>())).await?;
+    let load = Load::start(&bench.sessions(), 8);
+    load.progress(100).await?;
+    bench.flags.set("new_db_router_flag", "true");
+    let refused = bench.switchover.apply_flags().await.unwrap_err();
+    assert!(matches!(&refused, SwapError::Rejected { message } if message.contains("exists")), "{refused}");
+    assert!(!bench.switchover.flags().enabled("new_db_router_flag"), "the flags of before stay");
+    load.progress(100).await?;
+    load.stop().await?;
+
+    // A policy that passes lets them in; the one of before is tried again before it could come back.
+    bench.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
+    bench.switchover.apply_flags().await?;
+    assert!(bench.switchover.flags().enabled("new_db_router_flag"));
+    let refused = bench.switchover.rollback_policy().await.unwrap_err();
+    assert!(matches!(&refused, SwapError::Rejected { message } if message.contains("exists")), "{refused}");
+    assert_eq!(bench.switchover.policy().version.name, "fallback");
+
+    let insisting = Bench::with(|builder| builder.policy(Policy::native::<Astray>()).insist_on_flags(true)).await?;
+    insisting.flag("new_db_router_flag", true).await?;
+    assert!(insisting.switchover.flags().enabled("new_db_router_flag"));
+    Ok(())
 }

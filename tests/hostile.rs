@@ -39,7 +39,7 @@ async fn rejected(bench: &Bench, policy: Policy) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let load = Load::start(&bench.sessions(), 8);
     let cases = [
         ("trap", "it trapped"),
@@ -68,7 +68,7 @@ async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn file_that_is_no_policy_is_refused_with_what_it_is() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("policy.wasm");
     let whole = std::fs::read(component("fallback"))?;
@@ -102,7 +102,7 @@ async fn file_that_is_no_policy_is_refused_with_what_it_is() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_megabytes_of_zeros_are_refused_without_being_read() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("zeros.wasm");
     std::fs::File::create(&path)?.set_len(200 << 20)?;
@@ -115,7 +115,7 @@ async fn two_hundred_megabytes_of_zeros_are_refused_without_being_read() -> Resu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_import_and_missing_database_are_named() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let policy = Policy::builtin(Builtin::Fallback).setting("new", "elsewhere");
     let error = rejected(&bench, policy).await;
     assert!(error.contains("`elsewhere`") && error.contains("new_session_store"), "{error}");
@@ -134,7 +134,7 @@ async fn policy_that_turns_bad_while_it_runs_costs_its_calls_and_nothing_else() 
         ("big-log", |fault| matches!(fault, PolicyFault::Trap { .. } | PolicyFault::HostCalls)),
     ];
     for (behaviour, expected) in cases {
-        let bench = Bench::new().await?;
+        let bench = Bench::insisting().await?;
         let sessions = bench.sessions();
         let two = create(&sessions, "v2").await?;
         wake(&bench, sleeper(behaviour)).await?;
@@ -161,7 +161,7 @@ async fn policy_that_turns_bad_while_it_runs_costs_its_calls_and_nothing_else() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_of_another_key_is_never_handed_to_the_caller() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let sessions = bench.sessions();
     let (one, two) = (create(&sessions, "v1").await?, create(&sessions, "v2").await?);
     wake(&bench, sleeper("other-session")).await?;
@@ -175,7 +175,7 @@ async fn session_of_another_key_is_never_handed_to_the_caller() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grants_are_enforced_at_run_time_too() -> Result<()> {
     for behaviour in ["foreign-database", "foreign-key"] {
-        let bench = Bench::new().await?;
+        let bench = Bench::insisting().await?;
         let key = create(&bench.sessions(), "v1").await?;
         wake(&bench, sleeper(behaviour)).await?;
         let denied = bench.switchover.counts().denied;
@@ -187,7 +187,7 @@ async fn grants_are_enforced_at_run_time_too() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policy_tells_only_what_a_database_told() -> Result<()> {
-    let bench = Bench::with(|builder| builder.cache(MemoryCache::with_bytes(1))).await?;
+    let bench = Bench::with(|builder| builder.insist_on_flags(true).cache(MemoryCache::with_bytes(1))).await?;
     let sessions = bench.sessions();
     let key = create(&sessions, "v1").await?;
     wake(&bench, sleeper("false-none")).await?;
@@ -209,7 +209,7 @@ async fn policy_tells_only_what_a_database_told() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_after_a_write_is_an_unknown_outcome() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let key = create(&bench.sessions(), "v1").await?;
     wake(&bench, sleeper("trap-after-write")).await?;
     let error = bench.sessions().save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
@@ -234,7 +234,7 @@ async fn host_with_a_bad_first_policy_is_not_built() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payload_is_read_only_with_its_grant() -> Result<()> {
     // `log-key` tries to read the payload; without the grant it is denied, with it its log is withheld (see `secrets`).
-    let bench = Bench::new().await?;
+    let bench = Bench::insisting().await?;
     let key = create(&bench.sessions(), "v1").await?;
     wake(&bench, sleeper("log-key")).await?;
     let denied = bench.switchover.counts().denied;

@@ -158,7 +158,9 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     limits.read_deadline = Duration::from_millis(50);
     limits.write_deadline = Duration::from_millis(50);
     limits.repair_patience = Duration::from_millis(200);
-    let bench = Bench::with(|builder| builder.limits(limits).cache(MemoryCache::with_bytes(1 << 10))).await?;
+    let bench =
+        Bench::with(|builder| builder.insist_on_flags(true).limits(limits).cache(MemoryCache::with_bytes(1 << 10)))
+            .await?;
     keys.extend(exercise(&bench, &mut said).await?);
     bench.flag("migration_flag", true).await?;
     keys.extend(exercise(&bench, &mut said).await?);

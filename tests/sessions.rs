@@ -1,11 +1,11 @@
 //! The API of the session store: what each call answers, and what a new key means.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchover::backends::{Fault, Operation};
-use switchover::capabilities::DatabaseError;
-use switchover::{CycleOutcome, Error, Hints, Limits, SaveOutcome, SessionKey, Timestamp, expires_in};
+use switchover::backends::{Fault, MemoryCache, MemoryDatabase, Operation, Sqlite};
+use switchover::capabilities::{Database as _, DatabaseError};
+use switchover::{CycleOutcome, Error, Hints, Limits, SaveOutcome, SessionKey, Switchover, Timestamp, expires_in};
 use switchover_tests::{Bench, create, payload};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -221,4 +221,45 @@ fn keys_from_outside_are_checked_and_never_repeated() {
     }
     let key = SessionKey::random();
     assert!(!format!("{key} {key:?}").contains(key.expose()));
+}
+
+/// A host that cannot reach the cache which others share leaves an old entry there, for a while. What others write must not come from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cycle_key_carries_what_the_database_has_and_not_what_a_cache_kept() -> Result<()> {
+    let (database, cache) = (MemoryDatabase::new(), MemoryCache::default());
+    let host = |cache: Option<MemoryCache>| {
+        let builder = Switchover::builder().database("default", database.clone());
+        cache.into_iter().fold(builder, |builder, cache| builder.cache(cache)).build()
+    };
+    let (cut_off, whole) = (host(None).await?, host(Some(cache)).await?);
+    let (cut_off, whole) = (cut_off.sessions(), whole.sessions());
+    let key = create(&whole, "v1").await?;
+    assert_eq!(whole.load(&key).await?.unwrap().payload, payload("v1"), "and it is cached");
+    let end = expires_in(Duration::from_secs(90));
+    assert_eq!(cut_off.save(&key, payload("v2"), end).await?, SaveOutcome::Saved);
+    assert_eq!(whole.load(&key).await?.unwrap().payload, payload("v1"), "the bound of the cache");
+    assert_eq!(whole.load_uncached(&key).await?.unwrap().payload, payload("v2"));
+
+    let CycleOutcome::Cycled(new_key) = whole.cycle_key(&key).await? else { panic!("it lives") };
+    for sessions in [&cut_off, &whole] {
+        let found = sessions.load(&new_key).await?.unwrap();
+        assert_eq!((found.payload, found.expires_at), (payload("v2"), end), "an acknowledged write was lost");
+        assert!(sessions.load(&key).await?.is_none());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_aliases_of_one_table_are_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sessions.sqlite3");
+    let file = Sqlite::builder(&path).create_if_missing(true).open().await?;
+    file.create_schema(Instant::now() + Duration::from_secs(5)).await?;
+    let link = folder.path().join("link.sqlite3");
+    std::os::unix::fs::symlink(&path, &link)?;
+    let again = Sqlite::open(&link).await?;
+    let refused = Switchover::builder().database("default", file).database("new_session_store", again).build().await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("`default` and `new_session_store` are one table"), "{refused}");
+    Ok(())
 }

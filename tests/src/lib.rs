@@ -35,6 +35,11 @@ impl Bench {
         Self::with(|builder| builder).await
     }
 
+    /// The same, and flags come into force although the policy turns bad under them.
+    pub async fn insisting() -> Result<Self> {
+        Self::with(|builder| builder.insist_on_flags(true)).await
+    }
+
     /// The same, with something else.
     pub async fn with(change: impl FnOnce(Builder) -> Builder) -> Result<Self> {
         let (old, new) = (Faulty::new(MemoryDatabase::new()), Faulty::new(MemoryDatabase::new()));

@@ -12,6 +12,8 @@ use signal_hook::flag;
 use switchover::capabilities::Database;
 use switchover::{Limits, Timestamp};
 
+use crate::place::tool_deadline;
+
 /// How soon an interruption is seen within a pause.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -67,22 +69,18 @@ impl Stop {
     }
 }
 
-/// When one batch must have been answered. A tool may wait longer than a visitor.
-pub(crate) fn write_deadline() -> Instant {
-    Instant::now() + Limits::default().write_deadline * 10
-}
-
 /// Deletes what has ended before an instant, or before each batch's own; `deleted` is told of each batch. Ends when nothing is
 /// left, or when it is asked to.
 pub(crate) async fn delete_expired(
     database: &dyn Database,
     before: Option<Timestamp>,
     batches: Batches,
+    limits: &Limits,
     stop: &Stop,
     deleted: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
     while !stop.is_asked() {
-        let rows = database.delete_expired(before, batches.rows, write_deadline()).await;
+        let rows = database.delete_expired(before, batches.rows, tool_deadline(limits.write_deadline)).await;
         let rows = rows.with_context(|| database.summary())?;
         deleted(u64::from(rows));
         if rows == 0 || !stop.pause(batches).await {

@@ -1,19 +1,26 @@
 //! `switchover clear-expired`: deletes the sessions that have ended, in batches that keep nobody waiting for long.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use chrono::DateTime;
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
-use switchover::{Timestamp, expires_in};
+use switchover::capabilities::{Database, ExpiredLeft};
+use switchover::{Limits, Timestamp, expires_in};
 
 use crate::STOPPED;
 use crate::batches::{Batches, Stop, delete_expired};
-use crate::output::{Verdict, note, print};
+use crate::output::{Colour, Verdict, note, paint, print};
 use crate::place;
+
+/// How often rows that others hold are come back to, and after which pause.
+const ROUNDS_MAX: u32 = 5;
+const ROUND_PAUSE: Duration = Duration::from_millis(500);
+/// How long counting what is left may take.
+const COUNT_WAIT: Duration = Duration::from_secs(600);
 
 /// Where, and how much at a time.
 #[derive(Args)]
@@ -25,7 +32,8 @@ Examples:
 
 Only sessions that have ended by the database's own clock are deleted, whatever --before says.
 Those that end while this runs are left for the next time. Ctrl-C ends it between two batches;
-what is deleted is deleted, and it can be run again. The room stays with the database: `switchover
+what is deleted is deleted, and it can be run again. The exit status is 1 if expired rows are left
+because others hold them, or rows whose end cannot be read. The room stays with the database: `switchover
 stats DATABASE` shows the command that gives it back.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
@@ -45,7 +53,10 @@ pub(crate) struct Options {
 
 /// Deletes, and says how many.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
+    let limits = place::limits(&options.config)?;
     let database = place::open(&options.database, &options.config, false).await?;
+    let readable = database.check_columns(place::tool_deadline(limits.read_deadline)).await;
+    readable.with_context(|| database.summary())?;
     let stop = Stop::on_signal(STOPPED)?;
     let style = ProgressStyle::with_template("{spinner} {human_pos} expired rows deleted, {per_sec}")?;
     let bar = ProgressBar::new_spinner().with_style(style);
@@ -57,21 +68,66 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         deleted += rows;
         bar.set_position(deleted);
     };
-    let done = delete_expired(database.as_ref(), Some(before), options.batches, &stop, &mut count).await;
+    let done = clear(database.as_ref(), before, options.batches, &limits, &stop, &mut count).await;
     bar.finish_and_clear();
-    if let Err(error) = done {
-        note(format_args!("{} rows were deleted before it failed", HumanCount(deleted)));
-        return Err(error);
-    }
+    let left = match done {
+        Ok(left) => left,
+        Err(error) => {
+            note(format_args!("{} rows were deleted before it failed", HumanCount(deleted)));
+            return Err(error);
+        }
+    };
     let stopped = stop.is_asked();
+    let all = left == ExpiredLeft::default();
     if options.json {
-        print(json!({"ok": !stopped, "deleted": deleted, "stopped": stopped}))?;
+        let (expired, unreadable) = (left.expired, left.unreadable);
+        print(
+            json!({"ok": all && !stopped, "deleted": deleted, "left": expired, "unreadable": unreadable, "stopped": stopped}),
+        )?;
     } else {
         let stopped = if stopped { "; stopped before the end, run it again for the rest" } else { "" };
         print(format_args!("{}: {} expired rows deleted{stopped}", database.summary(), HumanCount(deleted)))?;
+        show_left(left)?;
     }
     database.close().await;
-    Ok(if stopped { Verdict::Stopped } else { Verdict::Fine })
+    Ok(if stopped { Verdict::Stopped } else { Verdict::of(all) })
+}
+
+/// Clears until nothing is left or it was asked to stop; what others hold is tried a few times. Answers what is left.
+async fn clear(
+    database: &dyn Database,
+    before: Timestamp,
+    batches: Batches,
+    limits: &Limits,
+    stop: &Stop,
+    deleted: &mut (dyn FnMut(u64) + Send),
+) -> Result<ExpiredLeft> {
+    let mut rounds = 0;
+    loop {
+        delete_expired(database, Some(before), batches, limits, stop, deleted).await?;
+        if stop.is_asked() {
+            return Ok(ExpiredLeft::default());
+        }
+        rounds += 1;
+        let left = database.expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
+        let left = left.with_context(|| format!("{}: it cannot be told what is left", database.summary()))?;
+        if left.expired == 0 || rounds == ROUNDS_MAX {
+            return Ok(left);
+        }
+        tokio::time::sleep(ROUND_PAUSE).await;
+    }
+}
+
+fn show_left(left: ExpiredLeft) -> Result<()> {
+    if left.expired > 0 {
+        let count = paint(Colour::Red, HumanCount(left.expired));
+        print(format_args!("{count} expired rows are left, since others hold them locked: run it again"))?;
+    }
+    if left.unreadable > 0 {
+        let count = paint(Colour::Red, HumanCount(left.unreadable));
+        print(format_args!("{count} rows are left whose end cannot be read: look at them by hand"))?;
+    }
+    Ok(())
 }
 
 fn instant(text: &str) -> Result<Timestamp> {

@@ -1,19 +1,27 @@
 //! What differs between two databases that are in use: a difference counts only if it outlives every write that may be under way.
 
+mod look;
+
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use switchover::capabilities::{Database, Read, ReadOutcome};
-use switchover::{Limits, Session, SessionKey, Timestamp};
+use anyhow::{Context, Result, ensure};
+use switchover::capabilities::{Database, Unreadable};
+use switchover::{Limits, SessionKey, Timestamp};
 
-/// Rows of one page. A page is one statement and holds no lock.
+pub(crate) use self::look::{Stride, look};
+use crate::place::tool_deadline;
+
+/// Rows of one page at most. A page is one statement and holds no lock.
 pub(crate) const PAGE: u32 = 500;
 /// So many differences are remembered for the second look; beyond it the two are simply not alike.
 pub(crate) const SUSPECTS_MAX: usize = 100_000;
 /// Looks at a session that is being written all the while, and the pause between two of them.
 const LOOKS_MAX: u32 = 10;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// Rows that cannot be read are counted, all of them, and so many of each database are shown.
+pub(crate) const SHOWN_MAX: usize = 20;
 
 /// In what way two databases differ on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +51,35 @@ impl Difference {
     }
 }
 
+/// What was read of one database. Every row is in one of the three.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Unexpired rows.
+    pub(crate) rows: u64,
+    /// Rows that have expired.
+    pub(crate) expired: u64,
+    /// Rows that cannot be read.
+    pub(crate) unreadable: u64,
+    /// The first of them.
+    pub(crate) shown: Vec<Unreadable>,
+}
+
+impl Seen {
+    fn add_unreadable(&mut self, row: Unreadable) {
+        self.unreadable += 1;
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(row);
+        }
+    }
+}
+
 /// What a comparison found.
 #[derive(Default)]
 pub(crate) struct Comparison {
-    /// Rows that were read in the old database.
-    pub(crate) old_rows: u64,
-    /// Rows that were read in the new database.
-    pub(crate) new_rows: u64,
+    /// Of the old database.
+    pub(crate) old: Seen,
+    /// Of the new database.
+    pub(crate) new: Seen,
     /// Sessions that are the same in both.
     pub(crate) equal: u64,
     /// The others.
@@ -59,6 +89,11 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
+    /// Whether every row was read, and nothing differs.
+    pub(crate) fn is_alike(&self) -> bool {
+        self.different.is_empty() && self.old.unreadable == 0 && self.new.unreadable == 0
+    }
+
     /// How many sessions differ.
     pub(crate) fn differences(&self) -> u64 {
         self.different.len() as u64
@@ -68,34 +103,47 @@ impl Comparison {
     pub(crate) fn count(&self, kind: Difference) -> u64 {
         self.different.iter().filter(|(_, difference)| *difference == kind).count() as u64
     }
+
+    fn add(&mut self, key: &SessionKey, difference: Difference, expires_at: Option<Timestamp>) {
+        if difference == Difference::OnlyOld {
+            self.last_only_old = self.last_only_old.max(expires_at);
+        }
+        self.different.push((key.clone(), difference));
+    }
 }
 
 /// Compares two databases. `rows_read` is told how many more rows were read.
 pub(crate) async fn compare(
     old: &dyn Database,
     new: &dyn Database,
+    limits: &Limits,
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Comparison> {
     let mut comparison = Comparison::default();
     let mut suspects = Vec::new();
     for (from_old, scanned, other) in [(true, old, new), (false, new, old)] {
-        let mut after = None;
+        let (mut after, mut stride) = (None, Stride::default());
         loop {
-            let page = scanned.scan(after, PAGE, read_deadline()).await.with_context(|| scanned.summary())?;
-            let rows = page.sessions.len() as u64;
-            rows_read(rows);
-            let counter = if from_old { &mut comparison.old_rows } else { &mut comparison.new_rows };
-            *counter += rows;
-            let keys: Vec<_> = page.sessions.iter().map(|session| session.key.clone()).collect();
-            let mut found = load(other, &keys).await?;
-            for session in page.sessions {
-                let twin = found.remove(&session.key);
-                // Rows that both have were compared the first way.
-                let suspect = if from_old { twin.as_ref() != Some(&session) } else { twin.is_none() };
-                if suspect {
-                    suspects.push(session.key);
-                } else if from_old {
-                    comparison.equal += 1;
+            let page = scanned.scan(after, PAGE, tool_deadline(limits.read_deadline)).await;
+            let page = page.with_context(|| scanned.summary())?;
+            rows_read(page.sessions.len() as u64 + page.expired + page.unreadable.len() as u64);
+            let seen = if from_old { &mut comparison.old } else { &mut comparison.new };
+            seen.rows += page.sessions.len() as u64;
+            seen.expired += page.expired;
+            page.unreadable.into_iter().for_each(|row| seen.add_unreadable(row));
+            let mut sessions = &page.sessions[..];
+            while let Some(these) = stride.take(&mut sessions) {
+                let keys: Vec<_> = these.iter().map(|session| session.key.clone()).collect();
+                let mut found = look(other, &keys, &mut stride, limits).await?;
+                for session in these {
+                    match found.remove(&session.key) {
+                        // Rows that both have were compared the first way.
+                        Some(Ok(twin)) if from_old && twin == *session => comparison.equal += 1,
+                        Some(Ok(_)) if !from_old => {}
+                        // The other way tells of it.
+                        Some(Err(_)) => {}
+                        None | Some(Ok(_)) => suspects.push(session.key.clone()),
+                    }
                 }
             }
             ensure!(
@@ -108,7 +156,7 @@ pub(crate) async fn compare(
             }
         }
     }
-    settle(old, new, suspects, &mut comparison).await?;
+    settle(old, new, limits, suspects, &mut comparison).await?;
     Ok(comparison)
 }
 
@@ -116,6 +164,7 @@ pub(crate) async fn compare(
 async fn settle(
     old: &dyn Database,
     new: &dyn Database,
+    limits: &Limits,
     mut suspects: Vec<SessionKey>,
     comparison: &mut Comparison,
 ) -> Result<()> {
@@ -124,21 +173,42 @@ async fn settle(
     if suspects.is_empty() {
         return Ok(());
     }
-    tokio::time::sleep(Limits::default().write_deadline).await;
-    let mut before: HashMap<SessionKey, Pair> = HashMap::new();
-    for look in 0..=LOOKS_MAX {
-        let mut unsettled = Vec::new();
-        for page in suspects.chunks(PAGE as usize) {
-            let (mut olds, mut news) = (load(old, page).await?, load(new, page).await?);
-            for key in page {
-                let pair = Pair { old: olds.remove(key), new: news.remove(key) };
-                match pair.difference() {
-                    None => comparison.equal += u64::from(pair.old.is_some()),
+    tokio::time::sleep(limits.write_deadline).await;
+    let mut before: HashMap<SessionKey, u64> = HashMap::new();
+    for looks in 0..=LOOKS_MAX {
+        let (mut unsettled, mut stride, mut left) = (Vec::new(), Stride::default(), &suspects[..]);
+        while let Some(keys) = stride.take(&mut left) {
+            let mut olds = look(old, keys, &mut stride, limits).await?;
+            let mut news = look(new, keys, &mut stride, limits).await?;
+            for key in keys {
+                let (old, new) = match (olds.remove(key).transpose(), news.remove(key).transpose()) {
+                    (Ok(old), Ok(new)) => (old, new),
+                    (old, new) => {
+                        old.err().into_iter().for_each(|row| comparison.old.add_unreadable(row));
+                        new.err().into_iter().for_each(|row| comparison.new.add_unreadable(row));
+                        continue;
+                    }
+                };
+                let mut print = DefaultHasher::new();
+                let parts = |session: &switchover::Session| (session.payload.clone(), session.expires_at);
+                (old.as_ref().map(parts), new.as_ref().map(parts)).hash(&mut print);
+                let print = print.finish();
+                let difference = match (&old, &new) {
+                    (None, None) => None,
+                    (Some(_), None) => Some(Difference::OnlyOld),
+                    (None, Some(_)) => Some(Difference::OnlyNew),
+                    (Some(old), Some(new)) if old.payload != new.payload => Some(Difference::Payload),
+                    (Some(old), Some(new)) if old.expires_at != new.expires_at => Some(Difference::Expiry),
+                    (Some(_), Some(_)) => None,
+                };
+                let expires_at = old.as_ref().map(|session| session.expires_at);
+                match difference {
+                    None => comparison.equal += u64::from(old.is_some()),
                     // Twice the same difference: nobody is writing it, so it is one.
-                    Some(difference) if before.get(key) == Some(&pair) => comparison.add(key, difference, &pair),
-                    Some(_) if look == LOOKS_MAX => comparison.add(key, Difference::Unsettled, &pair),
+                    Some(difference) if before.get(key) == Some(&print) => comparison.add(key, difference, expires_at),
+                    Some(_) if looks == LOOKS_MAX => comparison.add(key, Difference::Unsettled, expires_at),
                     Some(_) => {
-                        before.insert(key.clone(), pair);
+                        before.insert(key.clone(), print);
                         unsettled.push(key.clone());
                     }
                 }
@@ -153,68 +223,14 @@ async fn settle(
     Ok(())
 }
 
-impl Comparison {
-    fn add(&mut self, key: &SessionKey, difference: Difference, pair: &Pair) {
-        if difference == Difference::OnlyOld {
-            self.last_only_old = self.last_only_old.max(pair.old.as_ref().map(|session| session.expires_at));
-        }
-        self.different.push((key.clone(), difference));
-    }
-}
-
-/// What both databases hold under one key.
-#[derive(PartialEq, Eq)]
-struct Pair {
-    old: Option<Session>,
-    new: Option<Session>,
-}
-
-impl Pair {
-    fn difference(&self) -> Option<Difference> {
-        match (&self.old, &self.new) {
-            (None, None) => None,
-            (Some(_), None) => Some(Difference::OnlyOld),
-            (None, Some(_)) => Some(Difference::OnlyNew),
-            (Some(old), Some(new)) if old.payload != new.payload => Some(Difference::Payload),
-            (Some(old), Some(new)) if old.expires_at != new.expires_at => Some(Difference::Expiry),
-            (Some(_), Some(_)) => None,
-        }
-    }
-}
-
-/// The unexpired sessions that a database has under `keys`.
-pub(crate) async fn load(database: &dyn Database, keys: &[SessionKey]) -> Result<HashMap<SessionKey, Session>> {
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let reads = keys.iter().cloned().map(Read::Load).collect();
-    let outcomes = database.read(reads, None, read_deadline()).await.with_context(|| database.summary())?;
-    let mut found = HashMap::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        match outcome {
-            ReadOutcome::Session(Some(session)) => {
-                found.insert(session.key.clone(), session);
-            }
-            ReadOutcome::Session(None) => {}
-            ReadOutcome::Exists(_) => bail!("{} answered another question", database.summary()),
-        }
-    }
-    Ok(found)
-}
-
-/// When one page must have been answered.
-pub(crate) fn read_deadline() -> Instant {
-    // A tool may wait longer than a visitor.
-    Instant::now() + Limits::default().read_deadline * 10
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use switchover::backends::MemoryDatabase;
     use switchover::capabilities::Write;
-    use switchover::{Payload, expires_in};
+    use switchover::{Payload, Session, expires_in};
 
     use super::*;
 
@@ -224,7 +240,7 @@ mod tests {
 
     async fn put(database: &dyn Database, sessions: &[Session]) {
         let writes = sessions.iter().cloned().map(Write::Upsert).collect();
-        database.write(writes, None, read_deadline()).await.unwrap();
+        database.write(writes, None, Instant::now() + Duration::from_secs(10)).await.unwrap();
     }
 
     async fn both(old: &[Session], new: &[Session]) -> (Arc<MemoryDatabase>, Arc<MemoryDatabase>) {
@@ -255,25 +271,29 @@ mod tests {
             ],
         )
         .await;
-        let mut rows = 0;
-        let comparison = compare(old.as_ref(), new.as_ref(), &mut |more| rows += more).await.unwrap();
-        assert_eq!((comparison.old_rows, comparison.new_rows, comparison.equal, rows), (5, 4, 1, 9));
+        let (mut rows, limits) = (0, Limits::default());
+        let comparison = compare(old.as_ref(), new.as_ref(), &limits, &mut |more| rows += more).await.unwrap();
+        assert_eq!((comparison.old.rows, comparison.new.rows, comparison.equal, rows), (5, 4, 1, 10));
+        assert_eq!((comparison.old.expired, comparison.new.expired), (1, 0));
         let counts = [Difference::OnlyOld, Difference::OnlyNew, Difference::Payload, Difference::Expiry];
         assert_eq!(counts.map(|kind| comparison.count(kind)), [2, 1, 1, 1]);
         assert_eq!(comparison.last_only_old, Some(later));
     }
 
+    /// The configured deadline, not the default one: a write may take that long.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_difference_that_does_not_last_is_none() {
         let far = expires_in(Duration::from_secs(60));
         let saved = session("saved000", "v2", far);
+        let mut limits = Limits::default();
+        limits.write_deadline *= 2;
         let (old, new) = both(std::slice::from_ref(&saved), &[session("saved000", "v1", far)]).await;
         let write = async {
-            tokio::time::sleep(Limits::default().write_deadline / 2).await;
+            tokio::time::sleep(limits.write_deadline * 3 / 4).await;
             put(new.as_ref(), &[saved]).await;
         };
         let mut ignore = |_| {};
-        let (comparison, ()) = tokio::join!(compare(old.as_ref(), new.as_ref(), &mut ignore), write);
+        let (comparison, ()) = tokio::join!(compare(old.as_ref(), new.as_ref(), &limits, &mut ignore), write);
         let comparison = comparison.unwrap();
         assert_eq!((comparison.differences(), comparison.equal), (0, 1));
     }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use switchover::backends::{MySql, Postgres, Sqlite};
 use switchover::capabilities::Database;
-use switchover::{Config, DatabaseName};
+use switchover::{Config, DatabaseName, Limits};
 
 /// The configuration that is read if no other is given.
 pub(crate) const CONFIG: &str = "switchover.toml";
@@ -17,7 +18,9 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
     if let Some(path) = name.strip_prefix(SQLITE) {
         if !create && !Path::new(path).exists() {
             let path = shown_path(Path::new(path));
-            bail!("there is no file {path}: check the path, or make it with `switchover init {SQLITE}{path}`");
+            bail!(
+                "there is no file {path}: check the path, or make it and its table with `switchover init {SQLITE}{path}`"
+            );
         }
         let opened = Sqlite::builder(path).create_if_missing(create).open().await;
         return Ok(Arc::new(opened.context("cannot open the file of this address")?));
@@ -49,6 +52,35 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
             config_file.database_names().join(", "),
         ),
     }
+}
+
+/// The limits of the configuration, if there is one: a tool waits as long as its hosts may write.
+pub(crate) fn limits(config: &Path) -> Result<Limits> {
+    if config.exists() { Ok(Config::read(config)?.limits()) } else { Ok(Limits::default()) }
+}
+
+/// Refuses two names of one table.
+pub(crate) async fn ensure_distinct(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<()> {
+    let identity = async |database: &dyn Database| {
+        database.identity(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
+    };
+    let (old_identity, new_identity) = (identity(old).await?, identity(new).await?);
+    ensure!(
+        old_identity.is_none() || old_identity != new_identity,
+        "OLD and NEW are the same table: {}",
+        old.summary()
+    );
+    Ok(())
+}
+
+/// Refuses tables that hold more or other columns than are looked at.
+pub(crate) async fn ensure_readable(database: &dyn Database, limits: &Limits) -> Result<()> {
+    database.missing_schema(tool_deadline(limits.read_deadline)).await.map(drop).with_context(|| database.summary())
+}
+
+/// When one step of a tool must have been answered: it may wait longer than a visitor.
+pub(crate) fn tool_deadline(of_a_visitor: Duration) -> Instant {
+    Instant::now() + of_a_visitor * 10
 }
 
 /// How a database is called in what is printed: an address of a server may hold a password.

@@ -2,9 +2,11 @@
 
 mod check;
 mod empty;
+mod feed;
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -31,7 +33,14 @@ For an old table that nothing writes any more. It is read twice, with a write de
 Nothing is deleted, and the exit status is 1, if an unexpired row is there that NEW does not have
 both times, if a row cannot be read, if the table was written meanwhile, or if both are the same
 database. Then each batch is checked again right before it is deleted: a row that NEW does not
-have by then is left. What is left at the end is counted, rows that came meanwhile among it, and
+have by then, or that was not there at the check, is left.
+
+Where NEW is still fed from OLD, by replication or a trigger, a deletion would be lost in both. So
+both are asked what they tell of replication; a row of the program's own is written to OLD and must
+not come to NEW; and a few sessions are deleted first, which NEW must keep, or they are written
+again. Each waits --watch seconds: what comes later than that is not seen, so end replication first.
+
+What is left at the end is counted, rows that came meanwhile among it, and
 the exit status is 1 if that is any. A session that was deleted in NEW since the migration looks
 like one that was never carried over: wait until it expires.")]
 pub(crate) struct Options {
@@ -40,6 +49,12 @@ pub(crate) struct Options {
     /// The database that has taken over
     #[arg(long, value_name = "NEW")]
     against: String,
+    /// Seconds to watch whether NEW follows what is done to OLD, twice
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    watch: u64,
+    /// NEW is replicated from a database other than OLD: go on although it says that it is fed
+    #[arg(long)]
+    fed_from_elsewhere: bool,
     /// Check, say what would go, and delete nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
@@ -59,27 +74,37 @@ pub(crate) struct Options {
 /// Checks, asks, deletes.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     ensure!(options.old != options.against, "OLD and NEW are the same: nothing would be left");
+    let limits = place::limits(&options.config)?;
     let old = place::open(&options.old, &options.config, false).await?;
     let new = place::open(&options.against, &options.config, false).await?;
+    let (old, new) = (old.as_ref(), new.as_ref());
     ensure!(old.summary() != new.summary(), "OLD and NEW are the same: {}", old.summary());
+    place::ensure_distinct(old, new, &limits).await?;
+    place::ensure_readable(old, &limits).await?;
+    place::ensure_readable(new, &limits).await?;
+    let mut told = feed::ask(old, new, &limits).await?;
+    if options.fed_from_elsewhere {
+        told.notes.extend(told.refusal.take());
+    }
 
     let bar =
         ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {human_pos} rows checked")?);
-    let checked = check(old.as_ref(), new.as_ref(), &mut |rows| bar.inc(rows)).await;
+    let checked = check(old, new, &limits, &mut |rows| bar.inc(rows)).await;
     bar.finish_and_clear();
     let checked = checked?;
-    if !checked.is_safe() || options.dry_run {
+    let refusal = checked.refusal().map(str::to_owned).or(told.refusal);
+    if refusal.is_some() || options.dry_run {
         if options.json {
-            print(as_json(&checked, None, options.dry_run, false))?;
+            print(as_json(&checked, refusal.as_deref(), &told.notes, None, options.dry_run, false))?;
         } else {
-            show(old.as_ref(), &checked)?;
+            show(old, &checked, refusal.as_deref(), &told.notes)?;
         }
-        return Ok(Verdict::of(checked.is_safe()));
+        return Ok(Verdict::of(refusal.is_none()));
     }
     if !options.json {
-        show(old.as_ref(), &checked)?;
+        show(old, &checked, None, &told.notes)?;
     }
-    if !options.yes && !confirm(old.as_ref())? {
+    if !options.yes && !confirm(old)? {
         note("nothing was deleted");
         return Ok(Verdict::Found);
     }
@@ -87,7 +112,17 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let style = ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} rows deleted, {per_sec}")?;
     let bar = ProgressBar::new(checked.rows + checked.expired_rows.unwrap_or(0)).with_style(style);
     let mut emptied = Emptied::default();
-    let done = empty(old.as_ref(), new.as_ref(), options.batches, &stop, &mut emptied, &|rows| bar.inc(rows)).await;
+    let done = async {
+        let watch = Duration::from_secs(options.watch);
+        feed::try_row(old, new, watch, &limits).await?;
+        if !stop.is_asked() {
+            emptied.in_both = feed::try_first_rows(old, new, &checked.prints, watch, &limits).await?;
+            bar.inc(emptied.in_both);
+        }
+        let how = (options.batches, &limits);
+        empty((old, new), &checked.prints, how, &stop, &mut emptied, &|rows| bar.inc(rows)).await
+    };
+    let done = done.await;
     bar.finish_and_clear();
     if let Err(error) = done {
         note(format_args!("{} rows were deleted before it failed", HumanCount(emptied.deleted())));
@@ -95,7 +130,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     }
     let stopped = stop.is_asked();
     if options.json {
-        print(as_json(&checked, Some(&emptied), false, stopped))?;
+        print(as_json(&checked, None, &told.notes, Some(&emptied), false, stopped))?;
     } else {
         show_emptied(&emptied, stopped)?;
     }
@@ -114,14 +149,18 @@ fn confirm(old: &dyn Database) -> Result<bool> {
     Ok(answer.trim() == "yes")
 }
 
-fn show(old: &dyn Database, checked: &Check) -> Result<()> {
+fn show(old: &dyn Database, checked: &Check, refusal: Option<&str>, notes: &[String]) -> Result<()> {
     print(old.summary())?;
+    for note in notes {
+        print(format_args!("  note: {note}"))?;
+    }
     let line = |count: u64, what: &str| print(format_args!("  {:>12} {what}", HumanCount(count).to_string()));
     match checked.expired_rows {
         Some(expired) => line(expired, "expired rows")?,
         None => print("  expired rows were not counted: that takes too long here")?,
     }
-    line(checked.rows - checked.only_old, "unexpired rows that the new database has too")?;
+    let in_both = checked.rows.saturating_sub(checked.only_old);
+    line(in_both, "unexpired rows that the new database has too")?;
     let bad = |count: u64, what: String| {
         let count = HumanCount(count).to_string();
         print(format_args!("  {} {what}", paint(Colour::Red, format_args!("{count:>12}"))))
@@ -131,9 +170,12 @@ fn show(old: &dyn Database, checked: &Check) -> Result<()> {
         bad(checked.only_old, format!("unexpired rows that only the old one has{}", last.unwrap_or_default()))?;
     }
     if checked.unreadable > 0 {
-        bad(checked.unreadable, "rows that cannot be read".to_owned())?;
+        bad(checked.unreadable, "rows that cannot be read, in the old database or in the new one".to_owned())?;
+        for row in &checked.shown {
+            print(format_args!("  {row}"))?;
+        }
     }
-    match checked.refusal() {
+    match refusal {
         Some(refusal) => print(format_args!("{}: {refusal}", paint(Colour::Red, "refused"))),
         None => print(paint(Colour::Green, "no living session is only there: it can be emptied")),
     }?;
@@ -145,7 +187,9 @@ fn show_emptied(emptied: &Emptied, stopped: bool) -> Result<()> {
     print(format_args!("deleted {living} rows that the new database has, and {expired} that had expired"))?;
     if emptied.kept > 0 {
         let kept = paint(Colour::Red, HumanCount(emptied.kept));
-        print(format_args!("{kept} rows are left: the new database does not have them, or they came meanwhile"))?;
+        print(format_args!(
+            "{kept} rows are left: the new database does not have them, they came meanwhile, or others hold them"
+        ))?;
     }
     if stopped {
         print("stopped before the end; run it again for the rest")?;
@@ -153,17 +197,27 @@ fn show_emptied(emptied: &Emptied, stopped: bool) -> Result<()> {
     Ok(())
 }
 
-fn as_json(checked: &Check, emptied: Option<&Emptied>, dry_run: bool, stopped: bool) -> Value {
+fn as_json(
+    checked: &Check,
+    refusal: Option<&str>,
+    notes: &[String],
+    emptied: Option<&Emptied>,
+    dry_run: bool,
+    stopped: bool,
+) -> Value {
+    let unreadable: Vec<_> = checked.shown.iter().map(|row| json!({"session": row.row, "what": row.what})).collect();
     let kept = emptied.map_or(0, |emptied| emptied.kept);
     json!({
-        "ok": checked.is_safe() && kept == 0 && !stopped,
+        "ok": refusal.is_none() && kept == 0 && !stopped,
         "dry_run": dry_run,
-        "refused": checked.refusal(),
+        "refused": refusal,
+        "notes": notes,
         "rows": checked.rows,
         "expired_rows": checked.expired_rows,
         "only_old": checked.only_old,
         "last_only_old_expires_at": checked.last_only_old.map(utc),
         "unreadable": checked.unreadable,
+        "unreadable_rows": unreadable,
         "deleted": emptied.map_or(0, Emptied::deleted),
         "kept": kept,
         "stopped": stopped,

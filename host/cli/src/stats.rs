@@ -25,7 +25,8 @@ Examples:
 
 Every row is counted, without a lock that a write would wait for; on a large table that takes
 minutes and reads all of it. `unused` is about what the shown commands give back: dead rows, free
-pages and holes. A database that does not tell a number has no line for it.")]
+pages and holes. A database that does not tell a number has no line for it. The exit status is 1 if
+there are rows whose end cannot be read.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
@@ -42,7 +43,10 @@ pub(crate) struct Options {
 
 /// Counts, and shows.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
+    let limits = place::limits(&options.config)?;
     let database = place::open(&options.database, &options.config, false).await?;
+    let readable = database.check_columns(place::tool_deadline(limits.read_deadline)).await;
+    readable.with_context(|| database.summary())?;
     let bar = ProgressBar::new_spinner().with_message("counting");
     bar.enable_steady_tick(Duration::from_millis(100));
     let deadline = Instant::now() + Duration::from_secs(options.timeout);
@@ -56,13 +60,17 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         show(place::shown(&options.database), &statistics)?;
     }
     database.close().await;
-    Ok(Verdict::Fine)
+    Ok(Verdict::of(statistics.unreadable_rows == 0))
 }
 
 fn show(name: &str, statistics: &Statistics) -> Result<()> {
     let line = |what: &str, value: String| print(format_args!("  {what:<10} {value}"));
     let (rows, expired) = (HumanCount(statistics.rows), HumanCount(statistics.expired_rows));
     line("rows", format!("{rows}, {expired} of them expired"))?;
+    if statistics.unreadable_rows > 0 {
+        let count = paint(Colour::Red, HumanCount(statistics.unreadable_rows));
+        line("unreadable", format!("{count} rows whose end cannot be read, so nobody knows whether they live"))?;
+    }
     let (bytes, expired) = (HumanBytes(statistics.payload_bytes), HumanBytes(statistics.expired_payload_bytes));
     line("payloads", format!("{bytes}, {expired} of it expired"))?;
     let sizes =
@@ -84,7 +92,11 @@ fn show(name: &str, statistics: &Statistics) -> Result<()> {
         let text = format!("{} of {}, {percent} %", HumanBytes(used), HumanBytes(total));
         line("in use", paint(colour, text))?;
         let living = statistics.payload_bytes.saturating_sub(statistics.expired_payload_bytes);
-        line("living", format!("{} of payloads, {} %", HumanBytes(living), self::percent(living, total)))?;
+        let share = match self::percent(living, total) {
+            percent @ 0..=100 => format!("{percent} %"),
+            _ => "more than the table takes, since the database compresses them".to_owned(),
+        };
+        line("living", format!("{} of payloads, {share}", HumanBytes(living)))?;
     }
     if statistics.expired_rows > 0 {
         print(format_args!(
@@ -117,6 +129,7 @@ fn as_json(summary: &str, statistics: &Statistics) -> Value {
         "database": summary,
         "rows": statistics.rows,
         "expired_rows": statistics.expired_rows,
+        "unreadable_rows": statistics.unreadable_rows,
         "payload_bytes": statistics.payload_bytes,
         "expired_payload_bytes": statistics.expired_payload_bytes,
         "table_bytes": statistics.table_bytes,

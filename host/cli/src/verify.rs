@@ -7,12 +7,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::compare::{Comparison, Difference, compare};
+use crate::compare::{Comparison, Difference, SHOWN_MAX, Seen, compare};
 use crate::output::{Colour, Verdict, paint, print, utc};
 use crate::place;
-
-/// So many are shown.
-const SHOWN_MAX: usize = 20;
 
 /// What to compare.
 #[derive(Args)]
@@ -23,7 +20,8 @@ Examples:
 
 Sessions are written while this runs, so a difference counts only if it is still there later than any write may take.
 Rows that only OLD has are a difference too: they are still to be carried over, by use, or expire.
-The exit status is 1 on a difference.")]
+Rows that cannot be read are counted and shown, and nothing is alike beside them. Columns other than
+Django's are refused before anything is compared. The exit status is 1 on any of these.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     old: String,
@@ -39,11 +37,15 @@ pub(crate) struct Options {
 
 /// Compares two databases of the command line.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
+    let limits = place::limits(&options.config)?;
     let old = place::open(&options.old, &options.config, false).await?;
     let new = place::open(&options.new, &options.config, false).await?;
+    place::ensure_distinct(old.as_ref(), new.as_ref(), &limits).await?;
+    place::ensure_readable(old.as_ref(), &limits).await?;
+    place::ensure_readable(new.as_ref(), &limits).await?;
     let style = ProgressStyle::with_template("{spinner} {pos} rows compared")?;
     let bar = ProgressBar::new_spinner().with_style(style);
-    let comparison = compare(old.as_ref(), new.as_ref(), &mut |rows| bar.inc(rows)).await;
+    let comparison = compare(old.as_ref(), new.as_ref(), &limits, &mut |rows| bar.inc(rows)).await;
     bar.finish_and_clear();
     let comparison = comparison?;
     if options.json {
@@ -51,13 +53,13 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     } else {
         show(&comparison)?;
     }
-    Ok(Verdict::of(comparison.differences() == 0))
+    Ok(Verdict::of(comparison.is_alike()))
 }
 
 fn show(comparison: &Comparison) -> Result<()> {
     print(format_args!(
-        "{} unexpired rows in the old database, {} in the new one",
-        comparison.old_rows, comparison.new_rows
+        "{} unexpired rows in the old database, {} in the new one; {} and {} expired rows were passed over",
+        comparison.old.rows, comparison.new.rows, comparison.old.expired, comparison.new.expired
     ))?;
     print(format_args!("  {:>8} equal", comparison.equal))?;
     for kind in
@@ -76,17 +78,43 @@ fn show(comparison: &Comparison) -> Result<()> {
     if hidden > 0 {
         print(format_args!("  and {hidden} more"))?;
     }
+    show_unreadable("old", &comparison.old)?;
+    show_unreadable("new", &comparison.new)
+}
+
+fn show_unreadable(which: &str, seen: &Seen) -> Result<()> {
+    if seen.unreadable == 0 {
+        return Ok(());
+    }
+    let count = paint(Colour::Red, seen.unreadable);
+    print(format_args!("{count} rows in the {which} database cannot be read, so nobody knows whether they are alike"))?;
+    for row in &seen.shown {
+        print(format_args!("  {row}"))?;
+    }
+    let hidden = seen.unreadable - seen.shown.len() as u64;
+    if hidden > 0 {
+        print(format_args!("  and {hidden} more"))?;
+    }
     Ok(())
 }
 
 fn as_json(comparison: &Comparison) -> serde_json::Value {
+    let rows = |seen: &Seen| -> Vec<_> {
+        seen.shown.iter().map(|row| json!({"session": row.row, "what": row.what})).collect()
+    };
     let shown = comparison.different.iter().take(SHOWN_MAX);
     let shown: Vec<_> =
         shown.map(|(key, kind)| json!({"session": key.short_hash(), "difference": kind.as_str()})).collect();
     json!({
-        "ok": comparison.differences() == 0,
-        "old_rows": comparison.old_rows,
-        "new_rows": comparison.new_rows,
+        "ok": comparison.is_alike(),
+        "old_rows": comparison.old.rows,
+        "new_rows": comparison.new.rows,
+        "old_expired_rows": comparison.old.expired,
+        "new_expired_rows": comparison.new.expired,
+        "unreadable": comparison.old.unreadable + comparison.new.unreadable,
+        "old_unreadable": comparison.old.unreadable,
+        "new_unreadable": comparison.new.unreadable,
+        "unreadable_rows": {"old": rows(&comparison.old), "new": rows(&comparison.new)},
         "equal": comparison.equal,
         "only_old": comparison.count(Difference::OnlyOld),
         "only_new": comparison.count(Difference::OnlyNew),

@@ -51,7 +51,9 @@ fn demo_moves_every_session_and_tells_no_key() {
     assert!(output.status.success(), "{stdout}\n{stderr}");
 
     let report = last_line_as_json(&output);
-    for count in ["lost_writes", "back_after_logout", "stale_reads", "told_gone", "failed_calls"] {
+    for count in
+        ["lost_writes", "back_after_logout", "stale_reads", "went_back", "stale_cycles", "told_gone", "failed_calls"]
+    {
         assert_eq!(report[count], 0, "{count}: {report}");
     }
     for count in ["acknowledged", "swaps", "calls_per_second", "p50_us", "p99_us", "p99_us_during_swaps"] {

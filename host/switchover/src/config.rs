@@ -20,6 +20,7 @@
 //!
 //! [flags]
 //! file = "flags.toml"               # or values = { migration_flag = false }, or address = "redis://flags-1:6379/0"
+//! insist = false                    # true: flags come into force although the running policy fails its trial under them
 //!
 //! [limits]
 //! calls_in_flight_max = 1024
@@ -131,6 +132,8 @@ struct FlagsTable {
     hash: Option<String>,
     poll_ms: Option<u64>,
     ca_file: Option<PathBuf>,
+    #[serde(default)]
+    insist: bool,
 }
 
 /// Without the address, which may hold a password.
@@ -194,6 +197,11 @@ impl Config {
                 Err(ConfigError::at(&path, line, &without_values(error.message())))
             }
         }
+    }
+
+    /// The limits, each at its default where the file does not say.
+    pub fn limits(&self) -> Limits {
+        self.file.limits.limits()
     }
 
     /// Aliases are words, since errors and summaries name databases by them; a path is no address. Either may hold a password.
@@ -325,7 +333,8 @@ impl Config {
     }
 
     async fn flags(&self, builder: Builder, table: &Spanned<FlagsTable>) -> Result<Builder, ConfigError> {
-        let FlagsTable { file, values, address, hash, poll_ms, ca_file } = table.get_ref();
+        let FlagsTable { file, values, address, hash, poll_ms, ca_file, insist } = table.get_ref();
+        let builder = builder.insist_on_flags(*insist);
         if address.is_none() && (hash.is_some() || poll_ms.is_some() || ca_file.is_some()) {
             return Err(self.at(table, "flags: `hash`, `poll_ms` and `ca_file` are for flags on Redis: give `address`"));
         }

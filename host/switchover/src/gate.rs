@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 /// A gate for calls and writes.
 pub(crate) struct Gate {
     open: AtomicBool,
+    /// Closed, but for what settles the work that went through it.
+    settling: AtomicBool,
     retired: AtomicBool,
     in_flight: AtomicUsize,
     drained: Notify,
@@ -18,6 +20,7 @@ impl Gate {
     pub(crate) fn open() -> Arc<Self> {
         Arc::new(Self {
             open: AtomicBool::new(true),
+            settling: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             drained: Notify::new(),
@@ -31,6 +34,18 @@ impl Gate {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         let ticket = Ticket { gate: Arc::clone(self) };
         self.open.load(Ordering::SeqCst).then_some(ticket)
+    }
+
+    /// A ticket for what settles earlier work, also while the gate is closed and waits for just that.
+    pub(crate) fn enter_to_settle(self: &Arc<Self>) -> Option<Ticket> {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let ticket = Ticket { gate: Arc::clone(self) };
+        (self.open.load(Ordering::SeqCst) || self.settling.load(Ordering::SeqCst)).then_some(ticket)
+    }
+
+    /// Between closing it and retiring it: lets in what settles earlier work, or no more of that either.
+    pub(crate) fn let_settle(&self, settling: bool) {
+        self.settling.store(settling, Ordering::SeqCst);
     }
 
     pub(crate) fn close(&self) {

@@ -5,19 +5,20 @@ mod work;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchover_guest::Description;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use self::work::caught;
 pub(crate) use self::work::to_the_end;
-use crate::capabilities::{Cache, Clock, Database, FlagSnapshot, Flags, SystemClock};
+use crate::capabilities::{Cache, Clock, Database, DatabaseError, FlagSnapshot, Flags, Identity, SystemClock};
 use crate::counters::HostCounts;
 use crate::error::{BuildError, Error, SwapError};
-use crate::imports::{CallContext, Environment};
+use crate::gate::Gate;
+use crate::imports::{CallContext, Environment, Freshness};
 use crate::limits::Limits;
-use crate::policy::{Answer, Call, Entry, Loader, Policy, PolicyEngine, Slot, Version, run};
+use crate::policy::{Answer, Call, Change, Entry, Loader, Policy, PolicyEngine, Slot, Version, run};
 use crate::router::Router;
 use crate::session::DatabaseName;
 use crate::sessions::Sessions;
@@ -45,6 +46,7 @@ pub(crate) struct Host {
     places: Semaphore,
     waiting: AtomicUsize,
     latest_flags: watch::Receiver<Arc<FlagSnapshot>>,
+    insist_on_flags: bool,
     // Keeps the source alive, and with it its watcher.
     _flags: Arc<dyn Flags>,
 }
@@ -80,12 +82,13 @@ impl Switchover {
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
         let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
         self.host.settle_repairs(&next).await;
-        self.host.slot.publish(Arc::clone(&next), self.host.limits.drain_wait).await?;
+        self.host.slot.publish(Arc::clone(&next), &*self.host).await?;
         tracing::info!(policy = %next.id, "a policy was taken into use");
         Ok(next.id.clone())
     }
 
-    /// Goes back to the previous policy, which was kept warm: nothing is loaded or compiled. Twice is there and back.
+    /// Goes back to the previous policy, which was kept warm: nothing is loaded or compiled. If flags have changed since it ran, it is tried
+    /// under them first. Twice is there and back.
     ///
     /// # Errors
     ///
@@ -94,7 +97,7 @@ impl Switchover {
         if let Some(previous) = self.host.slot.previous() {
             self.host.settle_repairs(&previous).await;
         }
-        let version = self.host.slot.roll_back(self.host.limits.drain_wait).await?;
+        let version = self.host.slot.roll_back(&*self.host).await?;
         tracing::info!(policy = %version.id, "rolled back to the previous policy");
         Ok(version.id.clone())
     }
@@ -124,11 +127,13 @@ impl Switchover {
     }
 
     /// Waits until the latest snapshot of the flags' source is in force. The host does that by itself soon after each change; this
-    /// is for those who want to know when.
+    /// is for those who want to know when. The running policy is tried under the new flags first.
     ///
     /// # Errors
     ///
-    /// [`SwapError::NotDrained`]: calls under the old flags did not end in time. The host tries again by itself.
+    /// With any error the flags that were in force stay, and the host tries again by itself. [`SwapError::Rejected`]: the running policy
+    /// fails its trial under the new flags; swap in one that does not, or set the flags back. [`SwapError::NotDrained`]: calls under
+    /// the old flags did not end in time.
     pub async fn apply_flags(&self) -> Result<Arc<FlagSnapshot>, SwapError> {
         self.host.apply_flags().await
     }
@@ -152,7 +157,7 @@ impl Switchover {
     /// and closes the databases.
     pub async fn close(&self) {
         self.host.store.repairs_done(self.host.limits.drain_wait).await;
-        if !self.host.slot.close(self.host.limits.drain_wait).await {
+        if !self.host.slot.close(&*self.host).await {
             tracing::warn!("closed although calls were still under way");
         }
         self.host.store.close().await;
@@ -166,13 +171,19 @@ impl std::fmt::Debug for Switchover {
 }
 
 impl Host {
+    /// Makes one call that does not ask the cache.
+    pub(crate) async fn call_past_cache(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
+        let (entry, _place) = self.enter().await?;
+        caught(run_under(self, entry, call, Freshness::PastCache)).await
+    }
+
     /// Makes one call of the running policy. A caller that goes away does not stop halfway what may write.
     pub(crate) async fn call(self: &Arc<Self>, call: Call) -> Result<Answer, Error> {
         if call.may_write() {
             to_the_end(self.admit().await?.run_alone(call)).await
         } else {
             let (entry, _place) = self.enter().await?;
-            caught(run_under(self, entry, call)).await
+            caught(run_under(self, entry, call, Freshness::Cached)).await
         }
     }
 
@@ -220,7 +231,7 @@ impl Host {
         if *self.slot.flags() != *latest() {
             self.store.repairs_done(self.limits.repair_patience).await;
         }
-        self.slot.change_flags(latest, self.limits.drain_wait).await
+        self.slot.change_flags(latest, self).await
     }
 
     /// Before anything that may make another database home: unknown outcomes are settled under the old rules, as far as the
@@ -229,6 +240,35 @@ impl Host {
         if !self.slot.version().may_overlap(next) {
             self.store.repairs_done(self.limits.repair_patience).await;
         }
+    }
+}
+
+impl Change for Host {
+    fn drain_wait(&self) -> Duration {
+        self.limits.drain_wait
+    }
+
+    async fn try_out(&self, version: &Arc<Version>, flags: &Arc<FlagSnapshot>) -> Result<(), SwapError> {
+        let tried = self.loader.try_out(version, flags).await;
+        if tried.is_err() {
+            // The running policy goes on under the flags that it knows.
+            version.scope.expect_look_first();
+        }
+        tried
+    }
+
+    fn insists_on_flags(&self, error: SwapError) -> Result<(), SwapError> {
+        if !self.insist_on_flags {
+            return Err(error);
+        }
+        tracing::error!(
+            "new flags are taken although the running policy fails under them, as this host was told to: {error}"
+        );
+        Ok(())
+    }
+
+    async fn settle(&self, gate: &Gate) {
+        self.store.settle_last(gate).await;
     }
 }
 
@@ -261,13 +301,18 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// One of several calls.
     pub(crate) async fn run(&self, call: Call) -> Result<Answer, Error> {
-        run_under(&self.place.0, self.entry.clone(), call).await
+        run_under(&self.place.0, self.entry.clone(), call, Freshness::Cached).await
+    }
+
+    /// One of several calls, which reads in order to write.
+    pub(crate) async fn run_past_cache(&self, call: Call) -> Result<Answer, Error> {
+        run_under(&self.place.0, self.entry.clone(), call, Freshness::PastCache).await
     }
 
     /// The only call.
     async fn run_alone(self, call: Call) -> Result<Answer, Error> {
         let Self { entry, place } = self;
-        run_under(&place.0, entry, call).await
+        run_under(&place.0, entry, call, Freshness::Cached).await
     }
 
     /// Counts a new key that nobody was told and that could not be deleted.
@@ -276,18 +321,19 @@ impl Admitted {
     }
 }
 
-async fn run_under(host: &Host, entry: Entry, call: Call) -> Result<Answer, Error> {
+async fn run_under(host: &Host, entry: Entry, call: Call, freshness: Freshness) -> Result<Answer, Error> {
     let Entry { ticket, flags, version } = entry;
     let _counted = version.count_call();
     let deadline = host.limits.call_deadline();
     let (environment, scope) = (&host.environment, Arc::clone(&version.scope));
     // While the policy waits it holds an instance, whose memory is cold when the answer comes.
     let ahead = match &call {
-        Call::Load(key) if scope.looks_first() => Some(host.store.look_up(key).await),
+        Call::Load(key) if freshness == Freshness::Cached && scope.looks_first() => Some(host.store.look_up(key).await),
         _ => None,
     };
     let asked = (call.key().cloned(), call.asked());
-    let context = CallContext::new(asked, scope, Arc::clone(environment), flags, ticket).looked_up(ahead);
+    let context =
+        CallContext::new(asked, scope, Arc::clone(environment), flags, ticket).looked_up(ahead).reading(freshness);
     run(&version, call, Arc::new(context), deadline).await
 }
 
@@ -326,6 +372,7 @@ pub struct Builder {
     clock: Option<Arc<dyn Clock>>,
     policy: Option<Policy>,
     limits: Limits,
+    insist_on_flags: bool,
 }
 
 impl Builder {
@@ -347,6 +394,14 @@ impl Builder {
     #[must_use]
     pub fn flags(mut self, flags: impl Flags + 'static) -> Self {
         self.flags = Some(Arc::new(flags));
+        self
+    }
+
+    /// Whether new flags come into force although the running policy fails its trial under them. If not (the default), the flags that
+    /// were in force stay, and the host tries again; if so, the failure is an error in the log and nothing else.
+    #[must_use]
+    pub fn insist_on_flags(mut self, insist: bool) -> Self {
+        self.insist_on_flags = insist;
         self
     }
 
@@ -395,6 +450,7 @@ impl Builder {
                 message: "`calls_in_flight_max` is 0: no call could be made".to_owned(),
             });
         }
+        check_tables(&databases, limits.write_deadline).await?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let flags = self.flags.unwrap_or_else(|| Arc::new(NoFlags::default()));
         let policy = self.policy.unwrap_or_else(|| Policy::builtin(crate::Builtin::CachedDb));
@@ -415,12 +471,44 @@ impl Builder {
             places: Semaphore::new(limits.calls_in_flight_max),
             waiting: AtomicUsize::new(0),
             latest_flags: latest_flags.clone(),
+            insist_on_flags: self.insist_on_flags,
             limits,
             _flags: flags,
         });
         tokio::spawn(follow_flags(Arc::downgrade(&host), latest_flags));
         Ok(Switchover { host })
     }
+}
+
+/// Refuses tables that cannot hold sessions, and two aliases of one table. A database that does not answer is left to the calls.
+async fn check_tables(
+    databases: &BTreeMap<DatabaseName, Arc<dyn Database>>,
+    patience: Duration,
+) -> Result<(), BuildError> {
+    let mut known: Vec<(&DatabaseName, Identity)> = Vec::new();
+    for (name, database) in databases {
+        let checked = async {
+            database.check_columns(Instant::now() + patience).await?;
+            database.identity(Instant::now() + patience).await
+        };
+        match checked.await {
+            Ok(None) => {}
+            Ok(Some(identity)) => {
+                if let Some((other, _)) = known.iter().find(|(_, other)| *other == identity) {
+                    let message =
+                        format!("databases `{other}` and `{name}` are one table, {}: give two", database.summary());
+                    return Err(BuildError::Invalid { message });
+                }
+                known.push((name, identity));
+            }
+            Err(DatabaseError::Corrupt { message }) => {
+                let message = format!("database `{name}`, {}: {message}", database.summary());
+                return Err(BuildError::Invalid { message });
+            }
+            Err(error) => tracing::warn!(database = %name, "its table could not be checked: {error}"),
+        }
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Builder {

@@ -39,6 +39,8 @@ pub(crate) const DELETE_EXPIRED_MAX: u32 = 10_000;
 pub(crate) const CPU_SLICE_MS: u64 = 5;
 /// Writes of one home that share a pair of transactions.
 pub(crate) const STRICT_BATCH_MAX: usize = 64;
+/// Payload of them: a batch must not take longer on its way than its first write may wait.
+pub(crate) const STRICT_BATCH_BYTES_MAX: usize = 4 << 20;
 /// Repairs that are under way at one time: each holds home's row while a mirror may hang.
 pub(crate) const REPAIRS_AT_ONCE_MAX: usize = 4;
 /// Unknown outcomes that wait for their repair at one time; beyond it a key is left to the next write of it.

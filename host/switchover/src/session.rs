@@ -61,8 +61,13 @@ impl SessionKey {
 
     /// Twelve hexadecimal digits of its SHA-256: enough to compare two reports, useless to log in with.
     pub fn short_hash(&self) -> String {
-        Sha256::digest(self.0.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        short_hash(self.0.as_bytes())
     }
+}
+
+/// Of the bytes of a key, also of one that is none.
+pub(crate) fn short_hash(key: &[u8]) -> String {
+    Sha256::digest(key).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Debug for SessionKey {

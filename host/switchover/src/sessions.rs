@@ -48,6 +48,12 @@ impl Sessions {
         session(self.host.call(Call::Load(key.clone())).await?)
     }
 
+    /// As [`Sessions::load`], from a database and never from the cache: for what is read in order to be written, and for whoever must not
+    /// see an entry that another host could not remove. Cost: a round trip to a database at least.
+    pub async fn load_uncached(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
+        session(self.host.call_past_cache(Call::Load(key.clone())).await?)
+    }
+
     /// Saves a session that exists: [`SaveOutcome::Saved`], or [`SaveOutcome::Missing`] if it was logged out meanwhile. Never
     /// creates one.
     pub async fn save(&self, key: &SessionKey, payload: Payload, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
@@ -110,7 +116,8 @@ async fn create(admitted: &Admitted, payload: Payload, expires_at: Timestamp) ->
 }
 
 async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome, Error> {
-    let Some(old) = session(admitted.run(Call::Load(old_key.clone())).await?)? else {
+    // What the new key gets is what a database has: an entry of the cache may be older than what another host has acknowledged.
+    let Some(old) = session(admitted.run_past_cache(Call::Load(old_key.clone())).await?)? else {
         return Ok(CycleOutcome::Missing);
     };
     let new_key = create(admitted, old.payload, old.expires_at).await?;

@@ -43,12 +43,17 @@ mod conformance {
 
     mod cache;
     mod cache_memory;
+    mod collations;
+    mod damaged;
     mod expiry;
     mod faults;
     mod fixture;
     mod flags;
     mod holds;
     mod mysql_server;
+    mod packets;
+    mod plans;
+    mod pooler;
     #[cfg(feature = "redis")]
     mod redis_cache;
     #[cfg(feature = "redis")]
@@ -72,4 +77,5 @@ mod conformance {
     mod statistics;
     #[cfg(feature = "redis")]
     mod tls;
+    mod unreadable;
 }

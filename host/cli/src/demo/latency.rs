@@ -4,8 +4,7 @@
 //! which overlap a swap would look slow even if the swap cost nothing.
 
 use hdrhistogram::Histogram;
-
-use crate::demo::history::{Action, Micros, Operation};
+use switchover_workload::history::{Action, Micros, Operation};
 
 /// A call belongs to a change if it began this long before it at most, since it may then be under way, or this long after it.
 const AROUND_US: Micros = 50_000;
@@ -67,8 +66,9 @@ impl Latencies {
 
 #[cfg(test)]
 mod tests {
+    use switchover_workload::history::{HostId, KeyId, Outcome};
+
     use super::*;
-    use crate::demo::history::{KeyId, Outcome};
 
     #[test]
     fn calls_belong_to_the_change_that_they_began_around() {
@@ -78,6 +78,7 @@ mod tests {
         ];
         let call = |invoked| Operation {
             key: KeyId(0),
+            host: HostId::default(),
             invoked,
             returned: invoked + 10,
             action: Action::Load,

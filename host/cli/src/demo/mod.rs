@@ -7,23 +7,14 @@
 //! ```
 
 mod audit;
-mod checker;
-mod contents;
-mod django;
-mod history;
 mod latency;
-mod meter;
 mod moved;
-mod patience;
-mod population;
 mod progress;
 mod report;
 mod seed;
 mod stage;
 mod story;
-mod table;
 mod told;
-mod traffic;
 
 use std::path::{Path, PathBuf};
 

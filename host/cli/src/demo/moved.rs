@@ -1,7 +1,7 @@
 //! What became of the sessions that were in the old database alone when both began to be written.
 
-use crate::demo::checker::History;
-use crate::demo::history::{Action, Micros, Operation, Outcome, Period};
+use switchover_workload::checker::History;
+use switchover_workload::history::{Action, Micros, Operation, Outcome, Period};
 
 /// Sessions by how they left the old database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,14 +56,16 @@ fn lived(calls: &[Operation], at: Micros) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use switchover_workload::history::{HostId, KeyId, Row};
+
     use super::*;
-    use crate::demo::history::{KeyId, Row};
 
     #[test]
     fn each_session_is_counted_by_what_happened_to_it_first() {
         let row = |expires_at| Row { version: 1, digest: 0, expires_at };
         let call = |key, invoked, action| Operation {
             key: KeyId(key),
+            host: HostId::default(),
             invoked,
             returned: invoked + 1,
             action,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use switchover_workload::meter::Meter;
+use switchover_workload::table::Move;
 use tokio::task::JoinHandle;
 
-use crate::demo::meter::Meter;
-use crate::demo::table::Move;
 use crate::output::{Colour, note, paint_note};
 
 const REFRESH: Duration = Duration::from_millis(200);

@@ -7,11 +7,11 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use switchover_workload::checker::{History, Kind};
+use switchover_workload::history::{Action, Outcome};
 
 use crate::demo::Options;
-use crate::demo::audit::Audit;
-use crate::demo::checker::{History, Kind};
-use crate::demo::history::{Action, Outcome};
+use crate::demo::audit::{self, Audit};
 use crate::demo::latency::Latencies;
 use crate::demo::moved::Moved;
 use crate::demo::told::Told;
@@ -142,7 +142,11 @@ fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
         print(format_args!("  {} {what}", paint(colour, format_args!("{count:>8}"))))?;
     }
     print(format_args!("  {:>8} outcomes unknown, counted both ways", told.site.meter.unknown_outcomes()))?;
-    for fault in audit.faults.iter().take(FAULTS_SHOWN_MAX) {
+    if audit.findings.undone_as_allowed > 0 {
+        let (count, why) = (audit.findings.undone_as_allowed, audit::UNDONE);
+        print(format_args!("  {count:>8} {} while both databases were written, as is known: {why}", Kind::Undone))?;
+    }
+    for fault in audit.findings.faults.iter().take(FAULTS_SHOWN_MAX) {
         let began = told.site.clock.seconds_at(fault.from);
         print(format_args!("  session {}: {}, {began:.3} s after the start", audit.name(fault), fault.kind))?;
     }
@@ -177,16 +181,11 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
             "unknown_outcomes": step.unknown,
         })
     });
-    json!({
+    let mut report = json!({
         "ok": is_fine(options, told, audit),
         "acknowledged": tally.acknowledged,
         "reads": tally.reads,
-        "lost_writes": audit.count(Kind::LostWrite),
-        "back_after_logout": audit.count(Kind::BackAfterLogout),
-        "stale_reads": audit.count(Kind::StaleRead),
-        "told_gone": audit.count(Kind::ToldGone),
-        "served_expired": audit.count(Kind::ServedExpired),
-        "phantoms": audit.count(Kind::Phantom),
+        "undone_as_allowed": audit.findings.undone_as_allowed,
         "carried_by_use": tally.moved.by_use,
         "ended_by_expiry": tally.moved.by_expiry,
         "ended_by_logout": tally.moved.by_logout,
@@ -218,7 +217,11 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
         "rows": audit.rows,
         "seconds": (told.traffic_seconds * 1e3).round() / 1e3,
         "steps": steps.collect::<Vec<_>>(),
-    })
+    });
+    for kind in Kind::ALL {
+        report[kind.name()] = audit.count(kind).into();
+    }
+    report
 }
 
 fn calls_per_second(told: &Told) -> f64 {

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use switchover::{SessionKey, Timestamp};
+use switchover_workload::history::{Action, HostId, Operation, Outcome};
+use switchover_workload::population::Habit;
+use switchover_workload::table::{RawRow, Table};
+use switchover_workload::traffic::Site;
 
 use crate::demo::Options;
-use crate::demo::history::{Action, Operation, Outcome};
-use crate::demo::population::Habit;
-use crate::demo::table::{RawRow, Table};
-use crate::demo::traffic::Site;
 
 /// One session in so many is there when the story begins, and has ended already.
 const EXPIRED_ONE_IN: usize = 20;
@@ -38,6 +38,7 @@ pub(crate) async fn sessions(site: &Site, options: &Options, table: &Table) -> R
         });
         operations.push(Operation {
             key: member.id,
+            host: HostId::default(),
             invoked: now,
             returned: now,
             action: Action::Create(row),

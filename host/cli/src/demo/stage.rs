@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use switchover::backends::{MemoryCache, MySql, Postgres, Redis, Sqlite};
 use switchover::capabilities::{Clock, Database, SystemClock};
 use switchover::{Builder, Limits};
+use switchover_workload::patience::patiently;
+use switchover_workload::table::{Place, Table};
 
 use crate::demo::Options;
-use crate::demo::patience::patiently;
-use crate::demo::table::{Place, Table};
 use crate::output::note;
 
 /// The files of a demo that was given no databases.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use switchover::HostCounts;
+use switchover_workload::checker::History;
+use switchover_workload::history::{Micros, Operation, Period};
+use switchover_workload::table::Table;
+use switchover_workload::traffic::Site;
 
 use crate::compare::Comparison;
-use crate::demo::checker::History;
-use crate::demo::history::{Micros, Operation, Period};
 use crate::demo::latency::Changed;
-use crate::demo::table::Table;
-use crate::demo::traffic::Site;
 
 /// What a step of the story took.
 pub(crate) struct StepReport {

@@ -5,12 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use switchover::capabilities::{Database, DatabaseError, Write, WriteOutcome};
-use switchover::{Limits, Session, SessionKey, Timestamp, expires_in};
+use switchover::capabilities::{Database, DatabaseError, Unreadable, Write};
+use switchover::{Limits, Payload, Session, SessionKey, Timestamp, expires_in};
 
-use crate::compare::{PAGE, SUSPECTS_MAX, load, read_deadline};
+use crate::compare::{PAGE, SHOWN_MAX, SUSPECTS_MAX, Stride, look};
+use crate::place::tool_deadline;
 
-/// How long the new database may take to lock a row that nobody holds; and how often it is asked.
+/// How long the new database may take to insert a row that nobody holds; and how often it is asked.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 const LOCK_TRIES: usize = 3;
 /// How long the count of expired rows may take, which is for the operator's eyes alone: it reads the whole table.
@@ -30,8 +31,12 @@ pub(crate) struct Check {
     pub(crate) only_old: u64,
     /// When the last of them ends.
     pub(crate) last_only_old: Option<Timestamp>,
-    /// Rows that could not be read.
+    /// Rows of the old table that could not be read, and living rows of it whose row in the new one could not.
     pub(crate) unreadable: u64,
+    /// The first of them.
+    pub(crate) shown: Vec<Unreadable>,
+    /// A print of each unexpired row: no other may be deleted as one that was checked.
+    pub(crate) prints: HashSet<u64>,
     /// Rows came, went or changed while it was checked.
     pub(crate) written: bool,
     /// Both are one database, as far as locks tell.
@@ -43,8 +48,8 @@ impl Check {
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         if self.same {
             return Some(
-                "a lock in one database holds in the other: they are the same, or one file, or the new one is locked by \
-                 somebody else all the time",
+                "a row that is inserted in one database keeps the other waiting: they are the same, or one file, or the new one is locked \
+                 by somebody else all the time",
             );
         }
         if self.written {
@@ -58,25 +63,21 @@ impl Check {
         }
         (self.unreadable > 0).then_some("rows cannot be read, so nobody knows whether they live: look at them by hand")
     }
-
-    /// Whether it may be emptied.
-    pub(crate) fn is_safe(&self) -> bool {
-        self.refusal().is_none()
-    }
 }
 
 /// Looks twice, with a write deadline in between. `rows_read` is told how many more rows were read.
 pub(crate) async fn check(
     old: &dyn Database,
     new: &dyn Database,
+    limits: &Limits,
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Check> {
+    let same = are_same(old, new, limits).await?;
     // One and the same for both looks, or a row of the far future would seem to move.
     let latest = expires_in(Duration::ZERO).as_micros() / MINUTE + MINUTES_MAX;
-    let first = look(old, new, None, latest, rows_read).await?;
-    let same = are_same(old, new, &first.samples).await?;
-    tokio::time::sleep(Limits::default().write_deadline).await;
-    let second = look(old, new, Some(&first.only_old), latest, rows_read).await?;
+    let first = Look::at(old, new, None, latest, limits, rows_read).await?;
+    tokio::time::sleep(limits.write_deadline).await;
+    let second = Look::at(old, new, Some(&first.only_old), latest, limits, rows_read).await?;
     let expired_rows = match old.statistics(Instant::now() + COUNT_WAIT).await {
         Ok(counted) => Some(counted.expired_rows),
         Err(DatabaseError::Timeout) => None,
@@ -87,10 +88,19 @@ pub(crate) async fn check(
         expired_rows,
         only_old: second.only_old.len() as u64,
         last_only_old: second.last_only_old,
-        unreadable: second.unreadable,
+        unreadable: second.unreadable.max(first.unreadable),
         written: first.differs_from(&second, expires_in(Duration::ZERO)),
+        shown: if second.unreadable > 0 { second.shown } else { first.shown },
+        prints: second.prints,
         same,
     })
+}
+
+/// Of a row, by which it is known again.
+pub(crate) fn print_of(session: &Session) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (session.key.expose(), session.payload.expose(), session.expires_at.as_micros()).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// One look at the whole old table.
@@ -100,92 +110,119 @@ struct Look {
     only_old: HashSet<SessionKey>,
     last_only_old: Option<Timestamp>,
     unreadable: u64,
+    shown: Vec<Unreadable>,
+    prints: HashSet<u64>,
     /// A sum over the rows that end in each minute, from key, payload and end.
-    prints: BTreeMap<u64, u64>,
-    samples: Vec<SessionKey>,
+    sums: BTreeMap<u64, u64>,
 }
 
 impl Look {
+    /// `suspects`: ask the new database for these alone; without them for every row. `latest`: the minute that stands for all later ones.
+    async fn at(
+        old: &dyn Database,
+        new: &dyn Database,
+        suspects: Option<&HashSet<SessionKey>>,
+        latest: u64,
+        limits: &Limits,
+        rows_read: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<Self> {
+        let (mut look, mut after, mut stride) = (Self::default(), None, Stride::default());
+        loop {
+            let page = old.scan(after, PAGE, tool_deadline(limits.read_deadline)).await;
+            let page = page.with_context(|| old.summary())?;
+            rows_read(page.sessions.len() as u64);
+            page.unreadable.into_iter().for_each(|row| look.add_unreadable(row));
+            page.sessions.iter().for_each(|session| look.add(session, latest));
+            let asked = page.sessions.iter().filter(|session| suspects.is_none_or(|keys| keys.contains(&session.key)));
+            let asked: Vec<_> = asked.map(|session| (session.key.clone(), session.expires_at)).collect();
+            look.ask(new, &asked, &mut stride, limits).await?;
+            ensure!(
+                look.only_old.len() <= SUSPECTS_MAX,
+                "more than {SUSPECTS_MAX} unexpired rows are only in the old database: the migration has hardly begun"
+            );
+            after = page.next;
+            if after.is_none() {
+                return Ok(look);
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        new: &dyn Database,
+        mut asked: &[(SessionKey, Timestamp)],
+        stride: &mut Stride,
+        limits: &Limits,
+    ) -> Result<()> {
+        while let Some(these) = stride.take(&mut asked) {
+            let keys: Vec<_> = these.iter().map(|(key, _)| key.clone()).collect();
+            let mut found = look(new, &keys, stride, limits).await?;
+            for (key, expires_at) in these {
+                match found.remove(key) {
+                    Some(Ok(_)) => {}
+                    Some(Err(row)) => self.add_unreadable(row),
+                    None => {
+                        self.last_only_old = self.last_only_old.max(Some(*expires_at));
+                        self.only_old.insert(key.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, session: &Session, latest: u64) {
         self.rows += 1;
-        let mut hasher = DefaultHasher::new();
-        (session.key.expose(), session.payload.expose(), session.expires_at.as_micros()).hash(&mut hasher);
-        let print = self.prints.entry((session.expires_at.as_micros() / MINUTE).min(latest)).or_default();
-        *print = print.wrapping_add(hasher.finish());
-        if self.samples.len() < LOCK_TRIES {
-            self.samples.push(session.key.clone());
+        let print = print_of(session);
+        self.prints.insert(print);
+        let sum = self.sums.entry((session.expires_at.as_micros() / MINUTE).min(latest)).or_default();
+        *sum = sum.wrapping_add(print);
+    }
+
+    fn add_unreadable(&mut self, row: Unreadable) {
+        self.unreadable += 1;
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(row);
         }
     }
 
     /// Whether a row that has not ended at `now` is in one look and not the same in the other.
     fn differs_from(&self, other: &Self, now: Timestamp) -> bool {
         let alive = now.as_micros() / MINUTE + 1..;
-        self.prints.range(alive.clone()).ne(other.prints.range(alive))
+        self.sums.range(alive.clone()).ne(other.sums.range(alive))
     }
 }
 
-/// `suspects`: ask the new database for these alone; without them for every row. `latest`: the minute that stands for all later ones.
-async fn look(
-    old: &dyn Database,
-    new: &dyn Database,
-    suspects: Option<&HashSet<SessionKey>>,
-    latest: u64,
-    rows_read: &mut (dyn FnMut(u64) + Send),
-) -> Result<Look> {
-    let mut look = Look::default();
-    let mut after = None;
-    loop {
-        let page = old.scan(after, PAGE, read_deadline()).await.with_context(|| old.summary())?;
-        rows_read(page.sessions.len() as u64);
-        look.unreadable += page.corrupt.len() as u64;
-        page.sessions.iter().for_each(|session| look.add(session, latest));
-        let asked = page.sessions.iter().filter(|session| suspects.is_none_or(|keys| keys.contains(&session.key)));
-        let asked: Vec<_> = asked.collect();
-        let keys: Vec<_> = asked.iter().map(|session| session.key.clone()).collect();
-        let found = load(new, &keys).await?;
-        for session in asked.into_iter().filter(|session| !found.contains_key(&session.key)) {
-            look.last_only_old = look.last_only_old.max(Some(session.expires_at));
-            look.only_old.insert(session.key.clone());
-        }
-        ensure!(
-            look.only_old.len() <= SUSPECTS_MAX,
-            "more than {SUSPECTS_MAX} unexpired rows are only in the old database: the migration has hardly begun"
-        );
-        after = page.next;
-        if after.is_none() {
-            return Ok(look);
-        }
-    }
-}
-
-/// Whether a row that is locked in the old database is locked in the new one. Names and addresses cannot tell that; locks do.
-async fn are_same(old: &dyn Database, new: &dyn Database, samples: &[SessionKey]) -> Result<bool> {
-    let mut conflicts = false;
-    for key in samples {
-        let lock = || vec![Write::Lock(key.clone())];
-        let held = old.hold(lock(), None, read_deadline()).await.with_context(|| old.summary())?;
-        if !matches!(held.outcomes(), [WriteOutcome::Done(_)]) {
-            // It has gone meanwhile, and what is not there is not locked everywhere.
-            held.roll_back().await;
-            continue;
-        }
-        let probed = new.hold(lock(), None, Instant::now() + LOCK_WAIT).await;
+/// Whether a row that is inserted in the old database, and not committed, keeps an insert of the same key in the new one waiting. Names
+/// and addresses cannot tell that; locks do, and this one needs no row that is there.
+async fn are_same(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<bool> {
+    for _ in 0..LOCK_TRIES {
+        let probe = probe(Duration::from_secs(1))?;
+        let insert = || vec![Write::Insert(probe.clone())];
+        let deadline = tool_deadline(limits.write_deadline);
+        let held = old.hold(insert(), None, deadline).await.with_context(|| old.summary())?;
+        let probed = new.hold(insert(), None, Instant::now() + LOCK_WAIT).await;
         held.roll_back().await;
         match probed {
             Ok(held) => {
                 held.roll_back().await;
                 return Ok(false);
             }
-            Err(DatabaseError::Conflict { .. } | DatabaseError::Timeout) => conflicts = true,
+            Err(DatabaseError::Conflict { .. } | DatabaseError::Timeout) => {}
             Err(error) => return Err(error).with_context(|| new.summary()),
         }
     }
-    Ok(conflicts)
+    Ok(true)
+}
+
+/// A row of the program's own, under a key that nobody has and nobody is told.
+pub(crate) fn probe(lifetime: Duration) -> Result<Session> {
+    let payload = Payload::parse("a row of `switchover purge`, which takes it away again")?;
+    Ok(Session { key: SessionKey::random(), payload, expires_at: expires_in(lifetime) })
 }
 
 #[cfg(test)]
 mod tests {
-    use switchover::Payload;
     use switchover::backends::MemoryDatabase;
 
     use super::*;
@@ -197,7 +234,7 @@ mod tests {
 
     async fn put(database: &MemoryDatabase, sessions: &[Session]) {
         let writes = sessions.iter().cloned().map(Write::Upsert).collect();
-        database.write(writes, None, read_deadline()).await.unwrap();
+        database.write(writes, None, Instant::now() + Duration::from_secs(10)).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -205,8 +242,8 @@ mod tests {
         let (old, new) = (MemoryDatabase::new(), MemoryDatabase::new());
         put(&old, &[session("aaaaaaaa", "v1", 600)]).await;
         put(&new, &[session("aaaaaaaa", "v2", 900), session("bbbbbbbb", "v1", 600)]).await;
-        let checked = check(&old, &new, &mut |_| {}).await.unwrap();
-        assert!(checked.is_safe(), "{checked:?}");
+        let checked = check(&old, &new, &Limits::default(), &mut |_| {}).await.unwrap();
+        assert!(checked.refusal().is_none(), "{checked:?}");
         assert_eq!((checked.rows, checked.only_old), (1, 0));
     }
 
@@ -219,8 +256,8 @@ mod tests {
             tokio::time::sleep(Limits::default().write_deadline / 2).await;
             put(&new, &[late]).await;
         };
-        let mut ignore = |_| {};
-        let (checked, ()) = tokio::join!(check(&old, &new, &mut ignore), write);
+        let (mut ignore, limits) = (|_| {}, Limits::default());
+        let (checked, ()) = tokio::join!(check(&old, &new, &limits, &mut ignore), write);
         let checked = checked.unwrap();
         assert_eq!((checked.only_old, checked.last_only_old), (1, Some(lost.expires_at)));
         assert!(checked.refusal().unwrap().contains("live only there"), "{checked:?}");
@@ -237,17 +274,16 @@ mod tests {
                 tokio::time::sleep(Limits::default().write_deadline / 2).await;
                 put(&old, &[change]).await;
             };
-            let mut ignore = |_| {};
-            let (checked, ()) = tokio::join!(check(&old, &new, &mut ignore), write);
+            let (mut ignore, limits) = (|_| {}, Limits::default());
+            let (checked, ()) = tokio::join!(check(&old, &new, &limits, &mut ignore), write);
             assert!(checked.unwrap().refusal().unwrap().contains("being written"));
         }
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn one_database_under_two_names_is_found_by_its_locks() {
+    async fn one_database_under_two_names_is_found_by_its_locks_without_a_row() {
         let old = MemoryDatabase::new();
-        put(&old, &[session("aaaaaaaa", "v1", 600)]).await;
-        let checked = check(&old, &old.clone(), &mut |_| {}).await.unwrap();
+        let checked = check(&old, &old.clone(), &Limits::default(), &mut |_| {}).await.unwrap();
         assert!(checked.refusal().unwrap().contains("the same"), "{checked:?}");
     }
 }

@@ -1,10 +1,15 @@
 //! Empties a table batch by batch, each batch checked against the new database right before it goes.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result};
 use switchover::capabilities::{Database, Write, WriteOutcome};
+use switchover::{Limits, Session, SessionKey};
 
-use crate::batches::{Batches, Stop, delete_expired, write_deadline};
-use crate::compare::{load, read_deadline};
+use super::check::print_of;
+use crate::batches::{Batches, Stop, delete_expired};
+use crate::compare::{Stride, look};
+use crate::place::tool_deadline;
 
 /// What was done so far.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,7 +18,7 @@ pub(crate) struct Emptied {
     pub(crate) in_both: u64,
     /// Expired rows that were deleted.
     pub(crate) expired: u64,
-    /// Unexpired rows that are left: the new database did not have them, or they came behind where it looked.
+    /// Rows that are left: the new database did not have them, they were not there when they were checked, or others hold them.
     pub(crate) kept: u64,
 }
 
@@ -24,25 +29,33 @@ impl Emptied {
     }
 }
 
-/// Deletes until nothing is left that may go, or until it is asked to stop. `emptied` is right also after an error.
+/// Deletes until nothing is left that may go, or until it is asked to stop. `prints`: the rows that were checked; no other living row
+/// goes. `emptied` is right also after an error.
 pub(crate) async fn empty(
-    old: &dyn Database,
-    new: &dyn Database,
-    batches: Batches,
+    (old, new): (&dyn Database, &dyn Database),
+    prints: &HashSet<u64>,
+    (batches, limits): (Batches, &Limits),
     stop: &Stop,
     emptied: &mut Emptied,
     rows_deleted: &(dyn Fn(u64) + Sync),
 ) -> Result<()> {
-    let mut after = None;
+    let (mut after, mut stride) = (None, Stride::default());
     while !stop.is_asked() {
-        let page = old.scan(after, batches.rows, read_deadline()).await.with_context(|| old.summary())?;
-        let keys: Vec<_> = page.sessions.into_iter().map(|session| session.key).collect();
-        let found = load(new, &keys).await?;
-        let rows = keys.len();
-        let deletes: Vec<_> = keys.into_iter().filter(|key| found.contains_key(key)).map(Write::Delete).collect();
-        emptied.kept += (rows - deletes.len()) as u64;
+        let page = old.scan(after, batches.rows, tool_deadline(limits.read_deadline)).await;
+        let page = page.with_context(|| old.summary())?;
+        let checked = |session: &&Session| prints.contains(&print_of(session));
+        let keys: Vec<_> = page.sessions.iter().filter(checked).map(|session| session.key.clone()).collect();
+        let mut deletes = Vec::with_capacity(keys.len());
+        let mut left = &keys[..];
+        while let Some(these) = stride.take(&mut left) {
+            let found = look(new, these, &mut stride, limits).await?;
+            let has = |key: &&SessionKey| matches!(found.get(*key), Some(Ok(_)));
+            deletes.extend(these.iter().filter(has).cloned().map(Write::Delete));
+        }
+        emptied.kept += (page.sessions.len() - deletes.len()) as u64;
         if !deletes.is_empty() {
-            let outcomes = old.write(deletes, None, write_deadline()).await.with_context(|| old.summary())?;
+            let outcomes = old.write(deletes, None, tool_deadline(limits.write_deadline)).await;
+            let outcomes = outcomes.with_context(|| old.summary())?;
             let deleted = outcomes.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
             emptied.in_both += deleted;
             rows_deleted(deleted);
@@ -56,18 +69,20 @@ pub(crate) async fn empty(
         emptied.expired += rows;
         rows_deleted(rows);
     };
-    delete_expired(old, None, batches, stop, &mut count).await?;
-    let left = left(old, batches, stop).await.context("it cannot be told whether rows came meanwhile: run it again")?;
+    delete_expired(old, None, batches, limits, stop, &mut count).await?;
+    let left = left(old, batches, limits, stop).await;
+    let left = left.context("it cannot be told whether rows came meanwhile: run it again")?;
     emptied.kept = left.unwrap_or(emptied.kept);
     Ok(())
 }
 
-/// How many rows there are that are unexpired, or cannot be read. `None`: it was asked to stop before it knew.
-async fn left(old: &dyn Database, batches: Batches, stop: &Stop) -> Result<Option<u64>> {
+/// How many rows there are, of whatever kind. `None`: it was asked to stop before it knew.
+async fn left(old: &dyn Database, batches: Batches, limits: &Limits, stop: &Stop) -> Result<Option<u64>> {
     let (mut left, mut after) = (0, None);
     while !stop.is_asked() {
-        let page = old.scan(after, batches.rows, read_deadline()).await.with_context(|| old.summary())?;
-        left += (page.sessions.len() + page.corrupt.len()) as u64;
+        let page = old.scan(after, batches.rows, tool_deadline(limits.read_deadline)).await;
+        let page = page.with_context(|| old.summary())?;
+        left += (page.sessions.len() + page.unreadable.len()) as u64 + page.expired;
         after = page.next;
         if after.is_none() {
             return Ok(Some(left));
@@ -78,13 +93,17 @@ async fn left(old: &dyn Database, batches: Batches, stop: &Stop) -> Result<Optio
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use switchover::backends::MemoryDatabase;
-    use switchover::{Payload, Session, SessionKey, Timestamp, expires_in};
+    use switchover::{Payload, SessionKey, Timestamp, expires_in};
     use tokio::runtime::Handle;
 
     use super::*;
+
+    fn deadline() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn batch_is_checked_again_and_what_only_the_old_one_has_stays() {
@@ -97,22 +116,25 @@ mod tests {
         };
         let put = |sessions: Vec<Session>| sessions.into_iter().map(Write::Upsert).collect::<Vec<_>>();
         let olds = (0..25).map(|number| session(number, far)).chain([session(99, Timestamp::from_micros(1))]);
-        old.write(put(olds.collect()), None, read_deadline()).await.unwrap();
+        // One that nobody checked, though the new database has it, stays.
+        let prints = (0..25).filter(|number| *number != 11).map(|number| print_of(&session(number, far))).collect();
+        old.write(put(olds.collect()), None, deadline()).await.unwrap();
         let mut news: Vec<_> = (0..25).filter(|number| *number != 7).map(|number| session(number, far)).collect();
         // One that has ended in the new database is one that it does not have.
         news[3].expires_at = Timestamp::from_micros(1);
-        new.write(put(news), None, read_deadline()).await.unwrap();
+        new.write(put(news), None, deadline()).await.unwrap();
 
         let mut emptied = Emptied::default();
         // One comes back behind where it looked.
         let write_behind = |_| {
-            let write = old.write(put(vec![session(0, far)]), None, read_deadline());
+            let write = old.write(put(vec![session(0, far)]), None, deadline());
             tokio::task::block_in_place(|| Handle::current().block_on(write)).unwrap();
         };
-        empty(&old, &new, Batches::of(4), &Stop::never(), &mut emptied, &write_behind).await.unwrap();
-        assert_eq!(emptied, Emptied { in_both: 23, expired: 1, kept: 3 });
-        let left = old.scan(None, 100, read_deadline()).await.unwrap().sessions;
+        let how = (Batches::of(4), &Limits::default());
+        empty((&old, &new), &prints, how, &Stop::never(), &mut emptied, &write_behind).await.unwrap();
+        assert_eq!(emptied, Emptied { in_both: 22, expired: 1, kept: 4 });
+        let left = old.scan(None, 100, deadline()).await.unwrap().sessions;
         let left: Vec<_> = left.iter().map(|session| session.key.expose()).collect();
-        assert_eq!(left, ["key00000", "key00003", "key00007"]);
+        assert_eq!(left, ["key00000", "key00003", "key00007", "key00011"]);
     }
 }

@@ -8,7 +8,7 @@ const TABLES: &str =
 /// `schema`: an expression for the one that is in use; `index`: a query for the number of indexes of a name.
 async fn init(place: Place, schema: &str, index: &str, indexes: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), &place, &place);
+    let config = config(folder.path(), &place, &Place::sqlite(folder.path()).with_table());
     let run = |more: &[&str]| switchover(&[&["init", "default", "--config", &config], more].concat());
     let tables = async || place.number(&format!("{TABLES}{schema}")).await;
 

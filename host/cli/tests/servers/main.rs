@@ -2,8 +2,11 @@
 //! it says is held against what the servers themselves say.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod adversary;
 mod clear_expired;
+mod feeds;
 mod init;
+mod large;
 mod place;
 mod purge;
 mod stats;

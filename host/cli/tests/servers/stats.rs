@@ -89,9 +89,13 @@ async fn stats_of_postgres_are_its_own_and_the_shown_commands_give_room_back() {
     let reindexed = stats(&place);
     assert!(number(&reindexed, "index_bytes") < number(&thin, "index_bytes") / 4, "{reindexed}");
     assert_eq!(reindexed["table_bytes"], thin["table_bytes"]);
-    place.execute(command(0)).await;
+    // A client that is just connecting, to whatever database, may keep dead rows alive for a moment.
+    until("the table is rewritten", async || {
+        place.execute(command(0)).await;
+        number(&stats(&place), "total_bytes") < number(&full, "total_bytes") / 10
+    })
+    .await;
     let mended = stats(&place);
-    assert!(number(&mended, "total_bytes") < number(&full, "total_bytes") / 10, "{mended}");
     assert_eq!(
         (&mended["rows"], &mended["dead_rows"], &mended["mend"]),
         (&1.into(), &0.into(), &false.into()),

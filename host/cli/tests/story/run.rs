@@ -15,8 +15,24 @@ use crate::scene::Scene;
 /// How long a run may take, with servers that are away for seconds at a time.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Promises, by their names in the report.
-const PROMISES: [&str; 7] =
-    ["lost_writes", "back_after_logout", "stale_reads", "told_gone", "served_expired", "phantoms", "row_differences"];
+const PROMISES: [&str; 16] = [
+    "lost_writes",
+    "back_after_logout",
+    "old_keys_found",
+    "came_back",
+    "stale_reads",
+    "went_back",
+    "undone",
+    "stale_cycles",
+    "told_gone",
+    "served_expired",
+    "phantoms",
+    "foreign_payloads",
+    "failed_writes_seen",
+    "unasked_ends",
+    "rows_differ",
+    "row_differences",
+];
 /// What a call may fail by when a server is away. Anything else is a fault of the host or of the policy.
 const EXPECTED: [&str; 6] = ["unavailable", "timeout", "conflict", "overloaded", "unknown-outcome", "cycle-incomplete"];
 
@@ -126,19 +142,21 @@ impl Report {
 
     fn line(&self) -> String {
         let get = |name: &str| &self.json[name];
-        let broken: Vec<_> = PROMISES.iter().map(|name| format!("{name} {}", get(name))).collect();
+        let broken = PROMISES.iter().filter(|name| get(name) != 0).map(|name| format!("{name} {}", get(name)));
+        let broken = Some(broken.collect::<Vec<_>>().join(", ")).filter(|broken| !broken.is_empty());
         format!(
-            "{:?} seed {}: {} calls, {} failed, {} unknown, {} repaired, {} given up, {} faults, {} s; {}; errors {}",
+            "{:?} seed {}: {} calls, {} failed, {} unknown, {} undone, {} repaired, {} given up, {} faults, {} s; {}; errors {}",
             self.plan,
             self.seed,
             get("calls"),
             get("failed_calls"),
             get("unknown_outcomes"),
+            get("undone_as_allowed"),
             get("repaired"),
             get("repairs_abandoned"),
             self.faults.len() / 2,
             get("seconds"),
-            broken.join(", "),
+            broken.as_deref().unwrap_or("every promise held"),
             get("errors_by_call"),
         )
     }

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use tokio::time::sleep_until;
 
 use crate::capabilities::{
-    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
+    Write, WriteOutcome,
 };
-use crate::session::{SessionKey, Timestamp};
+use crate::session::Timestamp;
 
 /// A kind of operation on a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +31,10 @@ pub enum Operation {
     DeleteExpired,
     /// [`Database::scan`].
     Scan,
-    /// [`Database::missing_schema`] and [`Database::create_schema`].
+    /// What asks about the table and not about its rows: [`Database::missing_schema`], [`Database::create_schema`],
+    /// [`Database::check_columns`], [`Database::identity`], [`Database::feeds`].
     Schema,
-    /// [`Database::statistics`].
+    /// [`Database::statistics`] and [`Database::expired_left`].
     Statistics,
 }
 
@@ -275,8 +277,24 @@ impl<D: Database + 'static> Database for Faulty<D> {
         self.shared.run(Operation::DeleteExpired, deadline, deleted).await
     }
 
-    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         self.shared.run(Operation::Scan, deadline, self.shared.inner.scan(after, limit, deadline)).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.identity(deadline)).await
+    }
+
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.feeds(deadline)).await
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.check_columns(deadline)).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.shared.run(Operation::Statistics, deadline, self.shared.inner.expired_left(before, deadline)).await
     }
 
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {

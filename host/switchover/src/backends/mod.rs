@@ -12,6 +12,8 @@ mod flag_file;
 mod memory;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

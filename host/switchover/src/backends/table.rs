@@ -30,9 +30,20 @@ impl TableName {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As PostgreSQL and SQLite quote it.
+    #[cfg(feature = "postgres")]
+    pub(super) fn quoted(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
 }
 
 /// What a table has that Django's has not, or the other way round.
 pub(super) fn different(table: &TableName, difference: String) -> DatabaseError {
     DatabaseError::Corrupt { message: format!("{} is not Django's table: {difference}", table.as_str()) }
+}
+
+/// What is said of a column that would be neither compared nor carried over.
+pub(super) fn extra_column(table: &TableName, column: &str) -> DatabaseError {
+    different(table, format!("it has the column {column} that Django's has not"))
 }

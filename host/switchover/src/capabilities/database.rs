@@ -1,12 +1,13 @@
 //! A database of sessions: reads, writes and held writes, each a batch, so that many waiting operations share a round trip.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 
 use super::statistics::Statistics;
-use crate::session::{Session, SessionKey, Timestamp};
+use crate::session::{Session, SessionKey, Timestamp, short_hash};
 
 /// The number that grows with each change of phase, flags or policy. A database whose fence is higher refuses the operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,8 @@ pub enum ReadOutcome {
     Session(Option<Session>),
     /// Of [`Read::Exists`].
     Exists(bool),
+    /// There is a row, and it cannot be read. The rest of the batch is as good as without it.
+    Unreadable(Unreadable),
 }
 
 /// One write. No two of a batch may have the same key.
@@ -55,6 +58,14 @@ impl Write {
             Self::Touch(key, _) | Self::Delete(key) | Self::Lock(key) => key,
         }
     }
+
+    /// Bytes of payload that it carries.
+    pub fn payload_len(&self) -> usize {
+        match self {
+            Self::Insert(session) | Self::Update(session) | Self::Upsert(session) => session.payload.len(),
+            Self::Touch(..) | Self::Delete(_) | Self::Lock(_) => 0,
+        }
+    }
 }
 
 /// What a write did, in the order of the batch.
@@ -69,15 +80,104 @@ pub enum WriteOutcome {
     Missing,
 }
 
-/// A page of a table, for tools: verification, backfill.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A page of a table, for tools: verification, backfill. Every row of the page is in one of the first three.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Unexpired rows in the order of their keys; there may be more although these are fewer than the limit.
+    /// Unexpired rows; there may be more although these are fewer than the limit.
     pub sessions: Vec<Session>,
-    /// Rows of this page that cannot be read, each in a sentence with the short hash of its key. They do not stop the scan.
-    pub corrupt: Vec<String>,
+    /// How many rows have ended.
+    pub expired: u64,
+    /// Rows that cannot be read, whether they live or not. They do not stop the scan.
+    pub unreadable: Vec<Unreadable>,
     /// Where to go on; `None`: this was the last page.
-    pub next: Option<SessionKey>,
+    pub next: Option<Cursor>,
+}
+
+/// A row that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The short hash of its key, as [`SessionKey::short_hash`] makes it, whatever the bytes of the key are.
+    pub row: String,
+    /// What is wrong with it, in half a sentence: "has a payload that is not text".
+    pub what: String,
+}
+
+impl Unreadable {
+    /// A row by the bytes of its key, and what is wrong with it.
+    pub fn new(key: &[u8], what: impl Into<String>) -> Self {
+        Self { row: short_hash(key), what: what.into() }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the row {} {}", self.row, self.what)
+    }
+}
+
+impl From<Unreadable> for DatabaseError {
+    fn from(row: Unreadable) -> Self {
+        Self::Corrupt { message: row.to_string() }
+    }
+}
+
+/// Where a scan goes on: behind a row, by the bytes of its key, which may be no session key at all. `Debug` prints a short hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cursor(Arc<[u8]>);
+
+impl Cursor {
+    /// Of bytes that only the backend that made it understands.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes. Never let them into a log, a metric or an error: they are a key.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor({})", short_hash(&self.0))
+    }
+}
+
+/// Which table of which server a database is: two that are equal are one table, reached in two ways.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Identity(String);
+
+impl Identity {
+    /// Of a kind of database, and of what tells one table of that kind from every other.
+    pub fn new(kind: &str, parts: &[&str]) -> Self {
+        Self(std::iter::once(kind).chain(parts.iter().copied()).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", short_hash(self.0.as_bytes()))
+    }
+}
+
+/// What keeps two tables alike behind the back of their applications, as a database tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feeds {
+    /// What brings rows into this table from elsewhere: a subscription, a primary that it replicates.
+    pub incoming: Vec<String>,
+    /// What carries this table's rows elsewhere: a publication, a replica.
+    pub outgoing: Vec<String>,
+    /// What could not be asked, and why.
+    pub unknown: Vec<String>,
+}
+
+/// Rows that a deletion of expired rows has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpiredLeft {
+    /// Rows that have ended.
+    pub expired: u64,
+    /// Rows whose end cannot be read, so that nobody knows whether they have.
+    pub unreadable: u64,
 }
 
 /// A database of sessions. Every function ends at `deadline`, whatever the server does.
@@ -120,8 +220,34 @@ pub trait Database: Send + Sync {
         deadline: Instant,
     ) -> Result<u32, DatabaseError>;
 
-    /// Reads at most `limit` unexpired rows whose key is above `after`.
-    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError>;
+    /// Reads at most `limit` rows behind `after`, `None`: from the first one, in the order in which the database sorts keys. A page holds
+    /// about 4 MiB of payloads at most, and one row at least, so it may end before the limit. No row is passed over: what is not
+    /// a session is expired or unreadable.
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError>;
+
+    /// Which table this is; `None`: it cannot be told. Tools and hosts refuse to take one table for two.
+    async fn identity(&self, _deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        Ok(None)
+    }
+
+    /// What keeps this table like another one behind the back of its applications, as far as this database tells.
+    async fn feeds(&self, _deadline: Instant) -> Result<Feeds, DatabaseError> {
+        let unknown = vec!["it does not tell whether it is replicated".to_owned()];
+        Ok(Feeds { unknown, ..Feeds::default() })
+    }
+
+    /// Whether the columns that sessions need are Django's, and all rows can be seen. Further columns are no matter here, and neither is a
+    /// table that is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Corrupt`] with what is different, and the statement that mends it where there is one.
+    async fn check_columns(&self, _deadline: Instant) -> Result<(), DatabaseError> {
+        Ok(())
+    }
+
+    /// What [`Database::delete_expired`] with the same `before` has left, because others hold it or because its end cannot be read.
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError>;
 
     /// The statements that would make what is missing of the table and its indexes; empty: everything is there.
     ///
@@ -211,7 +337,7 @@ impl std::error::Error for DatabaseError {}
 
 /// A database that is shared, with a tool that looks at it for example.
 #[async_trait]
-impl<D: Database + ?Sized> Database for std::sync::Arc<D> {
+impl<D: Database + ?Sized> Database for Arc<D> {
     async fn read(
         &self,
         batch: Vec<Read>,
@@ -248,8 +374,24 @@ impl<D: Database + ?Sized> Database for std::sync::Arc<D> {
         (**self).delete_expired(before, limit, deadline).await
     }
 
-    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         (**self).scan(after, limit, deadline).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        (**self).identity(deadline).await
+    }
+
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        (**self).feeds(deadline).await
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        (**self).check_columns(deadline).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        (**self).expired_left(before, deadline).await
     }
 
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {

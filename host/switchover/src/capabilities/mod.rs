@@ -8,6 +8,9 @@ mod statistics;
 
 pub use cache::{Cache, CacheError, CacheLookup, Lease, Nonce};
 pub use clock::{Clock, SystemClock};
-pub use database::{Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Write, WriteOutcome};
+pub use database::{
+    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Unreadable,
+    Write, WriteOutcome,
+};
 pub use flags::{FlagError, FlagSnapshot, Flags};
 pub use statistics::{Remedy, Statistics};

@@ -11,6 +11,8 @@ pub struct Statistics {
     pub rows: u64,
     /// Rows that have ended by the database's clock: what [`super::Database::delete_expired`] would delete.
     pub expired_rows: u64,
+    /// Rows whose end cannot be read, so that nobody knows whether they have ended.
+    pub unreadable_rows: u64,
     /// Bytes of the payloads of all rows, as the service wrote them.
     pub payload_bytes: u64,
     /// Bytes of the payloads of the rows that have ended.

@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 
 use super::bindings::switchover::policy::cache::{Host, HostLease, Lookup};
 use super::bindings::switchover::policy::types::Error as GuestError;
-use super::call::CallContext;
+use super::call::{CallContext, Freshness};
 use super::convert::error_to_guest;
 use super::handles::Handle;
 use super::types::{GuestState, HostSession};
@@ -19,10 +19,17 @@ pub struct GuestLease;
 impl CallContext {
     pub(super) async fn cache_get(&self, key: &str) -> Result<CacheLookup> {
         let key = self.granted_key(key)?;
-        match self.take_ahead() {
+        if self.freshness == Freshness::PastCache {
+            return Ok(CacheLookup::Miss(Lease::DEAD));
+        }
+        let found = match self.take_ahead() {
             Some(found) => found,
             None => self.environment.reach.cache_get(key).await,
+        };
+        if matches!(found, Ok(CacheLookup::Hit(_))) {
+            self.saw_hit();
         }
+        found
     }
 
     /// `loaded_after_lease`: what was loaded before the lease may be older than a write that the lease knows nothing of.
@@ -30,6 +37,9 @@ impl CallContext {
         self.granted_session(value)?;
         if !loaded_after_lease {
             return Err(Error::new(ErrorCode::Denied, "a lease fills only what was loaded after it was given"));
+        }
+        if self.freshness == Freshness::PastCache {
+            return Ok(());
         }
         self.reach().cache_fill(lease, value).await
     }

@@ -56,6 +56,16 @@ pub(crate) struct Environment {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// Where a call reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// In the cache, if the policy asks it.
+    #[default]
+    Cached,
+    /// In the databases: what is read is to be written, and an entry of the cache may be older than what other hosts have acknowledged.
+    PastCache,
+}
+
 /// One call. The imports of a component and those of a native policy go through the same methods.
 pub(crate) struct CallContext {
     /// The only key that the call may name; none in a call of the router or of the cleaner.
@@ -71,6 +81,7 @@ pub(crate) struct CallContext {
     pub(super) log_lines_left: AtomicU32,
     pub(super) evidence: Mutex<Evidence>,
     ahead: Mutex<Option<Result<CacheLookup>>>,
+    pub(super) freshness: Freshness,
 }
 
 impl CallContext {
@@ -94,7 +105,14 @@ impl CallContext {
             log_lines_left: AtomicU32::new(LOG_LINES_MAX),
             evidence: Mutex::default(),
             ahead: Mutex::default(),
+            freshness: Freshness::default(),
         }
+    }
+
+    /// Says where the call reads.
+    pub(crate) fn reading(mut self, freshness: Freshness) -> Self {
+        self.freshness = freshness;
+        self
     }
 
     /// Gives the call what the cache has answered before the policy asked.
@@ -185,7 +203,7 @@ impl CallContext {
         Ok(session.payload.expose().as_bytes().to_vec())
     }
 
-    fn deny(&self, message: String) -> Error {
+    pub(super) fn deny(&self, message: String) -> Error {
         self.environment.counters.denied();
         self.evidence().denied.get_or_insert_with(|| message.clone());
         Error::new(ErrorCode::Denied, message)

@@ -48,6 +48,9 @@ impl CallContext {
         self.granted_session(&value)?;
         self.granted_target(to)?;
         let as_asked = self.asked.is_save(&value, mode);
+        if !as_asked && self.has_only_cached() {
+            return Err(self.deny("what the cache gave is never written: load it from a database first".to_owned()));
+        }
         let before = self.sends_write();
         let answer = self.reach().save(&self.ticket, to, value, mode).await;
         self.saw_outcome(before, as_asked, &answer);

@@ -50,6 +50,8 @@ pub(super) struct Evidence {
     written: bool,
     /// A write has an outcome that is not known.
     unknown: bool,
+    /// The cache gave the session, and no database has since.
+    only_cached: bool,
     /// Something was asked for that was not granted.
     pub(super) denied: Option<String>,
 }
@@ -61,7 +63,18 @@ impl CallContext {
         evidence.absent = !answers.is_empty() && answers.iter().all(|answer| matches!(answer, Ok(None)));
         for found in answers.iter().flatten() {
             evidence.rows |= row_bit(found.is_some());
+            evidence.only_cached = false;
         }
+    }
+
+    /// The cache gave the session.
+    pub(super) fn saw_hit(&self) {
+        self.evidence().only_cached = true;
+    }
+
+    /// Whether what the policy has in its hands is an entry of the cache, which other hosts may have replaced.
+    pub(super) fn has_only_cached(&self) -> bool {
+        self.evidence().only_cached
     }
 
     pub(super) fn saw_exists(&self, answer: &Result<bool>) {

@@ -20,7 +20,7 @@ mod redaction;
 
 pub(crate) use bindings::switchover::policy::types::Error as GuestError;
 pub(crate) use bindings::{Policy as WasmPolicy, PolicyPre as WasmPolicyPre};
-pub(crate) use call::{CallContext, Environment, Grants, PolicyScope};
+pub(crate) use call::{CallContext, Environment, Freshness, Grants, PolicyScope};
 pub(crate) use convert::{
     description_from_guest, error_from_guest, hints_to_guest, mode_to_guest, model_to_guest, object_to_guest,
     outcome_from_guest,

@@ -94,10 +94,19 @@ impl Loader {
             generation: self.generations.fetch_add(1, Ordering::Relaxed),
         };
         let version = Arc::new(Version::new(id, loaded.description, Arc::new(scope), loaded.runner));
-        try_out(&version, flags, &self.counters, &self.limits).await.map_err(rejected)?;
+        self.try_out(&version, &flags).await?;
         let warm = version.runner.warm(self.limits.warm_instances).await;
         warm.map_err(|_| rejected("no instances of it can be made".to_owned()))?;
         Ok(version)
+    }
+
+    /// Tries a version under flags, unless it has passed under just these.
+    pub(crate) async fn try_out(&self, version: &Arc<Version>, flags: &Arc<FlagSnapshot>) -> Result<(), SwapError> {
+        if !version.was_tried(flags) {
+            try_out(version, Arc::clone(flags), &self.counters, &self.limits).await.map_err(rejected)?;
+            version.passed(flags);
+        }
+        Ok(())
     }
 
     /// Everything up to the description: what tools need to look at a policy by itself.

@@ -17,6 +17,6 @@ pub(crate) use load::{Loaded, Loader};
 pub(crate) use preflight::try_out;
 pub(crate) use run::run;
 pub(crate) use runner::{Answer, Call, RouterCall};
-pub(crate) use slot::{Entry, Slot};
+pub(crate) use slot::{Change, Entry, Slot};
 pub use source::{Builtin, Policy};
 pub(crate) use version::Version;

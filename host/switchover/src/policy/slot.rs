@@ -105,46 +105,55 @@ impl Slot {
     }
 
     /// Publishes a policy: at once if it may overlap with the running one, else after the calls under the old one have ended.
-    pub(crate) async fn publish(&self, next: Arc<Version>, drain_wait: Duration) -> Result<(), SwapError> {
+    pub(crate) async fn publish(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
         let _one = self.changing.lock().await;
-        self.publish_alone(next, drain_wait).await
+        self.publish_alone(next, change).await
     }
 
     /// Publishes the previous policy.
-    pub(crate) async fn roll_back(&self, drain_wait: Duration) -> Result<Arc<Version>, SwapError> {
+    pub(crate) async fn roll_back(&self, change: &impl Change) -> Result<Arc<Version>, SwapError> {
         let _one = self.changing.lock().await;
         let previous = self.previous().ok_or(SwapError::NoPrevious)?;
-        self.publish_alone(Arc::clone(&previous), drain_wait).await?;
+        self.publish_alone(Arc::clone(&previous), change).await?;
         Ok(previous)
     }
 
-    /// Puts the latest flags in force, after the calls under the old ones have ended. Which are the latest is asked when it is this
+    /// Puts the latest flags in force, after the running policy was tried under them and the calls under the old ones have ended. Which are the latest is asked when it is this
     /// change's turn: a change that waited must not put older ones in force again.
     pub(crate) async fn change_flags(
         &self,
         latest: impl Fn() -> Arc<FlagSnapshot>,
-        drain_wait: Duration,
+        change: &impl Change,
     ) -> Result<Arc<FlagSnapshot>, SwapError> {
         let _one = self.changing.lock().await;
         let latest = latest();
         if *self.flags() != *latest {
-            self.next_era(Arc::clone(&latest), self.version(), drain_wait).await?;
+            let running = self.version();
+            let tried = change.try_out(&running, &latest).await;
+            tried.or_else(|error| change.insists_on_flags(error))?;
+            self.next_era(Arc::clone(&latest), running, change).await?;
         }
         Ok(latest)
     }
 
     /// Lets no call in any more, and waits for those that are.
-    pub(crate) async fn close(&self, drain_wait: Duration) -> bool {
+    pub(crate) async fn close(&self, change: &impl Change) -> bool {
         let _one = self.changing.lock().await;
         self.closed.store(true, Ordering::SeqCst);
         let era = self.era.load_full();
         era.gate.close();
-        era.gate.retire();
         self.opened.send_modify(|eras| *eras += 1);
-        era.gate.drain(drain_wait).await
+        let drained = era.gate.drain(change.drain_wait()).await;
+        if drained {
+            change.settle(&era.gate).await;
+        }
+        era.gate.retire();
+        drained && era.gate.drain(change.drain_wait()).await
     }
 
-    async fn publish_alone(&self, next: Arc<Version>, drain_wait: Duration) -> Result<(), SwapError> {
+    async fn publish_alone(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
+        // It was loaded under flags that may have changed since.
+        change.try_out(&next, &self.flags()).await?;
         let running = self.version();
         if running.may_overlap(&next) {
             if self.is_closed() {
@@ -153,7 +162,7 @@ impl Slot {
             next.scope.expect_look_first();
             self.era.load().policy.store(Arc::clone(&next));
         } else {
-            self.next_era(self.flags(), Arc::clone(&next), drain_wait).await?;
+            self.next_era(self.flags(), Arc::clone(&next), change).await?;
         }
         next.runner.keep_idle(usize::MAX);
         running.runner.keep_idle(self.warm_instances);
@@ -165,22 +174,47 @@ impl Slot {
         &self,
         flags: Arc<FlagSnapshot>,
         policy: Arc<Version>,
-        drain_wait: Duration,
+        change: &impl Change,
     ) -> Result<(), SwapError> {
         if self.is_closed() {
             return Err(SwapError::Closed);
         }
         let closing = Closing { slot: self, era: self.era.load_full() };
-        closing.era.gate.close();
-        if !closing.era.gate.drain(drain_wait).await {
-            return Err(SwapError::NotDrained { in_flight: closing.era.gate.in_flight() });
-        }
-        closing.era.gate.retire();
+        let gate = &closing.era.gate;
+        gate.close();
+        let drained = || async {
+            let drained = gate.drain(change.drain_wait()).await;
+            if drained { Ok(()) } else { Err(SwapError::NotDrained { in_flight: gate.in_flight() }) }
+        };
+        drained().await?;
+        change.settle(gate).await;
+        // What settles is let in while others are not, and may have been let in last.
+        drained().await?;
+        gate.retire();
         // Under other flags a policy may ask in another order.
         policy.scope.expect_look_first();
         self.era.store(Era::new(flags, policy));
         Ok(())
     }
+}
+
+/// What a change needs of the host around the slot.
+pub(crate) trait Change: Sync {
+    /// How long it waits for the calls before it.
+    fn drain_wait(&self) -> Duration;
+
+    /// Tries a version under flags, unless it was tried under just these.
+    fn try_out(
+        &self,
+        version: &Arc<Version>,
+        flags: &Arc<FlagSnapshot>,
+    ) -> impl Future<Output = Result<(), SwapError>> + Send;
+
+    /// New flags under which the running policy fails its trial: whether they are in force all the same.
+    fn insists_on_flags(&self, error: SwapError) -> Result<(), SwapError>;
+
+    /// Settles unknown outcomes of an era whose calls have ended.
+    fn settle(&self, gate: &Gate) -> impl Future<Output = ()> + Send;
 }
 
 /// Whatever becomes of a change, also when its future is dropped: calls get in again, under the new era or the old one.
@@ -192,6 +226,7 @@ struct Closing<'a> {
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         if Arc::ptr_eq(&self.era, &self.slot.era.load()) {
+            self.era.gate.let_settle(false);
             self.era.gate.reopen();
         }
         self.slot.opened.send_modify(|eras| *eras += 1);

@@ -1,11 +1,12 @@
 //! One loaded version of a policy, and what it counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_guest::Description;
 
 use super::runner::Runner;
+use crate::capabilities::FlagSnapshot;
 use crate::imports::PolicyScope;
 use crate::version::PolicyVersion;
 
@@ -19,6 +20,8 @@ pub(crate) struct Version {
     pub(crate) faults: AtomicU64,
     pub(crate) traps: AtomicU64,
     in_flight: AtomicUsize,
+    /// The flags under which it was tried last, and passed.
+    tried: Mutex<Option<Arc<FlagSnapshot>>>,
 }
 
 impl Version {
@@ -37,7 +40,18 @@ impl Version {
             faults: AtomicU64::new(0),
             traps: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            tried: Mutex::default(),
         }
+    }
+
+    /// Whether it passed its trial under these flags.
+    pub(crate) fn was_tried(&self, flags: &FlagSnapshot) -> bool {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(flags)
+    }
+
+    /// Remembers that it did.
+    pub(crate) fn passed(&self, flags: &Arc<FlagSnapshot>) {
+        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(flags));
     }
 
     /// Whether calls of the two may run side by side under the same flags: they take the same decisions for the same key.

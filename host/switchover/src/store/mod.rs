@@ -83,7 +83,10 @@ impl Store {
         let deadline = Instant::now() + self.limits.read_deadline;
         let mut outcomes =
             database.read(vec![read], None, deadline).await.map_err(|error| database_error(name, &error))?;
-        outcomes.pop().ok_or_else(|| internal(name, "a read without an answer"))
+        match outcomes.pop().ok_or_else(|| internal(name, "a read without an answer"))? {
+            ReadOutcome::Unreadable(row) => Err(database_error(name, &row.into())),
+            outcome => Ok(outcome),
+        }
     }
 
     fn cache(&self) -> Result<&dyn Cache> {
@@ -131,7 +134,7 @@ impl Reach for Arc<Store> {
         match self.read_one(database, Read::Load(key.clone())).await? {
             // A collation that takes `abc` for `ABC` finds another key's row: that is not this session.
             ReadOutcome::Session(session) => Ok(session.filter(|session| session.key == *key)),
-            ReadOutcome::Exists(_) => Err(Error::new(ErrorCode::Internal, "an answer to another question")),
+            ReadOutcome::Exists(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
         }
     }
 
@@ -181,7 +184,7 @@ impl Reach for Arc<Store> {
     async fn exists(&self, database: &str, key: &SessionKey) -> Result<bool> {
         match self.read_one(database, Read::Exists(key.clone())).await? {
             ReadOutcome::Exists(exists) => Ok(exists),
-            ReadOutcome::Session(_) => Err(Error::new(ErrorCode::Internal, "an answer to another question")),
+            ReadOutcome::Session(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
         }
     }
 
@@ -242,6 +245,10 @@ fn database_error(name: &DatabaseName, error: &DatabaseError) -> Error {
         DatabaseError::Conflict { .. } => ErrorCode::Conflict,
     };
     Error::new(code, format!("database {name}: {error}"))
+}
+
+fn wrong_answer() -> Error {
+    Error::new(ErrorCode::Internal, "an answer to another question")
 }
 
 fn internal(name: &DatabaseName, what: &str) -> Error {

@@ -23,12 +23,15 @@ pub(super) struct Repairs {
     /// How many unknown outcomes each key has had since its repair began: one that comes while a copy is under way asks for another.
     pending: Mutex<HashMap<Repair, u64>>,
     count: watch::Sender<usize>,
+    /// Raised when all that wait are to be tried at once.
+    rounds: watch::Sender<u64>,
     at_once: Semaphore,
 }
 
 impl Default for Repairs {
     fn default() -> Self {
-        Self { pending: Mutex::default(), count: watch::Sender::new(0), at_once: Semaphore::new(REPAIRS_AT_ONCE_MAX) }
+        let at_once = Semaphore::new(REPAIRS_AT_ONCE_MAX);
+        Self { pending: Mutex::default(), count: watch::Sender::new(0), rounds: watch::Sender::new(0), at_once }
     }
 }
 
@@ -83,6 +86,18 @@ impl Store {
         let _some_are_left = tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await;
     }
 
+    /// Tries once more what still waits, through a gate that is closed and drained: unknown outcomes are born while it drains, too, and
+    /// once it is retired nobody may repair them. Takes one write deadline at most, and nothing if none waits.
+    pub(crate) async fn settle_last(&self, gate: &Gate) {
+        if self.repairs_pending() == 0 {
+            return;
+        }
+        gate.let_settle(true);
+        self.repairs.rounds.send_modify(|rounds| *rounds += 1);
+        self.repairs_done(self.limits.write_deadline).await;
+        gate.let_settle(false);
+    }
+
     /// Repairs a key in the background, under the flags and the policy that the write had: once these change, another database may
     /// be home, and a copy would overwrite what is newer.
     pub(super) fn repair_later(self: &Arc<Self>, ticket: &Ticket, route: &Route, key: SessionKey) {
@@ -108,12 +123,13 @@ async fn repair_until_done(Pending { store, repair }: &Pending, gate: &Arc<Gate>
     let (route, key) = repair;
     let give_up = Instant::now() + store.limits.repair_patience;
     let mut backoff = BACKOFF_FIRST;
+    let mut rounds = store.repairs.rounds.subscribe();
     while !gate.is_retired() && Instant::now() < give_up {
-        tokio::time::sleep(backoff).await;
+        let _a_round_begins = tokio::time::timeout(backoff, rounds.changed()).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
         let Ok(_turn) = store.repairs.at_once.acquire().await else { return false };
         // Closed for a change that may yet fail: later.
-        let Some(_ticket) = gate.enter() else { continue };
+        let Some(_ticket) = gate.enter_to_settle() else { continue };
         let outcomes = store.repairs.outcomes(repair);
         let copied = store.copy_now(route.home.as_str(), &route.target(), key.clone()).await.is_ok();
         if copied && store.repairs.outcomes(repair) == outcomes {

@@ -15,7 +15,7 @@ use super::write::mirror_write;
 use super::{Store, database_error};
 use crate::capabilities::{DatabaseError, Write, WriteOutcome};
 use crate::gate::Ticket;
-use crate::limits::STRICT_BATCH_MAX;
+use crate::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
 use crate::session::DatabaseName;
 
 /// Home, and the mirrors that are written with it.
@@ -100,13 +100,18 @@ async fn run(store: Weak<Store>, route: Route, mut queue: mpsc::Receiver<Waiting
 fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Route) -> Vec<Waiting> {
     let latest = Instant::now() + time_needed;
     let mut batch: Vec<Waiting> = Vec::new();
+    let mut bytes = 0;
     let mut keys = HashSet::new();
     let mut rest = VecDeque::with_capacity(waiting.len());
     for write in waiting.drain(..) {
         if write.change.deadline <= latest {
             let error = Error::new(ErrorCode::Timeout, format!("database {}: no turn before the deadline", route.home));
             let _caller_gone = write.answer.send(Err(error));
-        } else if batch.len() < STRICT_BATCH_MAX && keys.insert(write.change.write.key().clone()) {
+        } else if batch.len() < STRICT_BATCH_MAX
+            && (batch.is_empty() || bytes + write.change.write.payload_len() <= STRICT_BATCH_BYTES_MAX)
+            && keys.insert(write.change.write.key().clone())
+        {
+            bytes += write.change.write.payload_len();
             batch.push(write);
         } else {
             // Whatever comes later for this key stays behind it.

@@ -134,6 +134,7 @@ pub(crate) async fn write(database: &dyn Database, write: Write) -> Result<Write
 pub(crate) async fn load(database: &dyn Database, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
     match one(database.read(vec![Read::Load(key.clone())], None, soon()).await?) {
         ReadOutcome::Session(session) => Ok(session),
+        ReadOutcome::Unreadable(row) => Err(row.into()),
         ReadOutcome::Exists(_) => panic!("a load is answered by a session"),
     }
 }
@@ -141,7 +142,9 @@ pub(crate) async fn load(database: &dyn Database, key: &SessionKey) -> Result<Op
 pub(crate) async fn exists(database: &dyn Database, key: &SessionKey) -> Result<bool, DatabaseError> {
     match one(database.read(vec![Read::Exists(key.clone())], None, soon()).await?) {
         ReadOutcome::Exists(exists) => Ok(exists),
-        ReadOutcome::Session(_) => panic!("a question whether there is a row is answered by yes or no"),
+        ReadOutcome::Session(_) | ReadOutcome::Unreadable(_) => {
+            panic!("a question whether there is a row is answered by yes or no")
+        }
     }
 }
 

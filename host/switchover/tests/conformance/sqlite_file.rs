@@ -272,21 +272,23 @@ async fn rows_that_cannot_be_read_stop_neither_a_scan_nor_a_clean_up() -> Result
     let database = file.builder().clock(clock.clone()).open().await?;
     let page = database.scan(None, 10, soon()).await?;
     assert_eq!(page.sessions.iter().map(|session| session.key.expose()).collect::<Vec<_>>(), ["zzzzzzzz"]);
-    assert_eq!(page.corrupt.len(), UNREADABLE.len() + 1, "{:?}", page.corrupt);
-    assert_eq!(page.next, None);
+    assert_eq!(page.unreadable.len(), UNREADABLE.len() + 1, "{:?}", page.unreadable);
+    assert_eq!((page.expired, page.next), (1, None));
     for (text, ..) in UNREADABLE {
-        assert!(page.corrupt.iter().any(|message| message.contains(&key(text).short_hash())));
-        assert!(!page.corrupt.iter().any(|message| message.contains(text)));
+        assert!(page.unreadable.iter().any(|row| row.row == key(text).short_hash()));
+        assert!(!page.unreadable.iter().any(|row| row.to_string().contains(text)));
     }
     assert_eq!(database.delete_expired(None, 1, soon()).await?, 1, "what ended is found behind them");
     clock.set(Timestamp::MAX);
     assert_eq!(database.delete_expired(None, 100, soon()).await?, 5, "and unknown ends are left alone");
     assert!(exists(&database, &key("aaaaaaa5")).await?);
+    let left = database.expired_left(None, soon()).await?;
+    assert_eq!((left.expired, left.unreadable), (0, 4), "and counted");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end() -> Result<()> {
+async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end_and_counts_them() -> Result<()> {
     let file = File::of_django()?;
     file.raw()?.execute_batch(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) \
@@ -294,17 +296,17 @@ async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end() -> Result<()> {
     )?;
     file.insert("zzzzzzzz", "2030-01-01 00:00:00")?;
     let database = file.builder().open().await?;
-    let (mut after, mut found, mut pages) = (None, Vec::new(), 0);
+    let (mut after, mut found, mut expired) = (None, Vec::new(), 0);
     loop {
-        let page = database.scan(after, 100, soon()).await?;
+        let page = database.scan(after, 1_000, soon()).await?;
         found.extend(page.sessions);
-        pages += 1;
+        expired += page.expired;
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    assert_eq!((found.len(), pages), (1, 3));
+    assert_eq!((found.len(), expired), (1, 25_000));
     Ok(())
 }
 

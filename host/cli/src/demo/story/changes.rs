@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
-use switchover::{Policy, SessionKey, SwapError};
+use switchover::{Limits, Policy, SessionKey, SwapError};
+use switchover_workload::history::Micros;
+use switchover_workload::patience::{PATIENCE, patiently};
+use switchover_workload::traffic::Site;
 
 use super::{Compared, Story};
 use crate::compare::compare;
-use crate::demo::history::Micros;
 use crate::demo::latency::{Change, Changed};
-use crate::demo::patience::{PATIENCE, patiently};
-use crate::demo::traffic::Site;
 
 impl Story<'_> {
     /// Unknown outcomes are settled first, as far as the databases answer. A difference that is found while there are more of them
@@ -24,9 +24,11 @@ impl Story<'_> {
             let unknown = self.site.meter.unknown_outcomes();
             let mut comparison = patiently("the databases cannot be compared", async || {
                 ensure!(self.switchover.repairs_pending() == 0, "unknown outcomes are still to be settled");
-                compare(old, new, &mut |_| {}).await
+                compare(old, new, &Limits::default(), &mut |_| {}).await
             })
             .await?;
+            let unreadable = comparison.old.unreadable + comparison.new.unreadable;
+            ensure!(unreadable == 0, "{unreadable} rows cannot be read");
             // Nobody was told their keys, so nobody carries them over: creates of unknown outcome, for one.
             let known = known_keys(&self.site);
             let differences = comparison.different.len();

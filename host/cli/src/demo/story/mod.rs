@@ -9,22 +9,22 @@ use anyhow::{Result, ensure};
 use switchover::backends::FlagSwitch;
 use switchover::capabilities::{Clock, SystemClock};
 use switchover::{Builtin, Policy, Switchover};
+use switchover_workload::contents::Scribe;
+use switchover_workload::history::{Micros, Operation, Period, RunClock};
+use switchover_workload::meter::Meter;
+use switchover_workload::patience::{PATIENCE, patiently};
+use switchover_workload::population::Population;
+use switchover_workload::table::Move;
+use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
 
 use self::changes::known_keys;
 use crate::compare::Comparison;
 use crate::demo::Options;
-use crate::demo::contents::Scribe;
-use crate::demo::history::{Micros, Operation, Period, RunClock};
 use crate::demo::latency::Changed;
-use crate::demo::meter::Meter;
-use crate::demo::patience::{PATIENCE, patiently};
-use crate::demo::population::Population;
 use crate::demo::progress::Progress;
 use crate::demo::seed;
 use crate::demo::stage::Stage;
-use crate::demo::table::Move;
 use crate::demo::told::{StepReport, Told};
-use crate::demo::traffic::{self, Lifetimes, Site, Traffic};
 
 /// The two aliases, old and new, as in the story.
 pub(crate) const OLD: &str = "default";
@@ -115,9 +115,9 @@ impl<'s> Story<'s> {
         let seconds = options.seconds as f64;
         let micros = |share: f64| (seconds * share * 1e6) as Micros;
         let site = Site {
-            sessions: switchover.sessions(),
+            hosts: vec![switchover.sessions()],
             population: Population::default(),
-            scribe: Scribe::new(),
+            scribe: Scribe::default(),
             clock: RunClock::start(SystemClock.now()),
             meter: Meter::default(),
             living_target: options.sessions,

@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
+use crate::backends::page::{Page, ScannedRow};
 use crate::capabilities::{
-    Clock, Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, SystemClock, Write, WriteOutcome,
+    Clock, Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan,
+    Statistics, SystemClock, Write, WriteOutcome,
 };
 use crate::session::{Session, SessionKey, Timestamp};
 
@@ -229,15 +231,38 @@ impl Database for MemoryDatabase {
         Ok(deleted)
     }
 
-    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         let now = self.shared.clock.now();
         let state = self.open_state(deadline)?;
-        let above = after.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        let unexpired = state.rows.range((above, Bound::Unbounded)).map(|(_, row)| row);
-        let mut unexpired = unexpired.filter(|session| session.expires_at > now);
-        let sessions: Vec<Session> = unexpired.by_ref().take(limit as usize).cloned().collect();
-        let next = unexpired.next().and_then(|_| sessions.last().map(|session| session.key.clone()).or(after));
-        Ok(Scan { sessions, corrupt: Vec::new(), next })
+        let after = after.and_then(|after| SessionKey::parse(str::from_utf8(after.expose()).ok()?).ok());
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = state.rows.range((above, Bound::Unbounded)).map(|(_, row)| row);
+        let mut page = Page::new(limit);
+        for row in rows.by_ref() {
+            let key = row.key.expose().as_bytes();
+            page.add(key, if row.expires_at > now { ScannedRow::Living(row.clone()) } else { ScannedRow::Expired });
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page.end(rows.next().is_some()))
+    }
+
+    async fn identity(&self, _deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        Ok(Some(Identity::new("memory", &[&format!("{:p}", Arc::as_ptr(&self.shared))])))
+    }
+
+    /// Memory is fed by nobody.
+    async fn feeds(&self, _deadline: Instant) -> Result<Feeds, DatabaseError> {
+        Ok(Feeds::default())
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        let now = self.shared.clock.now();
+        let before = before.map_or(now, |before| before.min(now));
+        let state = self.open_state(deadline)?;
+        let expired = state.rows.values().filter(|session| session.expires_at < before).count() as u64;
+        Ok(ExpiredLeft { expired, unreadable: 0 })
     }
 
     /// Memory has no schema: nothing is ever missing.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::backends::django_time;
-use crate::capabilities::{Write, WriteOutcome};
+use crate::capabilities::{Unreadable, Write, WriteOutcome};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// What a batch does, once its rows are locked.
@@ -39,13 +39,62 @@ impl<'b> Values<'b> {
     }
 }
 
+/// What the parameters of a row take in a statement beside its payload: key, end, lengths and types.
+const ROW_BYTES: usize = 256;
+/// What a statement takes beside its rows.
+const STATEMENT_BYTES: usize = 1 << 10;
+
+/// How much one statement may carry: the server drops a connection that sends more than its `max_allowed_packet`.
+#[derive(Clone, Copy)]
+pub(super) struct Packet(usize);
+
+impl Packet {
+    pub(super) fn of_server(max_allowed_packet: u64) -> Self {
+        Self(usize::try_from(max_allowed_packet).unwrap_or(usize::MAX))
+    }
+
+    fn room(self) -> usize {
+        self.0.saturating_sub(STATEMENT_BYTES)
+    }
+
+    /// Whether no statement can carry one of the batch, in words.
+    pub(super) fn refuses(self, batch: &[Write]) -> Option<String> {
+        let largest = batch.iter().map(Write::payload_len).max()?;
+        (largest + ROW_BYTES > self.room()).then(|| {
+            format!(
+                "a payload of {largest} bytes is more than the server's max_allowed_packet of {} bytes takes",
+                self.0
+            )
+        })
+    }
+
+    /// As many of the first rows as one statement carries, `most` at most; the others stay.
+    pub(super) fn take<'r, 'b>(self, rows: &mut &'r [Values<'b>], most: usize) -> Option<&'r [Values<'b>]> {
+        let (mut left, mut count) = (self.room(), 0);
+        for values in rows.iter().take(most) {
+            let needed = values.payload.len() + ROW_BYTES;
+            // One at least: what no statement can carry was refused before.
+            if needed > left && count > 0 {
+                break;
+            }
+            left = left.saturating_sub(needed);
+            count += 1;
+        }
+        let (these, rest) = rows.split_at(count);
+        *rows = rest;
+        (!these.is_empty()).then_some(these)
+    }
+}
+
 impl<'b> Plan<'b> {
-    /// `locked`: the rows that the batch found, by key, byte for byte.
-    pub(super) fn of(batch: &'b [Write], locked: &HashMap<SessionKey, Session>) -> Self {
+    /// `locked`: the rows that the batch found, by key, byte for byte. One that cannot be read is an error only for who asks what is in it.
+    pub(super) fn of(
+        batch: &'b [Write],
+        locked: &HashMap<SessionKey, Result<Session, Unreadable>>,
+    ) -> Result<Self, Unreadable> {
         let mut plan = Self::default();
         for write in batch {
-            let row = locked.get(write.key());
-            let outcome = plan.add(write, row);
+            let outcome = plan.add(write, locked.get(write.key()))?;
             plan.outcomes.push(outcome);
         }
         // The order in which every host takes its locks.
@@ -53,11 +102,11 @@ impl<'b> Plan<'b> {
             rows.sort_unstable_by_key(|values| values.key);
         }
         plan.delete.sort_unstable();
-        plan
+        Ok(plan)
     }
 
-    fn add(&mut self, write: &'b Write, row: Option<&Session>) -> WriteOutcome {
-        match (write, row) {
+    fn add(&mut self, write: &'b Write, row: Option<&Result<Session, Unreadable>>) -> Result<WriteOutcome, Unreadable> {
+        Ok(match (write, row) {
             (Write::Insert(_), Some(_)) => WriteOutcome::Exists,
             (Write::Insert(session), None) => {
                 self.insert.push(Values::of(session));
@@ -68,6 +117,7 @@ impl<'b> Plan<'b> {
                 WriteOutcome::Done(Some(session.clone()))
             }
             (Write::Touch(key, expires_at), Some(row)) => {
+                let row = row.as_ref().map_err(Unreadable::clone)?;
                 self.touch.push(Values::expiry_alone(key, *expires_at));
                 WriteOutcome::Done(Some(Session { expires_at: row.expires_at.max(*expires_at), ..row.clone() }))
             }
@@ -75,8 +125,8 @@ impl<'b> Plan<'b> {
                 self.delete.push(key.expose());
                 WriteOutcome::Done(None)
             }
-            (Write::Lock(_), Some(row)) => WriteOutcome::Done(Some(row.clone())),
+            (Write::Lock(_), Some(row)) => WriteOutcome::Done(Some(row.clone()?)),
             (Write::Update(_) | Write::Touch(..) | Write::Delete(_) | Write::Lock(_), None) => WriteOutcome::Missing,
-        }
+        })
     }
 }

@@ -4,26 +4,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 
-use super::batch::{Plan, Values};
+use super::batch::{Packet, Plan, Values};
 use super::errors::{DUPLICATE_KEY, failure, number, unavailable};
-use super::schema;
 use super::statements::{CHUNK_MAX, Statements};
-use super::statistics;
+use super::{feeds, schema, statistics};
 use crate::backends::django_time;
-use crate::backends::row::corrupt_row;
-use crate::backends::server::{Failure, Found, Link, Options, page_of_rows, session_of_row};
-use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
+use crate::backends::page::{Page, PageRows, ScannedRow};
+use crate::backends::row::{foreign_row, unreadable_row};
+use crate::backends::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+use crate::capabilities::{
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+};
 use crate::session::{Session, SessionKey, Timestamp};
 
-/// What every connection is set to, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
+/// What every connection is set to and asked, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
 /// does not fit is refused and not cut off.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION autocommit = 1; \
                         SET SESSION innodb_lock_wait_timeout = 1; \
-                        SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES')";
+                        SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES'); \
+                        SELECT cast(@@max_allowed_packet AS unsigned)";
 
 /// As in the settings.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -34,6 +38,8 @@ pub(in crate::backends) struct Connection {
     connection: MySqlConnection,
     statements: Arc<Statements>,
     options: Options,
+    page_rows: PageRows,
+    packet: Packet,
     may_have_written: bool,
 }
 
@@ -46,9 +52,10 @@ impl Connection {
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = MySqlConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
-        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let told = connection.fetch_one(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
         let (statements, options) = (Arc::clone(statements), options.clone());
-        Ok(Self { connection, statements, options, may_have_written: false })
+        Ok(Self { connection, statements, options, page_rows: PageRows::default(), packet, may_have_written: false })
     }
 
     fn now(&self) -> Option<String> {
@@ -57,6 +64,13 @@ impl Connection {
 
     fn failure(&mut self, error: &sqlx::Error) -> Failure {
         failure(error, &mut self.may_have_written)
+    }
+
+    fn schema_failure(&mut self, error: schema::Error) -> Failure {
+        match error {
+            schema::Error::Different(error) => Failure::Refused(error),
+            schema::Error::Driver(error) => self.failure(&error),
+        }
     }
 
     async fn rows(&mut self, query: MySqlQuery<'_>) -> Result<Vec<MySqlRow>, Failure> {
@@ -112,14 +126,18 @@ impl Connection {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
         let locked = self.lock(&keys, wait).await?;
-        let plan = Plan::of(batch, &locked);
-        let statements = Arc::clone(&self.statements);
+        let plan = Plan::of(batch, &locked).map_err(|row| Failure::Row(row.to_string()))?;
+        let (statements, packet) = (Arc::clone(&self.statements), self.packet);
         // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
-        for rows in powers_of_two(&plan.insert) {
-            self.put(&statements.insert_many(rows.len()), rows).await?;
+        let mut inserts = &plan.insert[..];
+        while let Some(rows) = packet.take(&mut inserts, CHUNK_MAX) {
+            for rows in powers_of_two(rows) {
+                self.put(&statements.insert_many(rows.len()), rows).await?;
+            }
         }
-        for rows in plan.upsert.chunks(CHUNK_MAX) {
-            let rows = filled_up(rows);
+        let mut upserts = &plan.upsert[..];
+        while let Some(rows) = packet.take(&mut upserts, CHUNK_MAX) {
+            let rows = filled_up_before(rows);
             self.put(&statements.upsert_many(rows.len()), &rows).await?;
         }
         for rows in plan.touch.chunks(CHUNK_MAX) {
@@ -138,7 +156,11 @@ impl Connection {
         self.execute(rows.iter().fold(sqlx::query(sql), bind)).await.map(drop)
     }
 
-    async fn lock(&mut self, keys: &[&SessionKey], wait: bool) -> Result<HashMap<SessionKey, Session>, Failure> {
+    async fn lock(
+        &mut self,
+        keys: &[&SessionKey],
+        wait: bool,
+    ) -> Result<HashMap<SessionKey, Result<Session, Unreadable>>, Failure> {
         let statements = Arc::clone(&self.statements);
         let mut locked = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
@@ -146,13 +168,20 @@ impl Connection {
             let sql = statements.lock(sent.len(), wait);
             let rows = self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await?;
             for row in &rows {
-                let found: &str = column(row, 0)?;
-                if let Some(key) = keys.iter().find(|key| key.expose() == found) {
-                    locked.insert((*key).clone(), session(row, key).map_err(Failure::Refused)?);
+                let found = raw(row, 0)?;
+                if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
+                    locked.insert((*key).clone(), session(row, key));
                 }
             }
         }
         Ok(locked)
+    }
+
+    fn is_one_statement(&self, sessions: &[&Session]) -> bool {
+        let rows: Vec<_> = sessions.iter().map(|session| Values::of(session)).collect();
+        let mut left = &rows[..];
+        self.packet.take(&mut left, CHUNK_MAX);
+        left.is_empty()
     }
 
     /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
@@ -181,8 +210,8 @@ impl Link for Connection {
             let now = self.now();
             for row in &self.rows(query.bind(now)).await? {
                 // A collation may find the row of another key.
-                let at: &str = column(row, 0)?;
-                if let Some(key) = keys.iter().find(|key| key.expose() == at) {
+                let at = raw(row, 0)?;
+                if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
                     found.push((key.clone(), session(row, key)));
                 }
             }
@@ -197,14 +226,17 @@ impl Link for Connection {
             let sent = filled_up(keys);
             let sql = statements.existing(sent.len());
             for row in &self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await? {
-                let at: &str = column(row, 0)?;
-                existing.extend(keys.iter().find(|key| key.expose() == at).cloned());
+                let at = raw(row, 0)?;
+                existing.extend(keys.iter().find(|key| key.expose().as_bytes() == at).cloned());
             }
         }
         Ok(existing)
     }
 
     async fn write(&mut self, batch: &[Write], again: bool, deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+        if let Some(refusal) = self.packet.refuses(batch) {
+            return Err(Failure::Row(refusal));
+        }
         let may_wait = !again && deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
         let upserts = batch.iter().map(|write| if let Write::Upsert(session) = write { Some(session) } else { None });
         match (batch, upserts.collect::<Option<Vec<_>>>()) {
@@ -212,11 +244,11 @@ impl Link for Connection {
                 self.may_have_written = true;
                 Ok(vec![self.write_one(write).await?])
             }
-            // One statement, which is one transaction.
-            (_, Some(mut sessions)) if may_wait && sessions.len() <= CHUNK_MAX => {
+            // One statement, which is one transaction, if one can carry it all.
+            (_, Some(mut sessions)) if may_wait && self.is_one_statement(&sessions) => {
                 sessions.sort_unstable_by(|a, b| a.key.cmp(&b.key));
                 let rows: Vec<_> = sessions.into_iter().map(Values::of).collect();
-                let rows = filled_up(&rows);
+                let rows = filled_up_before(&rows);
                 self.may_have_written = true;
                 let sql = self.statements.upsert_many(rows.len());
                 self.put(&sql, &rows).await?;
@@ -235,6 +267,9 @@ impl Link for Connection {
     }
 
     async fn hold(&mut self, batch: &[Write], deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+        if let Some(refusal) = self.packet.refuses(batch) {
+            return Err(Failure::Row(refusal));
+        }
         let may_wait = deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
         self.begin(batch, may_wait).await
     }
@@ -256,12 +291,63 @@ impl Link for Connection {
         Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
     }
 
-    async fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> Result<Scan, Failure> {
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
+        let limit = self.page_rows.at_most(limit);
+        let (statements, now) = (Arc::clone(&self.statements), self.now());
+        let query = match after {
+            None => sqlx::query(&statements.scan_first).bind(now),
+            Some(after) => {
+                // The server has sent it as UTF-8, into which it can convert every text.
+                let after = str::from_utf8(after.expose());
+                let after = after.map_err(|_| Failure::corrupt("a row's key is not text"))?;
+                sqlx::query(&statements.scan).bind(now).bind(after)
+            }
+        };
+        let mut page = Page::new(limit);
+        let mut rows = query.bind(i64::from(limit) + i64::from(ahead)).fetch(&mut self.connection);
+        let more = loop {
+            match rows.try_next().await {
+                Ok(Some(_)) if page.is_full() => break true,
+                Ok(Some(row)) => {
+                    let key = raw(&row, 0)?;
+                    page.add(key, scanned(&row, key)?);
+                }
+                Ok(None) => break !ahead && page.is_full(),
+                Err(error) => return Err(failure(&error, &mut self.may_have_written)),
+            }
+        };
+        drop(rows);
+        self.page_rows.were(page.rows(), limit, more);
+        Ok(page.end(more))
+    }
+
+    /// No content of a row makes the server refuse a page.
+    async fn scan_past(&mut self, _after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
+        Err(Failure::corrupt(message))
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
+        let table = self.options.table.clone();
+        feeds::identity(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
+    }
+
+    async fn feeds(&mut self) -> Result<Feeds, Failure> {
+        let table = self.options.table.clone();
+        feeds::feeds(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
+    }
+
+    async fn check_columns(&mut self) -> Result<(), Failure> {
+        let table = self.options.table.clone();
+        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn expired_left(&mut self, before: Option<Timestamp>, _deadline: Instant) -> Result<ExpiredLeft, Failure> {
         let statements = Arc::clone(&self.statements);
-        let query = sqlx::query(&statements.scan).bind(self.now()).bind(after.map_or("", SessionKey::expose));
-        let rows = self.rows(query.bind(i64::from(limit) + 1)).await?;
-        let rows = rows.iter().map(|row| Ok((column::<&str>(row, 0)?, column::<i64>(row, 3)? != 0, row)));
-        page_of_rows(rows.collect::<Result<Vec<_>, Failure>>()?, limit, |key, row| session(row, key))
+        let (before, now) = (before.map(django_time::to_text), self.now());
+        let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
+        let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;
+        // Every end of the column's type can be compared.
+        Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
     }
 
     async fn statistics(&mut self, _deadline: Instant) -> Result<Statistics, Failure> {
@@ -272,10 +358,7 @@ impl Link for Connection {
 
     async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {
         let table = self.options.table.clone();
-        schema::missing(&mut self.connection, &table).await.map_err(|error| match error {
-            schema::Error::Different(error) => Failure::Refused(error),
-            schema::Error::Driver(error) => self.failure(&error),
-        })
+        schema::missing(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
     }
 
     async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
@@ -297,10 +380,20 @@ impl Link for Connection {
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(row: &MySqlRow, key: &SessionKey) -> Result<Session, DatabaseError> {
-    let payload: &str = row.try_get(1).map_err(|_| corrupt_row(key, "a payload that is not UTF-8 text"))?;
-    let expires_at: &str = row.try_get(2).map_err(|_| corrupt_row(key, "an expiry that is not a time"))?;
-    session_of_row(key, payload, django_time::from_text(expires_at))
+fn session(row: &MySqlRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+    let expires_at = raw(row, 2).ok().and_then(|text| django_time::from_text(str::from_utf8(text).ok()?));
+    session_of_row(key, payload, expires_at)
+}
+
+/// A row of a page; `key`: the bytes of its key.
+fn scanned(row: &MySqlRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+    let alive: i64 = column(row, 3)?;
+    Ok(match (alive != 0, key_of_row(key)) {
+        (false, _) => ScannedRow::Expired,
+        (true, Some(key)) => session(row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+    })
 }
 
 fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>) -> MySqlQuery<'q> {
@@ -316,6 +409,14 @@ fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
     filled
 }
 
+/// Rows for an upsert, filled up to a power of two by rows of nothing under the first key, before the row that replaces them in the same
+/// statement: a copy of a payload could be as large as all others together.
+fn filled_up_before<'b>(rows: &[Values<'b>]) -> Vec<Values<'b>> {
+    let missing = rows.len().next_power_of_two() - rows.len();
+    let nothing = rows.first().map(|first| Values { payload: "", ..first.clone() });
+    nothing.into_iter().cycle().take(missing).chain(rows.iter().cloned()).collect()
+}
+
 /// The slice cut into lengths of a power of two, at most [`CHUNK_MAX`].
 fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
@@ -324,6 +425,11 @@ fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
         items = rest;
         Some(chunk)
     })
+}
+
+/// The bytes of a text. The driver takes a text of a binary collation for no text.
+fn raw(row: &MySqlRow, at: usize) -> Result<&[u8], Failure> {
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
 }
 
 fn column<'r, T: sqlx::Decode<'r, MySql> + sqlx::Type<MySql>>(row: &'r MySqlRow, at: usize) -> Result<T, Failure> {

@@ -50,8 +50,9 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
         1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
-        1048 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 3140 => {
-            Failure::corrupt(format!("the table does not take this row (error {number})"))
+        // A value that does not fit, a constraint, a trigger that raises: one row is to blame.
+        1048 | 1118 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1451 | 1452 | 1644 | 3140 | 3819 | 3854 | 4025 => {
+            Failure::Row(format!("the table does not take this row (error {number})"))
         }
         _ => Failure::Refused(DatabaseError::Unavailable { message: message() }),
     }

@@ -3,6 +3,7 @@
 mod batch;
 mod connection;
 mod errors;
+mod feeds;
 mod schema;
 mod statements;
 mod statistics;

@@ -2,8 +2,8 @@
 
 /// Now, by the clock that the first parameter brings, or by the server's.
 const NOW: &str = "coalesce(cast(? AS datetime(6)), utc_timestamp(6))";
-/// The key of the row, byte for byte, whatever the collation; the index finds the row by the first half.
-const KEY: &str = "session_key = ? AND cast(session_key AS binary) = cast(? AS binary)";
+/// The key of the row, byte for byte, whatever the collation and the character set; the index finds the row by the first half.
+const KEY: &str = "session_key = ? AND cast(convert(session_key USING utf8mb4) AS binary) = cast(? AS binary)";
 const ROW: &str = "session_key, session_data, cast(expire_date AS char(26))";
 
 /// Rows or keys of one statement at most; a batch with more takes several.
@@ -21,6 +21,8 @@ pub(super) struct Statements {
     pub(super) touch: String,
     pub(super) delete: String,
     pub(super) delete_expired: String,
+    pub(super) expired_left: String,
+    pub(super) scan_first: String,
     pub(super) scan: String,
 }
 
@@ -38,6 +40,11 @@ impl Statements {
                 "{whose}DELETE FROM {table} WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
                  ORDER BY expire_date LIMIT ?"
             ),
+            expired_left: format!(
+                "{whose}SELECT cast(count(*) AS signed) FROM {table} \
+                 WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
+            ),
+            scan_first: format!("{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} ORDER BY session_key LIMIT ?"),
             scan: format!(
                 "{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} WHERE session_key > ? ORDER BY session_key LIMIT ?"
             ),

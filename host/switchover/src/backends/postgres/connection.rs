@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Deadline};
 
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
 
 use super::errors::{failure, unavailable};
-use super::schema;
 use super::statements::Statements;
-use super::statistics;
-use super::types::Instant;
-use crate::backends::row::corrupt_row;
-use crate::backends::server::{Failure, Found, Link, Options, page_of_rows, session_of_row};
-use crate::capabilities::{Clock, DatabaseError, Scan, Statistics, Write, WriteOutcome};
+use super::types::{Instant, RawText};
+use super::{feeds, schema, statistics};
+use crate::backends::page::{Page, PageRows, ScannedRow};
+use crate::backends::row::{foreign_row, unreadable_row};
+use crate::backends::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+use crate::capabilities::{
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+};
 use crate::session::{Payload, Session, SessionKey, Timestamp};
 
 /// What every connection is set to, in one round trip.
@@ -23,9 +26,14 @@ use crate::session::{Payload, Session, SessionKey, Timestamp};
 /// A write waits for a lock of another host this long and is then tried again: so it can say in time that nothing was written. The next
 /// two end what a client that is gone has left behind. The last three keep the plan of a statement: planning a batch anew takes
 /// PostgreSQL longer than executing it, and every session statement has its index, however many rows the table had when it was planned.
+///
+/// Text comes as the bytes that it is stored as: PostgreSQL checks what it converts, and one row that is no text in the client's encoding
+/// would cost the whole answer. What these two encodings hold is looked at here, row by row; others PostgreSQL has to convert.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
                         SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
-                        SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+                        SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
+                        SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
+                        IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
 /// With less time than this a write sets a shorter wait for itself, which takes two round trips more.
 const SHORT: Duration = Duration::from_millis(250);
 /// From PostgreSQL 14 on, where the operating system can tell, a statement whose client is gone ends.
@@ -35,6 +43,7 @@ pub(in crate::backends) struct Connection {
     connection: PgConnection,
     statements: Arc<Statements>,
     options: Options,
+    page_rows: PageRows,
     may_have_written: bool,
 }
 
@@ -45,14 +54,14 @@ impl Connection {
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
-        connection.execute(SETTINGS).await.map_err(|error| unavailable(&error))?;
+        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
         match connection.execute(CHECK_CLIENT).await {
             // An older server, or a system that cannot tell.
             Ok(_) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(unavailable(&error)),
         }
         let (statements, options) = (Arc::clone(statements), options.clone());
-        Ok(Self { connection, statements, options, may_have_written: false })
+        Ok(Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false })
     }
 
     fn now(&self) -> Option<Instant> {
@@ -67,6 +76,27 @@ impl Connection {
     async fn simple(&mut self, sql: &str) -> Result<(), Failure> {
         let done = self.connection.execute(sqlx::raw_sql(sql)).await;
         done.map(drop).map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    fn schema_failure(&mut self, error: schema::Error) -> Failure {
+        match error {
+            schema::Error::Different(error) => Failure::Refused(error),
+            schema::Error::Driver(error) => failure(&error, &mut self.may_have_written),
+        }
+    }
+
+    fn page_query<'q>(
+        &self,
+        first: &'q str,
+        later: &'q str,
+        after: Option<&'q Cursor>,
+        rows: i64,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let query = sqlx::query(if after.is_some() { later } else { first }).bind(rows).bind(self.now());
+        match after {
+            Some(after) => query.bind(RawText(after.expose())),
+            None => query,
+        }
     }
 
     async fn write_batch(&mut self, batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
@@ -170,18 +200,73 @@ impl Link for Connection {
         Ok(u32::try_from(done.rows_affected()).unwrap_or(limit))
     }
 
-    async fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> Result<Scan, Failure> {
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
+        let limit = self.page_rows.at_most(limit);
         let statements = Arc::clone(&self.statements);
-        let query = sqlx::query(&statements.scan).bind(after.map_or("", SessionKey::expose));
-        let rows = self.rows(query.bind(self.now()).bind(i64::from(limit) + 1)).await?;
-        let rows = rows.iter().map(|row| Ok((column::<&str>(row, 0)?, column::<bool>(row, 3)?, row)));
-        page_of_rows(rows.collect::<Result<Vec<_>, Failure>>()?, limit, |key, row| session(row, key))
+        let query =
+            self.page_query(&statements.scan_first, &statements.scan, after, i64::from(limit) + i64::from(ahead));
+        let mut page = Page::new(limit);
+        let mut rows = query.fetch(&mut self.connection);
+        let more = loop {
+            match rows.try_next().await {
+                Ok(Some(_)) if page.is_full() => break true,
+                Ok(Some(row)) => {
+                    let key = raw(&row, 0)?;
+                    page.add(key, scanned(&row, key)?);
+                }
+                Ok(None) => break !ahead && page.is_full(),
+                Err(error) => return Err(failure(&error, &mut self.may_have_written)),
+            }
+        };
+        drop(rows);
+        self.page_rows.were(page.rows(), limit, more);
+        Ok(page.end(more))
+    }
+
+    async fn scan_past(&mut self, after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let query = self.page_query(&statements.scan_past_first, &statements.scan_past, after, 1);
+        let rows = self.rows(query).await?;
+        let mut page = Page::new(1);
+        for row in &rows {
+            let key = raw(row, 0)?;
+            let alive: bool = column(row, 3)?;
+            let unreadable = || Unreadable::new(key, format!("has contents that {message}"));
+            page.add(key, if alive { ScannedRow::Unreadable(unreadable()) } else { ScannedRow::Expired });
+        }
+        Ok(page.end(!rows.is_empty()))
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
+        let name = self.options.table.quoted();
+        schema::identity(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn feeds(&mut self) -> Result<Feeds, Failure> {
+        let name = self.options.table.quoted();
+        feeds::feeds(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn check_columns(&mut self) -> Result<(), Failure> {
+        let table = self.options.table.clone();
+        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn expired_left(&mut self, before: Option<Timestamp>, deadline: Deadline) -> Result<ExpiredLeft, Failure> {
+        self.simple(&for_long(deadline)).await?;
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.expired_left).persistent(false).bind(before.map(Instant)).bind(self.now());
+        let counted = self.rows(query).await;
+        if !matches!(counted, Err(Failure::Lost(_))) {
+            self.simple(SETTINGS).await?;
+        }
+        let counted: i64 = counted?.first().map_or(Ok(0), |row| column(row, 0))?;
+        // Every end of the column's type can be compared.
+        Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
     }
 
     async fn statistics(&mut self, deadline: Deadline) -> Result<Statistics, Failure> {
-        // A count of a large table may take longer than any statement of a session.
-        let longest = left(deadline).as_millis().max(1);
-        self.simple(&format!("SET statement_timeout = {longest}; SET enable_seqscan = on")).await?;
+        self.simple(&for_long(deadline)).await?;
         let (table, now) = (self.options.table.clone(), self.now());
         let told = statistics::statistics(&mut self.connection, &table, now).await;
         let told = told.map_err(|error| failure(&error, &mut self.may_have_written));
@@ -193,10 +278,7 @@ impl Link for Connection {
 
     async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {
         let table = self.options.table.clone();
-        schema::missing(&mut self.connection, &table).await.map_err(|error| match error {
-            schema::Error::Different(error) => Failure::Refused(error),
-            schema::Error::Driver(error) => failure(&error, &mut self.may_have_written),
-        })
+        schema::missing(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
     }
 
     async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
@@ -284,17 +366,34 @@ fn outcome(write: &Write, row: Option<&PgRow>) -> Result<WriteOutcome, Failure> 
     };
     let row = match write {
         Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
-        Write::Touch(key, _) | Write::Lock(key) => Some(session(row, key).map_err(Failure::Refused)?),
+        Write::Touch(key, _) | Write::Lock(key) => {
+            Some(session(row, key).map_err(|row| Failure::Row(row.to_string()))?)
+        }
         Write::Delete(_) => None,
     };
     Ok(WriteOutcome::Done(row))
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(row: &PgRow, key: &SessionKey) -> Result<Session, DatabaseError> {
-    let payload: &str = row.try_get(1).map_err(|_| corrupt_row(key, "a payload that is not text"))?;
-    let expires_at: Instant = row.try_get(2).map_err(|_| corrupt_row(key, "an expiry that is not a time"))?;
+fn session(row: &PgRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+    let expires_at: Instant = row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time"))?;
     session_of_row(key, payload, Some(expires_at.0))
+}
+
+/// A row of a page; `key`: the bytes of its key.
+fn scanned(row: &PgRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+    let alive: bool = column(row, 3)?;
+    Ok(match (alive, key_of_row(key)) {
+        (false, _) => ScannedRow::Expired,
+        (true, Some(key)) => session(row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+    })
+}
+
+/// What a statement may take that reads more than any statement of a session.
+fn for_long(deadline: Deadline) -> String {
+    format!("SET statement_timeout = {}; SET enable_seqscan = on", left(deadline).as_millis().max(1))
 }
 
 fn left(deadline: Deadline) -> Duration {
@@ -303,6 +402,11 @@ fn left(deadline: Deadline) -> Duration {
 
 fn exposed(keys: &[SessionKey]) -> Vec<&str> {
     keys.iter().map(SessionKey::expose).collect()
+}
+
+/// The bytes of a text, whatever they are.
+fn raw(row: &PgRow, at: usize) -> Result<&[u8], Failure> {
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
 }
 
 fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r PgRow, at: usize) -> Result<T, Failure> {

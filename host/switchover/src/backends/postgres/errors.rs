@@ -33,8 +33,10 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         "25006" => Failure::Lost(message(&code, refused.message())),
         "42P01" => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         "42703" | "42804" | "42883" | "42501" => Failure::corrupt(message(&code, refused.message())),
-        _ if code.starts_with("22") || code.starts_with("23") => {
-            Failure::corrupt(format!("the table does not take this row (SQLSTATE {code})"))
+        // A value that does not fit, a constraint, a trigger that raises, or data that is damaged: one row is to blame. The message may name
+        // the value.
+        _ if ["09", "22", "23", "44", "54", "P0", "XX"].iter().any(|class| code.starts_with(class)) => {
+            Failure::Row(format!("the database refuses (SQLSTATE {code})"))
         }
         _ => Failure::Refused(DatabaseError::Unavailable { message: message(&code, refused.message()) }),
     }

@@ -2,6 +2,8 @@
 
 mod connection;
 mod errors;
+mod feeds;
+mod pooler;
 mod schema;
 mod statements;
 mod statistics;
@@ -53,7 +55,8 @@ const SHAPE: Shape = Shape {
 /// `dbname`, `application_name` and `options`; any other is refused. A password that it lacks is taken from `PGPASSWORD` or `~/.pgpass`. TLS is by rustls, with the
 /// system's certificates.
 ///
-/// A connection pooler in transaction mode keeps neither prepared statements nor the settings of a connection: connect to the server.
+/// A connection pooler in session mode serves. One in transaction mode keeps neither prepared statements nor the settings of a
+/// connection: it is noticed when the database is opened, and refused before anything was set that others would meet.
 #[derive(Debug)]
 pub struct Postgres;
 
@@ -86,7 +89,8 @@ impl PostgresDriver {
         // The parser's own message may repeat the address.
         let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
-        let address = address.application_name(&name).disable_statement_logging();
+        // A pooler refuses parameters that it does not know, and sessions hold no floating point.
+        let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
         let statements = Arc::new(Statements::of(options.table.as_str()));
         Ok(Self { address, statements, options })
     }
@@ -103,6 +107,10 @@ impl PostgresDriver {
 
 impl Driver for PostgresDriver {
     type Link = Connection;
+
+    async fn check(&self) -> Result<(), DatabaseError> {
+        pooler::refuse_in_transaction_mode(&self.address).await
+    }
 
     async fn connect(&self) -> Result<Connection, DatabaseError> {
         Connection::open(&self.address, &self.statements, &self.options).await

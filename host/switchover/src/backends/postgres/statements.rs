@@ -6,15 +6,28 @@ pub(super) struct Statements {
     pub(super) existing: String,
     pub(super) write: String,
     pub(super) delete_expired: String,
+    pub(super) expired_left: String,
+    pub(super) scan_first: String,
     pub(super) scan: String,
+    /// Of one row, all but its payload.
+    pub(super) scan_past_first: String,
+    pub(super) scan_past: String,
 }
 
 impl Statements {
     pub(super) fn of(table: &str) -> Self {
         let row = "session_key, session_data, expire_date";
+        let scan = |payload: &str, behind: &str| {
+            format!(
+                "SELECT session_key, {payload}, expire_date, expire_date > coalesce($2, statement_timestamp()) FROM \"{table}\" \
+                 {behind} ORDER BY session_key LIMIT $1"
+            )
+        };
         Self {
+            // `IS TRUE` keeps the index on the end out of it: while the table is small a plan may take that one, and is kept as the table grows.
             load: format!(
-                "SELECT {row} FROM \"{table}\" WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())"
+                "SELECT {row} FROM \"{table}\" \
+                 WHERE session_key = ANY($1) AND (expire_date > coalesce($2, statement_timestamp())) IS TRUE"
             ),
             existing: format!("SELECT session_key FROM \"{table}\" WHERE session_key = ANY($1)"),
             write: write(table),
@@ -25,10 +38,13 @@ impl Statements {
                      WHERE expire_date < least($1, coalesce($2, statement_timestamp())) \
                      ORDER BY expire_date LIMIT $3 FOR UPDATE SKIP LOCKED))"
             ),
-            scan: format!(
-                "SELECT {row}, expire_date > coalesce($2, statement_timestamp()) FROM \"{table}\" \
-                 WHERE session_key > $1 ORDER BY session_key LIMIT $3"
+            expired_left: format!(
+                "SELECT count(*) FROM \"{table}\" WHERE expire_date < least($1, coalesce($2, statement_timestamp()))"
             ),
+            scan_first: scan("session_data", ""),
+            scan: scan("session_data", "WHERE session_key > $3"),
+            scan_past_first: scan("''", ""),
+            scan_past: scan("''", "WHERE session_key > $3"),
         }
     }
 }
@@ -36,11 +52,11 @@ impl Statements {
 /// A batch of writes of every kind in one statement, which is one transaction.
 ///
 /// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other; the others change
-/// rows that it has locked. Keys of a batch are distinct, so no row is changed twice.
+/// rows that it has locked. It gives out the payloads that were asked for, and no others: they may be damaged, and need not be read. Keys of a batch are distinct, so no row is changed twice.
 fn write(table: &str) -> String {
     format!(
         "WITH locked AS MATERIALIZED (\
-             SELECT session_key, session_data, expire_date FROM \"{table}\" \
+             SELECT session_key, CASE WHEN session_key = ANY($14) THEN session_data END AS session_data, expire_date FROM \"{table}\" \
              WHERE session_key = ANY($1) ORDER BY session_key FOR UPDATE), \
          inserted AS (\
              INSERT INTO \"{table}\" (session_key, session_data, expire_date) \

@@ -54,7 +54,7 @@ fn sql(table: &TableName) -> String {
     let index_of = |column: &str| {
         format!(
             "(SELECT count(*) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
-             WHERE i.indrelid = c.oid AND a.attname = '{column}')"
+             WHERE i.indrelid = to_regclass($1) AND a.attname = '{column}')"
         )
     };
     format!(
@@ -69,10 +69,10 @@ fn sql(table: &TableName) -> String {
                         AS rows_packed \
              FROM \"{}\"), \
          room AS (\
-             SELECT pg_table_size(c.oid) AS table_bytes, pg_indexes_size(c.oid) AS index_bytes, \
-                    (SELECT n_dead_tup FROM pg_stat_user_tables AS s WHERE s.relid = c.oid) AS dead_rows, \
+             SELECT sum(pg_table_size(part.relid))::bigint AS table_bytes, sum(pg_indexes_size(part.relid))::bigint AS index_bytes, \
+                    sum((SELECT n_dead_tup FROM pg_stat_user_tables AS s WHERE s.relid = part.relid))::bigint AS dead_rows, \
                     {} AS key_indexes, {} AS expiry_indexes \
-             FROM pg_class AS c WHERE c.oid = to_regclass($1)), \
+             FROM (SELECT to_regclass($1) AS relid UNION SELECT relid FROM pg_partition_tree(to_regclass($1))) AS part), \
          packed AS (\
              SELECT ceil(rows_packed / 8168.0) * 8192 AS table_bytes, \
                     key_indexes * ceil((rows * 19 + keys_packed) / 0.9 / 8152) * 8192 \

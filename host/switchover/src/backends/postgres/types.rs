@@ -8,6 +8,22 @@ use sqlx::{Decode, Encode, Postgres, Type};
 
 use crate::session::Timestamp;
 
+/// Text by its bytes, whatever they are: a key that a scan goes on behind.
+pub(super) struct RawText<'t>(pub(super) &'t [u8]);
+
+impl Type<Postgres> for RawText<'_> {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for RawText<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.0);
+        Ok(IsNull::No)
+    }
+}
+
 /// `timestamptz` and its array, as `pg_type` has them since ever.
 const TIMESTAMPTZ: Oid = Oid(1184);
 const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);

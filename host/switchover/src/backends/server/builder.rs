@@ -156,7 +156,12 @@ impl ServerBuilder {
 
     pub(super) async fn start<D: Driver>(&self, summary: String, driver: D) -> Result<Server, DatabaseError> {
         let connector = Arc::new(Connector::new(driver));
-        let mut first = Some(connector.connect(Instant::now() + OPEN_TIME_MAX).await.map_err(|error| match error {
+        let first = async {
+            let deadline = Instant::now() + OPEN_TIME_MAX;
+            connector.check(deadline).await?;
+            connector.connect(deadline).await
+        };
+        let mut first = Some(first.await.map_err(|error| match error {
             DatabaseError::Unavailable { message } => {
                 DatabaseError::Unavailable { message: format!("{summary}: {message}") }
             }

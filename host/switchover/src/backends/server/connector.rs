@@ -36,11 +36,16 @@ impl<D: Driver> Connector<D> {
         Self { driver, turn: AsyncMutex::default(), pause: Mutex::default() }
     }
 
+    /// Looks whether the address can be worked with.
+    pub(super) async fn check(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        timeout_at(deadline.into(), self.driver.check()).await.unwrap_or(Err(DatabaseError::Timeout))
+    }
+
     /// Connects, or says at once why not while a pause lasts.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<D::Link, DatabaseError> {
-        self.check()?;
+        self.not_paused()?;
         let _turn = timeout_at(deadline.into(), self.turn.lock()).await.map_err(|_| DatabaseError::Timeout)?;
-        self.check()?;
+        self.not_paused()?;
         let begun = Instant::now();
         let latest = deadline.min(begun + CONNECT_TIME_MAX);
         let error = match timeout_at(latest.into(), self.driver.connect()).await {
@@ -56,7 +61,7 @@ impl<D: Driver> Connector<D> {
         Err(error)
     }
 
-    fn check(&self) -> Result<(), DatabaseError> {
+    fn not_paused(&self) -> Result<(), DatabaseError> {
         match &*self.pause.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(pause) if Instant::now() < pause.until => Err(pause.error.clone()),
             _ => Ok(()),

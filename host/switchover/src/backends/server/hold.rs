@@ -87,6 +87,10 @@ async fn commit<D: Driver>(lane: &mut Lane<D>, deadline: Instant) -> Result<(), 
             lane.give_up();
             return Err(error);
         }
+        Ok(Err(Failure::Row(message))) => {
+            lane.give_up();
+            return Err(DatabaseError::Corrupt { message });
+        }
         Ok(Err(Failure::Busy(message))) => {
             lane.give_up();
             return Err(DatabaseError::Conflict { message });

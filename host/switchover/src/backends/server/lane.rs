@@ -29,6 +29,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 pub(super) enum Trouble {
     /// See [`Failure::Busy`].
     Busy(String),
+    /// See [`Failure::Row`].
+    Row(String),
     /// See [`Failure::Refused`]: it would be refused again, but what it was grouped with may be done.
     Refused(DatabaseError),
     /// Anything else, for all that took part.
@@ -39,6 +41,7 @@ impl From<Trouble> for DatabaseError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Busy(message) => Self::Conflict { message },
+            Trouble::Row(message) => Self::Corrupt { message },
             Trouble::Refused(error) | Trouble::Failed(error) => error,
         }
     }
@@ -90,6 +93,10 @@ impl<D: Driver> Lane<D> {
                 Ok(Err(Failure::Busy(message))) => {
                     self.link = Some(link);
                     return Err(Trouble::Busy(message));
+                }
+                Ok(Err(Failure::Row(message))) => {
+                    self.link = Some(link);
+                    return Err(Trouble::Row(message));
                 }
                 Ok(Err(Failure::Lost(message))) => message,
                 Err(_) if *link.may_have_written() => {

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::time::Instant;
 
-use crate::capabilities::{DatabaseError, Scan, Statistics, Write, WriteOutcome};
+use crate::capabilities::{
+    Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+};
 use crate::session::{Session, SessionKey, Timestamp};
 
 /// Why an operation on a connection did not succeed.
@@ -11,6 +13,8 @@ use crate::session::{Session, SessionKey, Timestamp};
 pub(in crate::backends) enum Failure {
     /// The server answered no. Nothing was written, and the connection is as good as before.
     Refused(DatabaseError),
+    /// The server refused because of what one row holds or is to hold: what it was grouped with may be done without it. What it said.
+    Row(String),
     /// A lock that is not free, a deadlock, a serialisation failure: rolled back; the same may succeed a moment later.
     Busy(String),
     /// The connection is of no use any more. Whether something was written, [`Link::may_have_written`] tells.
@@ -24,11 +28,16 @@ impl Failure {
 }
 
 /// A row under a key that was asked for, byte for byte.
-pub(in crate::backends) type Found = (SessionKey, Result<Session, DatabaseError>);
+pub(in crate::backends) type Found = (SessionKey, Result<Session, Unreadable>);
 
 /// A kind of server and how to reach one.
 pub(in crate::backends) trait Driver: Send + Sync + 'static {
     type Link: Link;
+
+    /// Looks once, before the first connection, whether what the address leads to can be worked with. Bounded by its caller.
+    fn check(&self) -> impl Future<Output = Result<(), DatabaseError>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Connects and makes the settings of the connection. Bounded by its caller.
     fn connect(&self) -> impl Future<Output = Result<Self::Link, DatabaseError>> + Send;
@@ -75,8 +84,37 @@ pub(in crate::backends) trait Link: Send + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<u32, Failure>> + Send;
 
-    /// As [`Database::scan`](crate::capabilities::Database::scan).
-    fn scan(&mut self, after: Option<&SessionKey>, limit: u32) -> impl Future<Output = Result<Scan, Failure>> + Send;
+    /// As [`Database::scan`](crate::capabilities::Database::scan). `ahead`: one row more is asked for, to know whether there is one; without,
+    /// a page that is full may be the last one.
+    fn scan(
+        &mut self,
+        after: Option<&Cursor>,
+        limit: u32,
+        ahead: bool,
+    ) -> impl Future<Output = Result<Scan, Failure>> + Send;
+
+    /// A page of the first row behind `after`, whose contents the server refused to give out with `message`.
+    fn scan_past(
+        &mut self,
+        after: Option<&Cursor>,
+        message: &str,
+    ) -> impl Future<Output = Result<Scan, Failure>> + Send;
+
+    /// As [`Database::identity`](crate::capabilities::Database::identity).
+    fn identity(&mut self) -> impl Future<Output = Result<Option<Identity>, Failure>> + Send;
+
+    /// As [`Database::feeds`](crate::capabilities::Database::feeds).
+    fn feeds(&mut self) -> impl Future<Output = Result<Feeds, Failure>> + Send;
+
+    /// As [`Database::check_columns`](crate::capabilities::Database::check_columns).
+    fn check_columns(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// As [`Database::expired_left`](crate::capabilities::Database::expired_left).
+    fn expired_left(
+        &mut self,
+        before: Option<Timestamp>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<ExpiredLeft, Failure>> + Send;
 
     /// As [`Database::statistics`](crate::capabilities::Database::statistics).
     fn statistics(&mut self, deadline: Instant) -> impl Future<Output = Result<Statistics, Failure>> + Send;

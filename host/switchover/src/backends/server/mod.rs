@@ -38,16 +38,17 @@ pub(super) use self::builder::{Address, Options};
 use self::hold::HoldJob;
 pub(super) use self::link::{Driver, Failure, Found, Link};
 use self::read::ReadJob;
-pub(super) use self::row::{page_of_rows, session_of_row};
-pub(super) use self::table::{Column, check_columns};
+pub(super) use self::row::{key_of_row, session_of_row};
+pub(super) use self::table::{Column, check_columns, check_no_more};
 use self::tool::ToolJob;
 use self::write::WriteJob;
 use self::write_queue::WriteQueue;
 use super::request::{Late, Request, request};
 use crate::capabilities::{
-    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
+    Write, WriteOutcome,
 };
-use crate::session::{SessionKey, Timestamp};
+use crate::session::Timestamp;
 
 /// A database on a server, in Django's table, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
 ///
@@ -174,8 +175,24 @@ impl Database for Server {
         self.use_tool(deadline, Late::UnknownOutcome, job).await
     }
 
-    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         self.use_tool(deadline, Late::Timeout, |request| ToolJob::Scan { after, limit, request }).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Identity { request }).await
+    }
+
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Feeds { request }).await
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::CheckColumns { request }).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::ExpiredLeft { before, request }).await
     }
 
     async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::session::{Payload, Session};
+use crate::session::{Payload, Session, SessionKey};
 
 /// Each of them must be answered long before it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,8 +69,28 @@ impl Link for FragileLink {
         Ok(0)
     }
 
-    async fn scan(&mut self, _: Option<&SessionKey>, _: u32) -> Result<Scan, Failure> {
-        Ok(Scan { sessions: Vec::new(), corrupt: Vec::new(), next: None })
+    async fn scan(&mut self, _: Option<&Cursor>, _: u32, _: bool) -> Result<Scan, Failure> {
+        Ok(Scan::default())
+    }
+
+    async fn scan_past(&mut self, _: Option<&Cursor>, _: &str) -> Result<Scan, Failure> {
+        Ok(Scan::default())
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
+        Ok(None)
+    }
+
+    async fn feeds(&mut self) -> Result<Feeds, Failure> {
+        Ok(Feeds::default())
+    }
+
+    async fn check_columns(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn expired_left(&mut self, _: Option<Timestamp>, _: Instant) -> Result<ExpiredLeft, Failure> {
+        Ok(ExpiredLeft::default())
     }
 
     async fn statistics(&mut self, _: Instant) -> Result<Statistics, Failure> {

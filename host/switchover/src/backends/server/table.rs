@@ -1,6 +1,6 @@
 //! The table on a server: the names of its indexes, and columns that are Django's.
 
-use crate::backends::table::{TableName, different};
+use crate::backends::table::{TableName, different, extra_column};
 use crate::capabilities::DatabaseError;
 
 impl TableName {
@@ -22,25 +22,33 @@ pub(in crate::backends) struct Column {
     pub(in crate::backends) nullable: bool,
 }
 
-/// Checks that the columns are those that Django makes, whose types are `kinds` in the order of [`COLUMN_NAMES`].
+/// Checks that the columns are those that Django makes, whose types are `kinds` in the order of [`COLUMN_NAMES`]. `remedy`: what
+/// is said beside the difference, from the name of a column and the type that it has.
 pub(in crate::backends) fn check_columns(
     table: &TableName,
     columns: &[Column],
     kinds: [&str; 3],
+    remedy: impl Fn(&str, &str) -> Option<String>,
 ) -> Result<(), DatabaseError> {
     for (name, kind) in COLUMN_NAMES.into_iter().zip(kinds) {
         let Some(column) = columns.iter().find(|column| column.name == name) else {
             return Err(different(table, format!("it has no column {name}")));
         };
         if column.kind != kind {
-            return Err(different(table, format!("its column {name} is {:?}, not {kind:?}", column.kind)));
+            let remedy = remedy(name, &column.kind).map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            return Err(different(table, format!("its column {name} is {:?}, not {kind:?}{remedy}", column.kind)));
         }
         if column.nullable {
             return Err(different(table, format!("its column {name} may be NULL")));
         }
     }
+    Ok(())
+}
+
+/// Checks that there are no others: they would be neither compared nor carried over.
+pub(in crate::backends) fn check_no_more(table: &TableName, columns: &[Column]) -> Result<(), DatabaseError> {
     match columns.iter().find(|column| !COLUMN_NAMES.contains(&column.name.as_str())) {
-        Some(extra) => Err(different(table, format!("it has the column {} that Django's has not", extra.name))),
+        Some(extra) => Err(extra_column(table, &extra.name)),
         None => Ok(()),
     }
 }

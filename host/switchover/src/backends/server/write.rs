@@ -33,11 +33,7 @@ impl WriteJob {
 
     /// Of payload.
     pub(super) fn bytes(&self) -> usize {
-        let payload = |write: &Write| match write {
-            Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => session.payload.len(),
-            Write::Touch(..) | Write::Delete(_) | Write::Lock(_) => 0,
-        };
-        self.batch.iter().map(payload).sum()
+        self.batch.iter().map(Write::payload_len).sum()
     }
 
     fn begin(self) -> Option<Self> {
@@ -76,7 +72,7 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
             answer(jobs, outcomes);
             Vec::new()
         }
-        Err(Trouble::Busy(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
+        Err(Trouble::Busy(_) | Trouble::Row(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
             jobs.into_iter().map(|job| job.again(None)).collect()
         }
         Err(Trouble::Busy(message)) => {
@@ -86,8 +82,8 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
             answer_all(late, &DatabaseError::Conflict { message });
             again.into_iter().map(|job| job.again(Some(not_before))).collect()
         }
-        Err(Trouble::Refused(error) | Trouble::Failed(error)) => {
-            answer_all(jobs, &error);
+        Err(trouble @ (Trouble::Row(_) | Trouble::Refused(_) | Trouble::Failed(_))) => {
+            answer_all(jobs, &trouble.into());
             Vec::new()
         }
     }

@@ -121,6 +121,8 @@ pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             DatabaseError::Conflict { message: format!("another process holds the file: {message}") }
         }
+        // Only what has a deadline of its own is interrupted.
+        Some(ErrorCode::OperationInterrupted) => DatabaseError::Timeout,
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Corrupt { message },
         // The statements are fixed: where one is refused, the table is not the one that they were written for.
         Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {

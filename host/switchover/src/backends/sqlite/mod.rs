@@ -12,6 +12,8 @@
 mod builder;
 mod connection;
 mod panics;
+#[cfg(test)]
+mod plans;
 mod reader;
 mod schema;
 mod statements;
@@ -32,9 +34,10 @@ use self::reader::ReadCommand;
 use self::writer::WriteCommand;
 use super::request::{Late, Request, request};
 use crate::capabilities::{
-    Database, DatabaseError, Epoch, Held, Read, ReadOutcome, Scan, Statistics, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
+    Write, WriteOutcome,
 };
-use crate::session::{SessionKey, Timestamp};
+use crate::session::Timestamp;
 
 /// A database in an SQLite file, in Django's table; its clock is this machine's.
 ///
@@ -159,8 +162,26 @@ impl Database for Sqlite {
         self.send_write(deadline, |request| WriteCommand::DeleteExpired { before, limit, request }).await
     }
 
-    async fn scan(&self, after: Option<SessionKey>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         self.send_read(deadline, |request| ReadCommand::Scan { after, limit, request }).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::Identity { request }).await
+    }
+
+    /// SQLite has no replication of its own; what copies the file is not known here.
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        let outgoing = self.send_read(deadline, |request| ReadCommand::Triggers { request }).await?;
+        Ok(Feeds { outgoing, ..Feeds::default() })
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::CheckColumns { request }).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::ExpiredLeft { before, request }).await
     }
 
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {

@@ -9,10 +9,10 @@ use super::connection::wait_for_locks_until;
 use super::panics::survive;
 use super::schema;
 use super::statements::Statements;
-use super::statistics::statistics;
+use super::statistics::{statistics, until};
 use crate::backends::request::Request;
-use crate::capabilities::{Clock, DatabaseError, Read, ReadOutcome, Scan, Statistics};
-use crate::session::SessionKey;
+use crate::capabilities::{Clock, Cursor, DatabaseError, ExpiredLeft, Identity, Read, ReadOutcome, Scan, Statistics};
+use crate::session::Timestamp;
 
 /// A reader takes no more batches at once, so that the others have something to do too.
 const SNAPSHOT_BATCHES_MAX: usize = 32;
@@ -20,9 +20,13 @@ const SNAPSHOT_BATCHES_MAX: usize = 32;
 /// What a reader can be asked.
 pub(super) enum ReadCommand {
     Read { batch: Vec<Read>, request: Request<Vec<ReadOutcome>> },
-    Scan { after: Option<SessionKey>, limit: u32, request: Request<Scan> },
+    Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
     MissingSchema { request: Request<Vec<String>> },
+    CheckColumns { request: Request<()> },
+    Identity { request: Request<Option<Identity>> },
+    Triggers { request: Request<Vec<String>> },
     Statistics { request: Request<Statistics> },
+    ExpiredLeft { before: Option<Timestamp>, request: Request<ExpiredLeft> },
 }
 
 struct ReadJob {
@@ -75,10 +79,29 @@ impl Reader {
             ReadCommand::MissingSchema { request } => {
                 self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
             }
+            ReadCommand::CheckColumns { request } => {
+                self.answer(request, |reader| schema::check(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::Identity { request } => {
+                self.answer(request, |reader| schema::identity(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::Triggers { request } => {
+                self.answer(request, |reader| schema::triggers(&reader.connection, reader.statements.table()));
+            }
             ReadCommand::Statistics { request } => {
                 let deadline = request.deadline();
                 self.answer(request, |reader| {
-                    statistics(&reader.connection, reader.statements.table(), reader.clock.now(), deadline)
+                    until(&reader.connection, deadline, || {
+                        statistics(&reader.connection, reader.statements.table(), reader.clock.now())
+                    })
+                });
+            }
+            ReadCommand::ExpiredLeft { before, request } => {
+                let deadline = request.deadline();
+                self.answer(request, |reader| {
+                    let now = reader.clock.now();
+                    let before = before.map_or(now, |before| before.min(now));
+                    until(&reader.connection, deadline, || reader.statements.expired_left(&reader.connection, before))
                 });
             }
         }
@@ -125,7 +148,7 @@ impl Reader {
 
     fn read(&self, read: &Read) -> Result<ReadOutcome, DatabaseError> {
         match read {
-            Read::Load(key) => self.statements.load(&self.connection, key, self.clock.now()).map(ReadOutcome::Session),
+            Read::Load(key) => self.statements.load(&self.connection, key, self.clock.now()),
             Read::Exists(key) => self.statements.exists(&self.connection, key).map(ReadOutcome::Exists),
         }
     }

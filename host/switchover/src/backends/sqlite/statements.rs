@@ -1,24 +1,30 @@
 //! Every statement on the table, and how a row is read.
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql};
 
 use super::connection::database_error;
 use crate::backends::django_time as time;
-use crate::backends::row::{FOREIGN_KEY, corrupt_row, expiry_of_row, payload_of_row};
+use crate::backends::page::{Page, ScannedRow};
+use crate::backends::row::{expiry_of_row, foreign_row, payload_of_row};
 use crate::backends::table::TableName;
-use crate::capabilities::{DatabaseError, Scan, Write, WriteOutcome};
+use crate::capabilities::{Cursor, DatabaseError, ExpiredLeft, ReadOutcome, Scan, Unreadable, Write, WriteOutcome};
 use crate::session::{Session, SessionKey, Timestamp};
-
-/// A page of a scan ends after this many rows, whatever it found: a table of nothing but expired rows must not hold a reader
-/// for long.
-const SCAN_ROWS_MAX: u32 = 10_000;
 
 /// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
 /// is left alone.
-pub(super) const EXPIRED: &str = "expire_date < ?1 AND (\
-    expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]' OR \
-    expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9]*')";
+pub(super) const EXPIRED: &str = concat!("expire_date < ?1 AND ", is_time!());
+/// A row whose end is no time of Django's.
+pub(super) const NO_TIME: &str = concat!("NOT ", is_time!());
+
+macro_rules! is_time {
+    () => {
+        "(typeof(expire_date) = 'text' AND (\
+         expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]' OR \
+         expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9]*'))"
+    };
+}
+use is_time;
 
 /// The statements on one table.
 pub(super) struct Statements {
@@ -31,6 +37,9 @@ pub(super) struct Statements {
     update_expiry: String,
     delete: String,
     delete_expired: String,
+    expired_left: String,
+    no_time: String,
+    scan_first: String,
     scan: String,
 }
 
@@ -54,6 +63,9 @@ impl Statements {
             delete_expired: format!(
                 "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {EXPIRED} ORDER BY expire_date LIMIT ?2)"
             ),
+            expired_left: format!("SELECT count(*) FROM {name} WHERE {EXPIRED}"),
+            no_time: format!("SELECT count(*) FROM {name} WHERE {NO_TIME}"),
+            scan_first: format!("SELECT session_key, session_data, expire_date FROM {name} ORDER BY session_key"),
             scan: format!(
                 "SELECT session_key, session_data, expire_date FROM {name} WHERE session_key > ?1 ORDER BY session_key"
             ),
@@ -64,19 +76,37 @@ impl Statements {
         &self.table
     }
 
+    /// Those that must not read more of a larger table.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> [(&'static str, &str); 11] {
+        [
+            ("load", &self.load),
+            ("exists", &self.exists),
+            ("insert", &self.insert),
+            ("update", &self.update),
+            ("upsert", &self.upsert),
+            ("update_expiry", &self.update_expiry),
+            ("delete", &self.delete),
+            ("delete_expired", &self.delete_expired),
+            ("expired_left", &self.expired_left),
+            ("scan_first", &self.scan_first),
+            ("scan", &self.scan),
+        ]
+    }
+
     /// The session, unless it has ended at `now`.
     pub(super) fn load(
         &self,
         connection: &Connection,
         key: &SessionKey,
         now: Timestamp,
-    ) -> Result<Option<Session>, DatabaseError> {
-        self.with_row(connection, key, |row| {
+    ) -> Result<ReadOutcome, DatabaseError> {
+        let read = self.with_row(connection, key, |row| {
             let expires_at = expiry(row, key)?;
             // Compared here and not in SQL: exact whatever form the text has, and an unreadable one is an error, not an absence.
             if expires_at > now { session(row, key, expires_at).map(Some) } else { Ok(None) }
-        })
-        .map(Option::flatten)
+        })?;
+        Ok(read.transpose().map_or_else(ReadOutcome::Unreadable, |found| ReadOutcome::Session(found.flatten())))
     }
 
     /// Whether there is a row, also one that has ended or cannot be read.
@@ -135,19 +165,20 @@ impl Statements {
 
     /// The row, also one that has ended.
     fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
-        self.with_row(connection, key, |row| session(row, key, expiry(row, key)?))
+        let row = self.with_row(connection, key, |row| session(row, key, expiry(row, key)?))?;
+        Ok(row.transpose()?)
     }
 
     fn with_row<T>(
         &self,
         connection: &Connection,
         key: &SessionKey,
-        read: impl FnOnce(&Row<'_>) -> Result<T, DatabaseError>,
+        read: impl FnOnce(&Row<'_>) -> T,
     ) -> Result<Option<T>, DatabaseError> {
         let mut statement = connection.prepare_cached(&self.load).map_err(|error| database_error(&error))?;
         let mut rows = statement.query([key.expose()]).map_err(|error| database_error(&error))?;
         match rows.next().map_err(|error| database_error(&error))? {
-            Some(row) if is_of(row, key) => read(row).map(Some),
+            Some(row) if is_of(row, key) => Ok(Some(read(row))),
             _ => Ok(None),
         }
     }
@@ -162,40 +193,89 @@ impl Statements {
         Ok(u32::try_from(deleted).unwrap_or(limit))
     }
 
-    /// One page: at most `limit` unexpired rows above `after`, and beside them what could not be read.
+    /// What a deletion of rows that ended before `before` has left.
+    pub(super) fn expired_left(
+        &self,
+        connection: &Connection,
+        before: Timestamp,
+    ) -> Result<ExpiredLeft, DatabaseError> {
+        let count = |sql: &str, parameters: &[&dyn ToSql]| {
+            let counted = connection.query_row(sql, parameters, |row| row.get::<_, i64>(0));
+            counted.map(i64::unsigned_abs).map_err(|error| database_error(&error))
+        };
+        let expired = count(&self.expired_left, &[&time::to_text(before)])?;
+        Ok(ExpiredLeft { expired, unreadable: count(&self.no_time, &[])? })
+    }
+
+    /// One page: at most `limit` rows behind `after`.
     pub(super) fn scan(
         &self,
         connection: &Connection,
-        after: Option<&SessionKey>,
+        after: Option<&Cursor>,
         limit: u32,
         now: Timestamp,
     ) -> Result<Scan, DatabaseError> {
-        let mut statement = connection.prepare_cached(&self.scan).map_err(|error| database_error(&error))?;
-        let mut rows =
-            statement.query([after.map_or("", SessionKey::expose)]).map_err(|error| database_error(&error))?;
-        let mut page = Scan { sessions: Vec::new(), corrupt: Vec::new(), next: after.cloned() };
-        let mut seen = 0;
-        while let Some(row) = rows.next().map_err(|error| database_error(&error))? {
-            if page.sessions.len() >= limit as usize || (seen >= SCAN_ROWS_MAX && page.next.is_some()) {
-                return Ok(page);
-            }
-            seen += 1;
-            let Some(key) = key(row) else {
-                page.corrupt.push(FOREIGN_KEY.to_owned());
-                continue;
-            };
-            match expiry(row, &key) {
-                Ok(expires_at) if expires_at <= now => {}
-                Ok(expires_at) => match session(row, &key, expires_at) {
-                    Ok(session) => page.sessions.push(session),
-                    Err(error) => page.corrupt.push(error.to_string()),
-                },
-                Err(error) => page.corrupt.push(error.to_string()),
-            }
-            page.next = Some(key);
+        let error = |error: rusqlite::Error| database_error(&error);
+        let sql = if after.is_some() { &self.scan } else { &self.scan_first };
+        let mut statement = connection.prepare_cached(sql).map_err(error)?;
+        let mut rows = match after {
+            Some(after) => statement.query([RawKey::of(after)]),
+            None => statement.query([]),
         }
-        page.next = None;
-        Ok(page)
+        .map_err(error)?;
+        let mut page = Page::new(limit);
+        while let Some(row) = rows.next().map_err(error)? {
+            if page.is_full() {
+                return Ok(page.end(true));
+            }
+            let (kind, bytes) = RawKey::of_row(row);
+            page.add(&[&[kind], bytes].concat(), scanned(row, now));
+        }
+        Ok(page.end(false))
+    }
+}
+
+/// A key of whatever type and bytes, as a cursor carries it: text sorts before everything that is none.
+struct RawKey<'k>(ValueRef<'k>);
+
+const TEXT: u8 = b't';
+const BLOB: u8 = b'b';
+
+impl<'k> RawKey<'k> {
+    fn of(cursor: &'k Cursor) -> Self {
+        match cursor.expose() {
+            [BLOB, bytes @ ..] => Self(ValueRef::Blob(bytes)),
+            [_, bytes @ ..] => Self(ValueRef::Text(bytes)),
+            [] => Self(ValueRef::Text(&[])),
+        }
+    }
+
+    /// Its kind and its bytes.
+    fn of_row(row: &'k Row<'_>) -> (u8, &'k [u8]) {
+        match row.get_ref(0) {
+            Ok(ValueRef::Blob(bytes)) => (BLOB, bytes),
+            Ok(ValueRef::Text(bytes)) => (TEXT, bytes),
+            // The column's affinity makes text of numbers, and it is not NULL.
+            _ => (TEXT, &[]),
+        }
+    }
+}
+
+impl ToSql for RawKey<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.0))
+    }
+}
+
+/// A row of a page, whatever stands in it.
+fn scanned(row: &Row<'_>, now: Timestamp) -> ScannedRow {
+    let ended = text(row, 2).and_then(time::from_text);
+    if ended.is_some_and(|ended| ended <= now) {
+        return ScannedRow::Expired;
+    }
+    match key(row) {
+        Some(key) => expiry(row, &key).and_then(|expires_at| session(row, &key, expires_at)).into(),
+        None => ScannedRow::Unreadable(foreign_row(RawKey::of_row(row).1)),
     }
 }
 
@@ -216,14 +296,12 @@ fn key(row: &Row<'_>) -> Option<SessionKey> {
     SessionKey::parse(std::str::from_utf8(text).ok()?).ok()
 }
 
-fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, DatabaseError> {
-    let text = text(row, 2).ok_or_else(|| corrupt_row(key, "an expiry that is not text"))?;
-    expiry_of_row(key, time::from_text(text))
+fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, Unreadable> {
+    expiry_of_row(key, text(row, 2).and_then(time::from_text))
 }
 
-fn session(row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, DatabaseError> {
-    let text = text(row, 1).ok_or_else(|| corrupt_row(key, "a payload that is not UTF-8 text"))?;
-    Ok(Session { key: key.clone(), payload: payload_of_row(key, text)?, expires_at })
+fn session(row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {
+    Ok(Session { key: key.clone(), payload: payload_of_row(key, text(row, 1))?, expires_at })
 }
 
 fn text<'r>(row: &'r Row<'_>, column: usize) -> Option<&'r str> {

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, Row};
 
 use super::connection::database_error;
-use super::statements::EXPIRED;
+use super::statements::{EXPIRED, NO_TIME};
 use crate::backends::django_time as time;
 use crate::backends::table::TableName;
 use crate::capabilities::{DatabaseError, Remedy, Statistics};
@@ -14,22 +14,27 @@ use crate::session::Timestamp;
 /// Steps of SQLite's machine between two looks at the clock: well below a millisecond.
 const STEPS: i32 = 10_000;
 
-/// Counts and asks, and gives up at `deadline`.
+/// Gives up at `deadline` what may take long.
+pub(super) fn until<T>(
+    connection: &Connection,
+    deadline: Instant,
+    work: impl FnOnce() -> Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    connection
+        .progress_handler(STEPS, Some(move || deadline <= Instant::now()))
+        .map_err(|error| database_error(&error))?;
+    let done = work();
+    let ended = connection.progress_handler(0, None::<fn() -> bool>).map_err(|error| database_error(&error));
+    done.and_then(|done| ended.map(|()| done))
+}
+
+/// Counts and asks.
 pub(super) fn statistics(
     connection: &Connection,
     table: &TableName,
     now: Timestamp,
-    deadline: Instant,
 ) -> Result<Statistics, DatabaseError> {
-    connection
-        .progress_handler(STEPS, Some(move || deadline <= Instant::now()))
-        .map_err(|error| database_error(&error))?;
-    let counted = count(connection, table, now).map_err(|error| match error.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) => DatabaseError::Timeout,
-        _ => database_error(&error),
-    });
-    let ended = connection.progress_handler(0, None::<fn() -> bool>).map_err(|error| database_error(&error));
-    counted.and_then(|statistics| ended.map(|()| statistics))
+    count(connection, table, now).map_err(|error| database_error(&error))
 }
 
 fn count(connection: &Connection, table: &TableName, now: Timestamp) -> rusqlite::Result<Statistics> {
@@ -38,13 +43,14 @@ fn count(connection: &Connection, table: &TableName, now: Timestamp) -> rusqlite
     let bytes = "octet_length(session_data)";
     let sql = format!(
         "SELECT count(*), count(*) FILTER (WHERE {EXPIRED}), coalesce(sum({bytes}), 0), \
-         coalesce(sum({bytes}) FILTER (WHERE {EXPIRED}), 0) FROM \"{name}\""
+         coalesce(sum({bytes}) FILTER (WHERE {EXPIRED}), 0), count(*) FILTER (WHERE {NO_TIME}) FROM \"{name}\""
     );
     connection.query_row(&sql, [time::to_text(now)], |row| {
         statistics.rows = number(row, 0)?;
         statistics.expired_rows = number(row, 1)?;
         statistics.payload_bytes = number(row, 2)?;
         statistics.expired_payload_bytes = number(row, 3)?;
+        statistics.unreadable_rows = number(row, 4)?;
         Ok(())
     })?;
     let one = |sql: &str| connection.query_row(sql, [], |row| number(row, 0));

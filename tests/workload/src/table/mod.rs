@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use switchover::Timestamp;
 
-use crate::demo::history::Micros;
+use crate::history::Micros;
 
 /// How long one look may take: a server that hangs is asked again, on another connection.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const CLOCK_LOOKS: usize = 5;
 
 /// Where a table is. An address may hold a password, so this is never printed.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub enum Place {
     /// A file.
     Sqlite(PathBuf),
     /// `postgres://…`
@@ -32,21 +32,21 @@ pub(crate) enum Place {
 
 /// A table of the demo.
 #[derive(Clone)]
-pub(crate) struct Table {
+pub struct Table {
     /// Where it is.
-    pub(crate) place: Place,
+    pub place: Place,
     /// Its name, of characters that need no quotes.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// A row as it stands in Django's table.
-pub(crate) struct RawRow {
+pub struct RawRow {
     /// `session_key`.
-    pub(crate) key: String,
+    pub key: String,
     /// `session_data`.
-    pub(crate) data: String,
+    pub data: String,
     /// `expire_date`.
-    pub(crate) expires_at: Timestamp,
+    pub expires_at: Timestamp,
 }
 
 /// What a look at a table wants.
@@ -68,7 +68,7 @@ impl Wanted {
 
 impl Table {
     /// Whether there is one of this name.
-    pub(crate) async fn exists(&self) -> Result<bool> {
+    pub async fn exists(&self) -> Result<bool> {
         let name = self.name.clone();
         match &self.place {
             Place::Sqlite(path) => in_file(path, move |path| sqlite::exists(path, &name)).await,
@@ -78,7 +78,7 @@ impl Table {
     }
 
     /// Inserts sessions as Django does, in one transaction.
-    pub(crate) async fn insert(&self, rows: Vec<RawRow>) -> Result<()> {
+    pub async fn insert(&self, rows: Vec<RawRow>) -> Result<()> {
         let name = self.name.clone();
         match &self.place {
             Place::Sqlite(path) => in_file(path, move |path| sqlite::insert(path, &name, &rows)).await,
@@ -89,12 +89,12 @@ impl Table {
     }
 
     /// Every row, expired or not.
-    pub(crate) async fn rows(&self) -> Result<Vec<RawRow>> {
+    pub async fn rows(&self) -> Result<Vec<RawRow>> {
         self.look(Wanted::Rows).await
     }
 
     /// Removes it, if it is there.
-    pub(crate) async fn remove(&self) -> Result<()> {
+    pub async fn remove(&self) -> Result<()> {
         let sql = self.removal();
         match &self.place {
             Place::Sqlite(path) => in_file(path, move |path| sqlite::execute(path, &sql)).await,
@@ -104,13 +104,13 @@ impl Table {
     }
 
     /// The statement that removes it.
-    pub(crate) fn removal(&self) -> String {
+    pub fn removal(&self) -> String {
         format!("DROP TABLE IF EXISTS {}", self.name)
     }
 
     /// How far the clock that decides what has expired is ahead of `now`, in microseconds, and how uncertain that is. A file has no
     /// clock of its own.
-    pub(crate) async fn clock_offset(&self, now: impl Fn() -> Micros) -> Result<(i64, u64)> {
+    pub async fn clock_offset(&self, now: impl Fn() -> Micros) -> Result<(i64, u64)> {
         let mut best = (0, u64::MAX);
         match &self.place {
             Place::Sqlite(_) => return Ok((0, 0)),
@@ -144,16 +144,16 @@ impl Table {
 
 /// How far the move is.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Move {
+pub struct Move {
     /// Unexpired sessions that the old database has.
-    pub(crate) old: u64,
+    pub old: u64,
     /// Those of them that the new database does not have.
-    pub(crate) only_old: u64,
+    pub only_old: u64,
 }
 
 impl Move {
     /// Counts what is there at `now`. Keys that nobody was told do not count: nobody can carry them over.
-    pub(crate) async fn count(old: &Table, new: &Table, now: Micros, known: impl Fn(&str) -> bool) -> Result<Self> {
+    pub async fn count(old: &Table, new: &Table, now: Micros, known: impl Fn(&str) -> bool) -> Result<Self> {
         // The old one first: what is carried over in between is not counted as left behind.
         let olds = old.look(Wanted::Keys).await?;
         let news: HashSet<String> = new.look(Wanted::Keys).await?.into_iter().map(|row| row.key).collect();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use switchover::SessionKey;
 
-use crate::demo::history::KeyId;
+use crate::history::KeyId;
 
 /// So many sessions are picked much more often than others, so that calls on one key overlap.
 const HOT: usize = 8;
@@ -14,7 +14,7 @@ const ENDED_MAX: usize = 2_000;
 
 /// How a session is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Habit {
+pub enum Habit {
     /// Read and written until it is logged out: carried to the new database by a write.
     Uses,
     /// Read, never written: stays where it is until it expires.
@@ -24,20 +24,20 @@ pub(crate) enum Habit {
 }
 
 /// A session that the demo knows.
-pub(crate) struct Member {
+pub struct Member {
     /// Its number in the history.
-    pub(crate) id: KeyId,
+    pub id: KeyId,
     /// Its key.
-    pub(crate) key: SessionKey,
+    pub key: SessionKey,
     /// Whose it is.
-    pub(crate) user: u32,
+    pub user: u32,
     /// How it is used.
-    pub(crate) habit: Habit,
+    pub habit: Habit,
 }
 
 /// Every session of the run.
 #[derive(Default)]
-pub(crate) struct Population {
+pub struct Population {
     state: Mutex<State>,
 }
 
@@ -53,7 +53,7 @@ struct State {
 
 impl Population {
     /// A new session.
-    pub(crate) fn join(&self, key: SessionKey, user: u32, habit: Habit) -> Arc<Member> {
+    pub fn join(&self, key: SessionKey, user: u32, habit: Habit) -> Arc<Member> {
         let mut state = self.lock();
         let id = KeyId(u32::try_from(state.keys.len()).expect("a run has fewer than four billion sessions"));
         state.keys.push(key.clone());
@@ -65,7 +65,7 @@ impl Population {
     }
 
     /// A session is over.
-    pub(crate) fn leave(&self, member: &Arc<Member>) {
+    pub fn leave(&self, member: &Arc<Member>) {
         let mut state = self.lock();
         let Some(at) = state.living.iter().position(|other| Arc::ptr_eq(other, member)) else { return };
         state.living.swap_remove(at);
@@ -76,7 +76,7 @@ impl Population {
     }
 
     /// One that is not over: a hot one, or any.
-    pub(crate) fn pick(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
+    pub fn pick(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
         let state = self.lock();
         let count = state.living.len();
         let at = if rng.u8(..5) == 0 { HOT } else { count }.min(count);
@@ -84,7 +84,7 @@ impl Population {
     }
 
     /// The next in turn, so that every session is used now and then, however many there are.
-    pub(crate) fn next(&self) -> Option<Arc<Member>> {
+    pub fn next(&self) -> Option<Arc<Member>> {
         let mut state = self.lock();
         let to_come = state.turn.min(state.living.len());
         // From the end to the start: when one leaves, the last takes its place, and that one has had its turn.
@@ -93,24 +93,24 @@ impl Population {
     }
 
     /// One that is over.
-    pub(crate) fn pick_ended(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
+    pub fn pick_ended(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
         let state = self.lock();
         let count = state.ended.len();
         (count > 0).then(|| Arc::clone(&state.ended[rng.usize(..count)]))
     }
 
     /// All that are not over.
-    pub(crate) fn living(&self) -> Vec<Arc<Member>> {
+    pub fn living(&self) -> Vec<Arc<Member>> {
         self.lock().living.clone()
     }
 
     /// How many are not over.
-    pub(crate) fn living_count(&self) -> usize {
+    pub fn living_count(&self) -> usize {
         self.lock().living.len()
     }
 
     /// Every key there ever was, by number.
-    pub(crate) fn keys(&self) -> Vec<SessionKey> {
+    pub fn keys(&self) -> Vec<SessionKey> {
         self.lock().keys.clone()
     }
 

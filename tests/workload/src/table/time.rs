@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use chrono::{DateTime, NaiveDateTime};
 use switchover::Timestamp;
 
-use crate::demo::history::Micros;
+use crate::history::Micros;
 
 /// `str()` of a naive UTC `datetime` of Python, which drops the fraction of a whole second.
 pub(super) fn to_django(at: Micros) -> String {

@@ -1,13 +1,14 @@
-//! What the demo's sessions hold: what Django's login puts there, a site's own data, and the number of the write.
+//! What the workload's sessions hold: what Django's login puts there, a site's own data, and the number of the write.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use switchover::{Payload, Timestamp};
 
-use crate::demo::django::{Codec, Unreadable};
-use crate::demo::history::{Micros, Row};
+use crate::django::Codec;
+use crate::history::{Micros, Row};
 
 /// Not a secret: the demo's sessions log nobody in.
 const SECRET_KEY: &str = "switchover-demo";
@@ -17,24 +18,24 @@ const ARTICLES_MAX: usize = 60;
 const NAMES: [&str; 6] = ["Ada", "Zoë", "Łukasz", "Ørsted", "漢字", "🦀 Ferris"];
 
 /// Writes sessions as Django would, each with a number of its own, and reads them back.
-pub(crate) struct Scribe {
+pub struct Scribe {
     codec: Codec,
     written: AtomicU32,
 }
 
-impl Scribe {
-    pub(crate) fn new() -> Self {
+impl Default for Scribe {
+    fn default() -> Self {
         Self { codec: Codec::new(SECRET_KEY), written: AtomicU32::new(Row::UNREADABLE) }
     }
+}
 
+impl Scribe {
     /// The payload of one more write, and the row that it makes.
-    pub(crate) fn write(
-        &self,
-        user: u32,
-        expires_at: Micros,
-        now: Micros,
-        rng: &mut fastrand::Rng,
-    ) -> Result<(Payload, Row), Unreadable> {
+    ///
+    /// # Errors
+    ///
+    /// If the dictionary cannot be encoded, which would be a fault of this crate.
+    pub fn write(&self, user: u32, expires_at: Micros, now: Micros, rng: &mut fastrand::Rng) -> Result<(Payload, Row)> {
         let version = self.written.fetch_add(1, Ordering::Relaxed) + 1;
         let articles = if rng.u32(..LARGE_ONE_IN) == 0 { rng.usize(10..ARTICLES_MAX) } else { 0 };
         let contents = Contents {
@@ -47,11 +48,11 @@ impl Scribe {
         };
         let text = self.codec.encode(&contents, now / 1_000_000)?;
         let row = Row { version, digest: digest(&text), expires_at };
-        Ok((Payload::parse(text).map_err(|_| Unreadable)?, row))
+        Ok((Payload::parse(text)?, row))
     }
 
     /// The row that a payload stands for, in the words of the history.
-    pub(crate) fn read(&self, payload: &str, expires_at: Timestamp) -> Row {
+    pub fn read(&self, payload: &str, expires_at: Timestamp) -> Row {
         let contents = self.codec.decode::<Contents>(payload);
         let version = contents.map_or(Row::UNREADABLE, |contents| contents.version);
         Row { version, digest: digest(payload), expires_at: expires_at.as_micros() }
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_write_has_its_own_number_and_is_read_back() {
-        let scribe = Scribe::new();
+        let scribe = Scribe::default();
         let mut rng = fastrand::Rng::with_seed(1);
         let (mut large, mut compressed) = (0, 0);
         for version in 1..=200 {
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn another_payload_is_another_row() {
-        let scribe = Scribe::new();
+        let scribe = Scribe::default();
         let row = scribe.read("not signed", Timestamp::from_micros(5));
         assert_eq!(row.version, Row::UNREADABLE);
     }

@@ -5,58 +5,62 @@ use std::time::Instant;
 use switchover::Timestamp;
 
 /// Microseconds since the Unix epoch, on one clock that never goes back.
-pub(crate) type Micros = u64;
+pub type Micros = u64;
 
 /// From an instant to a later one.
-pub(crate) type Period = (Micros, Micros);
+pub type Period = (Micros, Micros);
 
 /// The clock that orders the history. It starts at the machine's time, and from there counts steadily.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RunClock {
+pub struct RunClock {
     start: Instant,
     start_us: Micros,
 }
 
 impl RunClock {
     /// Starts at `now`.
-    pub(crate) fn start(now: Timestamp) -> Self {
+    pub fn start(now: Timestamp) -> Self {
         Self { start: Instant::now(), start_us: now.as_micros() }
     }
 
     /// The time now.
-    pub(crate) fn now(&self) -> Micros {
+    pub fn now(&self) -> Micros {
         self.start_us + self.start.elapsed().as_micros() as u64
     }
 
     /// An instant of the run in seconds after its start.
-    pub(crate) fn seconds_at(&self, at: Micros) -> f64 {
+    pub fn seconds_at(&self, at: Micros) -> f64 {
         at.saturating_sub(self.start_us) as f64 / 1e6
     }
 }
 
 /// A session key, as its number in the run; the history holds no credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct KeyId(pub(crate) u32);
+pub struct KeyId(pub u32);
+
+/// One of the hosts of a fleet, by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostId(pub u8);
 
 /// A row as it was written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub struct Row {
     /// The number of the write that made its payload, unique in the run; [`Row::UNREADABLE`] if the payload does not tell.
-    pub(crate) version: u32,
+    pub version: u32,
     /// A digest of the whole payload: that the number is right does not mean that the rest is.
-    pub(crate) digest: u32,
+    pub digest: u32,
     /// When it ends.
-    pub(crate) expires_at: Micros,
+    pub expires_at: Micros,
 }
 
 impl Row {
     /// The version of a payload that nobody wrote. Versions start at 1.
-    pub(crate) const UNREADABLE: u32 = 0;
+    pub const UNREADABLE: u32 = 0;
 }
 
 /// What a call asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// A new session.
     Create(Row),
     /// A new session that took over what another key held: the other side of [`Action::CycleAway`], over the same time.
@@ -77,7 +81,7 @@ pub(crate) enum Action {
 
 /// What a call came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Acknowledged: written, deleted, or there.
     Done,
     /// A load found this.
@@ -92,15 +96,17 @@ pub(crate) enum Outcome {
 
 /// One call on one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Operation {
+pub struct Operation {
     /// On which key.
-    pub(crate) key: KeyId,
+    pub key: KeyId,
+    /// At which host.
+    pub host: HostId,
     /// Before it was called.
-    pub(crate) invoked: Micros,
+    pub invoked: Micros,
     /// After it returned.
-    pub(crate) returned: Micros,
+    pub returned: Micros,
     /// What it asked for.
-    pub(crate) action: Action,
+    pub action: Action,
     /// What it came to.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 /// How long a database or a cache may be away in the middle of the story.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Tries until it works, or for [`PATIENCE`]; the last error then says why, and `what` what it was about.
-pub(crate) async fn patiently<T>(what: &'static str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub async fn patiently<T>(what: &'static str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         match attempt().await {

@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use switchover::Error;
 
 /// How often each call ended in each error, by their names.
-pub(crate) type Errors = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
+pub type Errors = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
 
 /// So many errors are shown at the end; the others are counted.
 const ERRORS_SHOWN_MAX: usize = 5;
 
 /// The counts.
 #[derive(Default)]
-pub(crate) struct Meter {
+pub struct Meter {
     calls: AtomicU64,
     failed: AtomicU64,
     unknown: AtomicU64,
@@ -24,12 +24,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Counts a call that was answered.
-    pub(crate) fn answered(&self) {
+    pub fn answered(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a call that ended in an error.
-    pub(crate) fn failed(&self, call: &'static str, error: &Error) {
+    pub fn failed(&self, call: &'static str, error: &Error) {
         let mut by_call = self.by_call.lock().unwrap_or_else(PoisonError::into_inner);
         *by_call.entry(call).or_default().entry(code(error)).or_default() += 1;
         drop(by_call);
@@ -40,33 +40,33 @@ impl Meter {
     }
 
     /// Counts an answer that no store may give; its call was counted as answered.
-    pub(crate) fn absurd(&self, answer: String) {
+    pub fn absurd(&self, answer: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.show(answer);
     }
 
     /// Calls so far.
-    pub(crate) fn calls(&self) -> u64 {
+    pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
     /// Calls so far that failed and wrote nothing.
-    pub(crate) fn failures(&self) -> u64 {
+    pub fn failures(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
     /// Calls so far whose outcome is not known.
-    pub(crate) fn unknown_outcomes(&self) -> u64 {
+    pub fn unknown_outcomes(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
 
     /// Calls that failed and wrote nothing, and those whose outcome is not known.
-    pub(crate) fn errors_by_call(&self) -> Errors {
+    pub fn errors_by_call(&self) -> Errors {
         self.by_call.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The first errors, for people.
-    pub(crate) fn errors(&self) -> Vec<String> {
+    pub fn errors(&self) -> Vec<String> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -11,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 use switchover::{CycleOutcome, Error, SaveOutcome, Sessions, Timestamp};
 use tokio::task::JoinSet;
 
-use crate::demo::contents::Scribe;
-use crate::demo::history::{Action, KeyId, Micros, Operation, Outcome, RunClock};
-use crate::demo::meter::Meter;
-use crate::demo::patience::patiently;
-use crate::demo::population::{Habit, Member, Population};
+use crate::contents::Scribe;
+use crate::history::{Action, HostId, KeyId, Micros, Operation, Outcome, RunClock};
+use crate::meter::Meter;
+use crate::patience::patiently;
+use crate::population::{Habit, Member, Population};
 
 /// How often, and how many at a time, expired rows are cleaned away.
 const CLEANING_PAUSE: Duration = Duration::from_millis(500);
@@ -24,22 +24,27 @@ const CLEANING_LIMIT: u32 = 500;
 const FAILED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Everything that workers share.
-pub(crate) struct Site {
-    pub(crate) sessions: Sessions,
-    pub(crate) population: Population,
-    pub(crate) scribe: Scribe,
-    pub(crate) clock: RunClock,
-    pub(crate) meter: Meter,
+pub struct Site {
+    /// The session stores of the hosts; each call goes to any of them.
+    pub hosts: Vec<Sessions>,
+    /// Who is logged in.
+    pub population: Population,
+    /// Who writes payloads.
+    pub scribe: Scribe,
+    /// What orders the history.
+    pub clock: RunClock,
+    /// What calls came to.
+    pub meter: Meter,
     /// How many sessions traffic keeps alive.
-    pub(crate) living_target: usize,
+    pub living_target: usize,
     /// How long a session lives when it is written, by its habit.
-    pub(crate) lifetimes: Lifetimes,
+    pub lifetimes: Lifetimes,
     /// How many calls one worker makes at most.
-    pub(crate) calls_per_second_max: f64,
+    pub calls_per_second_max: f64,
     /// Expired rows that were cleaned away.
-    pub(crate) cleaned: AtomicU64,
+    pub cleaned: AtomicU64,
     /// Creates of unknown outcome: each may have left a row under a key that nobody was told.
-    pub(crate) nameless: AtomicU64,
+    pub nameless: AtomicU64,
 }
 
 impl AsRef<Meter> for Site {
@@ -50,16 +55,16 @@ impl AsRef<Meter> for Site {
 
 /// How long sessions live, in microseconds.
 #[derive(Clone)]
-pub(crate) struct Lifetimes {
+pub struct Lifetimes {
     /// Those that are used: until after the end of the run.
-    pub(crate) uses: Range<Micros>,
+    pub uses: Range<Micros>,
     /// The others: so that they end within the run.
-    pub(crate) others: Range<Micros>,
+    pub others: Range<Micros>,
 }
 
 impl Lifetimes {
     /// A new expiry for a session of this habit.
-    pub(crate) fn expiry(&self, habit: Habit, now: Micros, rng: &mut fastrand::Rng) -> Micros {
+    pub fn expiry(&self, habit: Habit, now: Micros, rng: &mut fastrand::Rng) -> Micros {
         match habit {
             Habit::Uses => now + rng.u64(self.uses.clone()),
             Habit::Looks | Habit::Away => now + rng.u64(self.others.clone()),
@@ -68,14 +73,14 @@ impl Lifetimes {
 }
 
 /// Workers that run until they are stopped.
-pub(crate) struct Traffic {
+pub struct Traffic {
     workers: JoinSet<Result<Vec<Operation>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Traffic {
     /// Starts `concurrency` workers and a cleaner. The seed decides what they do, not in which order it happens.
-    pub(crate) fn start(site: &Arc<Site>, concurrency: usize, seed: u64) -> Self {
+    pub fn start(site: &Arc<Site>, concurrency: usize, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for number in 0..concurrency {
@@ -87,18 +92,18 @@ impl Traffic {
     }
 
     /// Lets every call under way end, and collects what was seen.
-    pub(crate) async fn stop(mut self) -> Result<Vec<Operation>> {
+    pub async fn stop(mut self) -> Result<Vec<Operation>> {
         self.stop.store(true, Ordering::Relaxed);
         let mut operations = Vec::new();
         while let Some(worker) = self.workers.join_next().await {
-            operations.append(&mut worker.context("a worker of the demo panicked")??);
+            operations.append(&mut worker.context("a worker panicked")??);
         }
         Ok(operations)
     }
 }
 
 /// Reads every session that should be alive once more. A read that fails is made again, for as long as a server may be away.
-pub(crate) async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
+pub async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
     let worker = Worker::new(Arc::clone(site), fastrand::Rng::with_seed(0));
     for member in site.population.living() {
         let read = async || {
@@ -112,7 +117,7 @@ pub(crate) async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
 
 async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>> {
     while !stop.load(Ordering::Relaxed) {
-        match site.sessions.clear_expired(CLEANING_LIMIT).await {
+        match site.hosts[0].clear_expired(CLEANING_LIMIT).await {
             Ok(count) => {
                 site.meter.answered();
                 site.cleaned.fetch_add(u64::from(count), Ordering::Relaxed);
@@ -122,6 +127,14 @@ async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>>
         tokio::time::sleep(CLEANING_PAUSE).await;
     }
     Ok(Vec::new())
+}
+
+/// Where a call was made, and when.
+#[derive(Clone, Copy)]
+struct Span {
+    host: HostId,
+    invoked: Micros,
+    returned: Micros,
 }
 
 struct Worker {
@@ -226,15 +239,16 @@ impl Worker {
             self.site.scribe.write(user, expires_at, now, rng).map(|(payload, row)| (user, habit, payload, row))
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        match self.timed("create", self.site.sessions.create(payload, expires_at)).await {
-            (invoked, returned, Ok(key)) => {
+        let (span, answer) = self.timed("create", |host| host.create(payload, expires_at)).await;
+        match answer {
+            Ok(key) => {
                 let id = self.site.population.join(key, user, habit).id;
-                self.note(id, invoked, returned, Action::Create(row), Outcome::Done);
+                self.note(id, span, Action::Create(row), Outcome::Done);
             }
-            (_, _, Err(error)) if error.is_unknown_outcome() => {
+            Err(error) if error.is_unknown_outcome() => {
                 self.site.nameless.fetch_add(1, Ordering::Relaxed);
             }
-            (_, _, Err(_)) => {}
+            Err(_) => {}
         }
         Ok(())
     }
@@ -244,13 +258,13 @@ impl Worker {
     }
 
     async fn look_up(&self, member: &Arc<Member>) -> Outcome {
-        let (invoked, returned, answer) = self.timed("load", self.site.sessions.load(&member.key)).await;
+        let (span, answer) = self.timed("load", |host| host.load(&member.key)).await;
         let outcome = match answer {
             Ok(Some(session)) => Outcome::Found(self.site.scribe.read(session.payload.expose(), session.expires_at)),
             Ok(None) => Outcome::Absent,
             Err(error) => outcome_of(&error),
         };
-        self.note(member.id, invoked, returned, Action::Load, outcome);
+        self.note(member.id, span, Action::Load, outcome);
         if outcome == Outcome::Absent {
             self.site.population.leave(member);
         }
@@ -264,37 +278,36 @@ impl Worker {
             self.site.scribe.write(member.user, expires_at, now, rng)
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        let (invoked, returned, answer) =
-            self.timed("save", self.site.sessions.save(&member.key, payload, expires_at)).await;
+        let (span, answer) = self.timed("save", |host| host.save(&member.key, payload, expires_at)).await;
         let outcome = self.write_outcome(answer);
-        self.note(member.id, invoked, returned, Action::Save(row), outcome);
+        self.note(member.id, span, Action::Save(row), outcome);
         Ok(())
     }
 
     async fn touch(&self, member: &Arc<Member>) {
         let now = self.site.clock.now();
         let expires_at = self.with_rng(|rng| self.site.lifetimes.expiry(member.habit, now, rng));
-        let call = self.site.sessions.touch(&member.key, Timestamp::from_micros(expires_at));
-        let (invoked, returned, answer) = self.timed("touch", call).await;
+        let until = Timestamp::from_micros(expires_at);
+        let (span, answer) = self.timed("touch", |host| host.touch(&member.key, until)).await;
         let outcome = self.write_outcome(answer);
-        self.note(member.id, invoked, returned, Action::Touch(expires_at), outcome);
+        self.note(member.id, span, Action::Touch(expires_at), outcome);
     }
 
     async fn log_out(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("delete", self.site.sessions.delete(&member.key)).await;
+        let (span, answer) = self.timed("delete", |host| host.delete(&member.key)).await;
         let outcome = found_or_not(answer);
-        self.note(member.id, invoked, returned, Action::Delete, outcome);
+        self.note(member.id, span, Action::Delete, outcome);
         self.leave_if_over(member, outcome);
     }
 
     async fn exists(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("exists", self.site.sessions.exists(&member.key)).await;
+        let (span, answer) = self.timed("exists", |host| host.exists(&member.key)).await;
         let outcome = found_or_not(answer);
-        self.note(member.id, invoked, returned, Action::Exists, outcome);
+        self.note(member.id, span, Action::Exists, outcome);
     }
 
     async fn cycle(&self, member: &Arc<Member>) {
-        let (invoked, returned, answer) = self.timed("cycle_key", self.site.sessions.cycle_key(&member.key)).await;
+        let (span, answer) = self.timed("cycle_key", |host| host.cycle_key(&member.key)).await;
         let (outcome, new_key) = match answer {
             Ok(CycleOutcome::Cycled(key)) => (Outcome::Done, Some(key)),
             Ok(CycleOutcome::Missing) => (Outcome::Absent, None),
@@ -304,10 +317,10 @@ impl Worker {
                 (outcome_of(&error), None)
             }
         };
-        self.note(member.id, invoked, returned, Action::CycleAway, outcome);
+        self.note(member.id, span, Action::CycleAway, outcome);
         if let Some(key) = new_key {
             let id = self.site.population.join(key, member.user, member.habit).id;
-            self.note(id, invoked, returned, Action::CycleFrom(member.id), Outcome::Done);
+            self.note(id, span, Action::CycleFrom(member.id), Outcome::Done);
         }
         self.leave_if_over(member, outcome);
     }
@@ -331,15 +344,15 @@ impl Worker {
         }
     }
 
-    /// Makes a call, and counts it.
-    async fn timed<T>(
-        &self,
+    /// Makes a call at one of the hosts, and counts it.
+    async fn timed<'w, T, C: Future<Output = Result<T, Error>>>(
+        &'w self,
         name: &'static str,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> (Micros, Micros, Result<T, Error>) {
-        let (clock, meter) = (&self.site.clock, &self.site.meter);
+        call: impl FnOnce(&'w Sessions) -> C,
+    ) -> (Span, Result<T, Error>) {
+        let (clock, meter, host) = (&self.site.clock, &self.site.meter, self.host());
         let invoked = clock.now();
-        let answer = call.await;
+        let answer = call(&self.site.hosts[usize::from(host.0)]).await;
         let returned = clock.now();
         match &answer {
             Ok(_) => meter.answered(),
@@ -348,12 +361,21 @@ impl Worker {
                 tokio::time::sleep(FAILED_PAUSE).await;
             }
         }
-        (invoked, returned, answer)
+        (Span { host, invoked, returned }, answer)
     }
 
-    fn note(&self, key: KeyId, invoked: Micros, returned: Micros, action: Action, outcome: Outcome) {
-        let operation = Operation { key, invoked, returned, action, outcome };
+    fn note(&self, key: KeyId, span: Span, action: Action, outcome: Outcome) {
+        let Span { host, invoked, returned } = span;
+        let operation = Operation { key, host, invoked, returned, action, outcome };
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+    }
+
+    /// The host that a call goes to.
+    fn host(&self) -> HostId {
+        match u8::try_from(self.site.hosts.len()).expect("a fleet has fewer than 256 hosts") {
+            1 => HostId(0),
+            several => HostId(self.with_rng(|rng| rng.u8(..several))),
+        }
     }
 
     fn calls(&self) -> usize {

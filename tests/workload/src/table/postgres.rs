@@ -65,6 +65,7 @@ async fn connect(url: &str) -> Result<PgConnection> {
     // The parser's own message may repeat the address.
     let address: PgConnectOptions =
         url.parse().map_err(|_| anyhow!("an address is like postgres://USER:PASSWORD@HOST:5432/DATABASE"))?;
-    let address = address.disable_statement_logging().options([("datestyle", "ISO")]);
+    // A pooler lets none of the parameters through that it does not know, and the driver asks for ISO dates by itself.
+    let address = address.disable_statement_logging().extra_float_digits(None);
     PgConnection::connect_with(&address).await.context("cannot connect to PostgreSQL")
 }

@@ -1,0 +1,154 @@
+//! Whether the new database is still fed from the old one: then what is deleted in the old one is lost in both.
+//!
+//! Three looks, each of which finds what the others may miss: what the databases tell of replication; a row of the program's own that is
+//! written to the old one and must not come to the new one; and the first few sessions that are deleted, which the new one must keep.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use switchover::capabilities::{Database, DatabaseError, Feeds, Read, ReadOutcome, Write, WriteOutcome};
+use switchover::{Limits, Session, SessionKey};
+
+use super::check::{print_of, probe};
+use crate::compare::{PAGE, Stride, look};
+use crate::place::tool_deadline;
+
+/// Sessions that are deleted first, and as many that are only looked at beside them.
+const FIRST_ROWS: usize = 10;
+/// The pause between two looks for the program's own row.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What both databases tell of replication, each in a sentence.
+pub(crate) struct Told {
+    /// Why it must not be emptied, unless the operator knows better.
+    pub(crate) refusal: Option<String>,
+    /// What else is to be known.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Asks both.
+pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<Told> {
+    let feeds = async |database: &dyn Database| {
+        database.feeds(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
+    };
+    let (old, new): (Feeds, Feeds) = (feeds(old).await?, feeds(new).await?);
+    let refusal = (!new.incoming.is_empty()).then(|| {
+        format!(
+            "the new database is fed by {}: if that comes from the old one, what is deleted there is lost in both. End it first; or give \
+             --fed-from-elsewhere if it comes from somewhere else",
+            new.incoming.join(", ")
+        )
+    });
+    let notes = [
+        ("old", "carried elsewhere by", &old.outgoing),
+        ("old", "fed by", &old.incoming),
+        ("new", "carried elsewhere by", &new.outgoing),
+    ];
+    let notes = notes.into_iter().filter(|(.., told)| !told.is_empty());
+    let notes = notes.map(|(which, how, told)| format!("the {which} table is {how} {}", told.join(", ")));
+    let unknown = [("old", &old.unknown), ("new", &new.unknown)];
+    let unknown = unknown
+        .into_iter()
+        .flat_map(|(which, told)| told.iter().map(move |what| format!("the {which} database: {what}")));
+    Ok(Told { refusal, notes: notes.chain(unknown).collect() })
+}
+
+/// Writes a row of the program's own to the old database, and sees whether it comes to the new one within `watch`.
+///
+/// # Errors
+///
+/// If it does. The row is taken away again in any case.
+pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Duration, limits: &Limits) -> Result<()> {
+    let deadline = || tool_deadline(limits.write_deadline);
+    let row = probe(watch + limits.write_deadline * 30)?;
+    let key = row.key.clone();
+    let delete = || vec![Write::Delete(key.clone())];
+    match old.write(vec![Write::Insert(row)], None, deadline()).await {
+        Ok(_) => {}
+        // Whoever may only delete has the first sessions to go by.
+        Err(DatabaseError::Corrupt { .. }) => return Ok(()),
+        Err(error) => return Err(error).with_context(|| old.summary()),
+    }
+    let came = comes(new, &key, watch, limits).await;
+    let taken = old.write(delete(), None, deadline()).await;
+    if !matches!(came, Ok(false)) {
+        new.write(delete(), None, deadline()).await.with_context(|| new.summary())?;
+    }
+    taken.with_context(|| old.summary())?;
+    if came? {
+        bail!(
+            "a row that was written to the old database came to the new one: it is fed from there, or both are one table. Nothing was deleted. \
+             End the replication first"
+        );
+    }
+    Ok(())
+}
+
+async fn comes(new: &dyn Database, key: &SessionKey, watch: Duration, limits: &Limits) -> Result<bool> {
+    let until = Instant::now() + watch;
+    loop {
+        let deadline = tool_deadline(limits.read_deadline);
+        let found = new.read(vec![Read::Exists(key.clone())], None, deadline).await;
+        if found.with_context(|| new.summary())?[..] == [ReadOutcome::Exists(true)] {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Deletes the first few checked sessions of the old database, and sees whether the new one loses just them within `watch`.
+///
+/// Answers how many were deleted.
+///
+/// # Errors
+///
+/// If it does: the sessions are written to both again first.
+pub(crate) async fn try_first_rows(
+    old: &dyn Database,
+    new: &dyn Database,
+    prints: &HashSet<u64>,
+    watch: Duration,
+    limits: &Limits,
+) -> Result<u64> {
+    let page = old.scan(None, PAGE, tool_deadline(limits.read_deadline)).await.with_context(|| old.summary())?;
+    let checked = |session: &&Session| prints.contains(&print_of(session));
+    let olds: Vec<_> = page.sessions.iter().filter(checked).take(FIRST_ROWS * 2).cloned().collect();
+    let news = living(new, &olds, limits).await?;
+    let both: Vec<_> = olds.into_iter().filter(|session| news.contains_key(&session.key)).collect();
+    let (first, beside) = both.split_at((both.len() / 2).clamp(2, FIRST_ROWS).min(both.len()));
+    if first.is_empty() {
+        return Ok(0);
+    }
+    let deletes = first.iter().map(|session| Write::Delete(session.key.clone())).collect();
+    let deleted = old.write(deletes, None, tool_deadline(limits.write_deadline)).await;
+    let deleted = deleted.with_context(|| old.summary())?;
+    let deleted = deleted.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
+    tokio::time::sleep(watch).await;
+    let (kept, kept_beside) = (living(new, first, limits).await?, living(new, beside, limits).await?);
+    // One by itself may have logged out, and where all others went too, something else deletes.
+    let lost = first.len() > 1 && kept.is_empty() && (beside.is_empty() || !kept_beside.is_empty());
+    if !lost {
+        return Ok(deleted);
+    }
+    let back = |sessions: Vec<Session>| sessions.into_iter().map(Write::Insert).collect::<Vec<_>>();
+    let news = first.iter().filter_map(|session| news.get(&session.key).cloned()).collect();
+    let restored = new.write(back(news), None, tool_deadline(limits.write_deadline)).await;
+    restored.with_context(|| format!("{}: {} sessions are lost there", new.summary(), first.len()))?;
+    old.write(back(first.to_vec()), None, tool_deadline(limits.write_deadline)).await.with_context(|| old.summary())?;
+    bail!(
+        "the new database lost just the {} sessions that were deleted in the old one: it is fed from there. They were written to both again, \
+         and nothing else was deleted. End the replication first",
+        first.len()
+    )
+}
+
+/// The readable living sessions that a database has under the same keys.
+async fn living(database: &dyn Database, of: &[Session], limits: &Limits) -> Result<HashMap<SessionKey, Session>> {
+    let keys: Vec<_> = of.iter().map(|session| session.key.clone()).collect();
+    let found = look(database, &keys, &mut Stride::default(), limits).await?;
+    Ok(found.into_iter().filter_map(|(key, row)| Some((key, row.ok()?))).collect())
+}
