@@ -16,7 +16,9 @@ const NEW_KEYS_MAX: u32 = 3;
 /// The session store of a host. Cheap to clone; shared by all tasks.
 ///
 /// Cancel safety: a call that may write goes on to its end when its future is dropped after it was let in, so that a client that
-/// disconnects never leaves half a write behind. [`Sessions::load`] and [`Sessions::exists`] end with their future, and free their
+/// disconnects never leaves half a write behind; nobody hears its answer. A dropped [`Sessions::create`] leaves a session that lives until
+/// it expires and whose key nobody has, a dropped [`Sessions::cycle_key`] takes the old key away and logs its user out: spawn both where
+/// a client may go away, and keep the key. [`Sessions::load`] and [`Sessions::exists`] end with their future, and free their
 /// place; what a policy wrote on the way stands, or goes on to its end.
 ///
 /// # Errors
