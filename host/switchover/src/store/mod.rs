@@ -74,7 +74,10 @@ impl Store {
 
     fn database(&self, name: &str) -> Result<(&DatabaseName, &Arc<dyn Database>)> {
         DatabaseName::parse(name).ok().and_then(|name| self.databases.get_key_value(&name)).ok_or_else(|| {
-            Error::new(ErrorCode::Denied, format!("no database {name:.64} was given to this policy; configure it"))
+            Error::new(
+                ErrorCode::Denied,
+                format!("no database {} was given to this policy; configure it", DatabaseName::shown(name)),
+            )
         })
     }
 
