@@ -1,5 +1,4 @@
 //! What a service can watch of its host: calls by kind, outcome and time, databases that answer or do not, and codes of errors.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::{Duration, Instant};
 
