@@ -225,7 +225,7 @@ async fn host_with_a_bad_first_policy_is_not_built() {
     let built = Switchover::builder().policy(Policy::builtin(Builtin::CachedDb)).build().await;
     assert!(built.unwrap_err().to_string().contains("no database"));
     let built = Switchover::builder().database("not a name", MemoryDatabase::new()).build().await;
-    assert!(built.unwrap_err().to_string().contains("not a name"));
+    assert!(built.unwrap_err().to_string().contains("the alias of a database has"));
     let twice =
         Switchover::builder().database("default", MemoryDatabase::new()).database("default", MemoryDatabase::new());
     assert!(twice.build().await.unwrap_err().to_string().contains("twice"));

@@ -190,7 +190,7 @@ fn stats_tell_how_much_of_the_file_is_in_use_and_what_mends_it() {
 
     let late = switchover(&["stats", "sqlite:absent.sqlite3"]);
     assert_eq!(late.status.code(), Some(1));
-    assert!(text(&late.stderr).contains("no database file"), "{}", text(&late.stderr));
+    assert!(text(&late.stderr).contains("switchover init sqlite:absent.sqlite3"), "{}", text(&late.stderr));
 }
 
 #[test]

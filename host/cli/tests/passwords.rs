@@ -82,10 +82,9 @@ fn nothing_of_a_password_is_printed_whatever_is_wrong_with_its_address() {
                 &["completions", address],
             ] {
                 // `a=b` is a setting.
-                if arguments.contains(&"--setting") || arguments.contains(&"--flag") {
-                    if password.contains('=') {
-                        continue;
-                    }
+                let is_setting = arguments.contains(&"--setting") || arguments.contains(&"--flag");
+                if is_setting && password.contains('=') {
+                    continue;
                 }
                 assert_untold(password, &printed(folder.path(), arguments));
             }

@@ -4,10 +4,9 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use switchover::backends::{FlagSwitch, MemoryCache, Sqlite};
-use switchover::capabilities::Database as _;
+use switchover::backends::{FlagSwitch, MemoryCache, Sqlite, prepare_table};
 use switchover::{Builtin, Payload, Policy, Switchover, expires_in};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -18,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let old = Sqlite::builder(folder.path().join("old.sqlite3")).create_if_missing(true).open().await?;
     let new = Sqlite::builder(folder.path().join("new.sqlite3")).create_if_missing(true).open().await?;
     for database in [&old, &new] {
-        database.create_schema(Instant::now() + Duration::from_secs(5)).await?;
+        prepare_table(database).await?;
     }
     let flags = FlagSwitch::new([("migration_flag", "false"), ("new_db_router_flag", "false")]);
     let switchover = Switchover::builder()

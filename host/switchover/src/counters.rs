@@ -1,6 +1,13 @@
 //! What the host counts. Numbers alone: nothing here can hold a key.
 
+mod calls;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub(crate) use self::calls::Asked;
+use self::calls::Calls;
+pub use self::calls::{CallCounts, CallKind, Latencies};
 
 /// Counters of one host, since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,12 +32,24 @@ pub struct HostCounts {
     pub log_lines_dropped: u64,
     /// Calls that were refused as overloaded.
     pub overloaded: u64,
+    /// Calls of the policy that ended, of every kind: [`Switchover::call_counts`](crate::Switchover::call_counts) tells them apart.
+    pub calls: u64,
+    /// Those of them that failed.
+    pub calls_failed: u64,
+    /// Look-ups that found an entry in the cache.
+    pub cache_hits: u64,
+    /// Look-ups that found none. What failed is in `cache_failures`.
+    pub cache_misses: u64,
+    /// Reads that databases were asked for, one for each session and database.
+    pub database_reads: u64,
+    /// Saves, touches and deletes that databases were asked for, one for each, however many mirrors it has.
+    pub database_writes: u64,
 }
 
 macro_rules! counters {
     ($($name:ident: $method:ident),* $(,)?) => {
         #[derive(Debug, Default)]
-        pub(crate) struct Counters { $($name: AtomicU64),* }
+        pub(crate) struct Counters { calls: Calls, $($name: AtomicU64),* }
 
         impl Counters {
             $(pub(crate) fn $method(&self) {
@@ -38,7 +57,16 @@ macro_rules! counters {
             })*
 
             pub(crate) fn snapshot(&self) -> HostCounts {
-                HostCounts { $($name: self.$name.load(Ordering::Relaxed)),* }
+                let by_kind = self.calls.by_kind();
+                HostCounts {
+                    calls: by_kind.iter().map(|counts| counts.latencies.count()).sum(),
+                    calls_failed: by_kind.iter().map(|counts| counts.failed + counts.unknown).sum(),
+                    cache_hits: self.calls.sum_asked(Asked::CacheHit),
+                    cache_misses: self.calls.sum_asked(Asked::CacheMiss),
+                    database_reads: self.calls.sum_asked(Asked::DatabaseRead),
+                    database_writes: self.calls.sum_asked(Asked::DatabaseWrite),
+                    $($name: self.$name.load(Ordering::Relaxed)),*
+                }
             }
         }
     };
@@ -54,4 +82,20 @@ counters! {
     denied: denied,
     log_lines_dropped: log_line_dropped,
     overloaded: overloaded,
+}
+
+/// What happens in every call, or oftener: counted where threads are not in each other's way.
+impl Counters {
+    /// A call of the policy ended; `unknown`: it failed and may have written.
+    pub(crate) fn call_ended(&self, kind: CallKind, took: Duration, failed: bool, unknown: bool) {
+        self.calls.ended(kind, took, failed, unknown);
+    }
+
+    pub(crate) fn asked(&self, what: Asked) {
+        self.calls.asked(what);
+    }
+
+    pub(crate) fn calls(&self) -> [CallCounts; CallKind::ALL.len()] {
+        self.calls.by_kind()
+    }
 }

@@ -65,6 +65,26 @@ impl Error {
         }
     }
 
+    /// Which kind of failure this is, in a word that stays the same where messages change: for metrics, alerts and the answers of a
+    /// service. [`ErrorCode::as_str`] gives the contract's word, `unknown-outcome` for example.
+    ///
+    /// | error | code |
+    /// | --- | --- |
+    /// | [`Error::Invalid`], [`Error::Unavailable`] | the one that it carries |
+    /// | [`Error::UnknownOutcome`], [`Error::CycleIncomplete`] | `unknown-outcome` |
+    /// | [`Error::Overloaded`] | `overloaded` |
+    /// | [`Error::Policy`] | `internal` |
+    /// | [`Error::Closed`] | `unavailable` |
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid { code, .. } | Self::Unavailable { code, .. } => *code,
+            Self::UnknownOutcome { .. } | Self::CycleIncomplete { .. } => ErrorCode::UnknownOutcome,
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Policy { .. } => ErrorCode::Internal,
+            Self::Closed => ErrorCode::Unavailable,
+        }
+    }
+
     /// Whether something may have been written in spite of the error.
     pub fn is_unknown_outcome(&self) -> bool {
         matches!(self, Self::UnknownOutcome { .. } | Self::CycleIncomplete { .. })

@@ -58,9 +58,9 @@ use std::time::Duration;
 
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
-pub use counters::HostCounts;
+pub use counters::{CallCounts, CallKind, HostCounts, Latencies};
 pub use error::{BuildError, Error, PolicyFault, SwapError};
-pub use host::{Builder, Switchover};
+pub use host::{Builder, DatabaseCheck, Switchover};
 pub use limits::Limits;
 pub use policy::{Builtin, Policy};
 pub use router::Router;

@@ -91,8 +91,12 @@ pub struct Limits {
 impl Limits {
     /// When a call that begins now must have ended.
     pub(crate) fn call_deadline(&self) -> Instant {
-        let now = Instant::now();
-        now.checked_add(self.call_wall_time).unwrap_or_else(|| now + FAR)
+        self.call_deadline_of(Instant::now())
+    }
+
+    /// When a call that began then must have ended.
+    pub(crate) fn call_deadline_of(&self, begun: Instant) -> Instant {
+        begun.checked_add(self.call_wall_time).unwrap_or_else(|| begun + FAR)
     }
 }
 

@@ -136,6 +136,38 @@ impl Payload {
         }
     }
 
+    /// A payload that holds a value as JSON.
+    ///
+    /// ```
+    /// # use switchover::{InvalidPayload, Payload};
+    /// # fn main() -> Result<(), InvalidPayload> {
+    /// let payload = Payload::from_json(&("alice", 7))?;
+    /// let (user, visits): (String, u32) = payload.to_json()?;
+    /// assert_eq!((user.as_str(), visits), ("alice", 7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPayload::NotJson`] if the value cannot be JSON: a map whose keys are no texts, for example.
+    #[cfg(feature = "serde")]
+    pub fn from_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, InvalidPayload> {
+        // JSON writes a NUL of a text as an escape.
+        serde_json::to_string(value).map_err(|error| not_json(&error)).and_then(Self::parse)
+    }
+
+    /// The value of a payload that holds JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPayload::NotJson`] if it is none, or of another type: one of Django's for example. Neither its content nor a part of it
+    /// is in the error.
+    #[cfg(feature = "serde")]
+    pub fn to_json<T: serde::de::DeserializeOwned>(&self) -> Result<T, InvalidPayload> {
+        serde_json::from_str(&self.0).map_err(|error| not_json(&error))
+    }
+
     /// The payload itself. Never let it into a log, a metric or an error.
     pub fn expose(&self) -> &str {
         &self.0
@@ -158,7 +190,13 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Why a text cannot be a payload.
+/// The message of serde may repeat what it found.
+#[cfg(feature = "serde")]
+fn not_json(error: &serde_json::Error) -> InvalidPayload {
+    InvalidPayload::NotJson { line: error.line(), column: error.column() }
+}
+
+/// Why a text cannot be a payload, or not the one that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidPayload {
@@ -167,6 +205,14 @@ pub enum InvalidPayload {
         /// Its place, counted in bytes from 0.
         at: usize,
     },
+    /// It is no JSON, or that of another type; of a value that cannot be written as JSON, line and column are 0.
+    #[cfg(feature = "serde")]
+    NotJson {
+        /// The line where reading ended, counted from 1.
+        line: usize,
+        /// The column, counted in bytes from 1.
+        column: usize,
+    },
 }
 
 impl fmt::Display for InvalidPayload {
@@ -174,6 +220,12 @@ impl fmt::Display for InvalidPayload {
         match self {
             Self::Nul { at } => {
                 write!(f, "a payload is text without NUL, this one has one at byte {at}: encode it first")
+            }
+            #[cfg(feature = "serde")]
+            Self::NotJson { line: 0, .. } => f.write_str("the value cannot be written as JSON"),
+            #[cfg(feature = "serde")]
+            Self::NotJson { line, column } => {
+                write!(f, "the payload is not the JSON that is wanted: reading ended at line {line}, column {column}")
             }
         }
     }
@@ -291,3 +343,26 @@ impl fmt::Display for InvalidDatabaseName {
 }
 
 impl std::error::Error for InvalidDatabaseName {}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn json_goes_in_and_comes_out_and_no_error_repeats_it() {
+        let payload = Payload::from_json(&BTreeMap::from([("user", "ali\0ce")])).unwrap();
+        assert_eq!(payload.to_json::<BTreeMap<String, String>>().unwrap()["user"], "ali\0ce");
+
+        for text in ["{\"user\":\"secret0word\"}", "secret0word", "{\"user\":\"secret0word", "[\"secret0word\",1]", ""]
+        {
+            let error = Payload::parse(text).unwrap().to_json::<Vec<u32>>().unwrap_err();
+            assert!(matches!(error, InvalidPayload::NotJson { .. }), "{text}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        }
+        let unwritable = BTreeMap::from([((1, "secret0word"), 2)]);
+        let error = Payload::from_json(&unwritable).unwrap_err();
+        assert_eq!(error.to_string(), "the value cannot be written as JSON");
+    }
+}

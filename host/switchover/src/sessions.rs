@@ -16,7 +16,9 @@ const NEW_KEYS_MAX: u32 = 3;
 /// The session store of a host. Cheap to clone; shared by all tasks.
 ///
 /// Cancel safety: a call that may write goes on to its end when its future is dropped after it was let in, so that a client that
-/// disconnects never leaves half a write behind. [`Sessions::load`] and [`Sessions::exists`] end with their future, and free their
+/// disconnects never leaves half a write behind; nobody hears its answer. A dropped [`Sessions::create`] leaves a session that lives until
+/// it expires and whose key nobody has, a dropped [`Sessions::cycle_key`] takes the old key away and logs its user out: spawn both where
+/// a client may go away, and keep the key. [`Sessions::load`] and [`Sessions::exists`] end with their future, and free their
 /// place; what a policy wrote on the way stands, or goes on to its end.
 ///
 /// # Errors
@@ -62,6 +64,25 @@ impl Sessions {
     }
 
     /// Moves the end of a session to a later time, without writing its payload again; never to an earlier one.
+    ///
+    /// Each touch is a write, and takes the session out of the cache: a service that touches at every request pays one for each. It may
+    /// leave out those that gain little, since `load` has told it when the session ends:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchover::{Error, SaveOutcome, Session, Sessions, expires_in};
+    /// # async fn serve(sessions: &Sessions, session: &Session) -> Result<(), Error> {
+    /// const LIFE: Duration = Duration::from_secs(3_600);
+    /// const STEP: Duration = Duration::from_secs(60);
+    /// let end = expires_in(LIFE);
+    /// if end.since(session.expires_at) >= STEP && sessions.touch(&session.key, end).await? == SaveOutcome::Missing {
+    ///     // Logged out meanwhile.
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A session then ends up to a `STEP` earlier than without. The host leaves none out by itself: it would have to answer
+    /// [`SaveOutcome::Saved`] without having asked whether the session is still there.
     pub async fn touch(&self, key: &SessionKey, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
         outcome(self.host.call(Call::Touch(key.clone(), expires_at)).await?)
     }

@@ -75,5 +75,7 @@ mod conformance {
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;
+    #[cfg(feature = "redis")]
+    mod tls;
     mod unreadable;
 }

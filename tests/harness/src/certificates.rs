@@ -1,7 +1,9 @@
 //! Certificates for TLS in tests.
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 /// An authority of its own and a certificate by it for `localhost` and `127.0.0.1`, made anew each time.
 ///
@@ -24,17 +26,45 @@ impl Certificates {
     ///
     /// If the system has no random numbers.
     pub fn generate() -> anyhow::Result<Certificates> {
-        let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "authority of a test");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?).context("no authority")?;
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut server = CertificateParams::new(names)?;
-        server.distinguished_name.push(DnType::CommonName, "localhost");
+        signed(CertificateParams::new(names())?)
+    }
+
+    /// The same for another name than the server's.
+    ///
+    /// # Errors
+    ///
+    /// If `name` cannot stand in a certificate, or as [`Certificates::generate`].
+    pub fn for_name(name: &str) -> anyhow::Result<Certificates> {
+        signed(CertificateParams::new([name.to_owned()])?)
+    }
+
+    /// The same, ended long ago.
+    ///
+    /// # Errors
+    ///
+    /// As [`Certificates::generate`].
+    pub fn expired() -> anyhow::Result<Certificates> {
+        let mut params = CertificateParams::new(names())?;
+        (params.not_before, params.not_after) = (date_time_ymd(2016, 1, 1), date_time_ymd(2016, 12, 31));
+        signed(params)
+    }
+
+    /// A certificate that is signed by itself, and its own authority's; `authority`: it says so, as `openssl req -x509` lets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Certificates::generate`].
+    pub fn self_signed(authority: bool) -> anyhow::Result<Certificates> {
+        let mut params = CertificateParams::new(names())?;
+        params.is_ca = if authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
         let key = KeyPair::generate()?;
-        let certificate = server.signed_by(&key, &authority).context("no certificate")?;
-        Ok(Certificates { authority: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Certificates { authority: certificate.clone(), certificate, key: key.serialize_pem() })
+    }
+
+    /// Certificates from elsewhere, in PEM.
+    pub fn from_pem(authority: &str, certificate: &str, key: &str) -> Certificates {
+        Certificates { authority: authority.to_owned(), certificate: certificate.to_owned(), key: key.to_owned() }
     }
 
     /// The authority's certificate in PEM, which clients must trust. A server that was started with it has it as a
@@ -59,4 +89,20 @@ impl std::fmt::Debug for Certificates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Certificates").finish_non_exhaustive()
     }
+}
+
+fn names() -> [String; 2] {
+    ["localhost".to_owned(), "127.0.0.1".to_owned()]
+}
+
+fn signed(mut server: CertificateParams) -> anyhow::Result<Certificates> {
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, "authority of a test");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?).context("no authority")?;
+    server.distinguished_name.push(DnType::CommonName, "localhost");
+    let key = KeyPair::generate()?;
+    let certificate = server.signed_by(&key, &authority).context("no certificate")?;
+    Ok(Certificates { authority: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
 }

@@ -48,6 +48,7 @@ impl Shape {
     }
 
     /// What is said of an address that a driver cannot read.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(super) fn invalid(&self) -> String {
         format!("the address is not a URL like {}; {ESCAPES}", self.example)
     }

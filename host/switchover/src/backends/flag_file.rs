@@ -145,10 +145,16 @@ fn parse(path: &Path, content: &str) -> Result<FlagSnapshot, String> {
         let name = name.into_inner().into_owned();
         match text(value.get_ref()) {
             Some(text) => Ok((name, text)),
-            None => Err(format!("{place}: a flag is a boolean, a string or an integer")),
+            None => Err(format!("{place}: the flag {} is neither a boolean nor a string nor an integer", shown(&name))),
         }
     };
     table.into_inner().into_iter().map(flag).collect()
+}
+
+/// The name of a flag, if it is a word: something else may be a secret in the wrong place.
+fn shown(name: &str) -> &str {
+    let is_word = name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_word { name } else { "of this line" }
 }
 
 fn text(value: &DeValue<'_>) -> Option<String> {

@@ -16,6 +16,7 @@ mod mysql;
 mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prepare;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -28,6 +29,8 @@ mod server;
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod table;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+mod tls;
 
 #[cfg(feature = "memory")]
 pub use faulty::{Fault, Faulty, Operation, OperationCounts};
@@ -39,6 +42,7 @@ pub use memory::{FlagSwitch, MemoryCache, MemoryDatabase};
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
+pub use prepare::prepare_table;
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder, RedisFlags, RedisFlagsBuilder};
 #[cfg(any(feature = "postgres", feature = "mysql"))]

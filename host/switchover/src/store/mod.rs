@@ -20,7 +20,7 @@ pub(crate) use write::check_target;
 use self::repair::Repairs;
 use self::strict::StrictLanes;
 use crate::capabilities::{Cache, CacheError, CacheLookup, Clock, Database, DatabaseError, Lease, Read, ReadOutcome};
-use crate::counters::Counters;
+use crate::counters::{Asked, Counters};
 use crate::gate::Ticket;
 use crate::limits::Limits;
 use crate::session::{DatabaseName, Session, SessionKey, Timestamp};
@@ -74,12 +74,16 @@ impl Store {
 
     fn database(&self, name: &str) -> Result<(&DatabaseName, &Arc<dyn Database>)> {
         DatabaseName::parse(name).ok().and_then(|name| self.databases.get_key_value(&name)).ok_or_else(|| {
-            Error::new(ErrorCode::Denied, format!("no database {name:.64} was given to this policy; configure it"))
+            Error::new(
+                ErrorCode::Denied,
+                format!("no database {} was given to this policy; configure it", DatabaseName::shown(name)),
+            )
         })
     }
 
     async fn read_one(&self, database: &str, read: Read) -> Result<ReadOutcome> {
         let (name, database) = self.database(database)?;
+        self.counters.asked(Asked::DatabaseRead);
         let deadline = Instant::now() + self.limits.read_deadline;
         let mut outcomes =
             database.read(vec![read], None, deadline).await.map_err(|error| database_error(name, &error))?;
@@ -89,20 +93,32 @@ impl Store {
         }
     }
 
+    /// Asks a database whether it is there: for a key that nobody has.
+    pub(crate) async fn ask(&self, database: &str) -> Result<()> {
+        let asked = self.read_one(database, Read::Exists(SessionKey::random()));
+        match tokio::time::timeout(self.limits.read_deadline, asked).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(Error::new(ErrorCode::Timeout, format!("database {database}: no answer in time"))),
+        }
+    }
+
     fn cache(&self) -> Result<&dyn Cache> {
         self.cache.as_deref().ok_or_else(|| Error::new(ErrorCode::Unsupported, "this host has no cache"))
     }
 
     pub(crate) async fn look_up(&self, key: &SessionKey) -> Result<CacheLookup> {
         let (now, patience) = (self.clock.now(), self.limits.cache_deadline.min(self.limits.call_wall_time));
-        match self.bounded_by(patience, self.cache()?.get(key, now)).await? {
+        let found = match self.bounded_by(patience, self.cache()?.get(key, now)).await? {
             // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
             // filled over.
             CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
-                Ok(CacheLookup::Miss(Lease::DEAD))
+                CacheLookup::Miss(Lease::DEAD)
             }
-            lookup => Ok(lookup),
-        }
+            found => found,
+        };
+        let is_hit = matches!(found, CacheLookup::Hit(_));
+        self.counters.asked(if is_hit { Asked::CacheHit } else { Asked::CacheMiss });
+        Ok(found)
     }
 
     async fn bounded<T>(

@@ -8,6 +8,7 @@ use switchover_guest::{Error, ErrorCode, Guarantee, MirrorAction, Result, SaveMo
 use super::strict::{Change, Route};
 use super::{Store, database_error};
 use crate::capabilities::{Write, WriteOutcome};
+use crate::counters::Asked;
 use crate::gate::Ticket;
 use crate::session::{DatabaseName, Session, SessionKey, Timestamp};
 
@@ -98,6 +99,7 @@ impl Store {
     /// Home's outcome, and whether a strict mirror had the row.
     async fn write_to(self: &Arc<Self>, ticket: &Ticket, to: &Target, write: Write) -> Result<(WriteOutcome, bool)> {
         let (route, best_effort) = self.route(to)?;
+        self.counters.asked(Asked::DatabaseWrite);
         let deadline = Instant::now() + self.limits.write_deadline;
         let key = write.key().clone();
         let (outcome, at_mirror) = if route.mirrors.is_empty() {

@@ -160,10 +160,10 @@ async fn a_missing_table_says_how_to_make_it() -> Result<()> {
     let file = File::empty()?;
     let database = file.builder().create_if_missing(true).open().await?;
     let error = load(&database, &key("aaaaaaaa")).await.err().context("there is no table")?;
-    assert!(corrupt(&error).contains("create_schema"), "{error}");
+    assert!(corrupt(&error).contains("switchover init"), "{error}");
     let error =
         write(&database, Write::Upsert(session("aaaaaaaa", "", Timestamp::MAX))).await.err().context("no table")?;
-    assert!(corrupt(&error).contains("create_schema"), "{error}");
+    assert!(corrupt(&error).contains("switchover init"), "{error}");
     // What another process makes meanwhile is found at once, by statements that were prepared before.
     file.raw()?.execute_batch(TABLE)?;
     assert_eq!(load(&database, &key("aaaaaaaa")).await?, None);

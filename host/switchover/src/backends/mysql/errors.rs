@@ -1,10 +1,15 @@
 //! What an error of MySQL's or MariaDB's means here. None of its messages that are kept can hold a value of a row.
 
+use std::io::ErrorKind;
+
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::backends::server::Failure;
+use crate::backends::tls::Words;
 use crate::capabilities::DatabaseError;
+
+const TLS: Words = Words { authority: "`ssl-ca=FILE` in the address", without: "say `ssl-mode=DISABLED`" };
 
 /// A row is under this key already.
 pub(super) const DUPLICATE_KEY: u16 = 1062;
@@ -59,8 +64,11 @@ pub(super) fn unavailable(error: &Error) -> DatabaseError {
         Error::Database(refused) => {
             format!("{} (error {})", refused.message(), number(error).unwrap_or_default())
         }
-        Error::Io(error) => error.to_string(),
-        Error::Tls(error) => format!("TLS: {error}"),
+        Error::Io(error) if error.kind() == ErrorKind::NotFound => {
+            format!("{error}: the socket of the address, or a file of certificates that it names")
+        }
+        Error::Io(error) => TLS.explain(error).unwrap_or_else(|| error.to_string()),
+        Error::Tls(error) => TLS.explain(error.as_ref()).unwrap_or_else(|| format!("TLS: {error}")),
         Error::Configuration(error) => format!("the address: {error}"),
         _ => "it does not answer as MySQL does".to_owned(),
     };

@@ -1,9 +1,14 @@
 //! What an error of PostgreSQL's means here. None of its messages that are kept can hold a value of a row.
 
+use std::io::ErrorKind;
+
 use sqlx::Error;
 
 use crate::backends::server::Failure;
+use crate::backends::tls::Words;
 use crate::capabilities::DatabaseError;
+
+const TLS: Words = Words { authority: "`sslrootcert=FILE` in the address", without: "say `sslmode=disable`" };
 
 /// What an error means to the operation that met it; `written` is cleared if the server says that nothing was.
 pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
@@ -41,8 +46,11 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
 pub(super) fn unavailable(error: &Error) -> DatabaseError {
     let message = match error {
         Error::Database(refused) => message(&refused.code().unwrap_or_default(), refused.message()),
-        Error::Io(error) => error.to_string(),
-        Error::Tls(error) => format!("TLS: {error}"),
+        Error::Io(error) if error.kind() == ErrorKind::NotFound => {
+            format!("{error}: the socket of the address, or a file of certificates that it names")
+        }
+        Error::Io(error) => TLS.explain(error).unwrap_or_else(|| error.to_string()),
+        Error::Tls(error) => TLS.explain(error.as_ref()).unwrap_or_else(|| format!("TLS: {error}")),
         Error::Configuration(error) => format!("the address: {error}"),
         _ => "it does not answer as PostgreSQL does".to_owned(),
     };

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::scripts::{Incarnation, Scripts};
+use crate::backends::tls::Words;
+
+const TLS: Words = Words { authority: "`ca_file`", without: "give an address with `redis:`" };
 
 /// Operations that may be queued at one connection: the calls that a host lets in by default, each with one.
 const PIPELINE_BUFFER: usize = 2_048;
@@ -133,7 +136,7 @@ pub(super) fn text(error: &RedisError) -> String {
     match (code(error), error.kind()) {
         (Some("ERR"), _) => "the server answered with an error".to_owned(),
         (Some(code), _) => format!("the server answered {code}"),
-        (None, ErrorKind::Io) => format!("the connection failed: {error}"),
+        (None, ErrorKind::Io) => TLS.explain(error).unwrap_or_else(|| format!("the connection failed: {error}")),
         (None, _) => error.category().to_owned(),
     }
 }
