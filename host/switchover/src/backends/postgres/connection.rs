@@ -99,39 +99,65 @@ impl Connection {
         }
     }
 
-    async fn write_batch(&mut self, batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    /// `carries`: rows that are touched or locked are read, to be carried to a mirror. Only in a transaction that can still be rolled back:
+    /// one that cannot be read is an error.
+    async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = Arc::clone(&self.statements);
-        let rows = self.rows(Batch::of(batch).bind(&statements.write)).await?;
+        let rows = self.rows(Batch::of(batch).bind(&statements.write).bind(carries)).await?;
         let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
             written.insert(column(row, 0)?, row);
         }
-        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied())).collect()
+        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied(), carries)).collect()
     }
 
     /// Locks keys that have no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
     /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
-    async fn lock_absent(&mut self, key: &SessionKey) -> Result<WriteOutcome, Failure> {
+    async fn lock_absent(&mut self, key: &SessionKey, carries: bool) -> Result<WriteOutcome, Failure> {
         let absent = Session {
             key: key.clone(),
             payload: Payload::parse("").expect("an empty text has no NUL in it"),
             expires_at: Timestamp::from_micros(0),
         };
-        if self.write_batch(&[Write::Insert(absent)]).await? == [WriteOutcome::Exists] {
-            return Ok(self.write_batch(&[Write::Lock(key.clone())]).await?.pop().unwrap_or(WriteOutcome::Missing));
+        if self.write_batch(&[Write::Insert(absent)], carries).await? == [WriteOutcome::Exists] {
+            let mut locked = self.write_batch(&[Write::Lock(key.clone())], carries).await?;
+            return Ok(locked.pop().unwrap_or(WriteOutcome::Missing));
         }
-        self.write_batch(&[Write::Delete(key.clone())]).await?;
+        self.write_batch(&[Write::Delete(key.clone())], carries).await?;
         Ok(WriteOutcome::Missing)
     }
 
-    async fn hold_batch(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+    /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
+    async fn begin(
+        &mut self,
+        batch: &[Write],
+        carries: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        match self.begin_batch(batch, carries, deadline).await {
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+            held => held,
+        }
+    }
+
+    async fn begin_batch(
+        &mut self,
+        batch: &[Write],
+        carries: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
         // The last part of the time is for the answer, and for what comes after the lock.
         let wait = (left(deadline) * 3 / 4).as_millis().max(1);
-        self.simple(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}")).await?;
-        let mut outcomes = self.write_batch(batch).await?;
+        // A deferred constraint is checked with the write, while a mirror has not been written yet.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}; SET CONSTRAINTS ALL IMMEDIATE"
+        );
+        self.simple(&begin).await?;
+        let mut outcomes = self.write_batch(batch, carries).await?;
         for (write, outcome) in batch.iter().zip(&mut outcomes) {
             if let (Write::Lock(key), WriteOutcome::Missing) = (write, &outcome) {
-                *outcome = self.lock_absent(key).await?;
+                *outcome = self.lock_absent(key, carries).await?;
             }
         }
         Ok(outcomes)
@@ -165,20 +191,16 @@ impl Link for Connection {
 
     async fn write(&mut self, batch: &[Write], _again: bool, deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
         if left(deadline) < SHORT {
-            let outcomes = self.hold(batch, deadline).await?;
+            let outcomes = self.begin(batch, false, deadline).await?;
             self.commit().await?;
             return Ok(outcomes);
         }
         self.may_have_written = true;
-        self.write_batch(batch).await
+        self.write_batch(batch, false).await
     }
 
     async fn hold(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
-        match self.hold_batch(batch, deadline).await {
-            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
-            Err(failure) => self.roll_back().await.and(Err(failure)),
-            held => held,
-        }
+        self.begin(batch, true, deadline).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -360,16 +382,16 @@ impl<'b> Batch<'b> {
     }
 }
 
-fn outcome(write: &Write, row: Option<&PgRow>) -> Result<WriteOutcome, Failure> {
+fn outcome(write: &Write, row: Option<&PgRow>, carries: bool) -> Result<WriteOutcome, Failure> {
     let Some(row) = row else {
         return Ok(if matches!(write, Write::Insert(_)) { WriteOutcome::Exists } else { WriteOutcome::Missing });
     };
     let row = match write {
         Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
-        Write::Touch(key, _) | Write::Lock(key) => {
+        Write::Touch(key, _) | Write::Lock(key) if carries => {
             Some(session(row, key).map_err(|row| Failure::Row(row.to_string()))?)
         }
-        Write::Delete(_) => None,
+        Write::Touch(..) | Write::Lock(_) | Write::Delete(_) => None,
     };
     Ok(WriteOutcome::Done(row))
 }

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use sqlx::Error;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::backends::server::Failure;
 use crate::backends::tls::Words;
@@ -24,22 +25,35 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     };
     *written = false;
     let code = refused.code().unwrap_or_default().into_owned();
-    // The message of a constraint or of a conversion names the value: those codes get words of our own.
+    let routine = refused.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
     match code.as_str() {
         "40001" | "40P01" | "55P03" | "57014" => Failure::Busy(message(&code, refused.message())),
+        // A trigger that raises, by whatever code: one row is to blame. The text is not PostgreSQL's.
+        _ if routine == Some("exec_stmt_raise") => row(&code),
         // The server ends this connection and has rolled back what was under way on it.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Failure::Lost(message(&code, refused.message())),
         // A standby, after a failover: another connection may reach the new primary.
         "25006" => Failure::Lost(message(&code, refused.message())),
+        // The statements that this connection keeps are gone, or were made for columns of other types.
+        "26000" => Failure::Lost(message(&code, refused.message())),
+        "0A000" if routine == Some("RevalidateCachedQuery") => Failure::Lost(message(&code, refused.message())),
         "42P01" => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
-        "42703" | "42804" | "42883" | "42501" => Failure::corrupt(message(&code, refused.message())),
-        // A value that does not fit, a constraint, a trigger that raises, or data that is damaged: one row is to blame. The message may name
-        // the value.
-        _ if ["09", "22", "23", "44", "54", "P0", "XX"].iter().any(|class| code.starts_with(class)) => {
-            Failure::Row(format!("the database refuses (SQLSTATE {code})"))
+        // The statement does not suit the table, or may not be executed: the message names columns and tables, no values.
+        _ if ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => {
+            Failure::corrupt(message(&code, refused.message()))
         }
-        _ => Failure::Refused(DatabaseError::Unavailable { message: message(&code, refused.message()) }),
+        // What the server says of itself: nobody may come in, or it is short of memory, disk or connections.
+        _ if ["08", "28", "3D", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+            Failure::Refused(DatabaseError::Unavailable { message: message(&code, refused.message()) })
+        }
+        // A value that does not fit, a constraint, data that is damaged: one row is to blame.
+        _ => row(&code),
     }
+}
+
+/// The message may name the value: these get words of our own.
+fn row(code: &str) -> Failure {
+    Failure::Row(format!("the database refuses (SQLSTATE {code})"))
 }
 
 /// Why no connection could be made.

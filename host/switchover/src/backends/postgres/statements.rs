@@ -52,11 +52,16 @@ impl Statements {
 /// A batch of writes of every kind in one statement, which is one transaction.
 ///
 /// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other; the others change
-/// rows that it has locked. It gives out the payloads that were asked for, and no others: they may be damaged, and need not be read. Keys of a batch are distinct, so no row is changed twice.
+/// rows that it has locked. Keys of a batch are distinct, so no row is changed twice. Payloads are given out only if `$15` asks for them, of rows
+/// that were touched and of those that were locked to be answered: others may be damaged, and need not be read.
+///
+/// A row is found by `= ANY(ARRAY[key])` where `= key` says the same. A plain join may be planned as a scan of an index from end to end, if
+/// the table was analysed while it was empty, and that plan is kept as the table grows; by an array the index is only looked up.
 fn write(table: &str) -> String {
     format!(
         "WITH locked AS MATERIALIZED (\
-             SELECT session_key, CASE WHEN session_key = ANY($14) THEN session_data END AS session_data, expire_date FROM \"{table}\" \
+             SELECT session_key, CASE WHEN $15 AND session_key = ANY($14) THEN session_data END AS session_data, expire_date \
+             FROM \"{table}\" \
              WHERE session_key = ANY($1) ORDER BY session_key FOR UPDATE), \
          inserted AS (\
              INSERT INTO \"{table}\" (session_key, session_data, expire_date) \
@@ -66,7 +71,7 @@ fn write(table: &str) -> String {
              UPDATE \"{table}\" AS t SET session_data = v.session_data, expire_date = v.expire_date \
              FROM unnest($5::text[], $6::text[], $7::timestamptz[]) AS v (session_key, session_data, expire_date) \
              JOIN locked USING (session_key) \
-             WHERE t.session_key = v.session_key RETURNING t.session_key), \
+             WHERE t.session_key = ANY(ARRAY[v.session_key]) RETURNING t.session_key), \
          upserted AS (\
              INSERT INTO \"{table}\" (session_key, session_data, expire_date) \
              SELECT * FROM unnest($8::text[], $9::text[], $10::timestamptz[]) \
@@ -76,10 +81,12 @@ fn write(table: &str) -> String {
              UPDATE \"{table}\" AS t SET expire_date = greatest(t.expire_date, v.expire_date) \
              FROM unnest($11::text[], $12::timestamptz[]) AS v (session_key, expire_date) \
              JOIN locked USING (session_key) \
-             WHERE t.session_key = v.session_key RETURNING t.session_key, t.session_data, t.expire_date), \
+             WHERE t.session_key = ANY(ARRAY[v.session_key]) \
+             RETURNING t.session_key, CASE WHEN $15 THEN t.session_data END AS session_data, t.expire_date), \
          deleted AS (\
              DELETE FROM \"{table}\" AS t USING locked \
-             WHERE t.session_key = locked.session_key AND t.session_key = ANY($13) RETURNING t.session_key) \
+             WHERE t.session_key = ANY(ARRAY[locked.session_key]) AND locked.session_key = ANY($13) \
+             RETURNING t.session_key) \
          SELECT session_key, NULL::text, NULL::timestamptz FROM inserted \
          UNION ALL SELECT session_key, NULL, NULL FROM updated \
          UNION ALL SELECT session_key, NULL, NULL FROM upserted \
