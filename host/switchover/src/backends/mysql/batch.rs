@@ -4,14 +4,18 @@ use std::collections::HashMap;
 
 use crate::backends::django_time;
 use crate::capabilities::{Unreadable, Write, WriteOutcome};
-use crate::session::{Session, SessionKey, Timestamp};
+use crate::session::{Session, SessionKey};
+
+/// The rows that a batch found, by key, byte for byte; `None`: it is there, and was not read.
+pub(super) type Locked = HashMap<SessionKey, Option<Result<Session, Unreadable>>>;
 
 /// What a batch does, once its rows are locked.
 #[derive(Default)]
 pub(super) struct Plan<'b> {
     pub(super) insert: Vec<Values<'b>>,
     pub(super) upsert: Vec<Values<'b>>,
-    pub(super) touch: Vec<Values<'b>>,
+    /// Keys and ends.
+    pub(super) touch: Vec<(&'b str, String)>,
     pub(super) delete: Vec<&'b str>,
     /// In the order of the batch.
     pub(super) outcomes: Vec<WriteOutcome>,
@@ -32,10 +36,6 @@ impl<'b> Values<'b> {
             payload: session.payload.expose(),
             expires_at: django_time::to_text(session.expires_at),
         }
-    }
-
-    fn expiry_alone(key: &'b SessionKey, expires_at: Timestamp) -> Self {
-        Self { key: key.expose(), payload: "", expires_at: django_time::to_text(expires_at) }
     }
 }
 
@@ -87,25 +87,27 @@ impl Packet {
 }
 
 impl<'b> Plan<'b> {
-    /// `locked`: the rows that the batch found, by key, byte for byte. One that cannot be read is an error only for who asks what is in it.
-    pub(super) fn of(
-        batch: &'b [Write],
-        locked: &HashMap<SessionKey, Result<Session, Unreadable>>,
-    ) -> Result<Self, Unreadable> {
+    /// A row that cannot be read is an error only for who asks what is in it.
+    pub(super) fn of(batch: &'b [Write], locked: &Locked) -> Result<Self, Unreadable> {
         let mut plan = Self::default();
         for write in batch {
             let outcome = plan.add(write, locked.get(write.key()))?;
             plan.outcomes.push(outcome);
         }
         // The order in which every host takes its locks.
-        for rows in [&mut plan.insert, &mut plan.upsert, &mut plan.touch] {
+        for rows in [&mut plan.insert, &mut plan.upsert] {
             rows.sort_unstable_by_key(|values| values.key);
         }
+        plan.touch.sort_unstable();
         plan.delete.sort_unstable();
         Ok(plan)
     }
 
-    fn add(&mut self, write: &'b Write, row: Option<&Result<Session, Unreadable>>) -> Result<WriteOutcome, Unreadable> {
+    fn add(
+        &mut self,
+        write: &'b Write,
+        row: Option<&Option<Result<Session, Unreadable>>>,
+    ) -> Result<WriteOutcome, Unreadable> {
         Ok(match (write, row) {
             (Write::Insert(_), Some(_)) => WriteOutcome::Exists,
             (Write::Insert(session), None) => {
@@ -117,15 +119,16 @@ impl<'b> Plan<'b> {
                 WriteOutcome::Done(Some(session.clone()))
             }
             (Write::Touch(key, expires_at), Some(row)) => {
-                let row = row.as_ref().map_err(Unreadable::clone)?;
-                self.touch.push(Values::expiry_alone(key, *expires_at));
-                WriteOutcome::Done(Some(Session { expires_at: row.expires_at.max(*expires_at), ..row.clone() }))
+                let row = row.clone().transpose()?;
+                self.touch.push((key.expose(), django_time::to_text(*expires_at)));
+                let touched = |row: Session| Session { expires_at: row.expires_at.max(*expires_at), ..row };
+                WriteOutcome::Done(row.map(touched))
             }
             (Write::Delete(key), Some(_)) => {
                 self.delete.push(key.expose());
                 WriteOutcome::Done(None)
             }
-            (Write::Lock(_), Some(row)) => WriteOutcome::Done(Some(row.clone()?)),
+            (Write::Lock(_), Some(row)) => WriteOutcome::Done(row.clone().transpose()?),
             (Write::Update(_) | Write::Touch(..) | Write::Delete(_) | Write::Lock(_), None) => WriteOutcome::Missing,
         })
     }

@@ -9,8 +9,8 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 
-use super::batch::{Packet, Plan, Values};
-use super::errors::{DUPLICATE_KEY, failure, number, unavailable};
+use super::batch::{Locked, Packet, Plan, Values};
+use super::errors::{DUPLICATE_KEY, failure, number, schema_failure, unavailable};
 use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, schema, statistics};
 use crate::backends::django_time;
@@ -121,11 +121,13 @@ impl Connection {
         Ok(if found == 0 { WriteOutcome::Missing } else { WriteOutcome::Done(row) })
     }
 
-    /// Inside a transaction: locks the rows of the batch, then writes. `wait`: for locks that others hold.
-    async fn write_batch(&mut self, batch: &[Write], wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
+    /// Inside a transaction: locks the rows of the batch, then writes. `carries`: rows that are touched or locked are read, to be carried to
+    /// a mirror. `wait`: for locks that others hold.
+    async fn write_batch(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
-        let locked = self.lock(&keys, wait).await?;
+        let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..) | Write::Lock(_)));
+        let locked = self.lock(&keys, whole, wait).await?;
         let plan = Plan::of(batch, &locked).map_err(|row| Failure::Row(row.to_string()))?;
         let (statements, packet) = (Arc::clone(&self.statements), self.packet);
         // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
@@ -142,7 +144,9 @@ impl Connection {
         }
         for rows in plan.touch.chunks(CHUNK_MAX) {
             let rows = filled_up(rows);
-            self.put(&statements.touch_many(rows.len()), &rows).await?;
+            let sql = statements.touch_many(rows.len());
+            let query = rows.iter().fold(sqlx::query(&sql), |query, (key, end)| query.bind(*key).bind(end));
+            self.execute(rows.iter().fold(query, |query, (key, _)| query.bind(*key))).await?;
         }
         for keys in plan.delete.chunks(CHUNK_MAX) {
             let keys = filled_up(keys);
@@ -156,21 +160,17 @@ impl Connection {
         self.execute(rows.iter().fold(sqlx::query(sql), bind)).await.map(drop)
     }
 
-    async fn lock(
-        &mut self,
-        keys: &[&SessionKey],
-        wait: bool,
-    ) -> Result<HashMap<SessionKey, Result<Session, Unreadable>>, Failure> {
+    async fn lock(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
         let statements = Arc::clone(&self.statements);
         let mut locked = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
-            let sql = statements.lock(sent.len(), wait);
+            let sql = statements.lock(sent.len(), whole, wait);
             let rows = self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await?;
             for row in &rows {
                 let found = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
-                    locked.insert((*key).clone(), session(row, key));
+                    locked.insert((*key).clone(), whole.then(|| session(row, key)));
                 }
             }
         }
@@ -185,9 +185,9 @@ impl Connection {
     }
 
     /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
-    async fn begin(&mut self, batch: &[Write], wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn begin(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
         self.simple("START TRANSACTION").await?;
-        match self.write_batch(batch, wait).await {
+        match self.write_batch(batch, carries, wait).await {
             Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
             Err(failure) => self.roll_back().await.and(Err(failure)),
             held => held,
@@ -259,7 +259,7 @@ impl Link for Connection {
                 Ok(batch.iter().map(done).collect())
             }
             _ => {
-                let outcomes = self.begin(batch, false).await?;
+                let outcomes = self.begin(batch, false, false).await?;
                 self.commit().await?;
                 Ok(outcomes)
             }
@@ -271,7 +271,7 @@ impl Link for Connection {
             return Err(Failure::Row(refusal));
         }
         let may_wait = deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
-        self.begin(batch, may_wait).await
+        self.begin(batch, true, may_wait).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -365,7 +365,8 @@ impl Link for Connection {
         self.may_have_written = !statements.is_empty();
         // Each commits by itself; what was made stays, and the next run makes the rest.
         for statement in statements {
-            self.simple(statement).await?;
+            let done = self.connection.execute(sqlx::raw_sql(statement)).await;
+            done.map_err(|error| schema_failure(&error, &mut self.may_have_written))?;
         }
         Ok(())
     }

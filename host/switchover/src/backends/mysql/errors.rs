@@ -14,6 +14,12 @@ const TLS: Words = Words { authority: "`ssl-ca=FILE` in the address", without: "
 /// A row is under this key already.
 pub(super) const DUPLICATE_KEY: u16 = 1062;
 
+/// What a server says of itself: it is short of disk, memory, threads or statements, lets nobody in, or is no part of its cluster now.
+const OF_THE_SERVER: [u16; 27] = [
+    1021, 1030, 1037, 1038, 1040, 1041, 1044, 1045, 1047, 1049, 1105, 1114, 1129, 1130, 1135, 1158, 1159, 1160, 1161,
+    1180, 1181, 1203, 1206, 1226, 1227, 1461, 3100,
+];
+
 /// The server's number of an error, if the server said it.
 pub(super) fn number(error: &Error) -> Option<u16> {
     match error {
@@ -50,11 +56,22 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
         1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
-        // A value that does not fit, a constraint, a trigger that raises: one row is to blame.
-        1048 | 1118 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1451 | 1452 | 1644 | 3140 | 3819 | 3854 | 4025 => {
-            Failure::Row(format!("the table does not take this row (error {number})"))
+        // The statements that this connection keeps are gone.
+        1243 | 1615 => Failure::Lost(message()),
+        _ if OF_THE_SERVER.contains(&number) => Failure::Refused(DatabaseError::Unavailable { message: message() }),
+        // A value that does not fit, a constraint, a trigger that raises by whatever number: one row is to blame. The message may name
+        // the value.
+        _ => Failure::Row(format!("the database refuses (error {number})")),
+    }
+}
+
+/// As [`failure`], for statements that carry no values of rows: the message is kept.
+pub(super) fn schema_failure(error: &Error, written: &mut bool) -> Failure {
+    match (failure(error, written), error) {
+        (Failure::Row(_), Error::Database(refused)) => {
+            Failure::corrupt(format!("{} (error {})", refused.message(), number(error).unwrap_or_default()))
         }
-        _ => Failure::Refused(DatabaseError::Unavailable { message: message() }),
+        (failure, _) => failure,
     }
 }
 

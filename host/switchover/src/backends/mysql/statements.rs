@@ -63,12 +63,13 @@ impl Statements {
         format!("{}SELECT session_key FROM {} WHERE session_key IN ({})", self.whose, self.table, list("?", keys))
     }
 
-    /// Locks the rows of so many keys, in the order of the keys, and answers them.
-    pub(super) fn lock(&self, keys: usize, wait: bool) -> String {
+    /// Locks the rows of so many keys, in the order of the keys, and answers them, or their keys alone.
+    pub(super) fn lock(&self, keys: usize, whole: bool, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
+        let columns = if whole { ROW } else { "session_key" };
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
         format!(
-            "{whose}SELECT {ROW} FROM {table} WHERE session_key IN ({keys}) ORDER BY session_key FOR UPDATE{nowait}"
+            "{whose}SELECT {columns} FROM {table} WHERE session_key IN ({keys}) ORDER BY session_key FOR UPDATE{nowait}"
         )
     }
 
@@ -85,11 +86,13 @@ impl Statements {
         )
     }
 
-    /// Moves the expiry of rows that are there; the payload is not looked at.
+    /// Moves the expiry of rows that are there, and locked: for each first its key and its end, then all keys once more.
     pub(super) fn touch_many(&self, rows: usize) -> String {
+        let (whose, table, these) = (&self.whose, &self.table, list("?", rows));
+        let ends = vec!["WHEN ? THEN cast(? AS datetime(6))"; rows].join(" ");
         format!(
-            "{} ON DUPLICATE KEY UPDATE expire_date = greatest(expire_date, VALUES(expire_date))",
-            insert(&self.whose, &self.table, rows)
+            "{whose}UPDATE {table} SET expire_date = greatest(expire_date, CASE session_key {ends} END) \
+             WHERE session_key IN ({these}) ORDER BY session_key LIMIT {rows}"
         )
     }
 
