@@ -110,9 +110,11 @@ pub(super) fn wait_for_locks_until(connection: &Connection, deadline: Instant) -
 
 /// What an error of SQLite's means, unless it came from a commit.
 ///
-/// Neither its message nor the statement in it ever holds a bound value, so no key and no payload.
+/// Neither its message nor the statement in it ever holds a bound value, so no key and no payload; what a trigger says may.
 pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
+    let by_trigger = |error: &rusqlite::ffi::Error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER;
     let message = match error {
+        rusqlite::Error::SqliteFailure(failure, _) if by_trigger(failure) => "a trigger refuses the row".to_owned(),
         // The default text has the whole statement in it.
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         other => other.to_string(),
@@ -125,7 +127,7 @@ pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
         Some(ErrorCode::OperationInterrupted) => DatabaseError::Timeout,
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Corrupt { message },
         // The statements are fixed: where one is refused, the table is not the one that they were written for.
-        Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
+        Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation | ErrorCode::TooBig) => {
             let advice = if message.contains("no such table") {
                 "; make it with `switchover init` or Django's `migrate`"
             } else {

@@ -149,6 +149,10 @@ impl Writer {
             Ok(()) => written.into_iter().for_each(|(job, outcomes)| {
                 job.request.answer(Ok(outcomes));
             }),
+            // A constraint that is checked at the end.
+            Err(DatabaseError::Corrupt { .. }) if written.len() > 1 => {
+                written.into_iter().for_each(|(job, _)| self.write_group(vec![job]));
+            }
             Err(error) => answer_all(written.into_iter().map(|(job, _)| job.request), &error),
         }
     }
@@ -228,7 +232,7 @@ impl Writer {
     fn commit(&self) -> Result<(), DatabaseError> {
         let Err(error) = self.execute("COMMIT") else { return Ok(()) };
         self.roll_back();
-        if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::ConstraintViolation)) {
             return Err(database_error(&error));
         }
         // The log may have the whole commit on the disk, and only its flush failed: after a crash it would be read as committed.
