@@ -124,59 +124,95 @@ fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Ro
     batch
 }
 
+/// Writes a batch and answers it. One row that cannot be written, or is locked elsewhere, is no matter of its neighbours: halves are written,
+/// until it is alone.
 async fn write_batch(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>) {
-    match write_all(store, route, &batch).await {
-        // One row that cannot be written, or is locked elsewhere, is no matter of its neighbours.
-        Err(Error { code: ErrorCode::Corrupt | ErrorCode::Conflict, .. }) if batch.len() > 1 => {
-            for alone in batch {
-                let alone = vec![alone];
-                let answers = write_all(store, route, &alone).await;
-                answer(store, route, alone, answers);
+    let mut parts = vec![Part { batch, mirror_written: false }];
+    while let Some(Part { mut batch, mirror_written }) = parts.pop() {
+        let answers = match write_all(store, route, &batch).await {
+            Err(refused) if refused.is_definite() && batch.len() > 1 => {
+                let mirror_written = mirror_written || refused.mirror_written;
+                let second = batch.split_off(batch.len() / 2);
+                parts.extend([second, batch].map(|batch| Part { batch, mirror_written }));
+                continue;
             }
-        }
-        answers => answer(store, route, batch, answers),
+            answers => answers.map_err(Refused::into_error),
+        };
+        answer(store, route, batch, answers, mirror_written);
     }
 }
 
-fn answer(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>, answers: Result<Vec<(WriteOutcome, bool)>>) {
-    match answers {
-        Ok(answers) => {
-            for (waiting, answer) in batch.into_iter().zip(answers) {
-                let _caller_gone = waiting.answer.send(Ok(answer));
-            }
-        }
-        Err(error) => {
-            for waiting in batch {
-                if error.code == ErrorCode::UnknownOutcome {
-                    store.counters.outcome_unknown();
-                    store.repair_later(&waiting.ticket, route, waiting.change.write.key().clone());
-                }
-                let _caller_gone = waiting.answer.send(Err(error.clone()));
-            }
-        }
+/// Writes that are tried together. `mirror_written`: an earlier attempt has written a mirror and then not home.
+struct Part {
+    batch: Vec<Waiting>,
+    mirror_written: bool,
+}
+
+/// Why a batch was not written.
+struct Refused {
+    error: Error,
+    /// Something was committed at a mirror before.
+    mirror_written: bool,
+}
+
+impl Refused {
+    /// Whether it was a row or a lock that stood in the way, and what refused has written nothing.
+    fn is_definite(&self) -> bool {
+        matches!(self.error.code, ErrorCode::Corrupt | ErrorCode::Conflict)
+    }
+
+    fn into_error(self) -> Error {
+        if self.mirror_written { Error::new(ErrorCode::UnknownOutcome, self.error.message) } else { self.error }
     }
 }
 
-async fn write_all(store: &Store, route: &Route, batch: &[Waiting]) -> Result<Vec<(WriteOutcome, bool)>> {
+/// `mirror_written`: a mirror may have what home has not. Then only what is done now is known.
+fn answer(
+    store: &Arc<Store>,
+    route: &Route,
+    batch: Vec<Waiting>,
+    answers: Result<Vec<(WriteOutcome, bool)>>,
+    mirror_written: bool,
+) {
+    let answers = match answers {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error); batch.len()],
+    };
+    for (waiting, answer) in batch.into_iter().zip(answers) {
+        let answer = match answer {
+            Ok((outcome, _)) if mirror_written && !matches!(outcome, WriteOutcome::Done(_)) => {
+                let message = format!("database {}: a mirror was written, and home was not", route.home);
+                Err(Error::new(ErrorCode::UnknownOutcome, message))
+            }
+            Err(error) if mirror_written => Err(Error::new(ErrorCode::UnknownOutcome, error.message)),
+            answer => answer,
+        };
+        if let Err(Error { code: ErrorCode::UnknownOutcome, .. }) = &answer {
+            store.counters.outcome_unknown();
+            store.repair_later(&waiting.ticket, route, waiting.change.write.key().clone());
+        }
+        let _caller_gone = waiting.answer.send(answer);
+    }
+}
+
+type Written = std::result::Result<Vec<(WriteOutcome, bool)>, Refused>;
+
+async fn write_all(store: &Store, route: &Route, batch: &[Waiting]) -> Written {
     let Some(deadline) = batch.iter().map(|waiting| waiting.change.deadline).min() else { return Ok(Vec::new()) };
     let writes = batch.iter().map(|waiting| waiting.change.write.clone()).collect();
     write_together(store, route, writes, deadline).await
 }
 
-async fn write_together(
-    store: &Store,
-    route: &Route,
-    writes: Vec<Write>,
-    deadline: Instant,
-) -> Result<Vec<(WriteOutcome, bool)>> {
+async fn write_together(store: &Store, route: &Route, writes: Vec<Write>, deadline: Instant) -> Written {
     let keys: Vec<_> = writes.iter().map(|write| write.key().clone()).collect();
     let is_delete: Vec<_> = writes.iter().map(|write| matches!(write, Write::Delete(_))).collect();
     let home = &store.databases[&route.home];
-    let held = home.hold(writes, None, deadline).await.map_err(|error| database_error(&route.home, &error))?;
+    let held = home.hold(writes, None, deadline).await.map_err(|error| refused(&route.home, &error, false))?;
     let outcomes = held.outcomes().to_vec();
     if outcomes.len() != keys.len() {
         held.roll_back().await;
-        return Err(super::internal(&route.home, "as many answers as writes were expected"));
+        let error = super::internal(&route.home, "as many answers as writes were expected");
+        return Err(Refused { error, mirror_written: false });
     }
     let mut at_mirror = vec![false; outcomes.len()];
     let mut mirror_written = false;
@@ -200,18 +236,16 @@ async fn write_together(
             }
             Err(error) => {
                 held.roll_back().await;
-                let unknown = mirror_written || matches!(error, DatabaseError::UnknownOutcome { .. });
-                let error = database_error(name, &error);
-                return Err(if unknown { Error::new(ErrorCode::UnknownOutcome, error.message) } else { error });
+                return Err(refused(name, &error, mirror_written));
             }
         }
     }
     match held.commit().await {
         Ok(()) => Ok(outcomes.into_iter().zip(at_mirror).collect()),
-        Err(error) => {
-            let unknown = mirror_written || matches!(error, DatabaseError::UnknownOutcome { .. });
-            let error = database_error(&route.home, &error);
-            Err(if unknown { Error::new(ErrorCode::UnknownOutcome, error.message) } else { error })
-        }
+        Err(error) => Err(refused(&route.home, &error, mirror_written)),
     }
+}
+
+fn refused(name: &DatabaseName, error: &DatabaseError, mirror_written: bool) -> Refused {
+    Refused { error: database_error(name, error), mirror_written }
 }
