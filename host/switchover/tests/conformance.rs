@@ -68,6 +68,8 @@ mod conformance {
     mod redis_interleaving;
     #[cfg(feature = "redis")]
     mod redis_looks;
+    mod refusals;
+    mod refused;
     mod rows;
     mod server_faults;
     mod server_fixture;

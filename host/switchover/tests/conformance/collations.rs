@@ -1,9 +1,9 @@
-//! MySQL and MariaDB with every kind of collation and character set: the same rows are read, written and found by their index.
+//! MySQL and MariaDB with every kind of collation and character set: the same rows are read and written, and no others.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use sqlx::{Connection as _, Executor as _, MySqlConnection};
+use sqlx::{Connection as _, Executor as _, MySqlConnection, Row as _};
 use switchover::backends::MySql;
 use switchover::capabilities::{Database, Read, ReadOutcome, Write, WriteOutcome};
 use switchover::{Session, expires_in};
@@ -12,7 +12,7 @@ use switchover_harness::MariaDb;
 use super::fixture::{exists, key, load, new_table, session, soon, write};
 
 /// Binary, case-sensitive and blind ones; sets of one, two, three and four bytes.
-const COLLATIONS: [&str; 16] = [
+pub(crate) const COLLATIONS: [&str; 16] = [
     "utf8mb4_bin",
     "utf8mb4_nopad_bin",
     "utf8mb4_general_ci",
@@ -31,36 +31,74 @@ const COLLATIONS: [&str; 16] = [
     "ucs2_general_ci",
 ];
 
+/// Gives a table of `create_schema` another collation.
+pub(crate) async fn convert(raw: &mut MySqlConnection, table: &str, collation: &str) -> Result<()> {
+    let set = collation.split('_').next().unwrap_or_default();
+    let convert = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET {set} COLLATE {collation}");
+    raw.execute(sqlx::raw_sql(&convert)).await?;
+    // The conversion makes a narrower text of a wider set.
+    raw.execute(sqlx::raw_sql(&format!("ALTER TABLE {table} MODIFY session_data longtext NOT NULL"))).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_collation_holds_sessions() -> Result<()> {
     let server = MariaDb::shared().await?;
     let mut raw = MySqlConnection::connect(&server.url()).await?;
+    let mut told_apart = 0;
     for collation in COLLATIONS {
-        let (table, set) = (new_table(), collation.split('_').next().unwrap_or_default());
+        let table = new_table();
         let database = MySql::builder(server.url()).table(&table).connect().await?;
         database.create_schema(soon()).await?;
-        let convert = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET {set} COLLATE {collation}");
-        raw.execute(sqlx::raw_sql(&convert)).await?;
-        // The conversion makes a narrower text of a wider set.
-        raw.execute(sqlx::raw_sql(&format!("ALTER TABLE {table} MODIFY session_data longtext NOT NULL"))).await?;
+        convert(&mut raw, &table, collation).await?;
         database.check_columns(soon()).await?;
         assert_eq!(database.missing_schema(soon()).await?, [""; 0], "{collation}");
         holds_sessions(&database, collation).await?;
 
-        // The row of another key, where the collation tells the two apart.
         let other = format!("INSERT INTO {table} VALUES ('AAAAAAAA', 'another', '2999-01-01')");
         if raw.execute(sqlx::raw_sql(&other)).await.is_ok() {
-            assert_eq!(database.scan(None, 10, soon()).await?.unreadable.len(), 1, "{collation}");
+            told_apart += 1;
+            leaves_the_other_case_alone(&database, collation).await?;
+            let sql = format!("SELECT cast(count(*) AS signed) FROM {table} WHERE session_data = 'another'");
+            let left: i64 = raw.fetch_one(sqlx::raw_sql(&sql)).await?.try_get(0)?;
+            assert_eq!(left, 1, "{collation}");
         }
-        let expected = load(&database, &key("aaaaaaaa")).await?.map(|found| found.payload);
-        assert_ne!(expected.as_ref().map(|payload| payload.expose()), Some("another"), "{collation}");
-
-        // Prepared or not, the key's index is used.
-        let explain =
-            format!("EXPLAIN SELECT session_data FROM {table} WHERE session_key IN ('aaaaaaaa', 'bbbbbbbb') LIMIT 1");
-        raw.execute(sqlx::raw_sql(&explain)).await?;
         database.close().await;
     }
+    assert_eq!(told_apart, 8);
+    Ok(())
+}
+
+/// Beside the row `aaaaaaaa` stands `AAAAAAAA`.
+async fn leaves_the_other_case_alone(database: &dyn Database, collation: &str) -> Result<()> {
+    assert_eq!(database.scan(None, 10, soon()).await?.unreadable.len(), 1, "{collation}");
+    let (far, later) = (expires_in(Duration::from_secs(3_600)), expires_in(Duration::from_secs(9_000)));
+    let ours = |payload: &str| session("aaaaaaaa", payload, far);
+    let key = ours("v3").key;
+    for change in [Write::Update(ours("v3")), Write::Upsert(ours("v4")), Write::Touch(key.clone(), later)] {
+        // By itself and with another one, which takes another statement.
+        for beside in [None, Some(Write::Delete(super::fixture::key("missing0")))] {
+            let batch = [Some(change.clone()), beside].into_iter().flatten().collect();
+            let done = database.write(batch, None, soon()).await?;
+            assert!(matches!(done[0], WriteOutcome::Done(_)), "{collation}: {done:?}");
+        }
+    }
+    let expected = Session { expires_at: later, ..ours("v4") };
+    assert_eq!(load(database, &key).await?, Some(expected.clone()), "{collation}");
+    let held =
+        database.hold(vec![Write::Lock(key.clone()), Write::Touch(super::fixture::key("missing0"), far)], None, soon());
+    assert_eq!(held.await?.outcomes(), [WriteOutcome::Done(Some(expected)), WriteOutcome::Missing], "{collation}");
+    let delete = vec![Write::Delete(key.clone()), Write::Delete(super::fixture::key("missing0"))];
+    database.hold(delete, None, soon()).await?.commit().await?;
+    // Now the other one is alone.
+    assert_eq!(load(database, &key).await?, None, "{collation}");
+    assert!(!exists(database, &key).await?, "{collation}");
+    for change in
+        [Write::Update(ours("v5")), Write::Touch(key.clone(), later), Write::Delete(key.clone()), Write::Lock(key)]
+    {
+        assert_eq!(write(database, change).await?, WriteOutcome::Missing, "{collation}");
+    }
+    assert!(matches!(write(database, Write::Insert(ours("v6"))).await?, WriteOutcome::Done(_)), "{collation}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const GOOD: [&str; 6] = ["aaaaaaaa", "bbbbbbbb", "cccccccc", "xxxxxxxx", "yyyyyy
 const BAD: &str = "mmmmmmmm";
 
 async fn with_good_rows(url: &str, table: &str) -> Result<Server> {
-    let database = Postgres::builder(url).table(table).readers(1).connect().await?;
+    let database = Postgres::builder(url).table(table).readers(1).writers(1).connect().await?;
     database.create_schema(soon()).await?;
     let far = switchover::expires_in(Duration::from_secs(3_600));
     let rows = GOOD.iter().map(|key| Write::Insert(session(key, &format!("payload of {key}"), far)));
@@ -68,8 +68,21 @@ async fn bad_row_costs_nobody(database: Server) -> Result<()> {
         assert_eq!(unreadable.iter().map(|row| row.row.clone()).collect::<Vec<_>>(), [key(BAD).short_hash()]);
     }
 
-    // Neither a logout nor a save reads it.
+    // A touch does not read it either, and what shares a statement with it is told what became of it.
     let far = switchover::expires_in(Duration::from_secs(3_600));
+    let mut writes = JoinSet::new();
+    for number in 0..24 {
+        let inserted = session(&format!("inserted{number:02}"), "payload", far);
+        let (database, touches) = (Arc::clone(&database), number == 12);
+        let write = if touches { Write::Touch(key(BAD), far) } else { Write::Insert(inserted.clone()) };
+        let expected = WriteOutcome::Done((!touches).then_some(inserted));
+        writes.spawn(async move { (database.write(vec![write], None, soon()).await, expected) });
+    }
+    for (written, expected) in writes.join_all().await {
+        assert_eq!(written?, [expected]);
+    }
+
+    // Neither does a logout or a save.
     let whole = session(BAD, "whole", far);
     assert_eq!(write(&*database, Write::Update(whole.clone())).await?, WriteOutcome::Done(Some(whole)));
     assert_eq!(write(&*database, Write::Delete(key(BAD))).await?, WriteOutcome::Done(None));
