@@ -12,7 +12,7 @@ use switchover::{Session, SessionKey, Timestamp, expires_in};
 use switchover_harness::MariaDb;
 
 use super::collations::{COLLATIONS, convert};
-use super::fixture::{key, session, soon};
+use super::fixture::{key, load, new_table, session, soon, write};
 
 const SIZES: [u64; 4] = [0, 300, 3_000, 300_000];
 const BATCHES: [usize; 4] = [1, 2, 24, 128];
@@ -360,6 +360,24 @@ async fn no_collation_keeps_mariadb_from_the_index() -> Result<()> {
         let counts = measure(&database, &mut counter, &Ended::Some.keys(SIZES[2])).await?;
         check(collation, &counts, counter.bound())?;
         database.close().await;
+    }
+    Ok(())
+}
+
+/// PostgreSQL refuses a kept plan whose columns have other types now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_plan_ends_with_the_type_of_its_column() -> Result<()> {
+    let (server, table) = (switchover_harness::Postgres::shared().await?, new_table());
+    let database = Postgres::builder(server.url()).table(&table).readers(1).writers(1).connect().await?;
+    database.create_schema(soon()).await?;
+    let session = session("aaaaaaaa", "payload", expires_in(Duration::from_secs(3_600)));
+    write(&database, Write::Upsert(session.clone())).await?;
+    let mut raw = PgConnection::connect(&server.url()).await?;
+    for kind in ["varchar(1000)", "text"] {
+        assert_eq!(load(&database, &session.key).await?.as_ref(), Some(&session));
+        raw.execute(sqlx::raw_sql(&format!("ALTER TABLE {table} ALTER session_data TYPE {kind}"))).await?;
+        assert_eq!(load(&database, &session.key).await?.as_ref(), Some(&session), "{kind}");
+        write(&database, Write::Upsert(session.clone())).await?;
     }
     Ok(())
 }

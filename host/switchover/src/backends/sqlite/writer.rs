@@ -19,6 +19,8 @@ use crate::session::Timestamp;
 const GROUP_BATCHES_MAX: usize = 64;
 /// A group also ends when it has this many rows.
 const GROUP_WRITES_MAX: usize = 256;
+/// A group also ends when it has this much payload: all of it goes through the write-ahead log at once.
+const GROUP_BYTES_MAX: usize = 4 << 20;
 /// How long closing waits for others that still read the log.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 
@@ -101,12 +103,14 @@ impl Writer {
     /// The writes that are queued up to the first command of another kind, and that command. It never waits: a lone write is
     /// not delayed.
     fn drain(&self, first: WriteJob) -> (Vec<WriteJob>, Option<WriteCommand>) {
-        let mut writes = first.batch.len();
+        let payloads = |batch: &[Write]| batch.iter().map(Write::payload_len).sum::<usize>();
+        let (mut writes, mut bytes) = (first.batch.len(), payloads(&first.batch));
         let mut jobs = vec![first];
-        while jobs.len() < GROUP_BATCHES_MAX && writes < GROUP_WRITES_MAX {
+        while jobs.len() < GROUP_BATCHES_MAX && writes < GROUP_WRITES_MAX && bytes < GROUP_BYTES_MAX {
             match self.queue.try_recv() {
                 Ok(WriteCommand::Write { batch, request }) => {
                     writes += batch.len();
+                    bytes += payloads(&batch);
                     jobs.push(WriteJob { batch, request });
                 }
                 Ok(other) => return (jobs, Some(other)),
