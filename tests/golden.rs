@@ -5,7 +5,7 @@ use std::path::Path;
 
 use switchover::isolation::Isolated;
 use switchover::{Builtin, Policy};
-use switchover_guest::testing::{Golden, check_scripts};
+use switchover_scripts::{Golden, check_scripts};
 
 async fn check(builtin: Builtin) -> usize {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest/policies").join(builtin.name()).join("scripts");

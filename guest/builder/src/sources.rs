@@ -14,16 +14,18 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     text(Sha256::digest(bytes).as_slice())
 }
 
-/// The digest of a guest's sources: contract, SDK without its tests' half, its own crate, the version of the workspace, the
-/// bindings' generator and the compiler's options.
+/// The crates that a guest may be linked with, whichever it names.
+const LINKED: [&str; 2] = ["guest/contract", "guest/sdk"];
+
+/// The digest of a guest's sources: contract, SDK, its own crate, the version of the workspace, the bindings' generator and
+/// the compiler's options.
 pub(crate) fn digest(root: &Path, guest: &Path) -> Result<String> {
-    let sdk = root.join("guest/sdk");
-    let mut files = vec![sdk.join("Cargo.toml"), guest.join("Cargo.toml")];
+    let mut files = Vec::new();
     collect(&root.join("wit"), &mut files)?;
-    collect(&sdk.join("src"), &mut files)?;
-    collect(&guest.join("src"), &mut files)?;
-    let testing = sdk.join("src/testing");
-    files.retain(|file| !file.starts_with(&testing));
+    for made_from in LINKED.map(|linked| root.join(linked)).iter().map(PathBuf::as_path).chain([guest]) {
+        files.push(made_from.join("Cargo.toml"));
+        collect(&made_from.join("src"), &mut files)?;
+    }
     files.sort();
 
     let mut digest = Sha256::new();

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Waker};
 
 use self::bindings::exports::switchover::policy::{about, router, session_store};
 use self::bindings::switchover::policy::{cache, clock, databases, flags, log, settings, types};
-use crate::contract::{Error, Instant, Level, Result, SaveMode, SaveOutcome, Target};
 use crate::host::{Host, Lookup, Session};
 use crate::policy::Policy;
+use switchover_contract::{Error, Instant, Level, Result, SaveMode, SaveOutcome, Target};
 
 pub use self::bindings::export_component;
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::contract::{Instant, Level, Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Instant, Level, Result, SaveMode, SaveOutcome, Target};
 
 /// A session as it was read, or as the caller wants it written. The payload stays in the host.
 pub trait Session {

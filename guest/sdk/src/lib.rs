@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! wit/ ── contract (plain Rust) ──> Policy ──asks──> Host ──┬─ glue      the component's imports, wasm32 only
-//!                                                          ├─ testing   recording fakes, golden scripts
+//!                                                          ├─ the crate `switchover-scripts`: recording fakes, golden scripts
 //!                                                          └─ the host itself, which runs shipped policies natively too
 //! ```
 //!
@@ -52,21 +52,18 @@
 //! switchover_guest::export!(OneDatabase);
 //! ```
 
-mod contract;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod glue;
 mod host;
 mod policy;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 
-pub use contract::{
+pub use host::{Host, Lookup, Session};
+pub use policy::Policy;
+pub use switchover_contract::{
     Description, Error, ErrorCode, Guarantee, Hints, Instant, Level, Mirror, MirrorAction, Model, Object, Result,
     SaveMode, SaveOutcome, Target,
 };
-pub use host::{Host, Lookup, Session};
-pub use policy::Policy;
 
 /// Makes a policy the component that this crate compiles to. Expands to nothing on any target but wasm32.
 ///

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use crate::contract::{Description, Hints, Instant, Model, Object, Result, SaveMode, SaveOutcome};
 use crate::host::Host;
+use switchover_contract::{Description, Hints, Instant, Model, Object, Result, SaveMode, SaveOutcome};
 
 /// Where sessions live, and how they move. Stateless: what is not in the host does not survive a call.
 ///

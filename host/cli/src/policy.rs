@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use switchover::isolation::Isolated;
 use switchover::{Builtin, Policy};
-use switchover_guest::testing::Script;
+use switchover_scripts::Script;
 
 use crate::output::{Colour, Verdict, paint, print};
 use crate::place;

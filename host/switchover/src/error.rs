@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use switchover_guest::ErrorCode;
+use switchover_contract::ErrorCode;
 
 use crate::session::{InvalidDatabaseName, SessionKey};
 use crate::version::PolicyVersion;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use switchover_guest::testing::{FakeLease, FakeSession, Fakes};
-use switchover_guest::{Level, Lookup, Result, SaveMode, SaveOutcome, Session as _, Target};
+use switchover_contract::{Level, Result, SaveMode, SaveOutcome, Target};
+use switchover_guest::{Lookup, Session as _};
+use switchover_scripts::{FakeLease, FakeSession, Fakes};
 
 use crate::capabilities::{CacheLookup, Clock, Lease};
 use crate::gate::Ticket;

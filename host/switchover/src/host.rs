@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use switchover_guest::{Description, SaveMode};
+use switchover_contract::{Description, SaveMode};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 pub use self::check::DatabaseCheck;

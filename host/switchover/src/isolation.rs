@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use switchover_guest::Description;
-use switchover_guest::testing::{self, Fakes, Subject};
+use switchover_contract::Description;
+use switchover_scripts::{self as scripts, Fakes, Subject};
 
 use crate::capabilities::FlagSnapshot;
 use crate::counters::Counters;
@@ -23,7 +23,7 @@ use crate::version::PolicyVersion;
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use switchover::{Policy, isolation::Isolated};
-/// use switchover_guest::testing::Script;
+/// use switchover_scripts::Script;
 ///
 /// let policy = Isolated::load(&Policy::file("fallback.wasm")).await?;
 /// println!("{:?}", policy.description());
@@ -122,14 +122,14 @@ impl Isolated {
 }
 
 impl Subject for Isolated {
-    async fn call(&self, fakes: &Arc<Fakes>, call: &testing::Call) -> testing::Answer {
+    async fn call(&self, fakes: &Arc<Fakes>, call: &scripts::Call) -> scripts::Answer {
         self.begin_script(fakes);
         let version = self.version(fakes);
         let flags: Arc<FlagSnapshot> = Arc::new(fakes.flags().into_iter().collect());
         let ticket = Gate::open().enter().expect("a new gate is open");
         let call = match call_from_script(call) {
             Ok(call) => call,
-            Err(message) => return testing::Answer::Failed(message),
+            Err(message) => return scripts::Answer::Failed(message),
         };
         let environment = Environment {
             reach: Arc::new(FakeStore::recording(Arc::clone(fakes))),
@@ -146,34 +146,34 @@ impl Subject for Isolated {
     }
 }
 
-fn call_from_script(call: &testing::Call) -> std::result::Result<Call, String> {
+fn call_from_script(call: &scripts::Call) -> std::result::Result<Call, String> {
     let key = |key: &str| SessionKey::parse(key).map_err(|error| error.to_string());
     Ok(match call.clone() {
-        testing::Call::Load { key: name } => Call::Load(key(&name)?),
-        testing::Call::Save { value, mode, .. } => Call::Save(from_fake(&value), mode),
-        testing::Call::Touch { key: name, expires_at } => Call::Touch(key(&name)?, Timestamp::from_micros(expires_at)),
-        testing::Call::Delete { key: name } => Call::Delete(key(&name)?),
-        testing::Call::Exists { key: name } => Call::Exists(key(&name)?),
-        testing::Call::ClearExpired { limit } => Call::ClearExpired(limit),
-        testing::Call::DbForRead { model, hints } => RouterCall::DbForRead(model, hints).into(),
-        testing::Call::DbForWrite { model, hints } => RouterCall::DbForWrite(model, hints).into(),
-        testing::Call::AllowRelation { a, b, hints } => RouterCall::AllowRelation(a, b, hints).into(),
-        testing::Call::AllowMigrate { database, app_label, model_name, hints } => {
+        scripts::Call::Load { key: name } => Call::Load(key(&name)?),
+        scripts::Call::Save { value, mode, .. } => Call::Save(from_fake(&value), mode),
+        scripts::Call::Touch { key: name, expires_at } => Call::Touch(key(&name)?, Timestamp::from_micros(expires_at)),
+        scripts::Call::Delete { key: name } => Call::Delete(key(&name)?),
+        scripts::Call::Exists { key: name } => Call::Exists(key(&name)?),
+        scripts::Call::ClearExpired { limit } => Call::ClearExpired(limit),
+        scripts::Call::DbForRead { model, hints } => RouterCall::DbForRead(model, hints).into(),
+        scripts::Call::DbForWrite { model, hints } => RouterCall::DbForWrite(model, hints).into(),
+        scripts::Call::AllowRelation { a, b, hints } => RouterCall::AllowRelation(a, b, hints).into(),
+        scripts::Call::AllowMigrate { database, app_label, model_name, hints } => {
             RouterCall::AllowMigrate { database, app_label, model_name, hints }.into()
         }
-        testing::Call::Describe => Call::Describe,
+        scripts::Call::Describe => Call::Describe,
     })
 }
 
-fn answer_for_script(answer: Answer) -> testing::Answer {
+fn answer_for_script(answer: Answer) -> scripts::Answer {
     match answer {
-        Answer::Session(found) => testing::Answer::Session(Ok(found.as_ref().map(to_fake))),
-        Answer::Outcome(outcome) => testing::Answer::Outcome(Ok(outcome)),
-        Answer::Deleted(truth) | Answer::Exists(truth) => testing::Answer::Truth(Ok(truth)),
-        Answer::Count(count) => testing::Answer::Count(Ok(count)),
-        Answer::Database(name) => testing::Answer::Database(Ok(name)),
-        Answer::Opinion(opinion) => testing::Answer::Opinion(Ok(opinion)),
-        Answer::Description(description) => testing::Answer::Description(*description),
+        Answer::Session(found) => scripts::Answer::Session(Ok(found.as_ref().map(to_fake))),
+        Answer::Outcome(outcome) => scripts::Answer::Outcome(Ok(outcome)),
+        Answer::Deleted(truth) | Answer::Exists(truth) => scripts::Answer::Truth(Ok(truth)),
+        Answer::Count(count) => scripts::Answer::Count(Ok(count)),
+        Answer::Database(name) => scripts::Answer::Database(Ok(name)),
+        Answer::Opinion(opinion) => scripts::Answer::Opinion(Ok(opinion)),
+        Answer::Description(description) => scripts::Answer::Description(*description),
     }
 }
 
@@ -204,27 +204,27 @@ impl AnswerKind {
         }
     }
 
-    fn failed(self, error: Error) -> testing::Answer {
-        use switchover_guest::ErrorCode;
+    fn failed(self, error: Error) -> scripts::Answer {
+        use switchover_contract::ErrorCode;
         let error = match error {
-            Error::Policy { source, .. } => return testing::Answer::Failed(source.to_string()),
+            Error::Policy { source, .. } => return scripts::Answer::Failed(source.to_string()),
             Error::Invalid { code, message } | Error::Unavailable { code, message } => {
-                switchover_guest::Error::new(code, message)
+                switchover_contract::Error::new(code, message)
             }
-            Error::UnknownOutcome { message } => switchover_guest::Error::new(ErrorCode::UnknownOutcome, message),
-            Error::Overloaded { message } => switchover_guest::Error::new(ErrorCode::Overloaded, message),
+            Error::UnknownOutcome { message } => switchover_contract::Error::new(ErrorCode::UnknownOutcome, message),
+            Error::Overloaded { message } => switchover_contract::Error::new(ErrorCode::Overloaded, message),
             error @ (Error::CycleIncomplete { .. } | Error::Closed) => {
-                return testing::Answer::Failed(error.to_string());
+                return scripts::Answer::Failed(error.to_string());
             }
         };
         match self {
-            Self::Session => testing::Answer::Session(Err(error)),
-            Self::Outcome => testing::Answer::Outcome(Err(error)),
-            Self::Truth => testing::Answer::Truth(Err(error)),
-            Self::Count => testing::Answer::Count(Err(error)),
-            Self::Database => testing::Answer::Database(Err(error)),
-            Self::Opinion => testing::Answer::Opinion(Err(error)),
-            Self::Description => testing::Answer::Failed(error.to_string()),
+            Self::Session => scripts::Answer::Session(Err(error)),
+            Self::Outcome => scripts::Answer::Outcome(Err(error)),
+            Self::Truth => scripts::Answer::Truth(Err(error)),
+            Self::Count => scripts::Answer::Count(Err(error)),
+            Self::Database => scripts::Answer::Database(Err(error)),
+            Self::Opinion => scripts::Answer::Opinion(Err(error)),
+            Self::Description => scripts::Answer::Failed(error.to_string()),
         }
     }
 }

@@ -69,7 +69,7 @@ pub use session::{
     SessionKey, Timestamp,
 };
 pub use sessions::{CycleOutcome, Sessions};
-pub use switchover_guest::{Description, ErrorCode, Hints, Model, Object, SaveOutcome};
+pub use switchover_contract::{Description, ErrorCode, Hints, Model, Object, SaveOutcome};
 pub use version::{PolicyStatus, PolicyVersion};
 
 use capabilities::{Clock, SystemClock};

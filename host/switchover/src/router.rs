@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use switchover_guest::{ErrorCode, Hints, Model, Object};
+use switchover_contract::{ErrorCode, Hints, Model, Object};
 
 use crate::error::Error;
 use crate::host::Host;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use switchover_guest::{ErrorCode, SaveMode, SaveOutcome};
+use switchover_contract::{ErrorCode, SaveMode, SaveOutcome};
 
 use crate::error::{Error, PolicyFault};
 use crate::host::{Admitted, Host, to_the_end};

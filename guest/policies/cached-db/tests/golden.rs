@@ -4,5 +4,5 @@ use switchover_cached_db::CachedDb;
 
 #[test]
 fn scripts_pass() {
-    switchover_guest::testing::check_dir::<CachedDb>("scripts").unwrap();
+    switchover_scripts::check_dir::<CachedDb>("scripts").unwrap();
 }

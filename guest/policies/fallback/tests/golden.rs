@@ -4,5 +4,5 @@ use switchover_fallback::Fallback;
 
 #[test]
 fn scripts_pass() {
-    switchover_guest::testing::check_dir::<Fallback>("scripts").unwrap();
+    switchover_scripts::check_dir::<Fallback>("scripts").unwrap();
 }

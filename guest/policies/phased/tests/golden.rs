@@ -4,5 +4,5 @@ use switchover_phased::Phased;
 
 #[test]
 fn scripts_pass() {
-    switchover_guest::testing::check_dir::<Phased>("scripts").unwrap();
+    switchover_scripts::check_dir::<Phased>("scripts").unwrap();
 }

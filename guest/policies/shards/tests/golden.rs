@@ -4,5 +4,5 @@ use switchover_shards::Shards;
 
 #[test]
 fn scripts_pass() {
-    switchover_guest::testing::check_dir::<Shards>("scripts").unwrap();
+    switchover_scripts::check_dir::<Shards>("scripts").unwrap();
 }

@@ -2,7 +2,7 @@
 
 use super::bindings::exports::switchover::policy::{about, router};
 use super::bindings::switchover::policy::{databases, log, types};
-use crate::contract::{
+use switchover_contract::{
     Description, Error, ErrorCode, Guarantee, Hints, Level, MirrorAction, Model, Object, SaveMode, SaveOutcome,
 };
 

@@ -1,6 +1,6 @@
 //! `cache`: for the call's key alone, and only what was loaded after the lease was given.
 
-use switchover_guest::{Error, ErrorCode, Result};
+use switchover_contract::{Error, ErrorCode, Result};
 use wasmtime::component::Resource;
 
 use super::bindings::switchover::policy::cache::{Host, HostLease, Lookup};

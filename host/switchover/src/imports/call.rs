@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use switchover_guest::{Error, ErrorCode, Result, Target};
+use switchover_contract::{Error, ErrorCode, Result, Target};
 
 use super::evidence::{Asked, Evidence};
 use crate::capabilities::{CacheLookup, Clock, FlagSnapshot};

@@ -1,6 +1,6 @@
 //! The contract's words in the generated types, and back.
 
-use switchover_guest::{
+use switchover_contract::{
     Description, Error, ErrorCode, Guarantee, Hints, Mirror, MirrorAction, Model, Object, SaveMode, SaveOutcome, Target,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use switchover_guest::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
 use wasmtime::component::Resource;
 
 use super::bindings::switchover::policy::databases::{Host, Target as GuestTarget};

@@ -2,7 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use switchover_guest::{Error, ErrorCode, Result, SaveMode, SaveOutcome};
+use switchover_contract::{Error, ErrorCode, Result, SaveMode, SaveOutcome};
 
 use super::call::CallContext;
 use crate::session::{Session, Timestamp};

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use switchover_contract::interface;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
@@ -13,12 +14,10 @@ type Waiting<'a, T> = Box<dyn Future<Output = wasmtime::Result<(T,)>> + Send + '
 /// Takes the place of what the bindings linked under the same names.
 pub(super) fn link_hot_imports(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker
-        .instance("switchover:policy/flags@0.1.0")?
-        .func_wrap("enabled", |store: Store<'_>, (name,): (WasmStr,)| {
-            Ok((store.data().call_ref()?.flags.enabled(&name.to_str(&store)?),))
-        })?;
-    linker.instance("switchover:policy/cache@0.1.0")?.func_wrap_async(
+    linker.instance(&interface("flags"))?.func_wrap("enabled", |store: Store<'_>, (name,): (WasmStr,)| {
+        Ok((store.data().call_ref()?.flags.enabled(&name.to_str(&store)?),))
+    })?;
+    linker.instance(&interface("cache"))?.func_wrap_async(
         "get",
         |mut store: Store<'_>, (key,): (WasmStr,)| -> Waiting<'_, _> {
             Box::new(async move {
@@ -28,7 +27,7 @@ pub(super) fn link_hot_imports(linker: &mut Linker<GuestState>) -> wasmtime::Res
             })
         },
     )?;
-    linker.instance("switchover:policy/databases@0.1.0")?.func_wrap_async(
+    linker.instance(&interface("databases"))?.func_wrap_async(
         "load",
         |mut store: Store<'_>, (database, key): (WasmStr, WasmStr)| -> Waiting<'_, _> {
             Box::new(async move {

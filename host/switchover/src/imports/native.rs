@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use switchover_guest::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Instant, Level, Result, SaveMode, SaveOutcome, Target};
+use switchover_guest::{Host, Lookup};
 
 use super::call::CallContext;
 use crate::capabilities::{CacheLookup, Lease};
@@ -58,7 +59,7 @@ impl NativeHost {
 
     fn spend(&self) -> Result<()> {
         let error = |fault: crate::error::PolicyFault| {
-            switchover_guest::Error::new(switchover_guest::ErrorCode::Overloaded, fault.to_string())
+            switchover_contract::Error::new(switchover_contract::ErrorCode::Overloaded, fault.to_string())
         };
         self.call.spend().map_err(error)
     }

@@ -12,7 +12,7 @@ const KEY_LIKE_LENGTH_MIN: usize = 20;
 
 impl CallContext {
     /// A line of the policy for the service's log.
-    pub(super) fn log(&self, level: switchover_guest::Level, message: &str) {
+    pub(super) fn log(&self, level: switchover_contract::Level, message: &str) {
         let left = self.log_lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_err() {
             self.environment.counters.log_line_dropped();

@@ -1,6 +1,6 @@
 //! Whether an answer may stand: a policy tells only what the databases told it in this call.
 
-use switchover_guest::{ErrorCode, SaveOutcome};
+use switchover_contract::{ErrorCode, SaveOutcome};
 
 use super::runner::{Answer, Failure};
 use crate::error::{Error, PolicyFault};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
-use switchover_guest::Description;
+use switchover_contract::{self as contract, Description};
 use wasmtime::component::Component;
 
 use super::engine::PolicyEngine;
@@ -27,8 +27,6 @@ use crate::version::PolicyVersion;
 
 /// Compiled components that are kept, so that a swap back compiles nothing.
 const COMPILED_KEPT_MAX: usize = 4;
-const CONTRACT: &str = "switchover:policy/";
-const CONTRACT_VERSION: &str = "@0.1.0";
 /// The first bytes of a component, and of a core module.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
@@ -200,10 +198,11 @@ fn check_imports(component: &Component, engine: &PolicyEngine) -> Result<(), Swa
         if name.starts_with("wasi:http") {
             return Err(rejected("it imports `wasi:http`, which this host does not have: build it without".to_owned()));
         }
-        let other_version = name.starts_with(CONTRACT) && !name.ends_with(CONTRACT_VERSION);
-        if other_version {
+        let of_contract = name.strip_prefix(contract::PACKAGE).is_some_and(|rest| rest.starts_with('/'));
+        if of_contract && name.rsplit('@').next() != Some(contract::VERSION) {
             return Err(rejected(format!(
-                "it is for another version of the contract, `{name}`; this host has {CONTRACT_VERSION}: build it again with wit/"
+                "it is for another version of the contract, `{name}`; this host has {}: build it again with wit/",
+                contract::VERSION
             )));
         }
     }
@@ -212,7 +211,7 @@ fn check_imports(component: &Component, engine: &PolicyEngine) -> Result<(), Swa
 
 fn contract_message(error: &wasmtime::Error) -> String {
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
-    format!("it does not fit the world `switchover:policy/policy@0.1.0` (see wit/world.wit): {}", causes.join(": "))
+    format!("it does not fit the world `{}` (see wit/world.wit): {}", contract::interface("policy"), causes.join(": "))
 }
 
 fn name_of(description: &Description) -> String {

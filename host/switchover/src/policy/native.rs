@@ -46,7 +46,7 @@ impl<P: Policy> Runner for NativeRunner<P> {
     }
 }
 
-fn route<P: Policy>(host: &NativeHost, call: RouterCall) -> switchover_guest::Result<Answer> {
+fn route<P: Policy>(host: &NativeHost, call: RouterCall) -> switchover_contract::Result<Answer> {
     match call {
         RouterCall::DbForRead(model, hints) => P::db_for_read(host, &model, &hints).map(Answer::Database),
         RouterCall::DbForWrite(model, hints) => P::db_for_write(host, &model, &hints).map(Answer::Database),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use switchover_guest::testing::Fakes;
-use switchover_guest::{Description, Hints, Model, SaveMode, SaveOutcome};
+use switchover_contract::{Description, Hints, Model, SaveMode, SaveOutcome};
+use switchover_scripts::Fakes;
 
 use super::run::run;
 use super::runner::{Answer, Call, RouterCall, Runner};

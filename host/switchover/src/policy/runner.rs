@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use switchover_guest::{Description, Error, Hints, Model, Object, SaveMode, SaveOutcome};
+use switchover_contract::{Description, Error, Hints, Model, Object, SaveMode, SaveOutcome};
 
 use crate::error::PolicyFault;
 use crate::imports::{Asked, CallContext};

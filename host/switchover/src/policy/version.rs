@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use switchover_guest::Description;
+use switchover_contract::Description;
 
 use super::runner::Runner;
 use crate::capabilities::FlagSnapshot;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use switchover_guest::{Error, ErrorCode, Result};
+use switchover_contract::{Error, ErrorCode, Result};
 
 use super::Store;
 use crate::capabilities::Nonce;

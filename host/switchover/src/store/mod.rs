@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use switchover_guest::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
 
 pub(crate) use reach::Reach;
 pub(crate) use write::check_target;

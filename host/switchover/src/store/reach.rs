@@ -1,7 +1,7 @@
 //! What the imports of a call reach: the host's store, or recording fakes when a policy is tried by itself.
 
 use async_trait::async_trait;
-use switchover_guest::{Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Result, SaveMode, SaveOutcome, Target};
 
 use crate::capabilities::{CacheLookup, Lease};
 use crate::gate::Ticket;
@@ -40,8 +40,8 @@ pub(crate) trait Reach: Send + Sync {
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()>;
 
     /// A line of the policy's log, its key struck out; by default it goes to the service's log.
-    fn log(&self, policy: &str, level: switchover_guest::Level, message: &str) {
-        use switchover_guest::Level;
+    fn log(&self, policy: &str, level: switchover_contract::Level, message: &str) {
+        use switchover_contract::Level;
         match level {
             Level::Debug => tracing::debug!(policy, "{message}"),
             Level::Info => tracing::info!(policy, "{message}"),

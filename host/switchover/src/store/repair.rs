@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use switchover_guest::{Guarantee, MirrorAction, Target};
+use switchover_contract::{Guarantee, MirrorAction, Target};
 use tokio::sync::{Semaphore, watch};
 
 use super::Store;

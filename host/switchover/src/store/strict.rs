@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use switchover_guest::{Error, ErrorCode, MirrorAction, Result};
+use switchover_contract::{Error, ErrorCode, MirrorAction, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use super::write::mirror_write;

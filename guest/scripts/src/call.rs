@@ -5,7 +5,7 @@ use std::fmt;
 use super::function::Scope;
 use super::session::FakeSession;
 use super::text::{self, short_key};
-use crate::{Hints, Instant, Model, Object, SaveMode};
+use switchover_guest::{Hints, Instant, Model, Object, SaveMode};
 
 /// One call of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]

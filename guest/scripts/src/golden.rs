@@ -6,7 +6,7 @@ use std::{env, fmt, fs, io};
 use super::diff::diff;
 use super::script::{Script, ScriptError};
 use super::subject::{NativeSubject, Subject, block_on};
-use crate::Policy;
+use switchover_guest::Policy;
 
 /// Set to `1`, it makes [`check_dir`] rewrite the expected traces.
 const UPDATE_VARIABLE: &str = "UPDATE_GOLDENFILES";

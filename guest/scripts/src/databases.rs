@@ -7,7 +7,9 @@ use super::function::Function;
 use super::session::FakeSession;
 use super::state::{Row, State, text_of};
 use super::text::{self, or_none, short_key};
-use crate::{Error, ErrorCode, Guarantee, Instant, MirrorAction, Result, SaveMode, SaveOutcome, Session, Target};
+use switchover_guest::{
+    Error, ErrorCode, Guarantee, Instant, MirrorAction, Result, SaveMode, SaveOutcome, Session, Target,
+};
 
 impl Fakes {
     /// Reads one session.

@@ -17,7 +17,7 @@
 //! #     async fn exists<H: Host>(_: &H, _: &str) -> Result<bool> { Ok(false) }
 //! #     async fn clear_expired<H: Host>(_: &H, _: u32) -> Result<u32> { Ok(0) }
 //! # }
-//! switchover_guest::testing::check_dir::<MyPolicy>("scripts").unwrap();
+//! switchover_scripts::check_dir::<MyPolicy>("scripts").unwrap();
 //! ```
 //!
 //! `UPDATE_GOLDENFILES=1` rewrites the expected traces; read the difference before you commit it.

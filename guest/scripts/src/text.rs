@@ -1,6 +1,6 @@
 //! How keys, instants and durations are written in scripts and traces.
 
-use crate::{Instant, SaveMode, SaveOutcome};
+use switchover_guest::{Instant, SaveMode, SaveOutcome};
 
 /// When every script starts: the day the design of 2016 was published.
 pub const START: Instant = 1_453_766_400_000_000;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::session::FakeSession;
 use super::state::text_of;
 use super::text::{self, or_none};
-use crate::{Description, Result, SaveOutcome};
+use switchover_guest::{Description, Result, SaveOutcome};
 
 /// What a call of a policy came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

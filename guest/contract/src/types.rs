@@ -1,4 +1,4 @@
-//! The words of the contract (`wit/types.wit`, `databases.wit`, `router.wit`, `about.wit`) as plain Rust.
+//! The words that every interface shares: `wit/types.wit`.
 
 use std::fmt;
 
@@ -28,67 +28,6 @@ pub enum SaveOutcome {
     Missing,
     /// The row changed since it was read. Nothing was written.
     Conflict,
-}
-
-/// What is promised of a mirror when a write is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Guarantee {
-    /// Written together with home or not at all.
-    Strict,
-    /// Home is committed with a durable mark; the host carries the write over until the mark is gone.
-    Marked,
-    /// Tried once; a failure is counted and forgotten. Invalid for a delete.
-    BestEffort,
-}
-
-/// What a mirror is brought to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MirrorAction {
-    /// Home's row after the write.
-    Copy,
-    /// No row.
-    Remove,
-}
-
-/// Another database that a write is carried to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Mirror {
-    /// Where to.
-    pub database: String,
-    /// With which promise.
-    pub guarantee: Guarantee,
-    /// What the mirror is brought to.
-    pub action: MirrorAction,
-}
-
-/// Where a write goes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// The database that decides the outcome.
-    pub home: String,
-    /// The database whose row lock orders the writes of one key; `None`: home.
-    pub lock: Option<String>,
-    /// The databases that the write is carried to, in this order.
-    pub mirrors: Vec<Mirror>,
-}
-
-impl Target {
-    /// Home alone, without mirrors.
-    pub fn home(database: impl Into<String>) -> Self {
-        Self { home: database.into(), lock: None, mirrors: Vec::new() }
-    }
-
-    /// Adds a mirror that is brought to home's row.
-    pub fn copy_to(mut self, database: impl Into<String>, guarantee: Guarantee) -> Self {
-        self.mirrors.push(Mirror { database: database.into(), guarantee, action: MirrorAction::Copy });
-        self
-    }
-
-    /// Adds a mirror whose row is removed.
-    pub fn remove_from(mut self, database: impl Into<String>, guarantee: Guarantee) -> Self {
-        self.mirrors.push(Mirror { database: database.into(), guarantee, action: MirrorAction::Remove });
-        self
-    }
 }
 
 /// Why something failed. A program decides by `code`; `message` is for people and holds neither keys nor payloads.
@@ -200,63 +139,4 @@ impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// How much a log line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// For the author of the policy.
-    Debug,
-    /// Something an operator may want to know.
-    Info,
-    /// Something an operator should look at.
-    Warn,
-    /// Something an operator has to act on.
-    Error,
-}
-
-/// A model, as `app_label.model_name` in Django.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Model {
-    /// The application's label (`sessions`).
-    pub app_label: String,
-    /// The model in lower case (`session`).
-    pub model_name: String,
-}
-
-/// What the caller of a router knows beyond the model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Hints {
-    /// The database that the instance at hand came from.
-    pub instance_database: Option<String>,
-    /// A key to route by, of the caller's choice.
-    pub key: Option<String>,
-    /// Anything else, as names and values.
-    pub context: Vec<(String, String)>,
-}
-
-/// An instance of a model, for the question of relations.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Object {
-    /// Its model.
-    pub model: Model,
-    /// The database it came from; `None`: it is new.
-    pub database: Option<String>,
-}
-
-/// A policy's account of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Description {
-    /// Its name (`fallback`).
-    pub name: String,
-    /// Its version, for people.
-    pub version: String,
-    /// Policies of the same protocol may run side by side under the same flags.
-    pub protocol: String,
-    /// Every database it may name under its settings.
-    pub databases: Vec<String>,
-    /// Every flag it reads.
-    pub flags: Vec<String>,
-    /// Anything else, as names and values.
-    pub attributes: Vec<(String, String)>,
 }

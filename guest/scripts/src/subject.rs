@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 use super::answer::Answer;
 use super::call::Call;
 use super::fakes::Fakes;
-use crate::Policy;
+use switchover_guest::Policy;
 
 /// What a script is run against.
 pub trait Subject: Sync {

@@ -8,7 +8,7 @@ use super::function::{Function, Scope};
 use super::session::{FakeLease, FakeSession};
 use super::state::{Fault, Row, State, text_of};
 use super::text;
-use crate::{ErrorCode, Instant, Level, Lookup, Result};
+use switchover_guest::{ErrorCode, Instant, Level, Lookup, Result};
 
 /// Everything that a policy can ask of a host, in memory. Share it as `Arc<Fakes>`.
 ///

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::text;
-use crate::{Error, ErrorCode, Instant, Result, Session};
+use switchover_guest::{Error, ErrorCode, Instant, Result, Session};
 
 /// A session of the fakes.
 #[derive(Clone, Debug, PartialEq, Eq)]

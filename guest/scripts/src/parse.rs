@@ -5,7 +5,7 @@ use super::function::Function;
 use super::script::{Script, ScriptError, Step};
 use super::session::FakeSession;
 use super::text;
-use crate::{ErrorCode, Hints, Instant, Model, Object, SaveMode};
+use switchover_guest::{ErrorCode, Hints, Instant, Model, Object, SaveMode};
 
 type Parsed<T> = Result<T, String>;
 
@@ -211,7 +211,7 @@ impl Parser {
             }
             "describe" if words.is_empty() => Ok(Call::Describe),
             "describe" => Err(usage("describe")),
-            _ => Err(format!("no statement `{verb}`: the documentation of `switchover_guest::testing` has them all")),
+            _ => Err(format!("no statement `{verb}`: the documentation of `switchover_scripts` has them all")),
         }
     }
 }

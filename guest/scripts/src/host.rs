@@ -2,7 +2,7 @@
 
 use super::fakes::Fakes;
 use super::session::{FakeLease, FakeSession};
-use crate::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
+use switchover_guest::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
 
 impl Host for Fakes {
     type Session = FakeSession;

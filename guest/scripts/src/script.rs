@@ -9,7 +9,7 @@ use super::function::{Function, Scope};
 use super::parse;
 use super::session::FakeSession;
 use super::subject::Subject;
-use crate::ErrorCode;
+use switchover_guest::ErrorCode;
 
 /// A script. The module's documentation has the language.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ async fn perform<S: Subject>(step: &Step, fakes: &Arc<Fakes>, subject: &S) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Answer, block_on};
+    use crate::{Answer, block_on};
 
     /// Answers every call with what the fakes' `default` has, without asking where it should.
     struct Direct;

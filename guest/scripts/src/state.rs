@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::function::{Function, Scope};
 use super::session::{FakeLease, FakeSession};
 use super::text::START;
-use crate::{Error, ErrorCode, Instant, Lookup, Result};
+use switchover_guest::{Error, ErrorCode, Instant, Lookup, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {

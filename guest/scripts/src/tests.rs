@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::{env, fs, process};
 
 use super::*;
-use crate::{ErrorCode, Guarantee, Lookup, SaveMode, SaveOutcome, Session, Target};
+use switchover_guest::{ErrorCode, Guarantee, Lookup, SaveMode, SaveOutcome, Session, Target};
 
 const SECOND: u64 = 1_000_000;
 
@@ -21,7 +21,7 @@ fn strict() -> Target {
     Target::home("home").copy_to("mirror", Guarantee::Strict)
 }
 
-fn code<T: std::fmt::Debug>(answer: crate::Result<T>) -> ErrorCode {
+fn code<T: std::fmt::Debug>(answer: switchover_guest::Result<T>) -> ErrorCode {
     answer.unwrap_err().code
 }
 
