@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use switchover_guest::{Description, Result, SaveOutcome};
+
 use super::session::FakeSession;
 use super::state::text_of;
 use super::text::{self, or_none};
-use switchover_guest::{Description, Result, SaveOutcome};
 
 /// What a call of a policy came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use switchover_guest::{Hints, Instant, Model, Object, SaveMode};
+
 use super::function::Scope;
 use super::session::FakeSession;
 use super::text::{self, short_key};
-use switchover_guest::{Hints, Instant, Model, Object, SaveMode};
 
 /// One call of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]

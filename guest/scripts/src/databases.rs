@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
+use switchover_guest::{
+    Error, ErrorCode, Guarantee, Instant, MirrorAction, Result, SaveMode, SaveOutcome, Session, Target,
+};
+
 use super::fakes::Fakes;
 use super::function::Function;
 use super::session::FakeSession;
 use super::state::{Row, State, text_of};
 use super::text::{self, or_none, short_key};
-use switchover_guest::{
-    Error, ErrorCode, Guarantee, Instant, MirrorAction, Result, SaveMode, SaveOutcome, Session, Target,
-};
 
 impl Fakes {
     /// Reads one session.

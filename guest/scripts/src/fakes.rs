@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use switchover_guest::{ErrorCode, Instant, Level, Lookup, Result};
+
 use super::function::{Function, Scope};
 use super::session::{FakeLease, FakeSession};
 use super::state::{Fault, Row, State, text_of};
 use super::text;
-use switchover_guest::{ErrorCode, Instant, Level, Lookup, Result};
 
 /// Everything that a policy can ask of a host, in memory. Share it as `Arc<Fakes>`.
 ///

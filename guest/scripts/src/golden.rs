@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{env, fmt, fs, io};
 
+use switchover_guest::Policy;
+
 use super::diff::diff;
 use super::script::{Script, ScriptError};
 use super::subject::{NativeSubject, Subject, block_on};
-use switchover_guest::Policy;
 
 /// Set to `1`, it makes [`check_dir`] rewrite the expected traces.
 const UPDATE_VARIABLE: &str = "UPDATE_GOLDENFILES";

@@ -1,8 +1,9 @@
 //! The fakes as the host of a policy: every answer is ready at once.
 
+use switchover_guest::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
+
 use super::fakes::Fakes;
 use super::session::{FakeLease, FakeSession};
-use switchover_guest::{Host, Instant, Level, Lookup, Result, SaveMode, SaveOutcome, Target};
 
 impl Host for Fakes {
     type Session = FakeSession;

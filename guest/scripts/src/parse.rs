@@ -1,11 +1,12 @@
 //! Reads scripts. Every refusal names the line and what to write instead.
 
+use switchover_guest::{ErrorCode, Hints, Instant, Model, Object, SaveMode};
+
 use super::call::Call;
 use super::function::Function;
 use super::script::{Script, ScriptError, Step};
 use super::session::FakeSession;
 use super::text;
-use switchover_guest::{ErrorCode, Hints, Instant, Model, Object, SaveMode};
 
 type Parsed<T> = Result<T, String>;
 

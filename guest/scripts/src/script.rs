@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use switchover_guest::ErrorCode;
+
 use super::call::Call;
 use super::fakes::Fakes;
 use super::function::{Function, Scope};
 use super::parse;
 use super::session::FakeSession;
 use super::subject::Subject;
-use switchover_guest::ErrorCode;
 
 /// A script. The module's documentation has the language.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::text;
 use switchover_guest::{Error, ErrorCode, Instant, Result, Session};
+
+use super::text;
 
 /// A session of the fakes.
 #[derive(Clone, Debug, PartialEq, Eq)]

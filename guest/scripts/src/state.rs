@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use switchover_guest::{Error, ErrorCode, Instant, Lookup, Result};
+
 use super::function::{Function, Scope};
 use super::session::{FakeLease, FakeSession};
 use super::text::START;
-use switchover_guest::{Error, ErrorCode, Instant, Lookup, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use switchover_guest::Policy;
+
 use super::answer::Answer;
 use super::call::Call;
 use super::fakes::Fakes;
-use switchover_guest::Policy;
 
 /// What a script is run against.
 pub trait Subject: Sync {

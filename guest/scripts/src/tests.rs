@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs, process};
 
-use super::*;
 use switchover_guest::{ErrorCode, Guarantee, Lookup, SaveMode, SaveOutcome, Session, Target};
+
+use super::*;
 
 const SECOND: u64 = 1_000_000;
 

@@ -36,14 +36,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use switchover_backends::{FlagFile, FlagSwitch, MemoryCache, MemoryDatabase, Sqlite};
+use switchover_core::DatabaseName;
+use switchover_core::capabilities::{Database, Flags};
+use switchover_runtime::{Builtin, Limits, Policy};
 use toml::Spanned;
 
-use crate::backends::{FlagFile, FlagSwitch, MemoryCache, MemoryDatabase, Sqlite};
-use crate::capabilities::{Database, Flags};
 use crate::host::{Builder, Switchover};
-use crate::limits::Limits;
-use crate::policy::{Builtin, Policy};
-use crate::session::DatabaseName;
 
 /// What `switchover.toml` says. Unknown fields are refused.
 pub struct Config {
@@ -367,12 +366,12 @@ impl Config {
 
 /// A database on a server; `None`: the address is of another kind.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-fn server(address: &str) -> Option<crate::backends::ServerBuilder> {
+fn server(address: &str) -> Option<switchover_backends::ServerBuilder> {
     match address.split_once("://")?.0 {
         #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Some(crate::backends::Postgres::builder(address)),
+        "postgres" | "postgresql" => Some(switchover_backends::Postgres::builder(address)),
         #[cfg(feature = "mysql")]
-        "mysql" | "mariadb" => Some(crate::backends::MySql::builder(address)),
+        "mysql" | "mariadb" => Some(switchover_backends::MySql::builder(address)),
         _ => None,
     }
 }
@@ -381,7 +380,7 @@ fn server(address: &str) -> Option<crate::backends::ServerBuilder> {
 struct Fixed(FlagSwitch);
 
 impl Flags for Fixed {
-    fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<crate::capabilities::FlagSnapshot>> {
+    fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<switchover_core::capabilities::FlagSnapshot>> {
         self.0.subscribe()
     }
 
@@ -392,24 +391,23 @@ impl Flags for Fixed {
 
 impl LimitsTable {
     fn limits(&self) -> Limits {
-        let usual = Limits::default();
+        let mut limits = Limits::default();
         let ms = |value: Option<u64>, usual: Duration| value.map_or(usual, Duration::from_millis);
-        Limits {
-            calls_in_flight_max: self.calls_in_flight_max.unwrap_or(usual.calls_in_flight_max),
-            calls_waiting_max: self.calls_waiting_max.unwrap_or(usual.calls_waiting_max),
-            admission_wait: ms(self.admission_wait_ms, usual.admission_wait),
-            call_wall_time: ms(self.call_wall_time_ms, usual.call_wall_time),
-            call_cpu_time: ms(self.call_cpu_time_ms, usual.call_cpu_time),
-            host_calls_max: self.host_calls_max.unwrap_or(usual.host_calls_max),
-            read_deadline: ms(self.read_deadline_ms, usual.read_deadline),
-            write_deadline: ms(self.write_deadline_ms, usual.write_deadline),
-            cache_deadline: ms(self.cache_deadline_ms, usual.cache_deadline),
-            cache_max_age: ms(self.cache_max_age_ms, usual.cache_max_age),
-            payload_bytes_max: self.payload_bytes_max.unwrap_or(usual.payload_bytes_max),
-            drain_wait: ms(self.drain_wait_ms, usual.drain_wait),
-            repair_patience: ms(self.repair_patience_ms, usual.repair_patience),
-            warm_instances: self.warm_instances.unwrap_or(usual.warm_instances),
-        }
+        limits.calls_in_flight_max = self.calls_in_flight_max.unwrap_or(limits.calls_in_flight_max);
+        limits.calls_waiting_max = self.calls_waiting_max.unwrap_or(limits.calls_waiting_max);
+        limits.admission_wait = ms(self.admission_wait_ms, limits.admission_wait);
+        limits.call_wall_time = ms(self.call_wall_time_ms, limits.call_wall_time);
+        limits.call_cpu_time = ms(self.call_cpu_time_ms, limits.call_cpu_time);
+        limits.host_calls_max = self.host_calls_max.unwrap_or(limits.host_calls_max);
+        limits.read_deadline = ms(self.read_deadline_ms, limits.read_deadline);
+        limits.write_deadline = ms(self.write_deadline_ms, limits.write_deadline);
+        limits.cache_deadline = ms(self.cache_deadline_ms, limits.cache_deadline);
+        limits.cache_max_age = ms(self.cache_max_age_ms, limits.cache_max_age);
+        limits.payload_bytes_max = self.payload_bytes_max.unwrap_or(limits.payload_bytes_max);
+        limits.drain_wait = ms(self.drain_wait_ms, limits.drain_wait);
+        limits.repair_patience = ms(self.repair_patience_ms, limits.repair_patience);
+        limits.warm_instances = self.warm_instances.unwrap_or(limits.warm_instances);
+        limits
     }
 }
 

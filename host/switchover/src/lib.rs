@@ -35,46 +35,32 @@
 //! # #[cfg(not(feature = "memory"))] fn main() {}
 //! ```
 
-pub mod backends;
-pub mod capabilities;
 #[cfg(feature = "config")]
 mod config;
-mod counters;
 mod error;
-mod fakes;
-mod gate;
 mod host;
-mod imports;
-pub mod isolation;
-mod limits;
-mod policy;
 mod router;
-mod session;
 mod sessions;
 mod store;
-mod version;
-
-use std::time::Duration;
 
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
-pub use counters::{CallCounts, CallKind, HostCounts, Latencies};
-pub use error::{BuildError, Error, PolicyFault, SwapError};
+pub use error::BuildError;
 pub use host::{Builder, DatabaseCheck, Switchover};
-pub use limits::Limits;
-pub use policy::{Builtin, Policy};
 pub use router::Router;
-pub use session::{
-    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN, Payload, Session,
-    SessionKey, Timestamp,
-};
 pub use sessions::{CycleOutcome, Sessions};
+pub use switchover_backends as backends;
 pub use switchover_contract::{Description, ErrorCode, Hints, Model, Object, SaveOutcome};
-pub use version::{PolicyStatus, PolicyVersion};
+pub use switchover_core::{
+    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN, Payload, Session,
+    SessionKey, Timestamp, capabilities, expires_in,
+};
+#[cfg(feature = "wasm")]
+pub use switchover_runtime::Builtin;
+pub use switchover_runtime::counters::{CallCounts, CallKind, HostCounts, Latencies};
+pub use switchover_runtime::{Error, Limits, Policy, PolicyFault, PolicyStatus, PolicyVersion, SwapError};
 
-use capabilities::{Clock, SystemClock};
-
-/// The instant that is `after` from now, by the machine's clock: when a session shall end.
-pub fn expires_in(after: Duration) -> Timestamp {
-    SystemClock.now().plus(after)
+/// A policy tried by itself: for tools and scripts.
+pub mod isolation {
+    pub use switchover_runtime::Isolated;
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use switchover_contract::{ErrorCode, Hints, Model, Object};
+use switchover_core::DatabaseName;
+use switchover_runtime::Error;
+use switchover_runtime::call::{AllowMigrate, AllowRelation, DbForRead, DbForWrite};
 
-use crate::error::Error;
-use crate::host::Host;
-use crate::policy::{Answer, RouterCall};
-use crate::session::DatabaseName;
-use crate::sessions::wrong_answer;
+use crate::host::{Host, Switchover};
 
 /// The database that Django falls back to.
 const DEFAULT: &str = "default";
@@ -22,7 +21,14 @@ const DEFAULT: &str = "default";
 /// [`Error::Unavailable`] with code `denied`.
 #[derive(Clone)]
 pub struct Router {
-    pub(crate) host: Arc<Host>,
+    host: Arc<Host>,
+}
+
+impl Switchover {
+    /// The database router.
+    pub fn router(&self) -> Router {
+        Router { host: Arc::clone(&self.host) }
+    }
 }
 
 impl Router {
@@ -39,8 +45,8 @@ impl Router {
         hints: Hints,
     ) -> Result<DatabaseName, Error> {
         let instance_database = hints.instance_database.clone();
-        let answer = self.host.call(RouterCall::DbForRead(model(app_label, model_name), hints).into()).await?;
-        self.database(answer, instance_database)
+        let question = DbForRead { model: model(app_label, model_name), hints };
+        self.database(self.host.ask(question).await?, instance_database)
     }
 
     /// The database to write a model to.
@@ -56,15 +62,14 @@ impl Router {
         hints: Hints,
     ) -> Result<DatabaseName, Error> {
         let instance_database = hints.instance_database.clone();
-        let answer = self.host.call(RouterCall::DbForWrite(model(app_label, model_name), hints).into()).await?;
-        self.database(answer, instance_database)
+        let question = DbForWrite { model: model(app_label, model_name), hints };
+        self.database(self.host.ask(question).await?, instance_database)
     }
 
     /// Whether two instances may be related; where the policy has no opinion, if they are in the same database.
     pub async fn allow_relation(&self, a: Object, b: Object, hints: Hints) -> Result<bool, Error> {
         let same_database = a.database == b.database;
-        let answer = self.host.call(RouterCall::AllowRelation(a, b, hints).into()).await?;
-        opinion(answer, same_database)
+        Ok(self.host.ask(AllowRelation { a, b, hints }).await?.unwrap_or(same_database))
     }
 
     /// Whether tables of an application, or of one model of it, belong into a database; where the policy has no opinion, yes.
@@ -74,17 +79,16 @@ impl Router {
         app_label: &str,
         model_name: Option<&str>,
     ) -> Result<bool, Error> {
-        let call = RouterCall::AllowMigrate {
+        let question = AllowMigrate {
             database: database.as_str().to_owned(),
             app_label: app_label.to_owned(),
             model_name: model_name.map(str::to_owned),
             hints: Hints::default(),
         };
-        opinion(self.host.call(call.into()).await?, true)
+        Ok(self.host.ask(question).await?.unwrap_or(true))
     }
 
-    fn database(&self, answer: Answer, instance_database: Option<String>) -> Result<DatabaseName, Error> {
-        let Answer::Database(named) = answer else { return Err(wrong_answer()) };
+    fn database(&self, named: Option<String>, instance_database: Option<String>) -> Result<DatabaseName, Error> {
         // Django takes an empty name for no opinion.
         let named = named.filter(|name| !name.is_empty()).or(instance_database);
         let name = named.as_deref().unwrap_or(DEFAULT);
@@ -101,11 +105,4 @@ impl Router {
 
 fn model(app_label: &str, model_name: &str) -> Model {
     Model { app_label: app_label.to_owned(), model_name: model_name.to_owned() }
-}
-
-fn opinion(answer: Answer, without: bool) -> Result<bool, Error> {
-    match answer {
-        Answer::Opinion(opinion) => Ok(opinion.unwrap_or(without)),
-        _ => Err(wrong_answer()),
-    }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use switchover_contract::{ErrorCode, SaveMode, SaveOutcome};
+use switchover_core::{Payload, Session, SessionKey, Timestamp};
+use switchover_runtime::Error;
+use switchover_runtime::call::{ClearExpired, Delete, Exists, Load, Save, Touch};
+use switchover_runtime::limits::DELETE_EXPIRED_MAX;
 
-use crate::error::{Error, PolicyFault};
-use crate::host::{Admitted, Host, to_the_end};
-use crate::limits::DELETE_EXPIRED_MAX;
-use crate::policy::{Answer, Call};
-use crate::session::{Payload, Session, SessionKey, Timestamp};
+use crate::host::{Admitted, Host, Switchover, to_the_end};
 
 /// New keys that are tried before a create gives up. With 165 random bits the second one is a formality.
 const NEW_KEYS_MAX: u32 = 3;
@@ -26,7 +26,14 @@ const NEW_KEYS_MAX: u32 = 3;
 /// Every method fails as [`Error`] says. An error is never "no session".
 #[derive(Clone)]
 pub struct Sessions {
-    pub(crate) host: Arc<Host>,
+    host: Arc<Host>,
+}
+
+impl Switchover {
+    /// The session store. Cheap, and so are its clones.
+    pub fn sessions(&self) -> Sessions {
+        Sessions { host: Arc::clone(&self.host) }
+    }
 }
 
 /// What came of giving a session a new key.
@@ -47,20 +54,20 @@ impl Sessions {
 
     /// Finds a session. `None`: there is none, or it has ended.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
-        session(self.host.call(Call::Load(key.clone())).await?)
+        self.host.ask(Load(key.clone())).await
     }
 
     /// As [`Sessions::load`], from a database and never from the cache: for what is read in order to be written, and for whoever must not
     /// see an entry that another host could not remove. Cost: a round trip to a database at least.
     pub async fn load_uncached(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
-        session(self.host.call_past_cache(Call::Load(key.clone())).await?)
+        self.host.ask_past_cache(Load(key.clone())).await
     }
 
     /// Saves a session that exists: [`SaveOutcome::Saved`], or [`SaveOutcome::Missing`] if it was logged out meanwhile. Never
     /// creates one.
     pub async fn save(&self, key: &SessionKey, payload: Payload, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
         let session = Session { key: key.clone(), payload, expires_at };
-        outcome(self.host.call(Call::Save(session, SaveMode::Update)).await?)
+        self.host.ask(Save(session, SaveMode::Update)).await
     }
 
     /// Moves the end of a session to a later time, without writing its payload again; never to an earlier one.
@@ -84,25 +91,22 @@ impl Sessions {
     /// A session then ends up to a `STEP` earlier than without. The host leaves none out by itself: it would have to answer
     /// [`SaveOutcome::Saved`] without having asked whether the session is still there.
     pub async fn touch(&self, key: &SessionKey, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
-        outcome(self.host.call(Call::Touch(key.clone(), expires_at)).await?)
+        self.host.ask(Touch(key.clone(), expires_at)).await
     }
 
     /// Whether the key is taken, also by a session that has ended.
     pub async fn exists(&self, key: &SessionKey) -> Result<bool, Error> {
-        truth(self.host.call(Call::Exists(key.clone())).await?)
+        self.host.ask(Exists(key.clone())).await
     }
 
     /// Ends a session; `true`: it was there. After either answer no later load finds it.
     pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
-        truth(self.host.call(Call::Delete(key.clone())).await?)
+        self.host.ask(Delete(key.clone())).await
     }
 
     /// Deletes at most `limit` sessions that have ended, 10,000 in one call whatever the limit, and answers how many. `0`: none is left.
     pub async fn clear_expired(&self, limit: u32) -> Result<u32, Error> {
-        match self.host.call(Call::ClearExpired(limit.min(DELETE_EXPIRED_MAX))).await? {
-            Answer::Count(count) => Ok(count),
-            _ => Err(wrong_answer()),
-        }
+        self.host.ask(ClearExpired(limit.min(DELETE_EXPIRED_MAX))).await
     }
 
     /// Gives a session a new key, against session fixation: at a login for example. Under one version of the policy and one
@@ -127,10 +131,13 @@ async fn create(admitted: &Admitted, payload: Payload, expires_at: Timestamp) ->
     for _ in 0..NEW_KEYS_MAX {
         let key = SessionKey::random();
         let session = Session { key: key.clone(), payload: payload.clone(), expires_at };
-        match outcome(admitted.run(Call::Save(session, SaveMode::Create)).await?)? {
+        match admitted.ask(Save(session, SaveMode::Create)).await? {
             SaveOutcome::Saved => return Ok(key),
             SaveOutcome::Exists => {}
-            SaveOutcome::Missing | SaveOutcome::Conflict => return Err(wrong_answer()),
+            SaveOutcome::Missing | SaveOutcome::Conflict => {
+                let message = "a create was answered as if it were an update".to_owned();
+                return Err(Error::Unavailable { code: ErrorCode::Internal, message });
+            }
         }
     }
     Err(Error::Unavailable { code: ErrorCode::Conflict, message: "every new key was taken".to_owned() })
@@ -138,14 +145,14 @@ async fn create(admitted: &Admitted, payload: Payload, expires_at: Timestamp) ->
 
 async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome, Error> {
     // What the new key gets is what a database has: an entry of the cache may be older than what another host has acknowledged.
-    let Some(old) = session(admitted.run_past_cache(Call::Load(old_key.clone())).await?)? else {
+    let Some(old) = admitted.ask_past_cache(Load(old_key.clone())).await? else {
         return Ok(CycleOutcome::Missing);
     };
     let new_key = create(admitted, old.payload, old.expires_at).await?;
-    match admitted.run(Call::Delete(old_key)).await.and_then(truth) {
+    match admitted.ask(Delete(old_key)).await {
         Ok(true) => Ok(CycleOutcome::Cycled(new_key)),
         Ok(false) => {
-            if let Err(error) = admitted.run(Call::Delete(new_key)).await {
+            if let Err(error) = admitted.ask(Delete(new_key)).await {
                 admitted.new_key_left();
                 tracing::warn!("a new key that nobody was told is left until it expires: {error}");
             }
@@ -153,31 +160,4 @@ async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome,
         }
         Err(source) => Err(Error::CycleIncomplete { new_key, source: Box::new(source) }),
     }
-}
-
-fn session(answer: Answer) -> Result<Option<Session>, Error> {
-    match answer {
-        Answer::Session(session) => Ok(session),
-        _ => Err(wrong_answer()),
-    }
-}
-
-fn outcome(answer: Answer) -> Result<SaveOutcome, Error> {
-    match answer {
-        Answer::Outcome(outcome) => Ok(outcome),
-        _ => Err(wrong_answer()),
-    }
-}
-
-fn truth(answer: Answer) -> Result<bool, Error> {
-    match answer {
-        Answer::Deleted(truth) | Answer::Exists(truth) => Ok(truth),
-        _ => Err(wrong_answer()),
-    }
-}
-
-/// A runner answers the question that it was asked; its types do not say so.
-pub(crate) fn wrong_answer() -> Error {
-    let fault = PolicyFault::Trap { message: "an answer to another question".to_owned() };
-    Error::Unavailable { code: ErrorCode::Internal, message: fault.to_string() }
 }

@@ -4,8 +4,9 @@ use std::process::{Command, Output};
 
 use tokio::sync::OnceCell;
 
-use crate::builder::{Builder, Durability};
+use crate::builder::Builder;
 use crate::kind::Kind;
+use crate::options::Durability;
 use crate::programs::{Programs, Search};
 use crate::server::Server;
 use crate::site::{Site, in_query};

@@ -7,12 +7,10 @@ use tokio::sync::OnceCell;
 
 use crate::builder::Builder;
 use crate::kind::Kind;
+use crate::options::DATABASES;
 use crate::programs::{Programs, Search};
 use crate::server::Server;
 use crate::site::{Site, in_query};
-
-/// How many logical databases a server has; Redis makes them when they are first used.
-pub(crate) const DATABASES: u32 = 1_024;
 
 /// Redis, or Valkey where there is no Redis: no password, nothing on disk, 1,024 logical databases.
 ///

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::keeper::{Keeper, Order};
 use crate::kind::Kind;
-use crate::redis::DATABASES;
+use crate::options::DATABASES;
 use crate::site::{Site, run};
 
 /// How long anything may take: a start under load with a recovery before it, or an orderly end.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use tokio::time::{Instant, sleep};
 
-use crate::builder::Options;
+use crate::options::Options;
 use crate::programs::{Programs, User};
 
 /// Below the ports that Linux gives to outgoing connections: none of those can take a port while its server is down.

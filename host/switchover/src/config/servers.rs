@@ -19,7 +19,7 @@ impl Config {
             let message = "cache.size_mib: the size of a cache on Redis is the server's `maxmemory`";
             return Err(self.at(&table.address, message));
         }
-        let mut cache = crate::backends::Redis::builder(table.address.get_ref());
+        let mut cache = switchover_backends::Redis::builder(table.address.get_ref());
         if let Some(prefix) = &table.prefix {
             cache = cache.prefix(prefix);
         }
@@ -43,7 +43,7 @@ impl Config {
         if !is_redis(address) {
             return Err(self.at(table, "flags.address: `redis://…`, `rediss://…` or `redis+unix://…`"));
         }
-        let mut flags = crate::backends::RedisFlags::builder(address);
+        let mut flags = switchover_backends::RedisFlags::builder(address);
         if let Some(hash) = hash {
             flags = flags.hash(hash);
         }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use switchover_core::DatabaseName;
+use switchover_runtime::Error;
 use tokio::task::JoinSet;
 
 use super::Switchover;
-use crate::error::Error;
-use crate::session::DatabaseName;
 
 /// What one database said when it was asked whether it is there.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::error::Error;
+use switchover_runtime::Error;
 
 /// Runs work that must not stop halfway when its caller goes away. It runs in the caller's task as far as it gets without waiting,
 /// since a task and its wake-ups cost about as much as a load from memory; once it waits, it goes on in a task of its own.

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchover_contract::{Error, ErrorCode, Result};
+use switchover_core::SessionKey;
+use switchover_core::capabilities::Nonce;
 
 use super::Store;
-use crate::capabilities::Nonce;
-use crate::session::SessionKey;
 
 impl Store {
     /// Runs a write with the key guarded in the cache. Without a cache it is the write alone; a cache that fails is counted.

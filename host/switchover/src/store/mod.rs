@@ -3,6 +3,7 @@
 mod guard;
 mod reach;
 mod repair;
+mod route;
 mod strict;
 mod write;
 
@@ -11,19 +12,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use switchover_contract::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Error, ErrorCode, Result};
 
-pub(crate) use reach::Reach;
-pub(crate) use write::check_target;
-
+pub(crate) use self::reach::StoreReach;
 use self::repair::Repairs;
 use self::strict::StrictLanes;
-use crate::capabilities::{Cache, CacheError, CacheLookup, Clock, Database, DatabaseError, Lease, Read, ReadOutcome};
-use crate::counters::{Asked, Counters};
-use crate::gate::Ticket;
-use crate::limits::Limits;
-use crate::session::{DatabaseName, Session, SessionKey, Timestamp};
+use switchover_core::capabilities::{Cache, CacheError, Clock, Database, DatabaseError, Read, ReadOutcome};
+use switchover_core::{DatabaseName, SessionKey};
+use switchover_runtime::Limits;
+use switchover_runtime::counters::{Asked, Counters};
 
 /// The databases and the cache of one host.
 pub(crate) struct Store {
@@ -106,21 +103,6 @@ impl Store {
         self.cache.as_deref().ok_or_else(|| Error::new(ErrorCode::Unsupported, "this host has no cache"))
     }
 
-    pub(crate) async fn look_up(&self, key: &SessionKey) -> Result<CacheLookup> {
-        let (now, patience) = (self.clock.now(), self.limits.cache_deadline.min(self.limits.call_wall_time));
-        let found = match self.bounded_by(patience, self.cache()?.get(key, now)).await? {
-            // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
-            // filled over.
-            CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
-                CacheLookup::Miss(Lease::DEAD)
-            }
-            found => found,
-        };
-        let is_hit = matches!(found, CacheLookup::Hit(_));
-        self.counters.asked(if is_hit { Asked::CacheHit } else { Asked::CacheMiss });
-        Ok(found)
-    }
-
     async fn bounded<T>(
         &self,
         operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
@@ -144,112 +126,6 @@ impl Store {
     }
 }
 
-#[async_trait]
-impl Reach for Arc<Store> {
-    async fn load(&self, database: &str, key: &SessionKey) -> Result<Option<Session>> {
-        match self.read_one(database, Read::Load(key.clone())).await? {
-            // A collation that takes `abc` for `ABC` finds another key's row: that is not this session.
-            ReadOutcome::Session(session) => Ok(session.filter(|session| session.key == *key)),
-            ReadOutcome::Exists(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
-        }
-    }
-
-    async fn load_each(&self, databases: &[String], key: &SessionKey) -> Vec<Result<Option<Session>>> {
-        // Dropped with the call that asks, unlike writes.
-        let mut loads = tokio::task::JoinSet::new();
-        for (at, database) in databases.iter().enumerate() {
-            let (store, database, key) = (Arc::clone(self), database.clone(), key.clone());
-            loads.spawn(async move { (at, store.load(&database, &key).await) });
-        }
-        let lost = || Err(Error::new(ErrorCode::Internal, "a read panicked"));
-        let mut answers: Vec<_> = databases.iter().map(|_| lost()).collect();
-        while let Some(loaded) = loads.join_next().await {
-            if let Ok((at, answer)) = loaded {
-                answers[at] = answer;
-            }
-        }
-        answers
-    }
-
-    async fn save(&self, ticket: &Ticket, to: &Target, session: Session, mode: SaveMode) -> Result<SaveOutcome> {
-        let (store, to) = (Arc::clone(self), to.clone());
-        in_own_task(ticket, move |ticket| async move { store.save_now(&ticket, &to, session, mode).await }).await
-    }
-
-    async fn touch(
-        &self,
-        ticket: &Ticket,
-        to: &Target,
-        key: &SessionKey,
-        expires_at: Timestamp,
-    ) -> Result<SaveOutcome> {
-        let (store, to, key) = (Arc::clone(self), to.clone(), key.clone());
-        in_own_task(ticket, move |ticket| async move { store.touch_now(&ticket, &to, key, expires_at).await }).await
-    }
-
-    async fn delete(&self, ticket: &Ticket, to: &Target, key: &SessionKey) -> Result<bool> {
-        let (store, to, key) = (Arc::clone(self), to.clone(), key.clone());
-        in_own_task(ticket, move |ticket| async move { store.delete_now(&ticket, &to, key).await }).await
-    }
-
-    async fn copy(&self, ticket: &Ticket, source: &str, to: &Target, key: &SessionKey) -> Result<()> {
-        let (store, source, to, key) = (Arc::clone(self), source.to_owned(), to.clone(), key.clone());
-        in_own_task(ticket, move |_ticket| async move { store.copy_now(&source, &to, key).await }).await
-    }
-
-    async fn exists(&self, database: &str, key: &SessionKey) -> Result<bool> {
-        match self.read_one(database, Read::Exists(key.clone())).await? {
-            ReadOutcome::Exists(exists) => Ok(exists),
-            ReadOutcome::Session(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
-        }
-    }
-
-    async fn delete_expired(
-        &self,
-        ticket: &Ticket,
-        database: &str,
-        before: Option<Timestamp>,
-        limit: u32,
-    ) -> Result<u32> {
-        let (store, database) = (Arc::clone(self), database.to_owned());
-        in_own_task(ticket, move |_ticket| async move {
-            let (name, database) = store.database(&database)?;
-            let deadline = Instant::now() + store.limits.write_deadline;
-            database.delete_expired(before, limit, deadline).await.map_err(|error| database_error(name, &error))
-        })
-        .await
-    }
-
-    async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup> {
-        self.look_up(key).await
-    }
-
-    async fn cache_fill(&self, lease: Lease, session: &Session) -> Result<()> {
-        let ttl = session.expires_at.since(self.clock.now()).min(self.limits.cache_max_age);
-        if ttl.is_zero() {
-            return Ok(());
-        }
-        self.bounded(self.cache()?.fill(lease, session, ttl)).await.map(|_filled| ())
-    }
-
-    async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {
-        let (store, key) = (Arc::clone(self), key.clone());
-        // To its end, also for a load whose caller leaves: half of it would say that the cache does not answer.
-        let told = tokio::spawn(async move { store.bounded(store.cache()?.invalidate(&key)).await }).await;
-        told.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "an invalidation panicked")))
-    }
-}
-
-/// Runs a write in a task of its own: it ends whatever becomes of the call that asked for it, and holds the call's ticket, so
-/// that it counts as in flight until then.
-async fn in_own_task<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
-    ticket: &Ticket,
-    write: impl FnOnce(Ticket) -> F,
-) -> Result<T> {
-    let written = tokio::spawn(write(ticket.clone())).await;
-    written.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a write panicked in the host")))
-}
-
 fn database_error(name: &DatabaseName, error: &DatabaseError) -> Error {
     let code = match error {
         DatabaseError::Unavailable { .. } => ErrorCode::Unavailable,
@@ -261,10 +137,6 @@ fn database_error(name: &DatabaseName, error: &DatabaseError) -> Error {
         DatabaseError::Conflict { .. } => ErrorCode::Conflict,
     };
     Error::new(code, format!("database {name}: {error}"))
-}
-
-fn wrong_answer() -> Error {
-    Error::new(ErrorCode::Internal, "an answer to another question")
 }
 
 fn internal(name: &DatabaseName, what: &str) -> Error {

@@ -1,52 +1,145 @@
-//! What the imports of a call reach: the host's store, or recording fakes when a policy is tried by itself.
+//! The store, as the calls of a policy reach it: reads and look-ups end with the call, writes in tasks of their own.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
-use switchover_contract::{Result, SaveMode, SaveOutcome, Target};
+use switchover_contract::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
+use switchover_core::capabilities::{CacheLookup, Lease, Read, ReadOutcome};
+use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_runtime::Ticket;
+use switchover_runtime::call::{Admission, Reach};
+use switchover_runtime::counters::Asked;
 
-use crate::capabilities::{CacheLookup, Lease};
-use crate::gate::Ticket;
-use crate::session::{Session, SessionKey, Timestamp};
+use super::{Store, database_error};
 
-/// The operations that a policy can ask for. `wit/databases.wit` and `wit/cache.wit` say what each means.
+/// The store of a host.
+pub(crate) struct StoreReach(pub(crate) Arc<Store>);
+
 #[async_trait]
-pub(crate) trait Reach: Send + Sync {
-    async fn load(&self, database: &str, key: &SessionKey) -> Result<Option<Session>>;
+impl Reach for StoreReach {
+    async fn load(&self, _: &Admission, database: &str, key: &SessionKey) -> Result<Option<Session>> {
+        match self.0.read_one(database, Read::Load(key.clone())).await? {
+            // A collation that takes `abc` for `ABC` finds another key's row: that is not this session.
+            ReadOutcome::Session(session) => Ok(session.filter(|session| session.key == *key)),
+            ReadOutcome::Exists(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
+        }
+    }
 
-    async fn load_each(&self, databases: &[String], key: &SessionKey) -> Vec<Result<Option<Session>>>;
+    async fn load_each(
+        &self,
+        admission: &Admission,
+        databases: &[String],
+        key: &SessionKey,
+    ) -> Vec<Result<Option<Session>>> {
+        // Dropped with the call that asks, unlike writes.
+        let mut loads = tokio::task::JoinSet::new();
+        for (at, database) in databases.iter().enumerate() {
+            let (store, database, key, admission) =
+                (Arc::clone(&self.0), database.clone(), key.clone(), admission.clone());
+            loads.spawn(async move { (at, Self(store).load(&admission, &database, &key).await) });
+        }
+        let lost = || Err(Error::new(ErrorCode::Internal, "a read panicked"));
+        let mut answers: Vec<_> = databases.iter().map(|_| lost()).collect();
+        while let Some(loaded) = loads.join_next().await {
+            if let Ok((at, answer)) = loaded {
+                answers[at] = answer;
+            }
+        }
+        answers
+    }
 
-    async fn save(&self, ticket: &Ticket, to: &Target, session: Session, mode: SaveMode) -> Result<SaveOutcome>;
+    async fn save(&self, admission: &Admission, to: &Target, session: Session, mode: SaveMode) -> Result<SaveOutcome> {
+        let (store, to) = (Arc::clone(&self.0), to.clone());
+        in_own_task(admission, move |ticket| async move { store.save_now(&ticket, &to, session, mode).await }).await
+    }
 
-    async fn touch(&self, ticket: &Ticket, to: &Target, key: &SessionKey, expires_at: Timestamp)
-    -> Result<SaveOutcome>;
+    async fn touch(
+        &self,
+        admission: &Admission,
+        to: &Target,
+        key: &SessionKey,
+        expires_at: Timestamp,
+    ) -> Result<SaveOutcome> {
+        let (store, to, key) = (Arc::clone(&self.0), to.clone(), key.clone());
+        in_own_task(admission, move |ticket| async move { store.touch_now(&ticket, &to, key, expires_at).await }).await
+    }
 
-    async fn delete(&self, ticket: &Ticket, to: &Target, key: &SessionKey) -> Result<bool>;
+    async fn delete(&self, admission: &Admission, to: &Target, key: &SessionKey) -> Result<bool> {
+        let (store, to, key) = (Arc::clone(&self.0), to.clone(), key.clone());
+        in_own_task(admission, move |ticket| async move { store.delete_now(&ticket, &to, key).await }).await
+    }
 
-    async fn copy(&self, ticket: &Ticket, source: &str, to: &Target, key: &SessionKey) -> Result<()>;
+    async fn copy(&self, admission: &Admission, source: &str, to: &Target, key: &SessionKey) -> Result<()> {
+        let (store, source, to, key) = (Arc::clone(&self.0), source.to_owned(), to.clone(), key.clone());
+        in_own_task(admission, move |_ticket| async move { store.copy_now(&source, &to, key).await }).await
+    }
 
-    async fn exists(&self, database: &str, key: &SessionKey) -> Result<bool>;
+    async fn exists(&self, _: &Admission, database: &str, key: &SessionKey) -> Result<bool> {
+        match self.0.read_one(database, Read::Exists(key.clone())).await? {
+            ReadOutcome::Exists(exists) => Ok(exists),
+            ReadOutcome::Session(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
+        }
+    }
 
     async fn delete_expired(
         &self,
-        ticket: &Ticket,
+        admission: &Admission,
         database: &str,
         before: Option<Timestamp>,
         limit: u32,
-    ) -> Result<u32>;
-
-    async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup>;
-
-    async fn cache_fill(&self, lease: Lease, session: &Session) -> Result<()>;
-
-    async fn cache_invalidate(&self, key: &SessionKey) -> Result<()>;
-
-    /// A line of the policy's log, its key struck out; by default it goes to the service's log.
-    fn log(&self, policy: &str, level: switchover_contract::Level, message: &str) {
-        use switchover_contract::Level;
-        match level {
-            Level::Debug => tracing::debug!(policy, "{message}"),
-            Level::Info => tracing::info!(policy, "{message}"),
-            Level::Warn => tracing::warn!(policy, "{message}"),
-            Level::Error => tracing::error!(policy, "{message}"),
-        }
+    ) -> Result<u32> {
+        let (store, database) = (Arc::clone(&self.0), database.to_owned());
+        in_own_task(admission, move |_ticket| async move {
+            let (name, database) = store.database(&database)?;
+            let deadline = Instant::now() + store.limits.write_deadline;
+            database.delete_expired(before, limit, deadline).await.map_err(|error| database_error(name, &error))
+        })
+        .await
     }
+
+    async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup> {
+        let (now, patience) = (self.0.clock.now(), self.0.limits.cache_deadline.min(self.0.limits.call_wall_time));
+        let found = match self.0.bounded_by(patience, self.0.cache()?.get(key, now)).await? {
+            // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
+            // filled over.
+            CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
+                CacheLookup::Miss(Lease::DEAD)
+            }
+            found => found,
+        };
+        let is_hit = matches!(found, CacheLookup::Hit(_));
+        self.0.counters.asked(if is_hit { Asked::CacheHit } else { Asked::CacheMiss });
+        Ok(found)
+    }
+
+    async fn cache_fill(&self, lease: Lease, session: &Session) -> Result<()> {
+        let ttl = session.expires_at.since(self.0.clock.now()).min(self.0.limits.cache_max_age);
+        if ttl.is_zero() {
+            return Ok(());
+        }
+        self.0.bounded(self.0.cache()?.fill(lease, session, ttl)).await.map(|_filled| ())
+    }
+
+    async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {
+        let (store, key) = (Arc::clone(&self.0), key.clone());
+        // To its end, also for a load whose caller leaves: half of it would say that the cache does not answer.
+        let told = tokio::spawn(async move { store.bounded(store.cache()?.invalidate(&key)).await }).await;
+        told.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "an invalidation panicked")))
+    }
+}
+
+/// Runs a write in a task of its own: it ends whatever becomes of the call that asked for it, and holds the call's ticket, so
+/// that it counts as in flight until then.
+async fn in_own_task<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
+    admission: &Admission,
+    write: impl FnOnce(Ticket) -> F,
+) -> Result<T> {
+    let written = tokio::spawn(write(admission.ticket.clone())).await;
+    written.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a write panicked in the host")))
+}
+
+fn wrong_answer() -> Error {
+    Error::new(ErrorCode::Internal, "an answer to another question")
 }

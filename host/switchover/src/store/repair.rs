@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use switchover_contract::{Guarantee, MirrorAction, Target};
+use switchover_core::SessionKey;
+use switchover_runtime::limits::{REPAIRS_AT_ONCE_MAX, REPAIRS_PENDING_MAX};
+use switchover_runtime::{Gate, Ticket};
 use tokio::sync::{Semaphore, watch};
 
 use super::Store;
-use super::strict::Route;
-use crate::gate::{Gate, Ticket};
-use crate::limits::{REPAIRS_AT_ONCE_MAX, REPAIRS_PENDING_MAX};
-use crate::session::SessionKey;
+use super::route::Route;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -137,14 +136,4 @@ async fn repair_until_done(Pending { store, repair }: &Pending, gate: &Arc<Gate>
         }
     }
     false
-}
-
-impl Route {
-    pub(super) fn target(&self) -> Target {
-        let home = Target::home(self.home.as_str());
-        self.mirrors.iter().fold(home, |target, (mirror, action)| match action {
-            MirrorAction::Copy => target.copy_to(mirror.as_str(), Guarantee::Strict),
-            MirrorAction::Remove => target.remove_from(mirror.as_str(), Guarantee::Strict),
-        })
-    }
 }

@@ -8,22 +8,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use switchover_contract::{Error, ErrorCode, MirrorAction, Result};
+use switchover_contract::{Error, ErrorCode, Result};
+use switchover_core::DatabaseName;
+use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use switchover_runtime::Ticket;
+use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
 use tokio::sync::{mpsc, oneshot};
 
-use super::write::mirror_write;
+use super::route::{Route, mirror_write};
 use super::{Store, database_error};
-use crate::capabilities::{DatabaseError, Write, WriteOutcome};
-use crate::gate::Ticket;
-use crate::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
-use crate::session::DatabaseName;
-
-/// Home, and the mirrors that are written with it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Route {
-    pub(super) home: DatabaseName,
-    pub(super) mirrors: Vec<(DatabaseName, MirrorAction)>,
-}
 
 /// One write, and when it must have ended.
 pub(super) struct Change {

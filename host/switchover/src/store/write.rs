@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_contract::{Error, ErrorCode, Guarantee, MirrorAction, Result, SaveMode, SaveOutcome, Target};
+use switchover_core::capabilities::{Write, WriteOutcome};
+use switchover_core::{DatabaseName, Session, SessionKey, Timestamp};
+use switchover_runtime::Ticket;
+use switchover_runtime::call::check_target;
+use switchover_runtime::counters::Asked;
 
-use super::strict::{Change, Route};
+use super::route::{Route, mirror_write};
+use super::strict::Change;
 use super::{Store, database_error};
-use crate::capabilities::{Write, WriteOutcome};
-use crate::counters::Asked;
-use crate::gate::Ticket;
-use crate::session::{DatabaseName, Session, SessionKey, Timestamp};
 
 impl Store {
     pub(super) async fn save_now(
@@ -138,34 +140,11 @@ impl Store {
             match mirror.guarantee {
                 Guarantee::Strict => strict.push((name, mirror.action)),
                 Guarantee::BestEffort => best_effort.push((name, mirror.action)),
-                Guarantee::Marked => return Err(marked()),
+                Guarantee::Marked => return Err(super::internal(&name, "a target that was not checked")),
             }
         }
         let best_effort = Route { home: home.clone(), mirrors: best_effort };
         Ok((Route { home, mirrors: strict }, best_effort))
-    }
-}
-
-/// Whether this version can keep what a target asks for.
-pub(crate) fn check_target(to: &Target) -> Result<()> {
-    if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
-        let message = "a write is locked at its home in this version; leave `lock` out";
-        return Err(Error::new(ErrorCode::Unsupported, message));
-    }
-    let is_marked = to.mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::Marked);
-    if is_marked { Err(marked()) } else { Ok(()) }
-}
-
-fn marked() -> Error {
-    let message = "`marked` mirrors need side tables that this version does not have; ask for `strict`";
-    Error::new(ErrorCode::Unsupported, message)
-}
-
-/// What brings a mirror to where its action says, after home has `row`.
-pub(super) fn mirror_write(action: MirrorAction, row: Option<&Session>, key: &SessionKey) -> Write {
-    match (action, row) {
-        (MirrorAction::Copy, Some(row)) => Write::Upsert(row.clone()),
-        (MirrorAction::Copy, None) | (MirrorAction::Remove, _) => Write::Delete(key.clone()),
     }
 }
 

@@ -1,0 +1,363 @@
+//! A database that fails when it is told to: every failure that a server and the network before it can show.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use switchover_core::Timestamp;
+use switchover_core::capabilities::{
+    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
+    Write, WriteOutcome,
+};
+use tokio::time::sleep_until;
+
+/// A kind of operation on a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`Database::read`].
+    Read,
+    /// [`Database::write`].
+    Write,
+    /// [`Database::hold`].
+    Hold,
+    /// [`Held::commit`].
+    Commit,
+    /// [`Database::delete_expired`].
+    DeleteExpired,
+    /// [`Database::scan`].
+    Scan,
+    /// What asks about the table and not about its rows: [`Database::missing_schema`], [`Database::create_schema`],
+    /// [`Database::check_columns`], [`Database::identity`], [`Database::feeds`].
+    Schema,
+    /// [`Database::statistics`] and [`Database::expired_left`].
+    Statistics,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Nothing is done, and this is answered at once.
+    Before(DatabaseError),
+    /// It is done, and this is answered instead of what it did.
+    After(DatabaseError),
+    /// No answer comes. At the deadline it is [`DatabaseError::UnknownOutcome`] for what writes at once,
+    /// [`DatabaseError::Timeout`] for the others.
+    Silent {
+        /// Whether it was done all the same. A hold that was, keeps its locks until the deadline.
+        effect: bool,
+    },
+}
+
+/// How often each operation was asked for, whatever became of it. A batch counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperationCounts {
+    /// [`Database::read`].
+    pub reads: u64,
+    /// [`Database::write`].
+    pub writes: u64,
+    /// [`Database::hold`].
+    pub holds: u64,
+    /// [`Held::commit`].
+    pub commits: u64,
+    /// [`Held::roll_back`], and what was dropped without a decision.
+    pub roll_backs: u64,
+}
+
+/// A database with faults that are switched on from code. Cheap to clone: all clones are one database.
+///
+/// ```
+/// # use switchover_backends::{Fault, Faulty, MemoryDatabase, Operation};
+/// # use switchover_core::capabilities::DatabaseError;
+/// let database = Faulty::new(MemoryDatabase::new());
+/// database.inject(Operation::Commit, Fault::Silent { effect: true });
+/// database.inject_times(2, Operation::Write, Fault::Before(DatabaseError::Overloaded));
+/// database.heal();
+/// ```
+pub struct Faulty<D> {
+    shared: Arc<Shared<D>>,
+}
+
+struct Shared<D> {
+    inner: D,
+    faults: Mutex<Faults>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Faults {
+    by_operation: HashMap<Operation, Injected>,
+    latency: Duration,
+    down: bool,
+}
+
+struct Injected {
+    fault: Fault,
+    /// How often it still strikes; `None`: until it is healed.
+    left: Option<u32>,
+}
+
+#[derive(Default)]
+struct Counts {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    holds: AtomicU64,
+    commits: AtomicU64,
+    roll_backs: AtomicU64,
+}
+
+impl<D> Clone for Faulty<D> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<D: Database> Faulty<D> {
+    /// A database without faults so far.
+    pub fn new(inner: D) -> Self {
+        Self { shared: Arc::new(Shared { inner, faults: Mutex::default(), counts: Counts::default() }) }
+    }
+
+    /// The database behind the faults.
+    pub fn inner(&self) -> &D {
+        &self.shared.inner
+    }
+
+    /// Lets every such operation fail until [`Faulty::heal`], in place of the fault it had.
+    pub fn inject(&self, operation: Operation, fault: Fault) {
+        self.shared.faults().by_operation.insert(operation, Injected { fault, left: None });
+    }
+
+    /// Lets the next `times` such operations fail, in place of the fault they had.
+    pub fn inject_times(&self, times: u32, operation: Operation, fault: Fault) {
+        self.shared.faults().by_operation.insert(operation, Injected { fault, left: Some(times) });
+    }
+
+    /// Delays each operation before it does anything; one that would begin after its deadline is [`DatabaseError::Timeout`].
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.faults().latency = latency;
+    }
+
+    /// Lets the server be down: everything is [`DatabaseError::Unavailable`]; transactions that are open can only roll back.
+    pub fn set_down(&self, down: bool) {
+        self.shared.faults().down = down;
+    }
+
+    /// Ends every fault, the latency, and being down.
+    pub fn heal(&self) {
+        *self.shared.faults() = Faults::default();
+    }
+
+    /// How often each operation was asked for so far.
+    pub fn counts(&self) -> OperationCounts {
+        let counts = &self.shared.counts;
+        OperationCounts {
+            reads: counts.reads.load(Ordering::Relaxed),
+            writes: counts.writes.load(Ordering::Relaxed),
+            holds: counts.holds.load(Ordering::Relaxed),
+            commits: counts.commits.load(Ordering::Relaxed),
+            roll_backs: counts.roll_backs.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<D> Shared<D> {
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work` with whatever is to go wrong with it.
+    async fn run<T>(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, DatabaseError>> + Send,
+    ) -> Result<T, DatabaseError> {
+        let (latency, fault) = self.faults().strike(operation)?;
+        if !latency.is_zero() {
+            let begin = Instant::now() + latency;
+            sleep_until(begin.min(deadline).into()).await;
+            if deadline <= begin {
+                return Err(DatabaseError::Timeout);
+            }
+        }
+        match fault {
+            None => work.await,
+            Some(Fault::Before(error)) => Err(error),
+            Some(Fault::After(error)) => {
+                work.await?;
+                Err(error)
+            }
+            Some(Fault::Silent { effect }) => {
+                // What a hold answers stays here, with its locks, until the deadline.
+                let _done = if effect { work.await.ok() } else { None };
+                sleep_until(deadline.into()).await;
+                Err(operation.silence())
+            }
+        }
+    }
+}
+
+impl Operation {
+    fn silence(self) -> DatabaseError {
+        match self {
+            Self::Write | Self::Commit | Self::DeleteExpired | Self::Schema => {
+                DatabaseError::UnknownOutcome { message: "no answer before the deadline".to_owned() }
+            }
+            Self::Read | Self::Hold | Self::Scan | Self::Statistics => DatabaseError::Timeout,
+        }
+    }
+}
+
+impl Faults {
+    /// What the next such operation meets.
+    fn strike(&mut self, operation: Operation) -> Result<(Duration, Option<Fault>), DatabaseError> {
+        if self.down {
+            return Err(DatabaseError::Unavailable { message: "it is down".to_owned() });
+        }
+        let fault = self.by_operation.get_mut(&operation).and_then(|injected| match &mut injected.left {
+            Some(0) => None,
+            Some(left) => {
+                *left -= 1;
+                Some(injected.fault.clone())
+            }
+            None => Some(injected.fault.clone()),
+        });
+        Ok((self.latency, fault))
+    }
+}
+
+#[async_trait]
+impl<D: Database + 'static> Database for Faulty<D> {
+    async fn read(
+        &self,
+        batch: Vec<Read>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        self.shared.counts.reads.fetch_add(1, Ordering::Relaxed);
+        self.shared.run(Operation::Read, deadline, self.shared.inner.read(batch, epoch, deadline)).await
+    }
+
+    async fn write(
+        &self,
+        batch: Vec<Write>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        self.shared.counts.writes.fetch_add(1, Ordering::Relaxed);
+        self.shared.run(Operation::Write, deadline, self.shared.inner.write(batch, epoch, deadline)).await
+    }
+
+    async fn hold(
+        &self,
+        batch: Vec<Write>,
+        epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Held>, DatabaseError> {
+        self.shared.counts.holds.fetch_add(1, Ordering::Relaxed);
+        let held = self.shared.inner.hold(batch, epoch, deadline);
+        let held = self.shared.run(Operation::Hold, deadline, held).await?;
+        Ok(Box::new(FaultyHeld { held: Some(held), shared: Arc::clone(&self.shared), deadline }))
+    }
+
+    async fn delete_expired(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<u32, DatabaseError> {
+        let deleted = self.shared.inner.delete_expired(before, limit, deadline);
+        self.shared.run(Operation::DeleteExpired, deadline, deleted).await
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+        self.shared.run(Operation::Scan, deadline, self.shared.inner.scan(after, limit, deadline)).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.identity(deadline)).await
+    }
+
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.feeds(deadline)).await
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.check_columns(deadline)).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.shared.run(Operation::Statistics, deadline, self.shared.inner.expired_left(before, deadline)).await
+    }
+
+    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.missing_schema(deadline)).await
+    }
+
+    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.create_schema(deadline)).await
+    }
+
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.shared.run(Operation::Statistics, deadline, self.shared.inner.statistics(deadline)).await
+    }
+
+    async fn close(&self) {
+        self.shared.inner.close().await;
+    }
+
+    fn summary(&self) -> String {
+        self.shared.inner.summary()
+    }
+}
+
+impl<D: Database> fmt::Debug for Faulty<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Faulty({})", self.shared.inner.summary())
+    }
+}
+
+struct FaultyHeld<D> {
+    /// `None`: decided.
+    held: Option<Box<dyn Held>>,
+    shared: Arc<Shared<D>>,
+    deadline: Instant,
+}
+
+impl<D> FaultyHeld<D> {
+    fn decide(&mut self) -> Box<dyn Held> {
+        self.held.take().expect("only `commit`, `roll_back` and `drop` take it, and each ends this")
+    }
+}
+
+impl<D> Drop for FaultyHeld<D> {
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            self.shared.counts.roll_backs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[async_trait]
+impl<D: Database + 'static> Held for FaultyHeld<D> {
+    fn outcomes(&self) -> &[WriteOutcome] {
+        self.held.as_ref().map_or(&[], |held| held.outcomes())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), DatabaseError> {
+        self.shared.counts.commits.fetch_add(1, Ordering::Relaxed);
+        let held = self.decide();
+        self.shared.run(Operation::Commit, self.deadline, held.commit()).await
+    }
+
+    async fn roll_back(mut self: Box<Self>) {
+        self.shared.counts.roll_backs.fetch_add(1, Ordering::Relaxed);
+        self.decide().roll_back().await;
+    }
+}

@@ -1,0 +1,361 @@
+//! A database in memory, with the locks of a real one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Bound;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use switchover_core::capabilities::{
+    Clock, Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan,
+    Statistics, SystemClock, Write, WriteOutcome,
+};
+use switchover_core::{Session, SessionKey, Timestamp};
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
+
+use crate::page::{Page, ScannedRow};
+
+/// A database in memory: it lasts as long as its last clone. Cheap to clone: all clones are one database.
+///
+/// A [`Database::hold`] locks the rows of its batch and no others, as PostgreSQL does; rows that are not there are locked too.
+#[derive(Clone)]
+pub struct MemoryDatabase {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Told whenever a lock is freed.
+    freed: Notify,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct State {
+    rows: BTreeMap<SessionKey, Session>,
+    locks: HashMap<SessionKey, Lock>,
+    holds: u64,
+    closed: bool,
+}
+
+/// A hold ends at its deadline by itself: from then on the lock counts for nothing, whoever still has it.
+#[derive(Clone, Copy)]
+struct Lock {
+    hold: u64,
+    until: Instant,
+}
+
+/// What a batch leaves under each key: a row, or none.
+type Changes = Vec<(SessionKey, Option<Session>)>;
+
+impl Default for MemoryDatabase {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryDatabase {
+    /// An empty table, and the machine's clock.
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty table, and a clock that decides what has ended.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::default(), freed: Notify::new(), clock }) }
+    }
+
+    /// Does `work` when nobody holds any of `keys`, or gives up at `deadline`.
+    async fn unlocked<T>(
+        &self,
+        keys: &[SessionKey],
+        deadline: Instant,
+        work: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, DatabaseError> {
+        loop {
+            let mut freed = pin!(self.shared.freed.notified());
+            // Registered before looking, so that a lock freed in between is not missed.
+            freed.as_mut().enable();
+            let until = {
+                let mut state = self.open_state(deadline)?;
+                match state.locked_until(keys) {
+                    None => return Ok(work(&mut state)),
+                    Some(until) => until,
+                }
+            };
+            timeout_at(until.min(deadline).into(), freed).await.ok();
+            if deadline <= Instant::now() {
+                return Err(DatabaseError::Conflict { message: "another write held the row".to_owned() });
+            }
+        }
+    }
+
+    fn open_state(&self, deadline: Instant) -> Result<MutexGuard<'_, State>, DatabaseError> {
+        if deadline <= Instant::now() {
+            return Err(DatabaseError::Timeout);
+        }
+        let state = self.shared.state();
+        if state.closed {
+            return Err(DatabaseError::Unavailable { message: "it was closed".to_owned() });
+        }
+        Ok(state)
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// When the last of the locks on `keys` ends by itself; `None`: there is none.
+    fn locked_until(&mut self, keys: &[SessionKey]) -> Option<Instant> {
+        if self.locks.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        self.locks.retain(|_, lock| lock.until > now);
+        keys.iter().filter_map(|key| self.locks.get(key)).map(|lock| lock.until).max()
+    }
+
+    /// What the batch does and what it would leave, in order, without doing it.
+    fn plan(&self, batch: Vec<Write>) -> (Vec<WriteOutcome>, Changes) {
+        let mut changes = Changes::new();
+        let outcomes = batch.into_iter().map(|write| {
+            let planned = changes.iter().rev().find(|(key, _)| key == write.key()).map(|(_, row)| row.clone());
+            let row = planned.unwrap_or_else(|| self.rows.get(write.key()).cloned());
+            let key = write.key().clone();
+            let (outcome, change) = outcome(row, write);
+            changes.extend(change.map(|row| (key, row)));
+            outcome
+        });
+        (outcomes.collect(), changes)
+    }
+
+    fn apply(&mut self, changes: Changes) {
+        for (key, row) in changes {
+            match row {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+}
+
+/// What one write does to a row, and the change that it makes, if any.
+fn outcome(row: Option<Session>, write: Write) -> (WriteOutcome, Option<Option<Session>>) {
+    let put = |session: Session| (WriteOutcome::Done(Some(session.clone())), Some(Some(session)));
+    match (write, row) {
+        (Write::Insert(_), Some(_)) => (WriteOutcome::Exists, None),
+        (Write::Insert(session) | Write::Upsert(session), _) | (Write::Update(session), Some(_)) => put(session),
+        (Write::Touch(_, expires_at), Some(row)) => put(Session { expires_at: row.expires_at.max(expires_at), ..row }),
+        (Write::Delete(_), Some(_)) => (WriteOutcome::Done(None), Some(None)),
+        (Write::Lock(_), Some(row)) => (WriteOutcome::Done(Some(row)), None),
+        (Write::Update(_) | Write::Touch(..) | Write::Delete(_) | Write::Lock(_), None) => {
+            (WriteOutcome::Missing, None)
+        }
+    }
+}
+
+#[async_trait]
+impl Database for MemoryDatabase {
+    async fn read(
+        &self,
+        batch: Vec<Read>,
+        _epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        let now = self.shared.clock.now();
+        let state = self.open_state(deadline)?;
+        let read = |read| match read {
+            Read::Load(key) => {
+                ReadOutcome::Session(state.rows.get(&key).filter(|session| session.expires_at > now).cloned())
+            }
+            Read::Exists(key) => ReadOutcome::Exists(state.rows.contains_key(&key)),
+        };
+        Ok(batch.into_iter().map(read).collect())
+    }
+
+    async fn write(
+        &self,
+        batch: Vec<Write>,
+        _epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
+        let write = |state: &mut State| {
+            let (outcomes, changes) = state.plan(batch);
+            state.apply(changes);
+            outcomes
+        };
+        self.unlocked(&keys, deadline, write).await
+    }
+
+    async fn hold(
+        &self,
+        batch: Vec<Write>,
+        _epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Held>, DatabaseError> {
+        let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
+        let hold = |state: &mut State| {
+            let (outcomes, changes) = state.plan(batch);
+            state.holds += 1;
+            let lock = Lock { hold: state.holds, until: deadline };
+            state.locks.extend(keys.iter().map(|key| (key.clone(), lock)));
+            (outcomes, changes, lock)
+        };
+        let (outcomes, changes, lock) = self.unlocked(&keys, deadline, hold).await?;
+        Ok(Box::new(MemoryHeld { shared: Arc::clone(&self.shared), outcomes, changes, keys, lock }))
+    }
+
+    async fn delete_expired(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<u32, DatabaseError> {
+        let now = self.shared.clock.now();
+        let before = before.map_or(now, |before| before.min(now));
+        let mut state = self.open_state(deadline)?;
+        let now = Instant::now();
+        let locked = |key| state.locks.get(key).is_some_and(|lock| lock.until > now);
+        let expired = state.rows.values().filter(|session| session.expires_at < before && !locked(&session.key));
+        let changes: Changes = expired.take(limit as usize).map(|session| (session.key.clone(), None)).collect();
+        let deleted = u32::try_from(changes.len()).unwrap_or(limit);
+        state.apply(changes);
+        Ok(deleted)
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+        let now = self.shared.clock.now();
+        let state = self.open_state(deadline)?;
+        let after = after.and_then(|after| SessionKey::parse(str::from_utf8(after.expose()).ok()?).ok());
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = state.rows.range((above, Bound::Unbounded)).map(|(_, row)| row);
+        let mut page = Page::new(limit);
+        for row in rows.by_ref() {
+            let key = row.key.expose().as_bytes();
+            page.add(key, if row.expires_at > now { ScannedRow::Living(row.clone()) } else { ScannedRow::Expired });
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page.end(rows.next().is_some()))
+    }
+
+    async fn identity(&self, _deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        Ok(Some(Identity::new("memory", &[&format!("{:p}", Arc::as_ptr(&self.shared))])))
+    }
+
+    /// Memory is fed by nobody.
+    async fn feeds(&self, _deadline: Instant) -> Result<Feeds, DatabaseError> {
+        Ok(Feeds::default())
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        let now = self.shared.clock.now();
+        let before = before.map_or(now, |before| before.min(now));
+        let state = self.open_state(deadline)?;
+        let expired = state.rows.values().filter(|session| session.expires_at < before).count() as u64;
+        Ok(ExpiredLeft { expired, unreadable: 0 })
+    }
+
+    /// Memory has no schema: nothing is ever missing.
+    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.open_state(deadline).map(|_| Vec::new())
+    }
+
+    /// Memory has no schema: there is nothing to do.
+    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.open_state(deadline).map(|_| Vec::new())
+    }
+
+    /// Counts alone: what memory takes is not told.
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        let now = self.shared.clock.now();
+        let state = self.open_state(deadline)?;
+        let mut statistics = Statistics::default();
+        for session in state.rows.values() {
+            let (rows, bytes) = (1, session.payload.len() as u64);
+            statistics.rows += rows;
+            statistics.payload_bytes += bytes;
+            if session.expires_at < now {
+                statistics.expired_rows += rows;
+                statistics.expired_payload_bytes += bytes;
+            }
+        }
+        Ok(statistics)
+    }
+
+    async fn close(&self) {
+        loop {
+            let mut freed = pin!(self.shared.freed.notified());
+            freed.as_mut().enable();
+            let until = {
+                let mut state = self.shared.state();
+                state.closed = true;
+                let keys: Vec<_> = state.locks.keys().cloned().collect();
+                state.locked_until(&keys)
+            };
+            let Some(until) = until else { return };
+            timeout_at(until.into(), freed).await.ok();
+        }
+    }
+
+    fn summary(&self) -> String {
+        "memory of this process".to_owned()
+    }
+}
+
+impl fmt::Debug for MemoryDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryDatabase").field("rows", &self.shared.state().rows.len()).finish_non_exhaustive()
+    }
+}
+
+/// Planned changes whose rows are locked; they are applied by the commit.
+struct MemoryHeld {
+    shared: Arc<Shared>,
+    outcomes: Vec<WriteOutcome>,
+    changes: Changes,
+    keys: Vec<SessionKey>,
+    lock: Lock,
+}
+
+impl Drop for MemoryHeld {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        for key in &self.keys {
+            if state.locks.get(key).is_some_and(|lock| lock.hold == self.lock.hold) {
+                state.locks.remove(key);
+            }
+        }
+        drop(state);
+        self.shared.freed.notify_waiters();
+    }
+}
+
+#[async_trait]
+impl Held for MemoryHeld {
+    fn outcomes(&self) -> &[WriteOutcome] {
+        &self.outcomes
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), DatabaseError> {
+        let changes = std::mem::take(&mut self.changes);
+        let mut state = self.shared.state();
+        // Before the deadline nobody else can have the locks: see `State::locked_until`.
+        if self.lock.until <= Instant::now() {
+            return Err(DatabaseError::Timeout);
+        }
+        state.apply(changes);
+        Ok(())
+    }
+
+    async fn roll_back(self: Box<Self>) {}
+}

@@ -1,0 +1,136 @@
+//! A batch of writes as the statements of one transaction: lock what is there, then one statement for each kind of write.
+
+use std::collections::HashMap;
+
+use switchover_core::capabilities::{Unreadable, Write, WriteOutcome};
+use switchover_core::{Session, SessionKey};
+
+use crate::django_time;
+
+/// The rows that a batch found, by key, byte for byte; `None`: it is there, and was not read.
+pub(super) type Locked = HashMap<SessionKey, Option<Result<Session, Unreadable>>>;
+
+/// What a batch does, once its rows are locked.
+#[derive(Default)]
+pub(super) struct Plan<'b> {
+    pub(super) insert: Vec<Values<'b>>,
+    pub(super) upsert: Vec<Values<'b>>,
+    /// Keys and ends.
+    pub(super) touch: Vec<(&'b str, String)>,
+    pub(super) delete: Vec<&'b str>,
+    /// In the order of the batch.
+    pub(super) outcomes: Vec<WriteOutcome>,
+}
+
+/// The values of a row.
+#[derive(Clone)]
+pub(super) struct Values<'b> {
+    pub(super) key: &'b str,
+    pub(super) payload: &'b str,
+    pub(super) expires_at: String,
+}
+
+impl<'b> Values<'b> {
+    pub(super) fn of(session: &'b Session) -> Self {
+        Self {
+            key: session.key.expose(),
+            payload: session.payload.expose(),
+            expires_at: django_time::to_text(session.expires_at),
+        }
+    }
+}
+
+/// What the parameters of a row take in a statement beside its payload: key, end, lengths and types.
+const ROW_BYTES: usize = 256;
+/// What a statement takes beside its rows.
+const STATEMENT_BYTES: usize = 1 << 10;
+
+/// How much one statement may carry: the server drops a connection that sends more than its `max_allowed_packet`.
+#[derive(Clone, Copy)]
+pub(super) struct Packet(usize);
+
+impl Packet {
+    pub(super) fn of_server(max_allowed_packet: u64) -> Self {
+        Self(usize::try_from(max_allowed_packet).unwrap_or(usize::MAX))
+    }
+
+    fn room(self) -> usize {
+        self.0.saturating_sub(STATEMENT_BYTES)
+    }
+
+    /// Whether no statement can carry one of the batch, in words.
+    pub(super) fn refuses(self, batch: &[Write]) -> Option<String> {
+        let largest = batch.iter().map(Write::payload_len).max()?;
+        (largest + ROW_BYTES > self.room()).then(|| {
+            format!(
+                "a payload of {largest} bytes is more than the server's max_allowed_packet of {} bytes takes",
+                self.0
+            )
+        })
+    }
+
+    /// As many of the first rows as one statement carries, `most` at most; the others stay.
+    pub(super) fn take<'r, 'b>(self, rows: &mut &'r [Values<'b>], most: usize) -> Option<&'r [Values<'b>]> {
+        let (mut left, mut count) = (self.room(), 0);
+        for values in rows.iter().take(most) {
+            let needed = values.payload.len() + ROW_BYTES;
+            // One at least: what no statement can carry was refused before.
+            if needed > left && count > 0 {
+                break;
+            }
+            left = left.saturating_sub(needed);
+            count += 1;
+        }
+        let (these, rest) = rows.split_at(count);
+        *rows = rest;
+        (!these.is_empty()).then_some(these)
+    }
+}
+
+impl<'b> Plan<'b> {
+    /// A row that cannot be read is an error only for who asks what is in it.
+    pub(super) fn of(batch: &'b [Write], locked: &Locked) -> Result<Self, Unreadable> {
+        let mut plan = Self::default();
+        for write in batch {
+            let outcome = plan.add(write, locked.get(write.key()))?;
+            plan.outcomes.push(outcome);
+        }
+        // The order in which every host takes its locks.
+        for rows in [&mut plan.insert, &mut plan.upsert] {
+            rows.sort_unstable_by_key(|values| values.key);
+        }
+        plan.touch.sort_unstable();
+        plan.delete.sort_unstable();
+        Ok(plan)
+    }
+
+    fn add(
+        &mut self,
+        write: &'b Write,
+        row: Option<&Option<Result<Session, Unreadable>>>,
+    ) -> Result<WriteOutcome, Unreadable> {
+        Ok(match (write, row) {
+            (Write::Insert(_), Some(_)) => WriteOutcome::Exists,
+            (Write::Insert(session), None) => {
+                self.insert.push(Values::of(session));
+                WriteOutcome::Done(Some(session.clone()))
+            }
+            (Write::Update(session), Some(_)) | (Write::Upsert(session), _) => {
+                self.upsert.push(Values::of(session));
+                WriteOutcome::Done(Some(session.clone()))
+            }
+            (Write::Touch(key, expires_at), Some(row)) => {
+                let row = row.clone().transpose()?;
+                self.touch.push((key.expose(), django_time::to_text(*expires_at)));
+                let touched = |row: Session| Session { expires_at: row.expires_at.max(*expires_at), ..row };
+                WriteOutcome::Done(row.map(touched))
+            }
+            (Write::Delete(key), Some(_)) => {
+                self.delete.push(key.expose());
+                WriteOutcome::Done(None)
+            }
+            (Write::Lock(_), Some(row)) => WriteOutcome::Done(row.clone().transpose()?),
+            (Write::Update(_) | Write::Touch(..) | Write::Delete(_) | Write::Lock(_), None) => WriteOutcome::Missing,
+        })
+    }
+}

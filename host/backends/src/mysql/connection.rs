@@ -1,0 +1,438 @@
+//! One connection to MySQL or MariaDB: its settings, and each operation in as few round trips as it takes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt as _;
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, Executor as _, MySql, Row as _};
+use switchover_core::capabilities::{
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+};
+use switchover_core::{Session, SessionKey, Timestamp};
+
+use super::batch::{Locked, Packet, Plan, Values};
+use super::errors::{DUPLICATE_KEY, failure, number, schema_failure, unavailable};
+use super::statements::{CHUNK_MAX, Statements};
+use super::{feeds, schema, statistics};
+use crate::django_time;
+use crate::page::{Page, PageRows, ScannedRow};
+use crate::row::{foreign_row, unreadable_row};
+use crate::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+
+/// What every connection is set to and asked, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
+/// does not fit is refused and not cut off.
+const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION autocommit = 1; \
+                        SET SESSION innodb_lock_wait_timeout = 1; \
+                        SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES'); \
+                        SELECT cast(@@max_allowed_packet AS unsigned)";
+
+/// As in the settings.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// What a statement gets beyond that before its outcome is given up as unknown.
+const ANSWER_TIME: Duration = Duration::from_millis(250);
+
+pub(crate) struct Connection {
+    connection: MySqlConnection,
+    statements: Arc<Statements>,
+    options: Options,
+    page_rows: PageRows,
+    packet: Packet,
+    may_have_written: bool,
+}
+
+type MySqlQuery<'q> = Query<'q, MySql, MySqlArguments>;
+
+impl Connection {
+    pub(super) async fn open(
+        address: &MySqlConnectOptions,
+        statements: &Arc<Statements>,
+        options: &Options,
+    ) -> Result<Self, DatabaseError> {
+        let mut connection = MySqlConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
+        let told = connection.fetch_one(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
+        let (statements, options) = (Arc::clone(statements), options.clone());
+        Ok(Self { connection, statements, options, page_rows: PageRows::default(), packet, may_have_written: false })
+    }
+
+    fn now(&self) -> Option<String> {
+        self.options.clock.as_deref().map(Clock::now).map(django_time::to_text)
+    }
+
+    fn failure(&mut self, error: &sqlx::Error) -> Failure {
+        failure(error, &mut self.may_have_written)
+    }
+
+    fn schema_failure(&mut self, error: schema::Error) -> Failure {
+        match error {
+            schema::Error::Different(error) => Failure::Refused(error),
+            schema::Error::Driver(error) => self.failure(&error),
+        }
+    }
+
+    async fn rows(&mut self, query: MySqlQuery<'_>) -> Result<Vec<MySqlRow>, Failure> {
+        query.fetch_all(&mut self.connection).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Rows that the statement found, changed or not.
+    async fn execute(&mut self, query: MySqlQuery<'_>) -> Result<u64, Failure> {
+        let done = query.execute(&mut self.connection).await;
+        done.map(|done| done.rows_affected()).map_err(|error| self.failure(&error))
+    }
+
+    async fn simple(&mut self, sql: &str) -> Result<(), Failure> {
+        let done = self.connection.execute(sqlx::raw_sql(sql)).await;
+        done.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// One write that is its own transaction: one round trip. The row after a touch is not read.
+    async fn write_one(&mut self, write: &Write) -> Result<WriteOutcome, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let key = write.key().expose();
+        let (found, row) = match write {
+            Write::Insert(session) => {
+                let inserted = bind(sqlx::query(&statements.insert), &Values::of(session));
+                match inserted.execute(&mut self.connection).await {
+                    Err(error) if number(&error) == Some(DUPLICATE_KEY) => return Ok(WriteOutcome::Exists),
+                    Err(error) => return Err(self.failure(&error)),
+                    Ok(_) => (1, Some(session.clone())),
+                }
+            }
+            Write::Update(session) => {
+                let Values { key, payload, expires_at } = Values::of(session);
+                let query = sqlx::query(&statements.update).bind(payload).bind(expires_at).bind(key).bind(key);
+                (self.execute(query).await?, Some(session.clone()))
+            }
+            Write::Upsert(session) => {
+                let sql = statements.upsert_many(1);
+                self.execute(bind(sqlx::query(&sql), &Values::of(session))).await?;
+                (1, Some(session.clone()))
+            }
+            Write::Touch(_, expires_at) => {
+                let expires_at = django_time::to_text(*expires_at);
+                (self.execute(sqlx::query(&statements.touch).bind(expires_at).bind(key).bind(key)).await?, None)
+            }
+            Write::Delete(_) => (self.execute(sqlx::query(&statements.delete).bind(key).bind(key)).await?, None),
+            Write::Lock(_) => return Err(Failure::Busy("a lock is no write by itself".to_owned())),
+        };
+        Ok(if found == 0 { WriteOutcome::Missing } else { WriteOutcome::Done(row) })
+    }
+
+    /// Inside a transaction: locks the rows of the batch, then writes. `carries`: rows that are touched or locked are read, to be carried to
+    /// a mirror. `wait`: for locks that others hold.
+    async fn write_batch(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
+        let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
+        keys.sort_unstable();
+        let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..) | Write::Lock(_)));
+        let locked = self.lock(&keys, whole, wait).await?;
+        let plan = Plan::of(batch, &locked).map_err(|row| Failure::Row(row.to_string()))?;
+        let (statements, packet) = (Arc::clone(&self.statements), self.packet);
+        // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
+        let mut inserts = &plan.insert[..];
+        while let Some(rows) = packet.take(&mut inserts, CHUNK_MAX) {
+            for rows in powers_of_two(rows) {
+                self.put(&statements.insert_many(rows.len()), rows).await?;
+            }
+        }
+        let mut upserts = &plan.upsert[..];
+        while let Some(rows) = packet.take(&mut upserts, CHUNK_MAX) {
+            let rows = filled_up_before(rows);
+            self.put(&statements.upsert_many(rows.len()), &rows).await?;
+        }
+        for rows in plan.touch.chunks(CHUNK_MAX) {
+            let rows = filled_up(rows);
+            let sql = statements.touch_many(rows.len());
+            let query = rows.iter().fold(sqlx::query(&sql), |query, (key, end)| query.bind(*key).bind(end));
+            self.execute(rows.iter().fold(query, |query, (key, _)| query.bind(*key))).await?;
+        }
+        for keys in plan.delete.chunks(CHUNK_MAX) {
+            let keys = filled_up(keys);
+            let sql = statements.delete_many(keys.len());
+            self.execute(keys.iter().fold(sqlx::query(&sql), |query, key| query.bind(*key))).await?;
+        }
+        Ok(plan.outcomes)
+    }
+
+    async fn put(&mut self, sql: &str, rows: &[Values<'_>]) -> Result<(), Failure> {
+        self.execute(rows.iter().fold(sqlx::query(sql), bind)).await.map(drop)
+    }
+
+    async fn lock(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let mut locked = HashMap::with_capacity(keys.len());
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = statements.lock(sent.len(), whole, wait);
+            let rows = self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await?;
+            for row in &rows {
+                let found = raw(row, 0)?;
+                if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
+                    locked.insert((*key).clone(), whole.then(|| session(row, key)));
+                }
+            }
+        }
+        Ok(locked)
+    }
+
+    fn is_one_statement(&self, sessions: &[&Session]) -> bool {
+        let rows: Vec<_> = sessions.iter().map(|session| Values::of(session)).collect();
+        let mut left = &rows[..];
+        self.packet.take(&mut left, CHUNK_MAX);
+        left.is_empty()
+    }
+
+    /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
+    async fn begin(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
+        self.simple("START TRANSACTION").await?;
+        match self.write_batch(batch, carries, wait).await {
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+            held => held,
+        }
+    }
+}
+
+impl Link for Connection {
+    fn may_have_written(&mut self) -> &mut bool {
+        &mut self.may_have_written
+    }
+
+    async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = statements.load(sent.len());
+            let query = sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()));
+            let now = self.now();
+            for row in &self.rows(query.bind(now)).await? {
+                // A collation may find the row of another key.
+                let at = raw(row, 0)?;
+                if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
+                    found.push((key.clone(), session(row, key)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let mut existing = Vec::new();
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = statements.existing(sent.len());
+            for row in &self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await? {
+                let at = raw(row, 0)?;
+                existing.extend(keys.iter().find(|key| key.expose().as_bytes() == at).cloned());
+            }
+        }
+        Ok(existing)
+    }
+
+    async fn write(&mut self, batch: &[Write], again: bool, deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+        if let Some(refusal) = self.packet.refuses(batch) {
+            return Err(Failure::Row(refusal));
+        }
+        let may_wait = !again && deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
+        let upserts = batch.iter().map(|write| if let Write::Upsert(session) = write { Some(session) } else { None });
+        match (batch, upserts.collect::<Option<Vec<_>>>()) {
+            ([write], _) if may_wait && !matches!(write, Write::Lock(_)) => {
+                self.may_have_written = true;
+                Ok(vec![self.write_one(write).await?])
+            }
+            // One statement, which is one transaction, if one can carry it all.
+            (_, Some(mut sessions)) if may_wait && self.is_one_statement(&sessions) => {
+                sessions.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+                let rows: Vec<_> = sessions.into_iter().map(Values::of).collect();
+                let rows = filled_up_before(&rows);
+                self.may_have_written = true;
+                let sql = self.statements.upsert_many(rows.len());
+                self.put(&sql, &rows).await?;
+                let done = |write: &Write| match write {
+                    Write::Upsert(session) => WriteOutcome::Done(Some(session.clone())),
+                    _ => WriteOutcome::Missing,
+                };
+                Ok(batch.iter().map(done).collect())
+            }
+            _ => {
+                let outcomes = self.begin(batch, false, false).await?;
+                self.commit().await?;
+                Ok(outcomes)
+            }
+        }
+    }
+
+    async fn hold(&mut self, batch: &[Write], deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+        if let Some(refusal) = self.packet.refuses(batch) {
+            return Err(Failure::Row(refusal));
+        }
+        let may_wait = deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
+        self.begin(batch, true, may_wait).await
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        self.may_have_written = true;
+        self.simple("COMMIT").await
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Failure> {
+        self.simple("ROLLBACK").await
+    }
+
+    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
+        self.may_have_written = true;
+        let statements = Arc::clone(&self.statements);
+        let (before, now) = (before.map(django_time::to_text), self.now());
+        let query = sqlx::query(&statements.delete_expired).bind(before).bind(now.clone()).bind(now).bind(limit);
+        Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
+    }
+
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
+        let limit = self.page_rows.at_most(limit);
+        let (statements, now) = (Arc::clone(&self.statements), self.now());
+        let query = match after {
+            None => sqlx::query(&statements.scan_first).bind(now),
+            Some(after) => {
+                // The server has sent it as UTF-8, into which it can convert every text.
+                let after = str::from_utf8(after.expose());
+                let after = after.map_err(|_| Failure::corrupt("a row's key is not text"))?;
+                sqlx::query(&statements.scan).bind(now).bind(after)
+            }
+        };
+        let mut page = Page::new(limit);
+        let mut rows = query.bind(i64::from(limit) + i64::from(ahead)).fetch(&mut self.connection);
+        let more = loop {
+            match rows.try_next().await {
+                Ok(Some(_)) if page.is_full() => break true,
+                Ok(Some(row)) => {
+                    let key = raw(&row, 0)?;
+                    page.add(key, scanned(&row, key)?);
+                }
+                Ok(None) => break !ahead && page.is_full(),
+                Err(error) => return Err(failure(&error, &mut self.may_have_written)),
+            }
+        };
+        drop(rows);
+        self.page_rows.were(page.rows(), limit, more);
+        Ok(page.end(more))
+    }
+
+    /// No content of a row makes the server refuse a page.
+    async fn scan_past(&mut self, _after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
+        Err(Failure::corrupt(message))
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
+        let table = self.options.table.clone();
+        feeds::identity(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
+    }
+
+    async fn feeds(&mut self) -> Result<Feeds, Failure> {
+        let table = self.options.table.clone();
+        feeds::feeds(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
+    }
+
+    async fn check_columns(&mut self) -> Result<(), Failure> {
+        let table = self.options.table.clone();
+        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn expired_left(&mut self, before: Option<Timestamp>, _deadline: Instant) -> Result<ExpiredLeft, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let (before, now) = (before.map(django_time::to_text), self.now());
+        let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
+        let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;
+        // Every end of the column's type can be compared.
+        Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
+    }
+
+    async fn statistics(&mut self, _deadline: Instant) -> Result<Statistics, Failure> {
+        let (table, now) = (self.options.table.clone(), self.now());
+        let told = statistics::statistics(&mut self.connection, &table, now).await;
+        told.map_err(|error| self.failure(&error))
+    }
+
+    async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {
+        let table = self.options.table.clone();
+        schema::missing(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
+        self.may_have_written = !statements.is_empty();
+        // Each commits by itself; what was made stays, and the next run makes the rest.
+        for statement in statements {
+            let done = self.connection.execute(sqlx::raw_sql(statement)).await;
+            done.map_err(|error| schema_failure(&error, &mut self.may_have_written))?;
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), Failure> {
+        self.connection.ping().await.map_err(|error| self.failure(&error))
+    }
+
+    async fn close(self) {
+        self.connection.close().await.ok();
+    }
+}
+
+/// The session of a row of key, payload and expiry.
+fn session(row: &MySqlRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+    let expires_at = raw(row, 2).ok().and_then(|text| django_time::from_text(str::from_utf8(text).ok()?));
+    session_of_row(key, payload, expires_at)
+}
+
+/// A row of a page; `key`: the bytes of its key.
+fn scanned(row: &MySqlRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+    let alive: i64 = column(row, 3)?;
+    Ok(match (alive != 0, key_of_row(key)) {
+        (false, _) => ScannedRow::Expired,
+        (true, Some(key)) => session(row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+    })
+}
+
+fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>) -> MySqlQuery<'q> {
+    query.bind(values.key).bind(values.payload).bind(values.expires_at.clone())
+}
+
+/// The slice, with its last item repeated up to a power of two: few lengths, few statements to prepare.
+fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
+    let mut filled = items.to_vec();
+    if let Some(last) = items.last() {
+        filled.resize(items.len().next_power_of_two(), last.clone());
+    }
+    filled
+}
+
+/// Rows for an upsert, filled up to a power of two by rows of nothing under the first key, before the row that replaces them in the same
+/// statement: a copy of a payload could be as large as all others together.
+fn filled_up_before<'b>(rows: &[Values<'b>]) -> Vec<Values<'b>> {
+    let missing = rows.len().next_power_of_two() - rows.len();
+    let nothing = rows.first().map(|first| Values { payload: "", ..first.clone() });
+    nothing.into_iter().cycle().take(missing).chain(rows.iter().cloned()).collect()
+}
+
+/// The slice cut into lengths of a power of two, at most [`CHUNK_MAX`].
+fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = (1 << items.len().checked_ilog2()?).min(CHUNK_MAX);
+        let (chunk, rest) = items.split_at(length);
+        items = rest;
+        Some(chunk)
+    })
+}
+
+/// The bytes of a text. The driver takes a text of a binary collation for no text.
+fn raw(row: &MySqlRow, at: usize) -> Result<&[u8], Failure> {
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+}
+
+fn column<'r, T: sqlx::Decode<'r, MySql> + sqlx::Type<MySql>>(row: &'r MySqlRow, at: usize) -> Result<T, Failure> {
+    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+}

@@ -1,0 +1,99 @@
+//! Sessions on a MySQL or MariaDB server, in Django's table.
+
+mod batch;
+mod connection;
+mod errors;
+mod feeds;
+mod schema;
+mod statements;
+mod statistics;
+
+use std::sync::Arc;
+
+use sqlx::ConnectOptions as _;
+use sqlx::mysql::MySqlConnectOptions;
+use switchover_core::capabilities::DatabaseError;
+
+use self::connection::Connection;
+use self::statements::Statements;
+use super::address::Shape;
+use super::server::{Driver, Options, Server, ServerBuilder};
+
+const SHAPE: Shape = Shape {
+    schemes: &["mysql", "mariadb"],
+    example: "mysql://USER:PASSWORD@HOST:3306/DATABASE",
+    parameters: &["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "socket"],
+    choices: &[("ssl-mode", &["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"])],
+};
+
+/// Databases on MySQL servers, 8.0 or newer, and MariaDB servers, 10.6 or newer. The table's engine is InnoDB.
+///
+/// ```no_run
+/// # use switchover_backends::MySql;
+/// # async fn open() -> Result<(), switchover_core::capabilities::DatabaseError> {
+/// let database = MySql::connect("mysql://app:secret@db-2:3306/app?ssl-mode=VERIFY_IDENTITY").await?;
+/// let by_socket = MySql::builder("mysql://app@localhost/app?socket=/run/mysqld/mysqld.sock").table("sessions").connect().await?;
+/// # Ok(()) }
+/// ```
+///
+/// The address is a URL with the parameters `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`), `ssl-ca`,
+/// `ssl-cert`, `ssl-key` and `socket`; any other is refused. TLS is by rustls, with the system's certificates.
+///
+/// * **Time.** `datetime(6)` has no time zone: the table holds UTC, as Django writes it with `USE_TZ = True`. A project with
+///   `USE_TZ = False` stores local time and cannot share its table.
+/// * **Keys.** The usual collations take `ABC` for `abc`. Every key is compared byte for byte, so the row of another key is never read,
+///   changed or deleted; but a table with such a collation holds only one of the two, and an upsert takes its place.
+#[derive(Debug)]
+pub struct MySql;
+
+impl MySql {
+    /// Connects with every option at its default.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ServerBuilder::connect`].
+    pub async fn connect(url: impl Into<String>) -> Result<Server, DatabaseError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Options for the server at `url`.
+    pub fn builder(url: impl Into<String>) -> ServerBuilder {
+        ServerBuilder::of::<MySqlDriver>(url)
+    }
+}
+
+struct MySqlDriver {
+    address: MySqlConnectOptions,
+    statements: Arc<Statements>,
+    options: Options,
+}
+
+impl Driver for MySqlDriver {
+    type Link = Connection;
+
+    fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
+        let wrong = |message| DatabaseError::Unavailable { message };
+        SHAPE.check(url).map_err(wrong)?;
+        // The parser's own message may repeat the address.
+        let address: MySqlConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
+        if address.get_database().is_none() {
+            return Err(wrong(SHAPE.invalid()));
+        }
+        let address = address.disable_statement_logging();
+        let statements = Arc::new(Statements::of(options.table.as_str(), &options.application_name));
+        Ok(Self { address, statements, options })
+    }
+
+    fn summary(&self) -> String {
+        let place = match self.address.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
+        };
+        let database = self.address.get_database().unwrap_or_default();
+        format!("mysql at {place}, database {database}, table {}", self.options.table.as_str())
+    }
+
+    async fn connect(&self) -> Result<Connection, DatabaseError> {
+        Connection::open(&self.address, &self.statements, &self.options).await
+    }
+}

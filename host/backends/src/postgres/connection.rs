@@ -1,0 +1,436 @@
+//! One connection to PostgreSQL: its settings, and each operation in as few round trips as it takes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Deadline};
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
+use switchover_core::capabilities::{
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+};
+use switchover_core::{Payload, Session, SessionKey, Timestamp};
+
+use super::errors::{failure, unavailable};
+use super::statements::Statements;
+use super::types::{Instant, RawText};
+use super::{feeds, schema, statistics};
+use crate::page::{Page, PageRows, ScannedRow};
+use crate::row::{foreign_row, unreadable_row};
+use crate::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+
+/// What every connection is set to, in one round trip.
+///
+/// A write waits for a lock of another host this long and is then tried again: so it can say in time that nothing was written. The next
+/// two end what a client that is gone has left behind. The last three keep the plan of a statement: planning a batch anew takes
+/// PostgreSQL longer than executing it, and every session statement has its index, however many rows the table had when it was planned.
+///
+/// Text comes as the bytes that it is stored as: PostgreSQL checks what it converts, and one row that is no text in the client's encoding
+/// would cost the whole answer. What these two encodings hold is looked at here, row by row; others PostgreSQL has to convert.
+const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
+                        SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
+                        SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
+                        SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
+                        IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
+/// With less time than this a write sets a shorter wait for itself, which takes two round trips more.
+const SHORT: Duration = Duration::from_millis(250);
+/// From PostgreSQL 14 on, where the operating system can tell, a statement whose client is gone ends.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
+
+pub(crate) struct Connection {
+    connection: PgConnection,
+    statements: Arc<Statements>,
+    options: Options,
+    page_rows: PageRows,
+    may_have_written: bool,
+}
+
+impl Connection {
+    pub(super) async fn open(
+        address: &PgConnectOptions,
+        statements: &Arc<Statements>,
+        options: &Options,
+    ) -> Result<Self, DatabaseError> {
+        let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
+        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        match connection.execute(CHECK_CLIENT).await {
+            // An older server, or a system that cannot tell.
+            Ok(_) | Err(sqlx::Error::Database(_)) => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+        let (statements, options) = (Arc::clone(statements), options.clone());
+        Ok(Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false })
+    }
+
+    fn now(&self) -> Option<Instant> {
+        self.options.clock.as_deref().map(Clock::now).map(Instant)
+    }
+
+    async fn rows(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Failure> {
+        query.fetch_all(&mut self.connection).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    /// Several statements without parameters, in one round trip.
+    async fn simple(&mut self, sql: &str) -> Result<(), Failure> {
+        let done = self.connection.execute(sqlx::raw_sql(sql)).await;
+        done.map(drop).map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    fn schema_failure(&mut self, error: schema::Error) -> Failure {
+        match error {
+            schema::Error::Different(error) => Failure::Refused(error),
+            schema::Error::Driver(error) => failure(&error, &mut self.may_have_written),
+        }
+    }
+
+    fn page_query<'q>(
+        &self,
+        first: &'q str,
+        later: &'q str,
+        after: Option<&'q Cursor>,
+        rows: i64,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let query = sqlx::query(if after.is_some() { later } else { first }).bind(rows).bind(self.now());
+        match after {
+            Some(after) => query.bind(RawText(after.expose())),
+            None => query,
+        }
+    }
+
+    /// `carries`: rows that are touched or locked are read, to be carried to a mirror. Only in a transaction that can still be rolled back:
+    /// one that cannot be read is an error.
+    async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let rows = self.rows(Batch::of(batch).bind(&statements.write).bind(carries)).await?;
+        let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            written.insert(column(row, 0)?, row);
+        }
+        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied(), carries)).collect()
+    }
+
+    /// Locks keys that have no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
+    /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
+    async fn lock_absent(&mut self, key: &SessionKey, carries: bool) -> Result<WriteOutcome, Failure> {
+        let absent = Session {
+            key: key.clone(),
+            payload: Payload::parse("").expect("an empty text has no NUL in it"),
+            expires_at: Timestamp::from_micros(0),
+        };
+        if self.write_batch(&[Write::Insert(absent)], carries).await? == [WriteOutcome::Exists] {
+            let mut locked = self.write_batch(&[Write::Lock(key.clone())], carries).await?;
+            return Ok(locked.pop().unwrap_or(WriteOutcome::Missing));
+        }
+        self.write_batch(&[Write::Delete(key.clone())], carries).await?;
+        Ok(WriteOutcome::Missing)
+    }
+
+    /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
+    async fn begin(
+        &mut self,
+        batch: &[Write],
+        carries: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        match self.begin_batch(batch, carries, deadline).await {
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+            held => held,
+        }
+    }
+
+    async fn begin_batch(
+        &mut self,
+        batch: &[Write],
+        carries: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        // The last part of the time is for the answer, and for what comes after the lock.
+        let wait = (left(deadline) * 3 / 4).as_millis().max(1);
+        // A deferred constraint is checked with the write, while a mirror has not been written yet.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}; SET CONSTRAINTS ALL IMMEDIATE"
+        );
+        self.simple(&begin).await?;
+        let mut outcomes = self.write_batch(batch, carries).await?;
+        for (write, outcome) in batch.iter().zip(&mut outcomes) {
+            if let (Write::Lock(key), WriteOutcome::Missing) = (write, &outcome) {
+                *outcome = self.lock_absent(key, carries).await?;
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Link for Connection {
+    fn may_have_written(&mut self) -> &mut bool {
+        &mut self.may_have_written
+    }
+
+    async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.load).bind(exposed(keys)).bind(self.now());
+        let rows = self.rows(query).await?;
+        let wanted: HashMap<_, _> = keys.iter().map(|key| (key.expose(), key)).collect();
+        // The key is compared here again, byte for byte.
+        let found = rows.iter().map(|row| {
+            let key: &str = column(row, 0)?;
+            Ok(wanted.get(key).map(|&key| (key.clone(), session(row, key))))
+        });
+        found.filter_map(Result::transpose).collect()
+    }
+
+    async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let rows = self.rows(sqlx::query(&statements.existing).bind(exposed(keys))).await?;
+        let existing: Vec<&str> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
+        Ok(keys.iter().filter(|key| existing.contains(&key.expose())).cloned().collect())
+    }
+
+    async fn write(&mut self, batch: &[Write], _again: bool, deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        if left(deadline) < SHORT {
+            let outcomes = self.begin(batch, false, deadline).await?;
+            self.commit().await?;
+            return Ok(outcomes);
+        }
+        self.may_have_written = true;
+        self.write_batch(batch, false).await
+    }
+
+    async fn hold(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        self.begin(batch, true, deadline).await
+    }
+
+    async fn commit(&mut self) -> Result<(), Failure> {
+        self.may_have_written = true;
+        self.simple("COMMIT").await
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Failure> {
+        self.simple("ROLLBACK").await
+    }
+
+    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
+        self.may_have_written = true;
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.delete_expired);
+        let query = query.bind(before.map(Instant)).bind(self.now()).bind(i64::from(limit));
+        let done = query.execute(&mut self.connection).await;
+        let done = done.map_err(|error| failure(&error, &mut self.may_have_written))?;
+        Ok(u32::try_from(done.rows_affected()).unwrap_or(limit))
+    }
+
+    async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
+        let limit = self.page_rows.at_most(limit);
+        let statements = Arc::clone(&self.statements);
+        let query =
+            self.page_query(&statements.scan_first, &statements.scan, after, i64::from(limit) + i64::from(ahead));
+        let mut page = Page::new(limit);
+        let mut rows = query.fetch(&mut self.connection);
+        let more = loop {
+            match rows.try_next().await {
+                Ok(Some(_)) if page.is_full() => break true,
+                Ok(Some(row)) => {
+                    let key = raw(&row, 0)?;
+                    page.add(key, scanned(&row, key)?);
+                }
+                Ok(None) => break !ahead && page.is_full(),
+                Err(error) => return Err(failure(&error, &mut self.may_have_written)),
+            }
+        };
+        drop(rows);
+        self.page_rows.were(page.rows(), limit, more);
+        Ok(page.end(more))
+    }
+
+    async fn scan_past(&mut self, after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let query = self.page_query(&statements.scan_past_first, &statements.scan_past, after, 1);
+        let rows = self.rows(query).await?;
+        let mut page = Page::new(1);
+        for row in &rows {
+            let key = raw(row, 0)?;
+            let alive: bool = column(row, 3)?;
+            let unreadable = || Unreadable::new(key, format!("has contents that {message}"));
+            page.add(key, if alive { ScannedRow::Unreadable(unreadable()) } else { ScannedRow::Expired });
+        }
+        Ok(page.end(!rows.is_empty()))
+    }
+
+    async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
+        let name = self.options.table.quoted();
+        schema::identity(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn feeds(&mut self) -> Result<Feeds, Failure> {
+        let name = self.options.table.quoted();
+        feeds::feeds(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn check_columns(&mut self) -> Result<(), Failure> {
+        let table = self.options.table.clone();
+        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn expired_left(&mut self, before: Option<Timestamp>, deadline: Deadline) -> Result<ExpiredLeft, Failure> {
+        self.simple(&for_long(deadline)).await?;
+        let statements = Arc::clone(&self.statements);
+        let query = sqlx::query(&statements.expired_left).persistent(false).bind(before.map(Instant)).bind(self.now());
+        let counted = self.rows(query).await;
+        if !matches!(counted, Err(Failure::Lost(_))) {
+            self.simple(SETTINGS).await?;
+        }
+        let counted: i64 = counted?.first().map_or(Ok(0), |row| column(row, 0))?;
+        // Every end of the column's type can be compared.
+        Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
+    }
+
+    async fn statistics(&mut self, deadline: Deadline) -> Result<Statistics, Failure> {
+        self.simple(&for_long(deadline)).await?;
+        let (table, now) = (self.options.table.clone(), self.now());
+        let told = statistics::statistics(&mut self.connection, &table, now).await;
+        let told = told.map_err(|error| failure(&error, &mut self.may_have_written));
+        if !matches!(told, Err(Failure::Lost(_))) {
+            self.simple(SETTINGS).await?;
+        }
+        told
+    }
+
+    async fn missing_schema(&mut self) -> Result<Vec<String>, Failure> {
+        let table = self.options.table.clone();
+        schema::missing(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+    }
+
+    async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.may_have_written = true;
+        // Several statements without BEGIN are one transaction.
+        self.simple(&statements.join(" ")).await
+    }
+
+    async fn ping(&mut self) -> Result<(), Failure> {
+        self.connection.ping().await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    async fn close(self) {
+        self.connection.close().await.ok();
+    }
+}
+
+/// The columns of a batch of writes, by kind and in the order of the keys.
+#[derive(Default)]
+struct Batch<'b> {
+    locked: Vec<&'b str>,
+    inserted: Sessions<'b>,
+    updated: Sessions<'b>,
+    upserted: Sessions<'b>,
+    touched: (Vec<&'b str>, Vec<Instant>),
+    deleted: Vec<&'b str>,
+    only_locked: Vec<&'b str>,
+}
+
+#[derive(Default)]
+struct Sessions<'b> {
+    keys: Vec<&'b str>,
+    payloads: Vec<&'b str>,
+    ends: Vec<Instant>,
+}
+
+impl<'b> Sessions<'b> {
+    fn push(&mut self, session: &'b Session) {
+        self.keys.push(session.key.expose());
+        self.payloads.push(session.payload.expose());
+        self.ends.push(Instant(session.expires_at));
+    }
+}
+
+impl<'b> Batch<'b> {
+    fn of(writes: &'b [Write]) -> Self {
+        let mut sorted: Vec<_> = writes.iter().collect();
+        sorted.sort_unstable_by_key(|write| write.key());
+        let mut batch = Self::default();
+        for write in sorted {
+            let key = write.key().expose();
+            match write {
+                Write::Insert(session) => batch.inserted.push(session),
+                Write::Update(session) => batch.updated.push(session),
+                Write::Upsert(session) => batch.upserted.push(session),
+                Write::Touch(_, expires_at) => {
+                    batch.touched.0.push(key);
+                    batch.touched.1.push(Instant(*expires_at));
+                }
+                Write::Delete(_) => batch.deleted.push(key),
+                Write::Lock(_) => batch.only_locked.push(key),
+            }
+            if !matches!(write, Write::Insert(_)) {
+                batch.locked.push(key);
+            }
+        }
+        batch
+    }
+
+    fn bind(self, sql: &'b str) -> Query<'b, Postgres, PgArguments> {
+        let mut query = sqlx::query(sql).bind(self.locked);
+        for sessions in [self.inserted, self.updated, self.upserted] {
+            query = query.bind(sessions.keys).bind(sessions.payloads).bind(sessions.ends);
+        }
+        query.bind(self.touched.0).bind(self.touched.1).bind(self.deleted).bind(self.only_locked)
+    }
+}
+
+fn outcome(write: &Write, row: Option<&PgRow>, carries: bool) -> Result<WriteOutcome, Failure> {
+    let Some(row) = row else {
+        return Ok(if matches!(write, Write::Insert(_)) { WriteOutcome::Exists } else { WriteOutcome::Missing });
+    };
+    let row = match write {
+        Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
+        Write::Touch(key, _) | Write::Lock(key) if carries => {
+            Some(session(row, key).map_err(|row| Failure::Row(row.to_string()))?)
+        }
+        Write::Touch(..) | Write::Lock(_) | Write::Delete(_) => None,
+    };
+    Ok(WriteOutcome::Done(row))
+}
+
+/// The session of a row of key, payload and expiry.
+fn session(row: &PgRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+    let expires_at: Instant = row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time"))?;
+    session_of_row(key, payload, Some(expires_at.0))
+}
+
+/// A row of a page; `key`: the bytes of its key.
+fn scanned(row: &PgRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+    let alive: bool = column(row, 3)?;
+    Ok(match (alive, key_of_row(key)) {
+        (false, _) => ScannedRow::Expired,
+        (true, Some(key)) => session(row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+    })
+}
+
+/// What a statement may take that reads more than any statement of a session.
+fn for_long(deadline: Deadline) -> String {
+    format!("SET statement_timeout = {}; SET enable_seqscan = on", left(deadline).as_millis().max(1))
+}
+
+fn left(deadline: Deadline) -> Duration {
+    deadline.saturating_duration_since(Deadline::now())
+}
+
+fn exposed(keys: &[SessionKey]) -> Vec<&str> {
+    keys.iter().map(SessionKey::expose).collect()
+}
+
+/// The bytes of a text, whatever they are.
+fn raw(row: &PgRow, at: usize) -> Result<&[u8], Failure> {
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+}
+
+fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r PgRow, at: usize) -> Result<T, Failure> {
+    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+}

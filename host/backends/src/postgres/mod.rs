@@ -1,0 +1,116 @@
+//! Sessions on a PostgreSQL server, in Django's table.
+
+mod connection;
+mod errors;
+mod feeds;
+mod pooler;
+mod schema;
+mod statements;
+mod statistics;
+mod types;
+
+use std::sync::Arc;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+use switchover_core::capabilities::DatabaseError;
+
+use self::connection::Connection;
+use self::statements::Statements;
+use super::address::Shape;
+use super::server::{Driver, Options, Server, ServerBuilder};
+
+const SHAPE: Shape = Shape {
+    schemes: &["postgres", "postgresql"],
+    example: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+    parameters: &[
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "host",
+        "hostaddr",
+        "port",
+        "user",
+        "password",
+        "dbname",
+        "application_name",
+        "options",
+    ],
+    choices: &[("sslmode", &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])],
+};
+
+/// Databases on PostgreSQL servers, 12 or newer.
+///
+/// ```no_run
+/// # use switchover_backends::Postgres;
+/// # async fn open() -> Result<(), switchover_core::capabilities::DatabaseError> {
+/// let database = Postgres::connect("postgres://app:secret@db-1:5432/app?sslmode=verify-full").await?;
+/// let by_socket = Postgres::builder("postgres://app@%2Fvar%2Frun%2Fpostgresql/app").table("sessions").connect().await?;
+/// # Ok(()) }
+/// ```
+///
+/// The address is a URL as `psql` takes it, with the parameters `sslmode` (`disable`, `allow`, `prefer`, `require`, `verify-ca`,
+/// `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder: a unix socket), `hostaddr`, `port`, `user`, `password`,
+/// `dbname`, `application_name` and `options`; any other is refused. A password that it lacks is taken from `PGPASSWORD` or `~/.pgpass`. TLS is by rustls, with the
+/// system's certificates.
+///
+/// A connection pooler in session mode serves. One in transaction mode keeps neither prepared statements nor the settings of a
+/// connection: it is noticed when the database is opened, and refused before anything was set that others would meet.
+#[derive(Debug)]
+pub struct Postgres;
+
+impl Postgres {
+    /// Connects with every option at its default.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ServerBuilder::connect`].
+    pub async fn connect(url: impl Into<String>) -> Result<Server, DatabaseError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Options for the server at `url`.
+    pub fn builder(url: impl Into<String>) -> ServerBuilder {
+        ServerBuilder::of::<PostgresDriver>(url)
+    }
+}
+
+struct PostgresDriver {
+    address: PgConnectOptions,
+    statements: Arc<Statements>,
+    options: Options,
+}
+
+impl Driver for PostgresDriver {
+    type Link = Connection;
+
+    fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
+        let wrong = |message| DatabaseError::Unavailable { message };
+        SHAPE.check(url).map_err(wrong)?;
+        // The parser's own message may repeat the address.
+        let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
+        let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
+        // A pooler refuses parameters that it does not know, and sessions hold no floating point.
+        let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
+        let statements = Arc::new(Statements::of(options.table.as_str()));
+        Ok(Self { address, statements, options })
+    }
+
+    fn summary(&self) -> String {
+        let place = match self.address.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
+        };
+        let database = self.address.get_database().unwrap_or(self.address.get_username());
+        format!("postgres at {place}, database {database}, table {}", self.options.table.as_str())
+    }
+
+    async fn check(&self) -> Result<(), DatabaseError> {
+        pooler::refuse_in_transaction_mode(&self.address).await
+    }
+
+    async fn connect(&self) -> Result<Connection, DatabaseError> {
+        Connection::open(&self.address, &self.statements, &self.options).await
+    }
+}

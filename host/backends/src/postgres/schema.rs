@@ -1,0 +1,146 @@
+//! Django's table on PostgreSQL: made where it is missing and checked where it is not.
+
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+use switchover_core::capabilities::{DatabaseError, Identity};
+
+use crate::server::{Column, check_columns, check_no_more};
+use crate::table::{TableName, different};
+
+/// What Django's schema editor makes, as the catalogue shows it.
+const KINDS: [&str; 3] = ["character varying(40)", "text", "timestamp with time zone"];
+
+pub(super) enum Error {
+    Driver(sqlx::Error),
+    Different(DatabaseError),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+/// The statements that would make what is missing. An index under another name that serves as well is not missing.
+pub(super) async fn missing(connection: &mut PgConnection, table: &TableName) -> Result<Vec<String>, Error> {
+    let name = table.quoted();
+    let Some(columns) = checked(connection, table, &name).await? else {
+        return Ok(vec![create_table(table), like_index(table), expiry_index(table)]);
+    };
+    check_no_more(table, &columns).map_err(Error::Different)?;
+    let indexes = indexes(connection, &name).await?;
+    let mut missing = Vec::new();
+    if !indexes.iter().any(|index| index.is_pattern && index.starts_with("session_key")) {
+        missing.push(like_index(table));
+    }
+    if !indexes.iter().any(|index| index.starts_with("expire_date")) {
+        missing.push(expiry_index(table));
+    }
+    Ok(missing)
+}
+
+/// Whether the columns that sessions need are Django's, if the table is there; others are no matter.
+pub(super) async fn check(connection: &mut PgConnection, table: &TableName) -> Result<(), Error> {
+    checked(connection, table, &table.quoted()).await.map(drop)
+}
+
+/// Which server this is, since when it runs, and which table. A copy of a server has its identifier, and another start.
+pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Result<Option<Identity>, sqlx::Error> {
+    let sql = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, \
+                      (SELECT oid::text FROM pg_database WHERE datname = current_database()), to_regclass($1)::oid::text";
+    let row = sqlx::query(sql).bind(name).fetch_one(connection).await?;
+    let (start, database, table): (String, String, Option<String>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(table.map(|table| Identity::new("postgres", &[&start, &database, &table])))
+}
+
+/// The columns, if they hold what sessions need. `None`: there is no such table.
+async fn checked(connection: &mut PgConnection, table: &TableName, name: &str) -> Result<Option<Vec<Column>>, Error> {
+    // The name as it is quoted, looked for along the search path, as the statements of sessions find it.
+    let sql = "SELECT c.relkind::text, row_security_active(c.oid) FROM pg_class AS c WHERE c.oid = to_regclass($1)";
+    let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let (kind, hides_rows): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
+    // Ordinary and partitioned tables.
+    if !matches!(kind.as_str(), "r" | "p") {
+        return Err(Error::Different(different(table, "it is no table".to_owned())));
+    }
+    if hides_rows {
+        let difference = "row security hides rows of it from this user: take one that has BYPASSRLS, or owns the table";
+        return Err(Error::Different(different(table, difference.to_owned())));
+    }
+    let columns = columns(connection, name).await?;
+    check_columns(table, &columns, KINDS, |column, kind| remedy(table, column, kind)).map_err(Error::Different)?;
+    let indexes = indexes(connection, name).await?;
+    if !indexes.iter().any(|index| index.is_unique && index.columns == ["session_key"]) {
+        return Err(Error::Different(different(table, "its session_key is not the primary key".to_owned())));
+    }
+    Ok(Some(columns))
+}
+
+fn remedy(table: &TableName, column: &str, kind: &str) -> Option<String> {
+    (column == "expire_date" && kind == "timestamp without time zone").then(|| {
+        format!(
+            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN expire_date TYPE \
+             timestamptz USING expire_date AT TIME ZONE 'UTC'` mends it, and locks the table while it is rewritten",
+            table.quoted()
+        )
+    })
+}
+
+async fn columns(connection: &mut PgConnection, name: &str) -> Result<Vec<Column>, sqlx::Error> {
+    let sql = "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute \
+               WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| Ok(Column { name: row.try_get(0)?, kind: row.try_get(1)?, nullable: row.try_get(2)? }))
+        .collect()
+}
+
+struct Index {
+    columns: Vec<String>,
+    is_unique: bool,
+    is_pattern: bool,
+}
+
+impl Index {
+    fn starts_with(&self, column: &str) -> bool {
+        self.columns.first().is_some_and(|first| first == column)
+    }
+}
+
+/// Whole and valid indexes, with their columns in order.
+async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<Index>, sqlx::Error> {
+    let sql = "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
+                            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number ORDER BY k.place), \
+                      i.indisunique, \
+                      EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY(i.indclass::oid[]) AND o.opcname LIKE '%pattern_ops') \
+               FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL";
+    let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| Ok(Index { columns: row.try_get(0)?, is_unique: row.try_get(1)?, is_pattern: row.try_get(2)? }))
+        .collect()
+}
+
+fn create_table(table: &TableName) -> String {
+    format!(
+        "CREATE TABLE \"{}\" (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \"session_data\" text NOT NULL, \
+         \"expire_date\" timestamp with time zone NOT NULL);",
+        table.as_str()
+    )
+}
+
+fn like_index(table: &TableName) -> String {
+    format!(
+        "CREATE INDEX \"{}\" ON \"{}\" (\"session_key\" varchar_pattern_ops);",
+        table.index("session_key", "c0390e0f", "_like"),
+        table.as_str()
+    )
+}
+
+fn expiry_index(table: &TableName) -> String {
+    format!(
+        "CREATE INDEX \"{}\" ON \"{}\" (\"expire_date\");",
+        table.index("expire_date", "a5c62663", ""),
+        table.as_str()
+    )
+}

@@ -1,0 +1,64 @@
+//! How an instant crosses to PostgreSQL: as the binary form of `timestamptz`, to the microsecond.
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
+use sqlx::{Decode, Encode, Postgres, Type};
+use switchover_core::Timestamp;
+
+/// Text by its bytes, whatever they are: a key that a scan goes on behind.
+pub(super) struct RawText<'t>(pub(super) &'t [u8]);
+
+impl Type<Postgres> for RawText<'_> {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for RawText<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.0);
+        Ok(IsNull::No)
+    }
+}
+
+/// `timestamptz` and its array, as `pg_type` has them since ever.
+const TIMESTAMPTZ: Oid = Oid(1184);
+const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
+/// 2000-01-01, from which PostgreSQL counts, in microseconds of the Unix epoch.
+const EPOCH: i64 = 946_684_800_000_000;
+
+/// An instant. Times before 1970 and `-infinity` become 1970; times after 9999 and `infinity` become the end of 9999.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Instant(pub(super) Timestamp);
+
+impl Type<Postgres> for Instant {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ)
+    }
+}
+
+impl PgHasArrayType for Instant {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ_ARRAY)
+    }
+}
+
+impl Encode<'_, Postgres> for Instant {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let micros = i64::try_from(self.0.as_micros()).expect("`Timestamp::MAX` is below `i64::MAX`");
+        Encode::<Postgres>::encode(micros - EPOCH, buffer)
+    }
+}
+
+impl Decode<'_, Postgres> for Instant {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        if value.format() != PgValueFormat::Binary {
+            return Err("a time in text form".into());
+        }
+        let bytes: [u8; 8] = value.as_bytes()?.try_into()?;
+        let micros = i64::from_be_bytes(bytes).saturating_add(EPOCH);
+        Ok(Self(Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))))
+    }
+}

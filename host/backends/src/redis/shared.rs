@@ -1,0 +1,129 @@
+//! What all clones of a cache and its background share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ::redis::Client;
+use arc_swap::ArcSwapOption;
+use switchover_core::capabilities::Nonce;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::debts::Debts;
+use super::link::{self, ConnectError, Link};
+use super::look_queue::Looks;
+use super::scripts::{KeyDigest, Scripts};
+
+/// What all clones and the background share.
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) client_name: String,
+    /// For people, without user and password.
+    pub(super) place: String,
+    pub(super) scripts: Scripts,
+    pub(super) debts: Debts,
+    pub(super) looks: Looks,
+    pub(super) response_timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    link: ArcSwapOption<Link>,
+    /// The longest time to live so far, in milliseconds: asked without a lock.
+    ttl_longest: AtomicU64,
+    problem: Mutex<String>,
+    wake: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(
+        client: Client,
+        client_name: String,
+        place: String,
+        prefix: String,
+        timeouts: (Duration, Duration),
+    ) -> Self {
+        Self {
+            client,
+            client_name,
+            place,
+            scripts: Scripts::new(prefix),
+            debts: Debts::new(),
+            looks: Looks::default(),
+            response_timeout: timeouts.0,
+            connect_timeout: timeouts.1,
+            link: ArcSwapOption::empty(),
+            ttl_longest: AtomicU64::new(0),
+            problem: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.load().is_some()
+    }
+
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        self.link.load_full()
+    }
+
+    /// Connects once.
+    pub(super) async fn connect(&self) -> Result<(), ConnectError> {
+        let link = link::connect(&self.client, &self.scripts, &self.client_name, self.connect_timeout).await?;
+        self.link.store(Some(Arc::new(link)));
+        Ok(())
+    }
+
+    /// A connection has failed: it serves nobody any more. Of many operations that meet one fault the first counts.
+    pub(super) fn fault(&self, link: &Arc<Link>, problem: String) {
+        let was = self.link.compare_and_swap(link, None);
+        if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, link)) {
+            self.note(problem);
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn note(&self, problem: String) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(super) fn problem(&self) -> String {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn owe(&self, key: KeyDigest, guard: Option<(Nonce, Instant)>) {
+        self.debts.owe(key, guard);
+        self.wake.notify_one();
+    }
+
+    /// Waits for a fault or for something that is owed.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) fn note_ttl(&self, ttl: Duration) {
+        let ms = millis_at_least(ttl);
+        if self.ttl_longest.load(Ordering::Relaxed) < ms {
+            self.debts.note_ttl(ttl);
+            self.ttl_longest.fetch_max(ms, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends with its owner.
+pub(super) struct Task(pub(super) AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A guard lives at least as long as it was asked to.
+pub(super) fn millis_at_least(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+}
+
+/// Half of it to all of it, so that a fleet does not come at once.
+pub(super) fn jittered(wait: Duration) -> Duration {
+    let share = getrandom::u32().unwrap_or(u32::MAX / 2);
+    wait / 2 + wait.mul_f64(f64::from(share) / f64::from(u32::MAX) / 2.0)
+}

@@ -1,0 +1,119 @@
+//! One operation on its way to a thread or a task and back, and what is known about it when nobody waits any longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use switchover_core::capabilities::DatabaseError;
+use tokio::sync::oneshot;
+
+/// The thread has not touched it.
+const WAITING: u8 = 0;
+/// The thread works on it: a write may be in the file by now.
+const BEGUN: u8 = 1;
+/// The caller gave up while it waited: the thread never will touch it.
+const GIVEN_UP: u8 = 2;
+
+/// Makes the two ends of one operation.
+///
+/// # Errors
+///
+/// [`DatabaseError::Timeout`] if the deadline has passed already.
+pub(crate) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), DatabaseError> {
+    if deadline <= Instant::now() {
+        return Err(DatabaseError::Timeout);
+    }
+    let stage = Arc::new(AtomicU8::new(WAITING));
+    let (sender, receiver) = oneshot::channel();
+    let request = Request { deadline, stage: Arc::clone(&stage), answer: sender };
+    Ok((request, Reply { deadline, stage, answer: receiver }))
+}
+
+/// The thread's end.
+#[derive(Debug)]
+pub(crate) struct Request<T> {
+    deadline: Instant,
+    stage: Arc<AtomicU8>,
+    answer: oneshot::Sender<Result<T, DatabaseError>>,
+}
+
+impl<T> Request<T> {
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// `None`: nobody waits for it any more, or its deadline has passed and it was answered.
+    pub(crate) fn if_wanted(self) -> Option<Self> {
+        if self.answer.is_closed() {
+            return None;
+        }
+        if self.deadline <= Instant::now() {
+            self.answer(Err(DatabaseError::Timeout));
+            return None;
+        }
+        Some(self)
+    }
+
+    /// To be called before the first statement that could have an effect. `None`: it is not to be executed, and was answered.
+    pub(crate) fn begin(self) -> Option<Self> {
+        let request = self.if_wanted()?;
+        // A request whose transaction was rolled back begins a second time.
+        match request.stage.compare_exchange(WAITING, BEGUN, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) | Err(BEGUN) => Some(request),
+            Err(_) => None,
+        }
+    }
+
+    /// What was begun has left nothing behind, and waits again.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(crate) fn was_undone(&self) {
+        let _given_up = self.stage.compare_exchange(BEGUN, WAITING, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Answers. `false`: nobody waits for it any more.
+    pub(crate) fn answer(self, result: Result<T, DatabaseError>) -> bool {
+        self.answer.send(result).is_ok()
+    }
+}
+
+/// What an operation is that had begun and was not answered before its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// It leaves nothing behind, whenever it ends.
+    Timeout,
+    /// It may have written.
+    UnknownOutcome,
+}
+
+/// The caller's end.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    deadline: Instant,
+    stage: Arc<AtomicU8>,
+    answer: oneshot::Receiver<Result<T, DatabaseError>>,
+}
+
+impl<T> Reply<T> {
+    /// Waits for the answer until the deadline.
+    pub(crate) async fn wait(mut self, late: Late) -> Result<T, DatabaseError> {
+        let in_time = match tokio::time::timeout_at(self.deadline.into(), &mut self.answer).await {
+            Ok(Ok(result)) => return result,
+            Ok(Err(_)) => Instant::now() < self.deadline,
+            Err(_) => false,
+        };
+        let waited = self.stage.compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        // The answer may have come with the deadline.
+        if let Ok(result) = self.answer.try_recv() {
+            return result;
+        }
+        match (waited, late) {
+            (false, Late::UnknownOutcome) => {
+                Err(DatabaseError::UnknownOutcome { message: "it was begun and not answered".to_owned() })
+            }
+            (true, _) | (_, Late::Timeout) if in_time => {
+                Err(DatabaseError::Unavailable { message: "it has ended".to_owned() })
+            }
+            _ => Err(DatabaseError::Timeout),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A database on a server: queues, and lanes that each own one connection and carry what is queued in as few round trips as it takes.
+//!
+//! ```text
+//!               ┌ reads ──── reading lanes    every queued key in one statement
+//! Server ───────┤ writes ─── writing lanes    every queued batch in one transaction; no key twice at a time
+//!  (async)      ├ holds ──── holding lanes    a transaction each, kept open until it is decided
+//!               └ tools ──── one lane         scans, deletions of expired rows, the schema
+//! ```
+//!
+//! There is no pool, no ping before an operation, and no timer that delays a lone one. A lane whose connection breaks makes a new one;
+//! while the server cannot be reached, operations fail at once and one lane at a time tries again, with growing, jittered pauses.
+
+mod builder;
+mod connector;
+mod hold;
+mod inbox;
+mod lane;
+mod link;
+#[cfg(test)]
+mod panics;
+mod read;
+mod row;
+mod supervisor;
+mod table;
+mod tool;
+mod write;
+mod write_queue;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
+
+pub use self::builder::ServerBuilder;
+use self::hold::HoldJob;
+pub(super) use self::link::{Driver, Failure, Found, Link, Options};
+use self::read::ReadJob;
+pub(super) use self::row::{key_of_row, session_of_row};
+pub(super) use self::table::{Column, check_columns, check_no_more};
+use self::tool::ToolJob;
+use self::write_queue::{WriteJob, WriteQueue};
+use super::request::{Late, Request, request};
+use switchover_core::Timestamp;
+use switchover_core::capabilities::{
+    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
+    Write, WriteOutcome,
+};
+
+/// A database on a server, in Django's table, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
+///
+/// Cheap to clone: all clones are one database. When the last one is dropped, what is queued is done and the connections end;
+/// [`Database::close`] also waits for that.
+///
+/// * **Cost.** A read is one round trip, and so is a write; waiting ones share it. A held write is three: begin, write, commit. The first
+///   use of a statement on a connection takes one more, which prepares it.
+/// * **Durability.** What the server is configured for: an acknowledged write was committed there.
+/// * **Deadlines.** An operation ends at its deadline whatever the server does, and the connection it waited on is given up.
+/// * **Contention.** Writes of one key never meet in the database from one host: the later one waits here. Across hosts, a lock that is
+///   not free, a deadlock and a serialisation failure are tried again until the deadline, then [`DatabaseError::Conflict`]; each time
+///   nothing was written.
+/// * **Breaks.** A read whose connection breaks is tried once more. A write that was sent and not answered is
+///   [`DatabaseError::UnknownOutcome`]. While the server cannot be reached, operations are [`DatabaseError::Unavailable`] at once.
+/// * **Panics.** A panic in a driver costs what its lane had in hand: writes are [`DatabaseError::UnknownOutcome`]; another lane follows.
+/// * **Cancel safety.** What is dropped while it is queued is not done; a write that was sent is carried to its end.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queues: RwLock<Option<Queues>>,
+    /// Closed when the last lane has ended.
+    ended: watch::Receiver<()>,
+    summary: String,
+}
+
+struct Queues {
+    reads: mpsc::Sender<ReadJob>,
+    writes: WriteSender,
+    holds: mpsc::Sender<HoldJob>,
+    tools: mpsc::Sender<ToolJob>,
+}
+
+/// Closes the queue of writes when it is dropped.
+struct WriteSender(Arc<WriteQueue>);
+
+impl Drop for WriteSender {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Server {
+    async fn send<T: Send>(
+        &self,
+        deadline: Instant,
+        late: Late,
+        enqueue: impl FnOnce(&Queues, Request<T>) -> Result<(), DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let (request, reply) = request(deadline)?;
+        {
+            let queues = self.shared.queues.read().unwrap_or_else(PoisonError::into_inner);
+            enqueue(queues.as_ref().ok_or_else(closed)?, request)?;
+        }
+        reply.wait(late).await
+    }
+
+    async fn use_tool<T: Send>(
+        &self,
+        deadline: Instant,
+        late: Late,
+        job: impl FnOnce(Request<T>) -> ToolJob,
+    ) -> Result<T, DatabaseError> {
+        self.send(deadline, late, |queues, request| enqueue(&queues.tools, job(request))).await
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({})", self.shared.summary)
+    }
+}
+
+#[async_trait]
+impl Database for Server {
+    async fn read(
+        &self,
+        batch: Vec<Read>,
+        _epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send(deadline, Late::Timeout, |queues, request| enqueue(&queues.reads, ReadJob { batch, request })).await
+    }
+
+    async fn write(
+        &self,
+        batch: Vec<Write>,
+        _epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send(deadline, Late::UnknownOutcome, |queues, request| queues.writes.0.push(WriteJob::new(batch, request)))
+            .await
+    }
+
+    async fn hold(
+        &self,
+        batch: Vec<Write>,
+        _epoch: Option<Epoch>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Held>, DatabaseError> {
+        // What is held and was not handed over is rolled back, so a late answer has written nothing.
+        let held = self
+            .send(deadline, Late::Timeout, |queues, request| enqueue(&queues.holds, HoldJob { batch, request }))
+            .await?;
+        Ok(Box::new(held))
+    }
+
+    async fn delete_expired(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<u32, DatabaseError> {
+        let job = |request| ToolJob::DeleteExpired { before, limit, request };
+        self.use_tool(deadline, Late::UnknownOutcome, job).await
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Scan { after, limit, request }).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Identity { request }).await
+    }
+
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Feeds { request }).await
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::CheckColumns { request }).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::ExpiredLeft { before, request }).await
+    }
+
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Statistics { request }).await
+    }
+
+    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::MissingSchema { request }).await
+    }
+
+    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.use_tool(deadline, Late::UnknownOutcome, |request| ToolJob::CreateSchema { request }).await
+    }
+
+    async fn close(&self) {
+        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
+        let mut ended = self.shared.ended.clone();
+        // Nothing is ever sent: this ends when the last lane has dropped its end. Each is bounded by the deadlines it serves.
+        while ended.changed().await.is_ok() {}
+    }
+
+    fn summary(&self) -> String {
+        self.shared.summary.clone()
+    }
+}
+
+fn enqueue<J>(queue: &mpsc::Sender<J>, job: J) -> Result<(), DatabaseError> {
+    queue.try_send(job).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => DatabaseError::Overloaded,
+        mpsc::error::TrySendError::Closed(_) => closed(),
+    })
+}
+
+fn closed() -> DatabaseError {
+    DatabaseError::Unavailable { message: "it was closed".to_owned() }
+}

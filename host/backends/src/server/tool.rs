@@ -1,0 +1,98 @@
+//! The lane of tools: scans, deletions of expired rows, statistics and the schema, away from the sessions' own lanes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchover_core::Timestamp;
+use switchover_core::capabilities::{Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics};
+
+use super::inbox::Inbox;
+use super::lane::{Lane, Operation, Trouble};
+use super::link::{Driver, Failure, Link};
+use crate::request::Request;
+
+pub(super) enum ToolJob {
+    DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
+    ExpiredLeft { before: Option<Timestamp>, request: Request<ExpiredLeft> },
+    Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
+    Statistics { request: Request<Statistics> },
+    Identity { request: Request<Option<Identity>> },
+    Feeds { request: Request<Feeds> },
+    CheckColumns { request: Request<()> },
+    MissingSchema { request: Request<Vec<String>> },
+    CreateSchema { request: Request<Vec<String>> },
+}
+
+/// Ends when the queue is closed and empty.
+pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<ToolJob>>) {
+    while let Some(job) = lane.next(&*inbox).await {
+        work(&mut lane, job).await;
+    }
+    lane.close().await;
+}
+
+async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
+    match job {
+        ToolJob::DeleteExpired { before, limit, request } => {
+            serve(lane, request, |link, _| Box::pin(link.delete_expired(before, limit))).await;
+        }
+        ToolJob::ExpiredLeft { before, request } => {
+            serve(lane, request, |link, deadline| Box::pin(link.expired_left(before, deadline))).await;
+        }
+        ToolJob::Scan { after, limit, request } => scan(lane, after, limit, request).await,
+        ToolJob::Statistics { request } => {
+            serve(lane, request, |link, deadline| Box::pin(link.statistics(deadline))).await;
+        }
+        ToolJob::Identity { request } => serve(lane, request, |link, _| Box::pin(link.identity())).await,
+        ToolJob::Feeds { request } => serve(lane, request, |link, _| Box::pin(link.feeds())).await,
+        ToolJob::CheckColumns { request } => serve(lane, request, |link, _| Box::pin(link.check_columns())).await,
+        ToolJob::MissingSchema { request } => serve(lane, request, |link, _| Box::pin(link.missing_schema())).await,
+        ToolJob::CreateSchema { request } => {
+            serve(lane, request, |link, _| Box::pin(create_schema(link))).await;
+        }
+    }
+}
+
+async fn serve<D: Driver, T>(
+    lane: &mut Lane<D>,
+    request: Request<T>,
+    mut operation: impl for<'a> FnMut(&'a mut D::Link, Instant) -> Operation<'a, T>,
+) {
+    let Some(request) = request.begin() else { return };
+    let deadline = request.deadline();
+    let done = lane.run_patiently(deadline, |link| operation(link, deadline)).await;
+    request.answer(done);
+}
+
+async fn create_schema<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {
+    let missing = link.missing_schema().await?;
+    link.execute_schema(&missing).await?;
+    Ok(missing)
+}
+
+/// A row that the server cannot give out makes it refuse the whole page: then ever smaller ones are asked for, and the row is passed by
+/// itself.
+async fn scan<D: Driver>(lane: &mut Lane<D>, after: Option<Cursor>, limit: u32, request: Request<Scan>) {
+    let Some(request) = request.begin() else { return };
+    let deadline = request.deadline();
+    let (mut limit, mut ahead) = (limit.max(1), true);
+    let page = loop {
+        let page = lane.run(deadline, |link| {
+            let after = after.clone();
+            Box::pin(async move { link.scan(after.as_ref(), limit, ahead).await })
+        });
+        match page.await {
+            Err(Trouble::Row(_)) if limit > 1 => limit /= 2,
+            Err(Trouble::Row(_)) if ahead => ahead = false,
+            Err(Trouble::Row(message)) => {
+                let past = lane.run(deadline, |link| {
+                    let (after, message) = (after.clone(), message.clone());
+                    Box::pin(async move { link.scan_past(after.as_ref(), &message).await })
+                });
+                break past.await;
+            }
+            page => break page,
+        }
+    };
+    request.answer(page.map_err(DatabaseError::from));
+}

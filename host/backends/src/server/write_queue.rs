@@ -1,0 +1,200 @@
+//! The queue of writes: what waits is taken in groups, and never a key that is being written.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use switchover_core::SessionKey;
+use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use tokio::sync::Notify;
+
+use super::closed;
+use super::lane::Source;
+use crate::request::Request;
+
+/// Writes that share a transaction. The disk's flush, which they share, is the greater part of its time up to about here.
+const GROUP_WRITES_MAX: usize = 128;
+/// Payload that shares a transaction. A server refuses a statement above its limit: MariaDB's is 16 MiB.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How far a lane looks for writes it may take: beyond it stand writes of keys that are written already.
+const LOOK_AHEAD_MAX: usize = 1_024;
+
+/// A batch that waits, with whoever waits for it.
+pub(super) struct WriteJob {
+    pub(super) batch: Vec<Write>,
+    pub(super) request: Request<Vec<WriteOutcome>>,
+    /// It could not be done with others, and is to be tried by itself.
+    pub(super) alone: bool,
+    /// It was busy a moment ago.
+    pub(super) not_before: Option<Instant>,
+}
+
+impl WriteJob {
+    pub(super) fn new(batch: Vec<Write>, request: Request<Vec<WriteOutcome>>) -> Self {
+        Self { batch, request, alone: false, not_before: None }
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &SessionKey> {
+        self.batch.iter().map(Write::key)
+    }
+
+    /// Payload bytes of all its writes.
+    pub(super) fn bytes(&self) -> usize {
+        self.batch.iter().map(Write::payload_len).sum()
+    }
+
+    pub(super) fn begin(self) -> Option<Self> {
+        let request = self.request.begin()?;
+        Some(Self { request, ..self })
+    }
+
+    pub(super) fn again(self, not_before: Option<Instant>) -> Self {
+        self.request.was_undone();
+        Self { alone: true, not_before, ..self }
+    }
+}
+
+/// Writes in the order in which they came. Two of one key are never under way at the same time, and keep their order.
+pub(super) struct WriteQueue {
+    state: Mutex<State>,
+    changed: Notify,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<WriteJob>,
+    under_way: HashSet<SessionKey>,
+    closed: bool,
+}
+
+impl WriteQueue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), capacity }
+    }
+
+    pub(super) fn push(&self, job: WriteJob) -> Result<(), DatabaseError> {
+        {
+            let mut state = self.state();
+            if state.closed {
+                return Err(closed());
+            }
+            if state.waiting.len() >= self.capacity {
+                return Err(DatabaseError::Overloaded);
+            }
+            state.waiting.push_back(job);
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// No more writes come; those that wait are still done.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A group that a lane has taken. Dropping it ends the group, also in a panic: its keys may be written again.
+pub(super) struct UnderWay<'a> {
+    queue: &'a WriteQueue,
+    keys: Vec<SessionKey>,
+    /// Jobs of it that are to be tried again: they go to the front of the queue.
+    pub(super) again: Vec<WriteJob>,
+}
+
+impl<'a> UnderWay<'a> {
+    pub(super) fn of(queue: &'a WriteQueue, jobs: &[WriteJob]) -> Self {
+        Self { queue, keys: jobs.iter().flat_map(WriteJob::keys).cloned().collect(), again: Vec::new() }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        {
+            let mut state = self.queue.state();
+            for key in &self.keys {
+                state.under_way.remove(key);
+            }
+            for job in self.again.drain(..).rev() {
+                state.waiting.push_front(job);
+            }
+        }
+        // The lane that ends a group looks into the queue next; another one may find something too.
+        self.queue.changed.notify_one();
+    }
+}
+
+impl Source for WriteQueue {
+    type Job = Vec<WriteJob>;
+
+    async fn next(&self) -> Option<Vec<WriteJob>> {
+        loop {
+            let changed = self.changed.notified();
+            let pause_ends = {
+                let mut state = self.state();
+                let (group, pause_ends) = state.take_group(Instant::now());
+                if !group.is_empty() {
+                    if !state.waiting.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return Some(group);
+                }
+                if state.closed && state.waiting.is_empty() {
+                    // Another lane may be waiting for the same.
+                    self.changed.notify_one();
+                    return None;
+                }
+                pause_ends
+            };
+            match pause_ends {
+                Some(pause_ends) => {
+                    tokio::time::timeout_at(pause_ends.into(), changed).await.ok();
+                }
+                None => changed.await,
+            }
+        }
+    }
+}
+
+impl State {
+    /// The first jobs whose keys nobody writes, or one job that must be alone; and if there is none, when a pause ends.
+    fn take_group(&mut self, now: Instant) -> (Vec<WriteJob>, Option<Instant>) {
+        let mut group: Vec<WriteJob> = Vec::new();
+        let (mut writes, mut bytes) = (0, 0);
+        let mut pause_ends: Option<Instant> = None;
+        // Keys of jobs that stay: whatever comes later for them stays behind them.
+        let mut kept: HashSet<SessionKey> = HashSet::new();
+        let mut at = 0;
+        while at < self.waiting.len().min(LOOK_AHEAD_MAX) && writes < GROUP_WRITES_MAX {
+            let job = &self.waiting[at];
+            let pauses = job.not_before.is_some_and(|not_before| not_before > now);
+            if pauses {
+                pause_ends = pause_ends.into_iter().chain(job.not_before).min();
+            }
+            let free = |key| !self.under_way.contains(key) && !kept.contains(key);
+            let fits = writes + job.batch.len() <= GROUP_WRITES_MAX && bytes + job.bytes() <= GROUP_BYTES_MAX;
+            let joins = group.is_empty() || (!job.alone && fits);
+            if pauses || !joins || !job.keys().all(free) {
+                kept.extend(job.keys().cloned());
+                at += 1;
+                continue;
+            }
+            let Some(job) = self.waiting.remove(at) else { break };
+            self.under_way.extend(job.keys().cloned());
+            writes += job.batch.len();
+            bytes += job.bytes();
+            let alone = job.alone;
+            group.push(job);
+            if alone {
+                break;
+            }
+        }
+        (group, pause_ends)
+    }
+}

@@ -1,0 +1,150 @@
+//! Connections to one file, their settings, and what SQLite's errors mean here.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use switchover_core::capabilities::DatabaseError;
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Synchronous {
+    /// For the disk: what was acknowledged is there after a power cut. The default.
+    #[default]
+    Full,
+    /// For the operating system: what was acknowledged survives the end of the process, but the last commits before a power
+    /// cut may be gone (the file stays whole). Several times faster on slow disks.
+    Normal,
+}
+
+/// How long opening waits for another process that has the file locked: turning the write-ahead log on needs it alone for a
+/// moment.
+const OPEN_WAIT: Duration = Duration::from_secs(5);
+/// Above the number of statements that one connection uses, so that none is ever prepared twice.
+const STATEMENTS_MAX: usize = 32;
+/// Waiting for a lock ends this much before the deadline, so that the caller reads the reason and not only that time is up.
+const ANSWER_MARGIN: Duration = Duration::from_millis(5);
+
+/// The connections of one database.
+pub(super) struct Connections {
+    pub(super) writer: Connection,
+    pub(super) readers: Vec<Connection>,
+}
+
+impl Connections {
+    /// Opens all of them. The writer is first: it may have to make the file.
+    pub(super) fn open(
+        path: &Path,
+        create_if_missing: bool,
+        readers: usize,
+        synchronous: Synchronous,
+    ) -> Result<Self, DatabaseError> {
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, create_if_missing);
+        let writer = connect(path, flags).map_err(|error| {
+            if !create_if_missing && !path.exists() {
+                let message = format!(
+                    "no database file at {}: check the path, or let the file be made (`create_if_missing`)",
+                    path.display()
+                );
+                return DatabaseError::Unavailable { message };
+            }
+            at_path(path, &error)
+        })?;
+        configure_writer(&writer, path, synchronous)?;
+
+        flags.remove(OpenFlags::SQLITE_OPEN_CREATE);
+        let reader = || {
+            let connection = connect(path, flags)?;
+            connection.pragma_update(None, "query_only", true)?;
+            Ok(connection)
+        };
+        let readers: Result<_, _> = (0..readers).map(|_| reader()).collect();
+        Ok(Self { writer, readers: readers.map_err(|error| at_path(path, &error))? })
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(OPEN_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+fn configure_writer(connection: &Connection, path: &Path, synchronous: Synchronous) -> Result<(), DatabaseError> {
+    let journal: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(|error| at_path(path, &error))?;
+    if journal != "wal" {
+        let message = format!(
+            "{} cannot have a write-ahead log (its journal mode is {journal}): put it on a local file system",
+            path.display()
+        );
+        return Err(DatabaseError::Unavailable { message });
+    }
+    let level = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    // On Apple's systems a flush does not reach the disk without this one; elsewhere it does nothing.
+    let settings = [("synchronous", level), ("fullfsync", "ON")];
+    settings
+        .iter()
+        .try_for_each(|(name, value)| connection.pragma_update(None, name, value))
+        .map_err(|error| at_path(path, &error))
+}
+
+fn at_path(path: &Path, error: &rusqlite::Error) -> DatabaseError {
+    match database_error(error) {
+        DatabaseError::Unavailable { message } => {
+            DatabaseError::Unavailable { message: format!("{}: {message}", path.display()) }
+        }
+        DatabaseError::Corrupt { message } => {
+            DatabaseError::Corrupt { message: format!("{}: {message}", path.display()) }
+        }
+        DatabaseError::Conflict { message } => {
+            DatabaseError::Conflict { message: format!("{}: {message}", path.display()) }
+        }
+        other => other,
+    }
+}
+
+/// Lets the statements that follow wait for another process's lock, but not beyond `deadline`.
+pub(super) fn wait_for_locks_until(connection: &Connection, deadline: Instant) -> Result<(), DatabaseError> {
+    let wait = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_MARGIN);
+    // SQLite counts in an `i32` of milliseconds; a day is longer than any deadline means.
+    let wait = wait.clamp(Duration::from_millis(1), Duration::from_hours(24));
+    connection.busy_timeout(wait).map_err(|error| database_error(&error))
+}
+
+/// What an error of SQLite's means, unless it came from a commit.
+///
+/// Neither its message nor the statement in it ever holds a bound value, so no key and no payload; what a trigger says may.
+pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
+    let by_trigger = |error: &rusqlite::ffi::Error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER;
+    let message = match error {
+        rusqlite::Error::SqliteFailure(failure, _) if by_trigger(failure) => "a trigger refuses the row".to_owned(),
+        // The default text has the whole statement in it.
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
+    };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            DatabaseError::Conflict { message: format!("another process holds the file: {message}") }
+        }
+        // Only what has a deadline of its own is interrupted.
+        Some(ErrorCode::OperationInterrupted) => DatabaseError::Timeout,
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Corrupt { message },
+        // The statements are fixed: where one is refused, the table is not the one that they were written for.
+        Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation | ErrorCode::TooBig) => {
+            let advice = if message.contains("no such table") {
+                "; make it with `switchover init` or Django's `migrate`"
+            } else {
+                ""
+            };
+            DatabaseError::Corrupt { message: format!("{message}{advice}") }
+        }
+        _ => DatabaseError::Unavailable { message },
+    }
+}

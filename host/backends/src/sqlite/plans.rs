@@ -1,0 +1,49 @@
+//! Every statement of a session finds its rows by an index, however many rows the table has, analysed or not.
+
+use rusqlite::Connection;
+
+use super::schema;
+use super::statements::Statements;
+use crate::table::TableName;
+
+const SIZES: [u32; 4] = [0, 300, 3_000, 300_000];
+
+fn plan(connection: &Connection, sql: &str) -> String {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let parameters = vec![rusqlite::types::Null; statement.parameter_count()];
+    let steps = statement.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3)).unwrap();
+    steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn every_statement_of_a_session_has_its_index() {
+    let table = TableName::parse("django_session").unwrap();
+    let statements = Statements::of(table.clone());
+    let connection = Connection::open_in_memory().unwrap();
+    for sql in schema::missing(&connection, &table).unwrap() {
+        connection.execute_batch(&sql).unwrap();
+    }
+    let mut rows = 0;
+    for size in SIZES {
+        let fill = "WITH RECURSIVE n (i) AS (SELECT ?1 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) \
+                    INSERT INTO django_session SELECT printf('key%08d', i), 'payload', \
+                    CASE i % 3 WHEN 0 THEN '2016-01-01 00:00:00' ELSE '2999-01-01 00:00:00' END FROM n";
+        if size > rows {
+            connection.execute(fill, [rows, size]).unwrap();
+        }
+        rows = size;
+        for analysed in [false, true] {
+            if analysed {
+                connection.execute_batch("ANALYZE").unwrap();
+            }
+            for (name, sql) in statements.all() {
+                let plan = plan(&connection, sql);
+                let sorts = plan.contains("TEMP B-TREE");
+                // In the order of its index, until the page is full.
+                let pages = name == "scan_first" && plan.contains("USING INDEX");
+                let scans = plan.contains("SCAN") && !pages;
+                assert!(!sorts && !scans, "{name}, {size} rows, analysed: {analysed}: {plan}");
+            }
+        }
+    }
+}

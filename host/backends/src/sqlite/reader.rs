@@ -1,0 +1,167 @@
+//! A thread that reads: it takes whatever is queued and answers it from one snapshot.
+
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use switchover_core::Timestamp;
+use switchover_core::capabilities::{
+    Clock, Cursor, DatabaseError, ExpiredLeft, Identity, Read, ReadOutcome, Scan, Statistics,
+};
+
+use super::connection::wait_for_locks_until;
+use super::panics::survive;
+use super::schema;
+use super::statements::Statements;
+use super::statistics::{statistics, until};
+use crate::request::Request;
+
+/// A reader takes no more batches at once, so that the others have something to do too.
+const SNAPSHOT_BATCHES_MAX: usize = 32;
+
+/// What a reader can be asked.
+pub(super) enum ReadCommand {
+    Read { batch: Vec<Read>, request: Request<Vec<ReadOutcome>> },
+    Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
+    MissingSchema { request: Request<Vec<String>> },
+    CheckColumns { request: Request<()> },
+    Identity { request: Request<Option<Identity>> },
+    Triggers { request: Request<Vec<String>> },
+    Statistics { request: Request<Statistics> },
+    ExpiredLeft { before: Option<Timestamp>, request: Request<ExpiredLeft> },
+}
+
+struct ReadJob {
+    batch: Vec<Read>,
+    request: Request<Vec<ReadOutcome>>,
+}
+
+/// One of several threads that share a queue.
+pub(super) struct Reader {
+    connection: Connection,
+    statements: Arc<Statements>,
+    clock: Arc<dyn Clock>,
+    queue: Arc<Mutex<Receiver<ReadCommand>>>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        connection: Connection,
+        statements: Arc<Statements>,
+        clock: Arc<dyn Clock>,
+        queue: Arc<Mutex<Receiver<ReadCommand>>>,
+    ) -> Self {
+        Self { connection, statements, clock, queue }
+    }
+
+    /// Ends when the queue is closed and empty.
+    pub(super) fn run(self) {
+        while let Some(first) = self.wait() {
+            let mut next = Some(first);
+            while let Some(command) = next.take() {
+                next = survive(|| self.serve(command)).unwrap_or_else(|| {
+                    self.end_snapshot();
+                    None
+                });
+            }
+        }
+    }
+
+    /// Serves one command, or several reads; the command that came after them.
+    fn serve(&self, command: ReadCommand) -> Option<ReadCommand> {
+        match command {
+            ReadCommand::Read { batch, request } => {
+                let (jobs, other) = self.drain(ReadJob { batch, request });
+                self.read_group(jobs);
+                return other;
+            }
+            ReadCommand::Scan { after, limit, request } => self.answer(request, |reader| {
+                reader.statements.scan(&reader.connection, after.as_ref(), limit, reader.clock.now())
+            }),
+            ReadCommand::MissingSchema { request } => {
+                self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::CheckColumns { request } => {
+                self.answer(request, |reader| schema::check(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::Identity { request } => {
+                self.answer(request, |reader| schema::identity(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::Triggers { request } => {
+                self.answer(request, |reader| schema::triggers(&reader.connection, reader.statements.table()));
+            }
+            ReadCommand::Statistics { request } => {
+                let deadline = request.deadline();
+                self.answer(request, |reader| {
+                    until(&reader.connection, deadline, || {
+                        statistics(&reader.connection, reader.statements.table(), reader.clock.now())
+                    })
+                });
+            }
+            ReadCommand::ExpiredLeft { before, request } => {
+                let deadline = request.deadline();
+                self.answer(request, |reader| {
+                    let now = reader.clock.now();
+                    let before = before.map_or(now, |before| before.min(now));
+                    until(&reader.connection, deadline, || reader.statements.expired_left(&reader.connection, before))
+                });
+            }
+        }
+        None
+    }
+
+    fn wait(&self) -> Option<ReadCommand> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+
+    /// The reads that are queued up to the first command of another kind, and that command. It never waits: where another
+    /// reader has the queue, it takes what is there.
+    fn drain(&self, first: ReadJob) -> (Vec<ReadJob>, Option<ReadCommand>) {
+        let mut jobs = vec![first];
+        let Ok(queue) = self.queue.try_lock() else { return (jobs, None) };
+        while jobs.len() < SNAPSHOT_BATCHES_MAX {
+            match queue.try_recv() {
+                Ok(ReadCommand::Read { batch, request }) => jobs.push(ReadJob { batch, request }),
+                Ok(other) => return (jobs, Some(other)),
+                Err(_) => break,
+            }
+        }
+        (jobs, None)
+    }
+
+    fn read_group(&self, jobs: Vec<ReadJob>) {
+        // Everything in `jobs` was asked before the snapshot, so the snapshot has what was acknowledged to any of the callers.
+        self.end_snapshot();
+        let shared = jobs.len() > 1 && self.execute("BEGIN").is_ok();
+        for ReadJob { batch, request } in jobs {
+            self.answer(request, |reader| batch.iter().map(|read| reader.read(read)).collect());
+        }
+        if shared && let Err(error) = self.execute("COMMIT").or_else(|_| self.execute("ROLLBACK")) {
+            tracing::error!(%error, "a read transaction could not be ended");
+        }
+    }
+
+    /// A transaction that could not be ended before would show an old snapshot for ever.
+    fn end_snapshot(&self) {
+        if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
+            tracing::error!("a read transaction of before cannot be ended");
+        }
+    }
+
+    fn read(&self, read: &Read) -> Result<ReadOutcome, DatabaseError> {
+        match read {
+            Read::Load(key) => self.statements.load(&self.connection, key, self.clock.now()),
+            Read::Exists(key) => self.statements.exists(&self.connection, key).map(ReadOutcome::Exists),
+        }
+    }
+
+    fn answer<T>(&self, request: Request<T>, read: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
+        let Some(request) = request.begin() else { return };
+        let result = wait_for_locks_until(&self.connection, request.deadline()).and_then(|()| read(self));
+        request.answer(result);
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}

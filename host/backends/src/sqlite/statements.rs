@@ -1,0 +1,314 @@
+//! Every statement on the table, and how a row is read.
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, ToSql};
+use switchover_core::capabilities::{
+    Cursor, DatabaseError, ExpiredLeft, ReadOutcome, Scan, Unreadable, Write, WriteOutcome,
+};
+use switchover_core::{Session, SessionKey, Timestamp};
+
+use super::connection::database_error;
+use crate::django_time as time;
+use crate::page::{Page, ScannedRow};
+use crate::row::{expiry_of_row, foreign_row, payload_of_row};
+use crate::table::TableName;
+
+/// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
+/// is left alone.
+pub(super) const EXPIRED: &str = concat!("expire_date < ?1 AND ", is_time!());
+/// A row whose end is no time of Django's.
+pub(super) const NO_TIME: &str = concat!("NOT ", is_time!());
+
+macro_rules! is_time {
+    () => {
+        "(typeof(expire_date) = 'text' AND (\
+         expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]' OR \
+         expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9]*'))"
+    };
+}
+use is_time;
+
+/// The statements on one table.
+pub(super) struct Statements {
+    table: TableName,
+    load: String,
+    exists: String,
+    insert: String,
+    update: String,
+    upsert: String,
+    update_expiry: String,
+    delete: String,
+    delete_expired: String,
+    expired_left: String,
+    no_time: String,
+    scan_first: String,
+    scan: String,
+}
+
+impl Statements {
+    pub(super) fn of(table: TableName) -> Self {
+        let name = format!("\"{}\"", table.as_str());
+        let insert = format!(
+            "INSERT INTO {name} (session_key, session_data, expire_date) VALUES (?1, ?2, ?3) ON CONFLICT (session_key)"
+        );
+        Self {
+            table,
+            load: format!("SELECT session_key, session_data, expire_date FROM {name} WHERE session_key = ?1"),
+            exists: format!("SELECT session_key FROM {name} WHERE session_key = ?1"),
+            update: format!("UPDATE {name} SET session_data = ?2, expire_date = ?3 WHERE session_key = ?1"),
+            upsert: format!(
+                "{insert} DO UPDATE SET session_data = excluded.session_data, expire_date = excluded.expire_date"
+            ),
+            insert: format!("{insert} DO NOTHING"),
+            update_expiry: format!("UPDATE {name} SET expire_date = ?2 WHERE session_key = ?1"),
+            delete: format!("DELETE FROM {name} WHERE session_key = ?1"),
+            delete_expired: format!(
+                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {EXPIRED} ORDER BY expire_date LIMIT ?2)"
+            ),
+            expired_left: format!("SELECT count(*) FROM {name} WHERE {EXPIRED}"),
+            no_time: format!("SELECT count(*) FROM {name} WHERE {NO_TIME}"),
+            scan_first: format!("SELECT session_key, session_data, expire_date FROM {name} ORDER BY session_key"),
+            scan: format!(
+                "SELECT session_key, session_data, expire_date FROM {name} WHERE session_key > ?1 ORDER BY session_key"
+            ),
+        }
+    }
+
+    pub(super) fn table(&self) -> &TableName {
+        &self.table
+    }
+
+    /// Those that must not read more of a larger table.
+    #[cfg(test)]
+    pub(super) fn all(&self) -> [(&'static str, &str); 11] {
+        [
+            ("load", &self.load),
+            ("exists", &self.exists),
+            ("insert", &self.insert),
+            ("update", &self.update),
+            ("upsert", &self.upsert),
+            ("update_expiry", &self.update_expiry),
+            ("delete", &self.delete),
+            ("delete_expired", &self.delete_expired),
+            ("expired_left", &self.expired_left),
+            ("scan_first", &self.scan_first),
+            ("scan", &self.scan),
+        ]
+    }
+
+    /// The session, unless it has ended at `now`.
+    pub(super) fn load(
+        &self,
+        connection: &Connection,
+        key: &SessionKey,
+        now: Timestamp,
+    ) -> Result<ReadOutcome, DatabaseError> {
+        let read = self.with_row(connection, key, |row| {
+            let expires_at = expiry(row, key)?;
+            // Compared here and not in SQL: exact whatever form the text has, and an unreadable one is an error, not an absence.
+            if expires_at > now { session(row, key, expires_at).map(Some) } else { Ok(None) }
+        })?;
+        Ok(read.transpose().map_or_else(ReadOutcome::Unreadable, |found| ReadOutcome::Session(found.flatten())))
+    }
+
+    /// Whether there is a row, also one that has ended or cannot be read.
+    pub(super) fn exists(&self, connection: &Connection, key: &SessionKey) -> Result<bool, DatabaseError> {
+        let mut statement = connection.prepare_cached(&self.exists).map_err(|error| database_error(&error))?;
+        let mut rows = statement.query([key.expose()]).map_err(|error| database_error(&error))?;
+        Ok(rows.next().map_err(|error| database_error(&error))?.is_some_and(|row| is_of(row, key)))
+    }
+
+    /// Does one write inside the transaction of the caller.
+    pub(super) fn write(&self, connection: &Connection, write: &Write) -> Result<WriteOutcome, DatabaseError> {
+        let put = |sql: &str, session: &Session| {
+            let expires_at = time::to_text(session.expires_at);
+            execute(connection, sql, &[&session.key.expose(), &session.payload.expose(), &expires_at])
+        };
+        let outcome = match write {
+            Write::Insert(session) => match put(&self.insert, session)? {
+                0 => WriteOutcome::Exists,
+                _ => WriteOutcome::Done(Some(session.clone())),
+            },
+            Write::Update(session) => match put(&self.update, session)? {
+                0 => WriteOutcome::Missing,
+                _ => WriteOutcome::Done(Some(session.clone())),
+            },
+            Write::Upsert(session) => {
+                put(&self.upsert, session)?;
+                WriteOutcome::Done(Some(session.clone()))
+            }
+            Write::Touch(key, expires_at) => self.touch(connection, key, *expires_at)?,
+            Write::Delete(key) => match execute(connection, &self.delete, &[&key.expose()])? {
+                0 => WriteOutcome::Missing,
+                _ => WriteOutcome::Done(None),
+            },
+            // The transaction has the whole file locked already.
+            Write::Lock(key) => match self.row(connection, key)? {
+                None => WriteOutcome::Missing,
+                locked => WriteOutcome::Done(locked),
+            },
+        };
+        Ok(outcome)
+    }
+
+    fn touch(
+        &self,
+        connection: &Connection,
+        key: &SessionKey,
+        expires_at: Timestamp,
+    ) -> Result<WriteOutcome, DatabaseError> {
+        let Some(mut session) = self.row(connection, key)? else { return Ok(WriteOutcome::Missing) };
+        if session.expires_at < expires_at {
+            execute(connection, &self.update_expiry, &[&key.expose(), &time::to_text(expires_at)])?;
+            session.expires_at = expires_at;
+        }
+        Ok(WriteOutcome::Done(Some(session)))
+    }
+
+    /// The row, also one that has ended.
+    fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
+        let row = self.with_row(connection, key, |row| session(row, key, expiry(row, key)?))?;
+        Ok(row.transpose()?)
+    }
+
+    fn with_row<T>(
+        &self,
+        connection: &Connection,
+        key: &SessionKey,
+        read: impl FnOnce(&Row<'_>) -> T,
+    ) -> Result<Option<T>, DatabaseError> {
+        let mut statement = connection.prepare_cached(&self.load).map_err(|error| database_error(&error))?;
+        let mut rows = statement.query([key.expose()]).map_err(|error| database_error(&error))?;
+        match rows.next().map_err(|error| database_error(&error))? {
+            Some(row) if is_of(row, key) => Ok(Some(read(row))),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn delete_expired(
+        &self,
+        connection: &Connection,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u32, DatabaseError> {
+        let deleted = execute(connection, &self.delete_expired, &[&time::to_text(before), &limit])?;
+        Ok(u32::try_from(deleted).unwrap_or(limit))
+    }
+
+    /// What a deletion of rows that ended before `before` has left.
+    pub(super) fn expired_left(
+        &self,
+        connection: &Connection,
+        before: Timestamp,
+    ) -> Result<ExpiredLeft, DatabaseError> {
+        let count = |sql: &str, parameters: &[&dyn ToSql]| {
+            let counted = connection.query_row(sql, parameters, |row| row.get::<_, i64>(0));
+            counted.map(i64::unsigned_abs).map_err(|error| database_error(&error))
+        };
+        let expired = count(&self.expired_left, &[&time::to_text(before)])?;
+        Ok(ExpiredLeft { expired, unreadable: count(&self.no_time, &[])? })
+    }
+
+    /// One page: at most `limit` rows behind `after`.
+    pub(super) fn scan(
+        &self,
+        connection: &Connection,
+        after: Option<&Cursor>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Scan, DatabaseError> {
+        let error = |error: rusqlite::Error| database_error(&error);
+        let sql = if after.is_some() { &self.scan } else { &self.scan_first };
+        let mut statement = connection.prepare_cached(sql).map_err(error)?;
+        let mut rows = match after {
+            Some(after) => statement.query([RawKey::of(after)]),
+            None => statement.query([]),
+        }
+        .map_err(error)?;
+        let mut page = Page::new(limit);
+        while let Some(row) = rows.next().map_err(error)? {
+            if page.is_full() {
+                return Ok(page.end(true));
+            }
+            let (kind, bytes) = RawKey::of_row(row);
+            page.add(&[&[kind], bytes].concat(), scanned(row, now));
+        }
+        Ok(page.end(false))
+    }
+}
+
+/// A key of whatever type and bytes, as a cursor carries it: text sorts before everything that is none.
+struct RawKey<'k>(ValueRef<'k>);
+
+const TEXT: u8 = b't';
+const BLOB: u8 = b'b';
+
+impl<'k> RawKey<'k> {
+    fn of(cursor: &'k Cursor) -> Self {
+        match cursor.expose() {
+            [BLOB, bytes @ ..] => Self(ValueRef::Blob(bytes)),
+            [_, bytes @ ..] => Self(ValueRef::Text(bytes)),
+            [] => Self(ValueRef::Text(&[])),
+        }
+    }
+
+    /// Its kind and its bytes.
+    fn of_row(row: &'k Row<'_>) -> (u8, &'k [u8]) {
+        match row.get_ref(0) {
+            Ok(ValueRef::Blob(bytes)) => (BLOB, bytes),
+            Ok(ValueRef::Text(bytes)) => (TEXT, bytes),
+            // The column's affinity makes text of numbers, and it is not NULL.
+            _ => (TEXT, &[]),
+        }
+    }
+}
+
+impl ToSql for RawKey<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.0))
+    }
+}
+
+/// A row of a page, whatever stands in it.
+fn scanned(row: &Row<'_>, now: Timestamp) -> ScannedRow {
+    let ended = text(row, 2).and_then(time::from_text);
+    if ended.is_some_and(|ended| ended <= now) {
+        return ScannedRow::Expired;
+    }
+    match key(row) {
+        Some(key) => expiry(row, &key).and_then(|expires_at| session(row, &key, expires_at)).into(),
+        None => ScannedRow::Unreadable(foreign_row(RawKey::of_row(row).1)),
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, parameters: &[&dyn ToSql]) -> Result<usize, DatabaseError> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute(parameters))
+        .map_err(|error| database_error(&error))
+}
+
+/// Whether the row is the one that was asked for, byte for byte: a table whose column has another collation may give another one.
+fn is_of(row: &Row<'_>, key: &SessionKey) -> bool {
+    matches!(row.get_ref(0), Ok(ValueRef::Text(text)) if text == key.expose().as_bytes())
+}
+
+fn key(row: &Row<'_>) -> Option<SessionKey> {
+    let Ok(ValueRef::Text(text)) = row.get_ref(0) else { return None };
+    SessionKey::parse(std::str::from_utf8(text).ok()?).ok()
+}
+
+fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, Unreadable> {
+    expiry_of_row(key, text(row, 2).and_then(time::from_text))
+}
+
+fn session(row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {
+    Ok(Session { key: key.clone(), payload: payload_of_row(key, text(row, 1))?, expires_at })
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Option<&'r str> {
+    match row.get_ref(column) {
+        Ok(ValueRef::Text(text)) => std::str::from_utf8(text).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,304 @@
+//! The thread that writes: it takes whatever is queued, commits it at once, and answers after the commit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode};
+use switchover_core::Timestamp;
+use switchover_core::capabilities::{Clock, DatabaseError, Held, Write, WriteOutcome};
+
+use super::connection::{database_error, wait_for_locks_until};
+use super::panics::survive;
+use super::schema;
+use super::statements::Statements;
+use crate::request::{Late, Reply, Request, request};
+
+/// The most batches that share one commit: the flush is paid for long before, and the first of them waits for the last.
+const GROUP_BATCHES_MAX: usize = 64;
+/// A group also ends when it has this many rows.
+const GROUP_WRITES_MAX: usize = 256;
+/// A group also ends when it has this much payload: all of it goes through the write-ahead log at once.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How long closing waits for others that still read the log.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
+
+/// What the writer can be asked.
+pub(super) enum WriteCommand {
+    Write { batch: Vec<Write>, request: Request<Vec<WriteOutcome>> },
+    Hold { batch: Vec<Write>, request: Request<SqliteHeld> },
+    DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
+    CreateSchema { request: Request<Vec<String>> },
+}
+
+struct WriteJob {
+    batch: Vec<Write>,
+    request: Request<Vec<WriteOutcome>>,
+}
+
+/// The one thread that writes.
+pub(super) struct Writer {
+    connection: Connection,
+    statements: Arc<Statements>,
+    clock: Arc<dyn Clock>,
+    queue: Receiver<WriteCommand>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        statements: Arc<Statements>,
+        clock: Arc<dyn Clock>,
+        queue: Receiver<WriteCommand>,
+    ) -> Self {
+        Self { connection, statements, clock, queue }
+    }
+
+    /// Ends when the queue is closed and empty, with the write-ahead log moved into the file.
+    pub(super) fn run(self) {
+        while let Ok(first) = self.queue.recv() {
+            let mut next = Some(first);
+            while let Some(command) = next.take() {
+                next = survive(|| self.serve(command)).unwrap_or_else(|| {
+                    // Nobody else can write while it is open.
+                    self.roll_back();
+                    None
+                });
+            }
+        }
+        self.checkpoint();
+    }
+
+    /// Serves one command, or several writes; the command that came after them.
+    fn serve(&self, command: WriteCommand) -> Option<WriteCommand> {
+        match command {
+            WriteCommand::Write { batch, request } => {
+                let (jobs, other) = self.drain(WriteJob { batch, request });
+                self.write_group(jobs);
+                return other;
+            }
+            WriteCommand::Hold { batch, request } => self.hold(batch, request),
+            WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
+                let now = writer.clock.now();
+                let before = before.map_or(now, |before| before.min(now));
+                writer.statements.delete_expired(&writer.connection, before, limit)
+            }),
+            WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
+        }
+        None
+    }
+
+    fn checkpoint(&self) {
+        let checkpoint = || {
+            self.connection.busy_timeout(CHECKPOINT_WAIT)?;
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        };
+        if let Err(error) = checkpoint() {
+            // Nothing is lost: whoever opens the file next reads the log.
+            tracing::debug!(%error, "the write-ahead log stays beside its file");
+        }
+    }
+
+    /// The writes that are queued up to the first command of another kind, and that command. It never waits: a lone write is
+    /// not delayed.
+    fn drain(&self, first: WriteJob) -> (Vec<WriteJob>, Option<WriteCommand>) {
+        let payloads = |batch: &[Write]| batch.iter().map(Write::payload_len).sum::<usize>();
+        let (mut writes, mut bytes) = (first.batch.len(), payloads(&first.batch));
+        let mut jobs = vec![first];
+        while jobs.len() < GROUP_BATCHES_MAX && writes < GROUP_WRITES_MAX && bytes < GROUP_BYTES_MAX {
+            match self.queue.try_recv() {
+                Ok(WriteCommand::Write { batch, request }) => {
+                    writes += batch.len();
+                    bytes += payloads(&batch);
+                    jobs.push(WriteJob { batch, request });
+                }
+                Ok(other) => return (jobs, Some(other)),
+                Err(_) => break,
+            }
+        }
+        (jobs, None)
+    }
+
+    /// Writes several batches in one transaction, in the order of the queue. If one of them fails, everything is rolled back
+    /// and each is written again in a transaction of its own: rare, and cheaper than a savepoint around every batch that does
+    /// not fail.
+    fn write_group(&self, jobs: Vec<WriteJob>) {
+        let wanted = |WriteJob { batch, request }| Some(WriteJob { batch, request: request.if_wanted()? });
+        let jobs: Vec<_> = jobs.into_iter().filter_map(wanted).collect();
+        let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return };
+        if let Err(error) = self.begin(deadline) {
+            return answer_all(jobs.into_iter().map(|job| job.request), &error);
+        }
+        let lone = jobs.len() == 1;
+        let mut jobs = jobs.into_iter();
+        let mut written = Vec::with_capacity(jobs.len());
+        while let Some(WriteJob { batch, request }) = jobs.next() {
+            let Some(request) = request.begin() else { continue };
+            match self.write_batch(&batch) {
+                Ok(outcomes) => written.push((WriteJob { batch, request }, outcomes)),
+                Err(error) => {
+                    self.roll_back();
+                    if lone {
+                        request.answer(Err(error));
+                        return;
+                    }
+                    let failed = WriteJob { batch, request };
+                    let again = written.into_iter().map(|(job, _)| job).chain([failed]).chain(jobs);
+                    return again.for_each(|job| self.write_group(vec![job]));
+                }
+            }
+        }
+        match self.commit() {
+            Ok(()) => written.into_iter().for_each(|(job, outcomes)| {
+                job.request.answer(Ok(outcomes));
+            }),
+            // A constraint that is checked at the end.
+            Err(DatabaseError::Corrupt { .. }) if written.len() > 1 => {
+                written.into_iter().for_each(|(job, _)| self.write_group(vec![job]));
+            }
+            Err(error) => answer_all(written.into_iter().map(|(job, _)| job.request), &error),
+        }
+    }
+
+    /// Writes one batch, and keeps the transaction open until the caller has decided or its deadline has passed.
+    fn hold(&self, batch: Vec<Write>, request: Request<SqliteHeld>) {
+        let Some(request) = request.if_wanted() else { return };
+        let deadline = request.deadline();
+        if let Err(error) = self.begin(deadline) {
+            request.answer(Err(error));
+            return;
+        }
+        let Some(request) = request.begin() else { return self.roll_back() };
+        let outcomes = match self.write_batch(&batch) {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                self.roll_back();
+                request.answer(Err(error));
+                return;
+            }
+        };
+        let (decide, decision) = sync_channel(1);
+        let held = SqliteHeld { outcomes, deadline, decide };
+        if !request.answer(Ok(held)) {
+            return self.roll_back();
+        }
+        match decision.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Decision::Commit(request)) => match request.begin() {
+                Some(request) => {
+                    request.answer(self.commit());
+                }
+                None => self.roll_back(),
+            },
+            Ok(Decision::RollBack(request)) => {
+                self.roll_back();
+                request.answer(Ok(()));
+            }
+            // Dropped without a decision, or nobody decided in time. A decision that comes too late finds nobody.
+            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => self.roll_back(),
+        }
+    }
+
+    /// One command in a transaction of its own.
+    fn alone<T>(&self, request: Request<T>, write: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
+        let Some(request) = request.if_wanted() else { return };
+        if let Err(error) = self.begin(request.deadline()) {
+            request.answer(Err(error));
+            return;
+        }
+        let Some(request) = request.begin() else { return self.roll_back() };
+        let result = write(self).and_then(|value| self.commit().map(|()| value));
+        if result.is_err() {
+            self.roll_back();
+        }
+        request.answer(result);
+    }
+
+    fn create_schema(&self) -> Result<Vec<String>, DatabaseError> {
+        let missing = schema::missing(&self.connection, self.statements.table())?;
+        for statement in &missing {
+            self.connection.execute_batch(statement).map_err(|error| database_error(&error))?;
+        }
+        Ok(missing)
+    }
+
+    fn write_batch(&self, batch: &[Write]) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        batch.iter().map(|write| self.statements.write(&self.connection, write)).collect()
+    }
+
+    /// Takes the write lock; another process may have it, so this waits, but not beyond `deadline`.
+    fn begin(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.roll_back();
+        wait_for_locks_until(&self.connection, deadline)?;
+        self.execute("BEGIN IMMEDIATE").map_err(|error| database_error(&error))
+    }
+
+    fn commit(&self) -> Result<(), DatabaseError> {
+        let Err(error) = self.execute("COMMIT") else { return Ok(()) };
+        self.roll_back();
+        if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::ConstraintViolation)) {
+            return Err(database_error(&error));
+        }
+        // The log may have the whole commit on the disk, and only its flush failed: after a crash it would be read as committed.
+        Err(DatabaseError::UnknownOutcome { message: format!("the commit failed: {error}") })
+    }
+
+    /// Does nothing outside a transaction; SQLite ends it by itself after some errors.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back; the next one tries again");
+        }
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}
+
+fn answer_all<T>(requests: impl Iterator<Item = Request<T>>, error: &DatabaseError) {
+    requests.for_each(|request| {
+        request.answer(Err(error.clone()));
+    });
+}
+
+enum Decision {
+    Commit(Request<()>),
+    RollBack(Request<()>),
+}
+
+/// A transaction that the writer keeps open. Dropping it closes the channel, which the writer reads as: roll back.
+#[derive(Debug)]
+pub(super) struct SqliteHeld {
+    outcomes: Vec<WriteOutcome>,
+    deadline: Instant,
+    decide: SyncSender<Decision>,
+}
+
+impl SqliteHeld {
+    fn decide(self, decision: impl FnOnce(Request<()>) -> Decision) -> Result<Reply<()>, DatabaseError> {
+        let (request, reply) = request(self.deadline)?;
+        // The channel has room for the one decision; it is closed if the writer has rolled back at the deadline.
+        self.decide.try_send(decision(request)).map_err(|_| DatabaseError::Timeout)?;
+        Ok(reply)
+    }
+}
+
+#[async_trait]
+impl Held for SqliteHeld {
+    fn outcomes(&self) -> &[WriteOutcome] {
+        &self.outcomes
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), DatabaseError> {
+        self.decide(Decision::Commit)?.wait(Late::UnknownOutcome).await
+    }
+
+    async fn roll_back(self: Box<Self>) {
+        // Past the deadline the writer has done so by itself, or is about to.
+        if let Ok(reply) = self.decide(Decision::RollBack) {
+            reply.wait(Late::Timeout).await.ok();
+        }
+    }
+}

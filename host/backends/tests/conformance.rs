@@ -1,0 +1,83 @@
+//! One suite that every backend passes: what the documents of the traits promise, claim by claim.
+//!
+//! A claim is a function over a [`conformance::fixture::Fixture`]; [`claims`] runs it once for each database. What only one backend can
+//! show (a file that Django wrote, a fault) stands in a file of its own.
+
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "memory", feature = "flag-file"))]
+mod conformance {
+    /// Runs each claim once for each database.
+    macro_rules! claims {
+        ($($claim:ident,)*) => {
+            mod memory { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::memory()).await
+                }
+            )* }
+            mod faulty { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::faulty()).await
+                }
+            )* }
+            mod sqlite { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::sqlite().await?).await
+                }
+            )* }
+            mod postgres { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::postgres().await?).await
+                }
+            )* }
+            mod mariadb { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::mariadb().await?).await
+                }
+            )* }
+        };
+    }
+
+    mod cache;
+    mod cache_memory;
+    mod collations;
+    mod damaged;
+    mod expiry;
+    mod faults;
+    mod fixture;
+    mod flags;
+    mod holds;
+    mod mysql_server;
+    mod packets;
+    mod plans;
+    mod pooler;
+    #[cfg(feature = "redis")]
+    mod redis_cache;
+    #[cfg(feature = "redis")]
+    mod redis_connection;
+    #[cfg(feature = "redis")]
+    mod redis_faults;
+    #[cfg(feature = "redis")]
+    mod redis_fixture;
+    #[cfg(feature = "redis")]
+    mod redis_flags;
+    #[cfg(feature = "redis")]
+    mod redis_interleaving;
+    #[cfg(feature = "redis")]
+    mod redis_looks;
+    #[expect(dead_code, reason = "`is_late` is for strict mirrors, in the tests of the library")]
+    mod refusals;
+    mod refused;
+    mod rows;
+    mod server_faults;
+    mod server_fixture;
+    mod server_work;
+    mod sqlite_file;
+    mod sqlite_locks;
+    mod statistics;
+    #[cfg(feature = "redis")]
+    mod tls;
+}

@@ -1,0 +1,89 @@
+//! What a call reaches: the host's store, or recording fakes when a policy is tried by itself.
+
+use async_trait::async_trait;
+use switchover_contract::{Error, ErrorCode, Guarantee, Level, Result, SaveMode, SaveOutcome, Target};
+use switchover_core::capabilities::{CacheLookup, Lease};
+use switchover_core::{Session, SessionKey, Timestamp};
+
+use super::Admission;
+
+/// The operations that a policy can ask for. `wit/databases.wit` and `wit/cache.wit` say what each means.
+#[async_trait]
+pub trait Reach: Send + Sync {
+    /// Finds a session in one database.
+    async fn load(&self, admission: &Admission, database: &str, key: &SessionKey) -> Result<Option<Session>>;
+
+    /// Finds a session in several databases at the same time; the answers in their order.
+    async fn load_each(
+        &self,
+        admission: &Admission,
+        databases: &[String],
+        key: &SessionKey,
+    ) -> Vec<Result<Option<Session>>>;
+
+    /// Saves a session.
+    async fn save(&self, admission: &Admission, to: &Target, session: Session, mode: SaveMode) -> Result<SaveOutcome>;
+
+    /// Moves the end of a session to a later instant.
+    async fn touch(
+        &self,
+        admission: &Admission,
+        to: &Target,
+        key: &SessionKey,
+        expires_at: Timestamp,
+    ) -> Result<SaveOutcome>;
+
+    /// Deletes a session; whether it was there.
+    async fn delete(&self, admission: &Admission, to: &Target, key: &SessionKey) -> Result<bool>;
+
+    /// Carries a session from one database to others.
+    async fn copy(&self, admission: &Admission, source: &str, to: &Target, key: &SessionKey) -> Result<()>;
+
+    /// Whether there is a row, also one that has ended.
+    async fn exists(&self, admission: &Admission, database: &str, key: &SessionKey) -> Result<bool>;
+
+    /// Deletes rows that have ended; how many.
+    async fn delete_expired(
+        &self,
+        admission: &Admission,
+        database: &str,
+        before: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<u32>;
+
+    /// Looks into the cache.
+    async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup>;
+
+    /// Fills the cache under a lease.
+    async fn cache_fill(&self, lease: Lease, session: &Session) -> Result<()>;
+
+    /// Removes an entry of the cache.
+    async fn cache_invalidate(&self, key: &SessionKey) -> Result<()>;
+
+    /// Takes a line of the policy's log, from which the key is struck out. By default it goes to the service's log.
+    fn log(&self, policy: &str, level: Level, message: &str) {
+        match level {
+            Level::Debug => tracing::debug!(policy, "{message}"),
+            Level::Info => tracing::info!(policy, "{message}"),
+            Level::Warn => tracing::warn!(policy, "{message}"),
+            Level::Error => tracing::error!(policy, "{message}"),
+        }
+    }
+}
+
+/// Whether a host of this version can keep what a target asks for. A trial refuses what the store would refuse.
+///
+/// # Errors
+///
+/// `unsupported`, with what to ask for instead.
+pub fn check_target(to: &Target) -> Result<()> {
+    if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
+        let message = "a write is locked at its home in this version; leave `lock` out";
+        return Err(Error::new(ErrorCode::Unsupported, message));
+    }
+    if to.mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::Marked) {
+        let message = "`marked` mirrors need side tables that this version does not have; ask for `strict`";
+        return Err(Error::new(ErrorCode::Unsupported, message));
+    }
+    Ok(())
+}

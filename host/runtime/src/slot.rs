@@ -1,0 +1,243 @@
+//! The slot that holds the running policy: how it is swapped, and what may overlap.
+//!
+//! An era is one snapshot of flags with policies that may overlap: of one protocol, with the same settings and databases. Within
+//! an era a swap is one pointer store. Between eras nothing overlaps: the old one closes, its calls and writes end, the new one
+//! opens; calls that arrive in between wait. Otherwise one call that began with a flag off would write one database after
+//! another call wrote both, and the next read would find the older row.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use switchover_core::capabilities::FlagSnapshot;
+use tokio::sync::watch;
+
+use crate::call::Admission;
+use crate::error::SwapError;
+use crate::gate::Gate;
+use crate::version::Version;
+
+/// One snapshot of flags with policies that may overlap.
+struct Era {
+    flags: Arc<FlagSnapshot>,
+    policy: ArcSwap<Version>,
+    gate: Arc<Gate>,
+}
+
+impl Era {
+    fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>) -> Arc<Self> {
+        Arc::new(Self { flags, policy: ArcSwap::new(policy), gate: Gate::open() })
+    }
+}
+
+/// What a call that was let in runs under, from its start to its end.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its ticket and its flags.
+    pub admission: Admission,
+    /// The policy that answers it.
+    pub version: Arc<Version>,
+}
+
+/// The running policy and flags of one host.
+pub struct Slot {
+    era: ArcSwap<Era>,
+    previous: Mutex<Option<Arc<Version>>>,
+    /// One change at a time.
+    changing: tokio::sync::Mutex<()>,
+    opened: watch::Sender<u64>,
+    closed: AtomicBool,
+    /// What is kept of a version that was replaced, so that going back to it is instant.
+    warm_instances: usize,
+}
+
+impl Slot {
+    /// A slot whose first era has these flags and this policy.
+    pub fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>, warm_instances: usize) -> Self {
+        Self {
+            era: ArcSwap::new(Era::new(flags, policy)),
+            previous: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            opened: watch::Sender::new(0),
+            closed: AtomicBool::new(false),
+            warm_instances,
+        }
+    }
+
+    /// In at once, if no change is under way.
+    pub fn try_enter(&self) -> Option<Entry> {
+        let era = self.era.load();
+        let ticket = era.gate.enter()?;
+        let admission = Admission { ticket, flags: Arc::clone(&era.flags) };
+        Some(Entry { admission, version: era.policy.load_full() })
+    }
+
+    /// In as soon as no change is under way. `None`: the slot was closed.
+    pub async fn enter(&self) -> Option<Entry> {
+        let mut opened = self.opened.subscribe();
+        loop {
+            opened.mark_unchanged();
+            if self.is_closed() {
+                return None;
+            }
+            if let Some(entry) = self.try_enter() {
+                return Some(entry);
+            }
+            opened.changed().await.ok()?;
+        }
+    }
+
+    /// Whether the host was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// The running version.
+    pub fn version(&self) -> Arc<Version> {
+        self.era.load().policy.load_full()
+    }
+
+    /// The version that a roll-back goes to.
+    pub fn previous(&self) -> Option<Arc<Version>> {
+        self.previous.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The flags in force.
+    pub fn flags(&self) -> Arc<FlagSnapshot> {
+        Arc::clone(&self.era.load().flags)
+    }
+
+    /// Calls and writes under way in this era.
+    pub fn in_flight(&self) -> usize {
+        self.era.load().gate.in_flight()
+    }
+
+    /// Publishes a policy: at once if it may overlap with the running one, else after the calls under the old one have ended.
+    pub async fn publish(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
+        let _one = self.changing.lock().await;
+        self.publish_alone(next, change).await
+    }
+
+    /// Publishes the previous policy.
+    pub async fn roll_back(&self, change: &impl Change) -> Result<Arc<Version>, SwapError> {
+        let _one = self.changing.lock().await;
+        let previous = self.previous().ok_or(SwapError::NoPrevious)?;
+        self.publish_alone(Arc::clone(&previous), change).await?;
+        Ok(previous)
+    }
+
+    /// Puts the latest flags in force, after the running policy was tried under them and the calls under the old ones have ended. Which are the latest is asked when it is this
+    /// change's turn: a change that waited must not put older ones in force again.
+    pub async fn change_flags(
+        &self,
+        latest: impl Fn() -> Arc<FlagSnapshot>,
+        change: &impl Change,
+    ) -> Result<Arc<FlagSnapshot>, SwapError> {
+        let _one = self.changing.lock().await;
+        let latest = latest();
+        if *self.flags() != *latest {
+            let running = self.version();
+            let tried = change.try_out(&running, &latest).await;
+            tried.or_else(|error| change.insists_on_flags(error))?;
+            self.next_era(Arc::clone(&latest), running, change).await?;
+        }
+        Ok(latest)
+    }
+
+    /// Lets no call in any more, and waits for those that are.
+    pub async fn close(&self, change: &impl Change) -> bool {
+        let _one = self.changing.lock().await;
+        self.closed.store(true, Ordering::SeqCst);
+        let era = self.era.load_full();
+        era.gate.close();
+        self.opened.send_modify(|eras| *eras += 1);
+        let drained = era.gate.drain(change.drain_wait()).await;
+        if drained {
+            change.settle(&era.gate).await;
+        }
+        era.gate.retire();
+        drained && era.gate.drain(change.drain_wait()).await
+    }
+
+    async fn publish_alone(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
+        // It was loaded under flags that may have changed since.
+        change.try_out(&next, &self.flags()).await?;
+        let running = self.version();
+        if running.may_overlap(&next) {
+            if self.is_closed() {
+                return Err(SwapError::Closed);
+            }
+            next.expect_look_first();
+            self.era.load().policy.store(Arc::clone(&next));
+        } else {
+            self.next_era(self.flags(), Arc::clone(&next), change).await?;
+        }
+        next.linked().runner.keep_idle(usize::MAX);
+        running.linked().runner.keep_idle(self.warm_instances);
+        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        Ok(())
+    }
+
+    async fn next_era(
+        &self,
+        flags: Arc<FlagSnapshot>,
+        policy: Arc<Version>,
+        change: &impl Change,
+    ) -> Result<(), SwapError> {
+        if self.is_closed() {
+            return Err(SwapError::Closed);
+        }
+        let closing = Closing { slot: self, era: self.era.load_full() };
+        let gate = &closing.era.gate;
+        gate.close();
+        let drained = || async {
+            let drained = gate.drain(change.drain_wait()).await;
+            if drained { Ok(()) } else { Err(SwapError::NotDrained { in_flight: gate.in_flight() }) }
+        };
+        drained().await?;
+        change.settle(gate).await;
+        // What settles is let in while others are not, and may have been let in last.
+        drained().await?;
+        gate.retire();
+        // Under other flags a policy may ask in another order.
+        policy.expect_look_first();
+        self.era.store(Era::new(flags, policy));
+        Ok(())
+    }
+}
+
+/// What a change needs of the host around the slot.
+pub trait Change: Sync {
+    /// How long it waits for the calls before it.
+    fn drain_wait(&self) -> Duration;
+
+    /// Tries a version under flags, unless it was tried under just these.
+    fn try_out(
+        &self,
+        version: &Arc<Version>,
+        flags: &Arc<FlagSnapshot>,
+    ) -> impl Future<Output = Result<(), SwapError>> + Send;
+
+    /// New flags under which the running policy fails its trial: whether they are in force all the same.
+    fn insists_on_flags(&self, error: SwapError) -> Result<(), SwapError>;
+
+    /// Settles unknown outcomes of an era whose calls have ended.
+    fn settle(&self, gate: &Gate) -> impl Future<Output = ()> + Send;
+}
+
+/// Whatever becomes of a change, also when its future is dropped: calls get in again, under the new era or the old one.
+struct Closing<'a> {
+    slot: &'a Slot,
+    era: Arc<Era>,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if Arc::ptr_eq(&self.era, &self.slot.era.load()) {
+            self.era.gate.let_settle(false);
+            self.era.gate.reopen();
+        }
+        self.slot.opened.send_modify(|eras| *eras += 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! How calls are let in: a place among those in flight, under the policy and the flags in force, or a wait with a bound.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use switchover_runtime::call::{Freshness, Question};
+use switchover_runtime::{Entry, Error};
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+use super::Host;
+use super::work::{caught, to_the_end};
+
+impl Host {
+    /// Puts one question to the running policy, past the cache.
+    pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
+        let (entry, _place) = self.enter().await?;
+        caught(self.ask_under(entry, question, Freshness::PastCache)).await
+    }
+
+    /// Puts one question to the running policy. A caller that goes away does not stop halfway what may write.
+    pub(crate) async fn ask<Q: Question>(self: &Arc<Self>, question: Q) -> Result<Q::Answer, Error> {
+        if Q::MAY_WRITE {
+            to_the_end(self.admit().await?.ask_alone(question)).await
+        } else {
+            let (entry, _place) = self.enter().await?;
+            caught(self.ask_under(entry, question, Freshness::Cached)).await
+        }
+    }
+
+    /// [`Host::enter`], for work that may outlive its caller.
+    pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
+        let (entry, place) = self.enter().await?;
+        place.forget();
+        Ok(Admitted { entry, place: Place(Arc::clone(self)) })
+    }
+
+    /// A place among the calls in flight, under the flags and the policy in force.
+    async fn enter(&self) -> Result<(Entry, SemaphorePermit<'_>), Error> {
+        // A caller whose calls never wait must not keep other tasks from running.
+        tokio::task::consume_budget().await;
+        if let Ok(place) = self.places.try_acquire()
+            && let Some(entry) = self.slot.try_enter()
+        {
+            return Ok((entry, place));
+        }
+        let waiting = Waiting::start(&self.waiting);
+        if self.slot.is_closed() {
+            return Err(Error::Closed);
+        }
+        if waiting.others >= self.limits.calls_waiting_max {
+            return Err(self.overloaded("too many calls are waiting"));
+        }
+        let entered = async {
+            let place = self.places.acquire().await.ok()?;
+            Some((self.slot.enter().await?, place))
+        };
+        match tokio::time::timeout(self.limits.admission_wait, entered).await {
+            Ok(Some(entered)) => Ok(entered),
+            Ok(None) => Err(Error::Closed),
+            Err(_) => Err(self.overloaded("no place was free, or a change of flags took too long")),
+        }
+    }
+
+    fn overloaded(&self, message: &str) -> Error {
+        self.store.counters().overloaded();
+        Error::Overloaded { message: message.to_owned() }
+    }
+
+    async fn ask_under<Q: Question>(
+        &self,
+        entry: Entry,
+        question: Q,
+        freshness: Freshness,
+    ) -> Result<Q::Answer, Error> {
+        let Entry { admission, version } = entry;
+        let begun = Instant::now();
+        let deadline = self.limits.call_deadline_of(begun);
+        let answer = version.call(&question, &self.environment, admission, freshness, deadline).await;
+        let unknown = answer.as_ref().is_err_and(Error::is_unknown_outcome);
+        self.store.counters().call_ended(question.kind(), begun.elapsed(), answer.is_err(), unknown);
+        answer
+    }
+}
+
+/// Work that was let in: it holds a place, and one version with one snapshot of flags.
+pub(crate) struct Admitted {
+    entry: Entry,
+    place: Place,
+}
+
+impl Admitted {
+    /// One of several questions.
+    pub(crate) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
+        self.place.0.ask_under(self.entry.clone(), question, Freshness::Cached).await
+    }
+
+    /// One of several questions, whose answer is read in order to be written.
+    pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
+        self.place.0.ask_under(self.entry.clone(), question, Freshness::PastCache).await
+    }
+
+    /// The only question.
+    async fn ask_alone<Q: Question>(self, question: Q) -> Result<Q::Answer, Error> {
+        let Self { entry, place } = self;
+        place.0.ask_under(entry, question, Freshness::Cached).await
+    }
+
+    /// Counts a new key that nobody was told and that could not be deleted.
+    pub(crate) fn new_key_left(&self) {
+        self.place.0.store.counters().new_key_left();
+    }
+}
+
+/// A place among the calls in flight, which was taken out of their count.
+struct Place(Arc<Host>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.places.add_permits(1);
+    }
+}
+
+struct Waiting<'a> {
+    waiting: &'a AtomicUsize,
+    others: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn start(waiting: &'a AtomicUsize) -> Self {
+        Self { waiting, others: waiting.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}

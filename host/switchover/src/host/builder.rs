@@ -1,0 +1,190 @@
+//! What a host is made of, and how it is built.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use switchover_core::DatabaseName;
+use switchover_core::capabilities::{Cache, Clock, Database, DatabaseError, Flags, Identity, SystemClock};
+use switchover_runtime::call::Environment;
+use switchover_runtime::{Limits, Loader, Policy, Slot};
+use tokio::sync::Semaphore;
+
+use super::flags::{NoFlags, follow_flags};
+use super::{Host, Switchover};
+use crate::error::BuildError;
+use crate::store::{Store, StoreReach};
+
+/// What a host is made of. Every method takes the builder and gives it back.
+#[derive(Default)]
+pub struct Builder {
+    databases: Vec<(String, Arc<dyn Database>)>,
+    cache: Option<Arc<dyn Cache>>,
+    flags: Option<Arc<dyn Flags>>,
+    clock: Option<Arc<dyn Clock>>,
+    policy: Option<Policy>,
+    limits: Limits,
+    insist_on_flags: bool,
+}
+
+impl Builder {
+    /// Adds a database under an alias.
+    #[must_use]
+    pub fn database(mut self, name: impl Into<String>, database: impl Database + 'static) -> Self {
+        self.databases.push((name.into(), Arc::new(database)));
+        self
+    }
+
+    /// Puts a cache in front of the databases. Without one, every load asks a database.
+    #[must_use]
+    pub fn cache(mut self, cache: impl Cache + 'static) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
+    /// Where flags come from. Without a source, no flag is set.
+    #[must_use]
+    pub fn flags(mut self, flags: impl Flags + 'static) -> Self {
+        self.flags = Some(Arc::new(flags));
+        self
+    }
+
+    /// Whether new flags come into force although the running policy fails its trial under them. If not (the default), the flags that
+    /// were in force stay, and the host tries again; if so, the failure is an error in the log and nothing else.
+    #[must_use]
+    pub fn insist_on_flags(mut self, insist: bool) -> Self {
+        self.insist_on_flags = insist;
+        self
+    }
+
+    /// The policy to begin with. Without one, it is `Builtin::CachedDb`, where the library was built with `wasm`.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Limits other than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A clock other than the machine's, for tests. Databases have clocks of their own.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Builds the host: loads and tries the policy under the flags as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names what is wrong and how to mend it.
+    pub async fn build(self) -> Result<Switchover, BuildError> {
+        let mut databases = BTreeMap::new();
+        for (name, database) in self.databases {
+            let name = DatabaseName::parse(&name)?;
+            if databases.insert(name.clone(), database).is_some() {
+                return Err(BuildError::Invalid { message: format!("database `{name}` is configured twice") });
+            }
+        }
+        if databases.is_empty() {
+            return Err(BuildError::Invalid {
+                message: "no database is configured: add one, `default` for example".to_owned(),
+            });
+        }
+        let limits = self.limits;
+        if limits.calls_in_flight_max == 0 {
+            return Err(BuildError::Invalid {
+                message: "`calls_in_flight_max` is 0: no call could be made".to_owned(),
+            });
+        }
+        check_tables(&databases, limits.write_deadline).await?;
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let flags = self.flags.unwrap_or_else(|| Arc::new(NoFlags::default()));
+        let policy = self.policy.or_else(default_policy).ok_or_else(|| BuildError::Invalid {
+            message: "no policy was given: name one, `Policy::native` for example".to_owned(),
+        })?;
+        let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
+        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone());
+        let loader = Loader::new(limits.clone(), names, store.shared_counters());
+        let loader = loader
+            .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
+        let latest_flags = flags.subscribe();
+        let first_flags = Arc::clone(&latest_flags.borrow());
+        let version = loader.load(&policy, Arc::clone(&first_flags)).await?;
+        let environment = Environment {
+            reach: Arc::new(StoreReach(Arc::clone(&store))),
+            clock,
+            counters: store.shared_counters(),
+            looks_ahead: true,
+        };
+        let host = Arc::new(Host {
+            environment: Arc::new(environment),
+            store,
+            slot: Slot::new(first_flags, version, limits.warm_instances),
+            loader,
+            places: Semaphore::new(limits.calls_in_flight_max),
+            waiting: AtomicUsize::new(0),
+            latest_flags: latest_flags.clone(),
+            insist_on_flags: self.insist_on_flags,
+            limits,
+            _flags: flags,
+        });
+        tokio::spawn(follow_flags(Arc::downgrade(&host), latest_flags));
+        Ok(Switchover { host })
+    }
+}
+
+#[cfg(feature = "wasm")]
+fn default_policy() -> Option<Policy> {
+    Some(Policy::builtin(crate::Builtin::CachedDb))
+}
+
+/// Every policy that comes with the library is a component.
+#[cfg(not(feature = "wasm"))]
+fn default_policy() -> Option<Policy> {
+    None
+}
+
+/// Refuses tables that cannot hold sessions, and two aliases of one table. A database that does not answer is left to the calls.
+async fn check_tables(
+    databases: &BTreeMap<DatabaseName, Arc<dyn Database>>,
+    patience: Duration,
+) -> Result<(), BuildError> {
+    let mut known: Vec<(&DatabaseName, Identity)> = Vec::new();
+    for (name, database) in databases {
+        let checked = async {
+            database.check_columns(Instant::now() + patience).await?;
+            database.identity(Instant::now() + patience).await
+        };
+        match checked.await {
+            Ok(None) => {}
+            Ok(Some(identity)) => {
+                if let Some((other, _)) = known.iter().find(|(_, other)| *other == identity) {
+                    let message =
+                        format!("databases `{other}` and `{name}` are one table, {}: give two", database.summary());
+                    return Err(BuildError::Invalid { message });
+                }
+                known.push((name, identity));
+            }
+            Err(DatabaseError::Corrupt { message }) => {
+                let message = format!("database `{name}`, {}: {message}", database.summary());
+                return Err(BuildError::Invalid { message });
+            }
+            Err(error) => tracing::warn!(database = %name, "its table could not be checked: {error}"),
+        }
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let databases: Vec<_> = self.databases.iter().map(|(name, database)| (name, database.summary())).collect();
+        f.debug_struct("Builder").field("databases", &databases).field("policy", &self.policy).finish_non_exhaustive()
+    }
+}

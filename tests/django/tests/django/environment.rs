@@ -1,0 +1,61 @@
+//! The virtual environment with Django: made once, by whoever comes first, and kept beside the build.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The project that the peer runs.
+pub(crate) const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/project");
+/// What it needs, to the patch.
+const REQUIREMENTS: &str = include_str!("../../project/requirements.txt");
+/// In the environment: the requirements that it was made for, written when it was whole.
+const MARKER: &str = "made-for.txt";
+const NO_VENV: &str = "these tests run Django in a virtual environment: install Python 3.10 or newer with its module venv \
+                       (Debian: apt-get install python3 python3-venv)";
+
+/// The Python of the environment, which is made if it is missing or was made for other requirements.
+///
+/// Tests of this process and of others wait for the first one. Nothing that fails is kept.
+///
+/// # Errors
+///
+/// If it cannot be made, with what to install or to reach.
+pub(crate) fn python() -> Result<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the folder of the build has no parent")?;
+    let folder = target.join("django-venv");
+    let lock = File::create(target.join("django-venv.lock")).context("no lock for the virtual environment")?;
+    lock.lock().context("the virtual environment cannot be locked")?;
+    let python = folder.join("bin/python");
+    // `exists` follows the link: after an update of the system its Python may be gone.
+    if !python.exists() || fs::read_to_string(folder.join(MARKER)).ok().as_deref() != Some(REQUIREMENTS) {
+        make(&folder, &python)?;
+    }
+    Ok(python)
+}
+
+fn make(folder: &Path, python: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("{} cannot be made anew", folder.display()))?;
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(NO_VENV)?;
+    let requirements = Path::new(PROJECT).join("requirements.txt");
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
+    run(pip.arg("--requirement").arg(requirements)).context(
+        "these tests run Django from PyPI: Python must be 3.10 or newer, and PyPI reachable, or a mirror of it by pip's own \
+         settings (PIP_INDEX_URL)",
+    )?;
+    fs::write(folder.join(MARKER), REQUIREMENTS).context("the virtual environment cannot be marked as whole")
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("{program} cannot be run"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{program} failed:\n{}", String::from_utf8_lossy(&said).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! What the end-to-end tests share: a host on databases in memory that can be made to fail, and a load that never stops.
+
+pub mod facts;
+pub mod process;
+pub mod report;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use switchover::backends::{Faulty, FlagSwitch, MemoryCache, MemoryDatabase};
+use switchover::{Builder, Builtin, Payload, Policy, SaveOutcome, SessionKey, Sessions, Switchover, expires_in};
+
+/// The components that the tests run; hostile ones among them.
+pub fn component(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/components").join(format!("{name}.wasm"))
+}
+
+/// A host with its two databases and its flags in the test's hands.
+pub struct Bench {
+    /// The host.
+    pub switchover: Switchover,
+    /// Alias `default`.
+    pub old: Faulty<MemoryDatabase>,
+    /// Alias `new_session_store`.
+    pub new: Faulty<MemoryDatabase>,
+    /// `migration_flag` and `new_db_router_flag`, both off.
+    pub flags: FlagSwitch,
+}
+
+impl Bench {
+    /// A host with `fallback`, an in-process cache, and both flags off.
+    pub async fn new() -> Result<Self> {
+        Self::with(|builder| builder).await
+    }
+
+    /// The same, and flags come into force although the policy turns bad under them.
+    pub async fn insisting() -> Result<Self> {
+        Self::with(|builder| builder.insist_on_flags(true)).await
+    }
+
+    /// The same, with something else.
+    pub async fn with(change: impl FnOnce(Builder) -> Builder) -> Result<Self> {
+        let (old, new) = (Faulty::new(MemoryDatabase::new()), Faulty::new(MemoryDatabase::new()));
+        let flags = FlagSwitch::new([("migration_flag", "false"), ("new_db_router_flag", "false")]);
+        let builder = Switchover::builder()
+            .database("default", old.clone())
+            .database("new_session_store", new.clone())
+            .cache(MemoryCache::default())
+            .flags(flags.clone())
+            .policy(Policy::builtin(Builtin::Fallback));
+        Ok(Self { switchover: change(builder).build().await?, old, new, flags })
+    }
+
+    /// Sets a flag and waits until it is in force.
+    pub async fn flag(&self, name: &str, on: bool) -> Result<()> {
+        self.flags.set(name, on.to_string());
+        self.switchover.apply_flags().await?;
+        Ok(())
+    }
+
+    /// The session store.
+    pub fn sessions(&self) -> Sessions {
+        self.switchover.sessions()
+    }
+}
+
+/// A payload of the tests.
+pub fn payload(text: impl std::fmt::Display) -> Payload {
+    Payload::parse(text.to_string()).expect("the tests' payloads have no NUL")
+}
+
+/// Creates a session that lives for a minute.
+pub async fn create(sessions: &Sessions, text: impl std::fmt::Display) -> Result<SessionKey> {
+    Ok(sessions.create(payload(text), expires_in(Duration::from_secs(60))).await?)
+}
+
+/// Users that log in, save, read, touch, cycle and log out until they are told to stop, each checking every answer. Each has a key
+/// of its own, so that what a read must find is known exactly.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicU64>,
+    users: Vec<tokio::task::JoinHandle<Result<()>>>,
+}
+
+impl Load {
+    /// Starts users.
+    pub fn start(sessions: &Sessions, users: usize) -> Self {
+        let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let user = |number| tokio::spawn(user(sessions.clone(), number, Arc::clone(&stop), Arc::clone(&calls)));
+        let users = (0..users).map(user).collect();
+        Self { stop, calls, users }
+    }
+
+    /// How many calls were answered so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more calls were answered.
+    ///
+    /// # Errors
+    ///
+    /// If they are not within a minute.
+    pub async fn progress(&self, more: u64) -> Result<()> {
+        let goal = self.calls() + more;
+        let reached = async {
+            while self.calls() < goal {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(60), reached).await.is_err() {
+            bail!("the load stands still at {} calls", self.calls());
+        }
+        Ok(())
+    }
+
+    /// Stops, and tells the first wrong answer or failed call.
+    ///
+    /// # Errors
+    ///
+    /// A call that failed, or an answer that is not what this user wrote.
+    pub async fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        for user in self.users {
+            user.await??;
+        }
+        Ok(self.calls.load(Ordering::Relaxed))
+    }
+}
+
+async fn user(sessions: Sessions, number: usize, stop: Arc<AtomicBool>, calls: Arc<AtomicU64>) -> Result<()> {
+    let counted = || calls.fetch_add(1, Ordering::Relaxed);
+    for login in 0_u64.. {
+        let mut key = create(&sessions, format!("{number} {login} 0")).await?;
+        counted();
+        for version in 1..8 {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let text = format!("{number} {login} {version}");
+            let saved = sessions.save(&key, payload(&text), expires_in(Duration::from_secs(60))).await?;
+            ensure!(saved == SaveOutcome::Saved, "user {number}: a living session was told {saved:?}");
+            counted();
+            let found = sessions.load(&key).await?;
+            let found = found.map(|session| session.payload.expose().to_owned());
+            ensure!(found.as_deref() == Some(text.as_str()), "user {number}: wrote {text:?}, read {found:?}");
+            counted();
+            let touched = sessions.touch(&key, expires_in(Duration::from_secs(120))).await?;
+            ensure!(touched == SaveOutcome::Saved, "user {number}: a living session was told {touched:?} on touch");
+            counted();
+            if version == 4 {
+                let old = key.clone();
+                key = match sessions.cycle_key(&old).await? {
+                    switchover::CycleOutcome::Cycled(key) => key,
+                    switchover::CycleOutcome::Missing => bail!("user {number}: a living session was not cycled"),
+                };
+                ensure!(sessions.load(&old).await?.is_none(), "user {number}: an old key is still there");
+                counted();
+            }
+        }
+        ensure!(sessions.delete(&key).await?, "user {number}: a living session was gone at its logout");
+        counted();
+        ensure!(sessions.load(&key).await?.is_none(), "user {number}: back after logout");
+        counted();
+    }
+    Ok(())
+}
