@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use switchover_core::Timestamp;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
-    Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
+    Transaction, Upkeep, Write, WriteOutcome,
 };
+use switchover_core::{Session, SessionKey, Timestamp};
 use tokio::time::sleep_until;
 
 /// A kind of operation on a database.
@@ -22,18 +22,18 @@ pub enum Operation {
     Read,
     /// [`Database::write`].
     Write,
-    /// [`Database::hold`].
-    Hold,
-    /// [`Held::commit`].
+    /// [`Transaction::lock`] and [`Transaction::write`], the first of which begins the transaction.
+    Statement,
+    /// [`Transaction::commit`].
     Commit,
-    /// [`Database::delete_expired`].
+    /// [`Upkeep::delete_expired`].
     DeleteExpired,
-    /// [`Database::scan`].
+    /// [`Upkeep::scan`].
     Scan,
-    /// What asks about the table and not about its rows: [`Database::missing_schema`], [`Database::create_schema`],
-    /// [`Database::check_columns`], [`Database::identity`], [`Database::feeds`].
+    /// What asks about the table and not about its rows: [`Upkeep::missing_schema`], [`Upkeep::create_schema`],
+    /// [`Upkeep::check_columns`], [`Upkeep::identity`], [`Upkeep::feeds`].
     Schema,
-    /// [`Database::statistics`] and [`Database::expired_left`].
+    /// [`Upkeep::statistics`] and [`Upkeep::expired_left`].
     Statistics,
 }
 
@@ -48,7 +48,7 @@ pub enum Fault {
     /// No answer comes. At the deadline it is [`DatabaseError::UnknownOutcome`] for what writes at once,
     /// [`DatabaseError::Timeout`] for the others.
     Silent {
-        /// Whether it was done all the same. A hold that was, keeps its locks until the deadline.
+        /// Whether it was done all the same. A statement of a transaction that was keeps its locks until the deadline.
         effect: bool,
     },
 }
@@ -61,11 +61,11 @@ pub struct OperationCounts {
     pub reads: u64,
     /// [`Database::write`].
     pub writes: u64,
-    /// [`Database::hold`].
-    pub holds: u64,
-    /// [`Held::commit`].
+    /// Transactions that a first statement has begun.
+    pub transactions: u64,
+    /// [`Transaction::commit`].
     pub commits: u64,
-    /// [`Held::roll_back`], and what was dropped without a decision.
+    /// [`Transaction::roll_back`], and what was dropped without a decision.
     pub roll_backs: u64,
 }
 
@@ -106,7 +106,7 @@ struct Injected {
 struct Counts {
     reads: AtomicU64,
     writes: AtomicU64,
-    holds: AtomicU64,
+    transactions: AtomicU64,
     commits: AtomicU64,
     roll_backs: AtomicU64,
 }
@@ -159,7 +159,7 @@ impl<D: Database> Faulty<D> {
         OperationCounts {
             reads: counts.reads.load(Ordering::Relaxed),
             writes: counts.writes.load(Ordering::Relaxed),
-            holds: counts.holds.load(Ordering::Relaxed),
+            transactions: counts.transactions.load(Ordering::Relaxed),
             commits: counts.commits.load(Ordering::Relaxed),
             roll_backs: counts.roll_backs.load(Ordering::Relaxed),
         }
@@ -194,7 +194,7 @@ impl<D> Shared<D> {
                 Err(error)
             }
             Some(Fault::Silent { effect }) => {
-                // What a hold answers stays here, with its locks, until the deadline.
+                // What a statement of a transaction answers stays here, with its locks, until the deadline.
                 let _done = if effect { work.await.ok() } else { None };
                 sleep_until(deadline.into()).await;
                 Err(operation.silence())
@@ -209,7 +209,7 @@ impl Operation {
             Self::Write | Self::Commit | Self::DeleteExpired | Self::Schema => {
                 DatabaseError::UnknownOutcome { message: "no answer before the deadline".to_owned() }
             }
-            Self::Read | Self::Hold | Self::Scan | Self::Statistics => DatabaseError::Timeout,
+            Self::Read | Self::Statement | Self::Scan | Self::Statistics => DatabaseError::Timeout,
         }
     }
 }
@@ -234,78 +234,26 @@ impl Faults {
 
 #[async_trait]
 impl<D: Database + 'static> Database for Faulty<D> {
-    async fn read(
-        &self,
-        batch: Vec<Read>,
-        epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+    async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
         self.shared.counts.reads.fetch_add(1, Ordering::Relaxed);
-        self.shared.run(Operation::Read, deadline, self.shared.inner.read(batch, epoch, deadline)).await
+        let deadline = terms.deadline;
+        self.shared.run(Operation::Read, deadline, self.shared.inner.read(batch, terms)).await
     }
 
-    async fn write(
-        &self,
-        batch: Vec<Write>,
-        epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+    async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
         self.shared.counts.writes.fetch_add(1, Ordering::Relaxed);
-        self.shared.run(Operation::Write, deadline, self.shared.inner.write(batch, epoch, deadline)).await
+        let deadline = terms.deadline;
+        self.shared.run(Operation::Write, deadline, self.shared.inner.write(batch, terms)).await
     }
 
-    async fn hold(
-        &self,
-        batch: Vec<Write>,
-        epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Box<dyn Held>, DatabaseError> {
-        self.shared.counts.holds.fetch_add(1, Ordering::Relaxed);
-        let held = self.shared.inner.hold(batch, epoch, deadline);
-        let held = self.shared.run(Operation::Hold, deadline, held).await?;
-        Ok(Box::new(FaultyHeld { held: Some(held), shared: Arc::clone(&self.shared), deadline }))
+    async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        let (shared, deadline) = (Arc::clone(&self.shared), terms.deadline);
+        let transaction = Some(self.shared.inner.begin(terms).await?);
+        Ok(Box::new(FaultyTransaction { transaction, shared, deadline, has_begun: false }))
     }
 
-    async fn delete_expired(
-        &self,
-        before: Option<Timestamp>,
-        limit: u32,
-        deadline: Instant,
-    ) -> Result<u32, DatabaseError> {
-        let deleted = self.shared.inner.delete_expired(before, limit, deadline);
-        self.shared.run(Operation::DeleteExpired, deadline, deleted).await
-    }
-
-    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
-        self.shared.run(Operation::Scan, deadline, self.shared.inner.scan(after, limit, deadline)).await
-    }
-
-    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
-        self.shared.run(Operation::Schema, deadline, self.shared.inner.identity(deadline)).await
-    }
-
-    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
-        self.shared.run(Operation::Schema, deadline, self.shared.inner.feeds(deadline)).await
-    }
-
-    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
-        self.shared.run(Operation::Schema, deadline, self.shared.inner.check_columns(deadline)).await
-    }
-
-    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
-        self.shared.run(Operation::Statistics, deadline, self.shared.inner.expired_left(before, deadline)).await
-    }
-
-    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
-        self.shared.run(Operation::Schema, deadline, self.shared.inner.missing_schema(deadline)).await
-    }
-
-    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
-        self.shared.run(Operation::Schema, deadline, self.shared.inner.create_schema(deadline)).await
-    }
-
-    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
-        self.shared.run(Operation::Statistics, deadline, self.shared.inner.statistics(deadline)).await
+    fn upkeep(&self) -> &dyn Upkeep {
+        self
     }
 
     async fn close(&self) {
@@ -317,47 +265,120 @@ impl<D: Database + 'static> Database for Faulty<D> {
     }
 }
 
+#[async_trait]
+impl<D: Database + 'static> Upkeep for Faulty<D> {
+    async fn delete_expired(
+        &self,
+        before: Option<Timestamp>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<u32, DatabaseError> {
+        let deleted = self.shared.inner.upkeep().delete_expired(before, limit, deadline);
+        self.shared.run(Operation::DeleteExpired, deadline, deleted).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.shared
+            .run(Operation::Statistics, deadline, self.shared.inner.upkeep().expired_left(before, deadline))
+            .await
+    }
+
+    async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
+        self.shared.run(Operation::Scan, deadline, self.shared.inner.upkeep().scan(after, limit, deadline)).await
+    }
+
+    async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().identity(deadline)).await
+    }
+
+    async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().feeds(deadline)).await
+    }
+
+    async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().check_columns(deadline)).await
+    }
+
+    async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().missing_schema(deadline)).await
+    }
+
+    async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().create_schema(deadline)).await
+    }
+
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.shared.run(Operation::Statistics, deadline, self.shared.inner.upkeep().statistics(deadline)).await
+    }
+}
+
 impl<D: Database> fmt::Debug for Faulty<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Faulty({})", self.shared.inner.summary())
     }
 }
 
-struct FaultyHeld<D> {
-    /// `None`: decided.
-    held: Option<Box<dyn Held>>,
+struct FaultyTransaction<D> {
+    /// `None`: decided, or ended by a fault.
+    transaction: Option<Box<dyn Transaction>>,
     shared: Arc<Shared<D>>,
     deadline: Instant,
+    has_begun: bool,
 }
 
-impl<D> FaultyHeld<D> {
-    fn decide(&mut self) -> Box<dyn Held> {
-        self.held.take().expect("only `commit`, `roll_back` and `drop` take it, and each ends this")
+impl<D> FaultyTransaction<D> {
+    /// The transaction, given away while a statement is under way: what a silent one answers stays there, with its locks, until the
+    /// deadline.
+    fn take(&mut self) -> Result<Box<dyn Transaction>, DatabaseError> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.shared.counts.transactions.fetch_add(1, Ordering::Relaxed);
+        }
+        let ended = || DatabaseError::Unavailable { message: "the transaction has ended".to_owned() };
+        self.transaction.take().ok_or_else(ended)
     }
 }
 
-impl<D> Drop for FaultyHeld<D> {
+impl<D: Database> FaultyTransaction<D> {
+    async fn statement<T: Send>(
+        &mut self,
+        work: impl Future<Output = Result<(T, Box<dyn Transaction>), DatabaseError>> + Send,
+    ) -> Result<T, DatabaseError> {
+        let (done, transaction) = self.shared.run(Operation::Statement, self.deadline, work).await?;
+        self.transaction = Some(transaction);
+        Ok(done)
+    }
+}
+
+impl<D> Drop for FaultyTransaction<D> {
     fn drop(&mut self) {
-        if self.held.is_some() {
+        if self.has_begun && self.transaction.is_some() {
             self.shared.counts.roll_backs.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 #[async_trait]
-impl<D: Database + 'static> Held for FaultyHeld<D> {
-    fn outcomes(&self) -> &[WriteOutcome] {
-        self.held.as_ref().map_or(&[], |held| held.outcomes())
+impl<D: Database + 'static> Transaction for FaultyTransaction<D> {
+    async fn lock(&mut self, keys: Vec<SessionKey>) -> Result<Vec<Option<Session>>, DatabaseError> {
+        let mut transaction = self.take()?;
+        self.statement(async move { Ok((transaction.lock(keys).await?, transaction)) }).await
+    }
+
+    async fn write(&mut self, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        let mut transaction = self.take()?;
+        self.statement(async move { Ok((transaction.write(batch).await?, transaction)) }).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), DatabaseError> {
         self.shared.counts.commits.fetch_add(1, Ordering::Relaxed);
-        let held = self.decide();
-        self.shared.run(Operation::Commit, self.deadline, held.commit()).await
+        let transaction = self.take()?;
+        self.shared.run(Operation::Commit, self.deadline, transaction.commit()).await
     }
 
     async fn roll_back(mut self: Box<Self>) {
-        self.shared.counts.roll_backs.fetch_add(1, Ordering::Relaxed);
-        self.decide().roll_back().await;
+        if let Ok(transaction) = self.take() {
+            self.shared.counts.roll_backs.fetch_add(1, Ordering::Relaxed);
+            transaction.roll_back().await;
+        }
     }
 }

@@ -31,6 +31,8 @@ mod sqlite;
 mod table;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod tls;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod transaction;
 
 #[cfg(feature = "memory")]
 pub use faulty::{Fault, Faulty, Operation, OperationCounts};

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Makes the session table where it is missing, and changes nothing that is there: a service may call it at each start. Answers the
 /// statements that were needed.
 ///
-/// It waits at most 30 s; [`Database::create_schema`] takes another deadline. Whoever may not make tables uses `switchover init
+/// It waits at most 30 s; [`Upkeep::create_schema`](switchover_core::capabilities::Upkeep::create_schema) takes another deadline. Whoever may not make tables uses `switchover init
 /// DATABASE --list`, which shows the statements, or Django's `migrate`.
 ///
 /// ```
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 ///
-/// Those of [`Database::create_schema`]: [`DatabaseError::Corrupt`] if a table of this name is not Django's.
+/// Those of [`Upkeep::create_schema`](switchover_core::capabilities::Upkeep::create_schema): [`DatabaseError::Corrupt`] if a table of this name is not Django's.
 pub async fn prepare_table(database: &dyn Database) -> Result<Vec<String>, DatabaseError> {
-    database.create_schema(Instant::now() + PATIENCE).await
+    database.upkeep().create_schema(Instant::now() + PATIENCE).await
 }

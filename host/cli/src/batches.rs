@@ -10,9 +10,8 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use switchover::capabilities::Database;
+use switchover::migration::tool_deadline;
 use switchover::{Limits, Timestamp};
-
-use crate::place::tool_deadline;
 
 /// How soon an interruption is seen within a pause.
 const LOOK: Duration = Duration::from_millis(50);
@@ -80,7 +79,7 @@ pub(crate) async fn delete_expired(
     deleted: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
     while !stop.is_asked() {
-        let rows = database.delete_expired(before, batches.rows, tool_deadline(limits.write_deadline)).await;
+        let rows = database.upkeep().delete_expired(before, batches.rows, tool_deadline(limits.write_deadline)).await;
         let rows = rows.with_context(|| database.summary())?;
         deleted(u64::from(rows));
         if rows == 0 || !stop.pause(batches).await {

@@ -55,7 +55,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let limits = place::limits(&options.config)?;
     let database = place::open(&options.database, &options.config, false).await?;
-    let readable = database.check_columns(place::tool_deadline(limits.read_deadline)).await;
+    let readable = database.upkeep().check_columns(switchover::migration::tool_deadline(limits.read_deadline)).await;
     readable.with_context(|| database.summary())?;
     let stop = Stop::on_signal(STOPPED)?;
     let style = ProgressStyle::with_template("{spinner} {human_pos} expired rows deleted, {per_sec}")?;
@@ -109,7 +109,7 @@ async fn clear(
             return Ok(ExpiredLeft::default());
         }
         rounds += 1;
-        let left = database.expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
+        let left = database.upkeep().expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
         let left = left.with_context(|| format!("{}: it cannot be told what is left", database.summary()))?;
         if left.expired == 0 || rounds == ROUNDS_MAX {
             return Ok(left);

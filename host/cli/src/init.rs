@@ -49,7 +49,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         print(format_args!("the file {path} is not there: it would be made, and would run"))?;
         let scratch = tempfile::tempdir()?;
         let scratch = Sqlite::builder(scratch.path().join("scratch.sqlite3")).create_if_missing(true).open().await?;
-        for statement in scratch.missing_schema(Instant::now() + Limits::default().write_deadline).await? {
+        for statement in scratch.upkeep().missing_schema(Instant::now() + Limits::default().write_deadline).await? {
             print(format_args!("  {statement}"))?;
         }
         scratch.close().await;
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     }
     let database = place::open(&options.database, &options.config, true).await?;
     let deadline = || Instant::now() + Limits::default().write_deadline;
-    let missing = database.missing_schema(deadline()).await.with_context(|| database.summary())?;
+    let missing = database.upkeep().missing_schema(deadline()).await.with_context(|| database.summary())?;
     if missing.is_empty() {
         print(format_args!("{}: everything is there, nothing to do", database.summary()))?;
     } else {
@@ -66,7 +66,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
             print(format_args!("  {statement}"))?;
         }
         if !options.list {
-            let done = database.create_schema(deadline()).await.with_context(|| database.summary())?;
+            let done = database.upkeep().create_schema(deadline()).await.with_context(|| database.summary())?;
             print(format_args!("done: {} of {} statements were needed", done.len(), missing.len()))?;
         }
     }
@@ -114,7 +114,14 @@ mod tests {
             assert_eq!(run(options(&address, none.clone(), false)).await.unwrap(), Verdict::Fine);
         }
         let database = place::open(&address, &none, false).await.unwrap();
-        assert!(database.missing_schema(Instant::now() + Limits::default().read_deadline).await.unwrap().is_empty());
+        assert!(
+            database
+                .upkeep()
+                .missing_schema(Instant::now() + Limits::default().read_deadline)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

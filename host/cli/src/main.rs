@@ -2,7 +2,6 @@
 
 mod batches;
 mod clear_expired;
-mod compare;
 mod demo;
 mod init;
 mod output;

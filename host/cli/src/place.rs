@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use switchover::backends::{MySql, Postgres, Sqlite};
 use switchover::capabilities::Database;
+use switchover::migration::tool_deadline;
 use switchover::{Config, DatabaseName, Limits};
 
 /// The configuration that is read if no other is given.
@@ -62,7 +62,7 @@ pub(crate) fn limits(config: &Path) -> Result<Limits> {
 /// Refuses two names of one table.
 pub(crate) async fn ensure_distinct(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<()> {
     let identity = async |database: &dyn Database| {
-        database.identity(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
+        database.upkeep().identity(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
     };
     let (old_identity, new_identity) = (identity(old).await?, identity(new).await?);
     ensure!(
@@ -75,12 +75,12 @@ pub(crate) async fn ensure_distinct(old: &dyn Database, new: &dyn Database, limi
 
 /// Refuses tables that hold more or other columns than are looked at.
 pub(crate) async fn ensure_readable(database: &dyn Database, limits: &Limits) -> Result<()> {
-    database.missing_schema(tool_deadline(limits.read_deadline)).await.map(drop).with_context(|| database.summary())
-}
-
-/// When one step of a tool must have been answered: it may wait longer than a visitor.
-pub(crate) fn tool_deadline(of_a_visitor: Duration) -> Instant {
-    Instant::now() + of_a_visitor * 10
+    database
+        .upkeep()
+        .missing_schema(tool_deadline(limits.read_deadline))
+        .await
+        .map(drop)
+        .with_context(|| database.summary())
 }
 
 /// How a database is called in what is printed: an address of a server may hold a password.

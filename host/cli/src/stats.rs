@@ -45,12 +45,12 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let limits = place::limits(&options.config)?;
     let database = place::open(&options.database, &options.config, false).await?;
-    let readable = database.check_columns(place::tool_deadline(limits.read_deadline)).await;
+    let readable = database.upkeep().check_columns(switchover::migration::tool_deadline(limits.read_deadline)).await;
     readable.with_context(|| database.summary())?;
     let bar = ProgressBar::new_spinner().with_message("counting");
     bar.enable_steady_tick(Duration::from_millis(100));
     let deadline = Instant::now() + Duration::from_secs(options.timeout);
-    let statistics = database.statistics(deadline).await;
+    let statistics = database.upkeep().statistics(deadline).await;
     bar.finish_and_clear();
     let statistics = statistics.with_context(|| database.summary())?;
     if options.json {

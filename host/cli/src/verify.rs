@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use switchover::migration::{Comparison, Difference, SHOWN_MAX, Seen, compare};
 
-use crate::compare::{Comparison, Difference, SHOWN_MAX, Seen, compare};
 use crate::output::{Colour, Verdict, paint, print, utc};
 use crate::place;
 

@@ -23,7 +23,7 @@ use crate::trial::{FakeStore, admission, from_fake, to_fake, try_out};
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use switchover::{Policy, isolation::Isolated};
+/// use switchover_runtime::{Isolated, Policy};
 /// use switchover_scripts::Script;
 ///
 /// let policy = Isolated::load(&Policy::file("fallback.wasm")).await?;

@@ -59,7 +59,7 @@ impl Builtin {
 /// A policy to run: its code, its settings and what it is granted beyond the databases and the cache of its host.
 ///
 /// ```
-/// use switchover::{Builtin, Policy};
+/// use switchover_runtime::{Builtin, Policy};
 ///
 /// let policy = Policy::builtin(Builtin::CachedDb).setting("database", "new_session_store");
 /// ```

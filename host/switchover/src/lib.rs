@@ -39,6 +39,7 @@
 mod config;
 mod error;
 mod host;
+pub mod migration;
 mod router;
 mod sessions;
 mod store;

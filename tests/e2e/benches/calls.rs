@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use switchover::backends::{FlagSwitch, MemoryDatabase};
-use switchover::capabilities::{Cache, CacheError, CacheLookup, Database, Lease, Nonce, Write};
+use switchover::capabilities::{Cache, CacheError, CacheLookup, Database, Lease, Nonce, Terms, Write};
 use switchover::{Builder, Builtin, Payload, Policy, Session, SessionKey, Switchover, Timestamp, expires_in};
 use switchover_fallback::Fallback;
 use switchover_tests::process::{processor_time, resident_bytes};
@@ -62,10 +62,10 @@ async fn main() -> Result<()> {
 /// Processor nanoseconds of one load, through wasm and native.
 async fn load_miss(bytes: usize, at_once: usize) -> Result<[f64; 2]> {
     let key = SessionKey::random();
-    let database = Arc::new(MemoryDatabase::new());
-    put(&*database, &key, &"x".repeat(bytes)).await?;
-    let wasm = host(Arc::clone(&database), |builder| builder.policy(Policy::builtin(Builtin::Fallback))).await?;
-    let native = host(Arc::clone(&database), |builder| builder.policy(Policy::native::<Fallback>())).await?;
+    let database = MemoryDatabase::new();
+    put(&database, &key, &"x".repeat(bytes)).await?;
+    let wasm = host(database.clone(), |builder| builder.policy(Policy::builtin(Builtin::Fallback))).await?;
+    let native = host(database.clone(), |builder| builder.policy(Policy::native::<Fallback>())).await?;
     let mut rounds = [Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
         for (host, costs) in [&wasm, &native].into_iter().zip(&mut rounds) {
@@ -104,8 +104,8 @@ async fn cost_of_round(host: &Switchover, key: &SessionKey, at_once: usize) -> R
 async fn memory_in_flight(wait: Wait) -> Result<u64> {
     let gate = Arc::new(Semaphore::new(0));
     let key = SessionKey::random();
-    let database = Arc::new(MemoryDatabase::new());
-    put(&*database, &key, "x").await?;
+    let database = MemoryDatabase::new();
+    put(&database, &key, "x").await?;
     let host = host(database, |builder| builder.cache(Gated { wait, gate: Arc::clone(&gate) })).await?;
     gate.add_permits(1);
     host.sessions().load(&key).await?;
@@ -130,7 +130,7 @@ async fn memory_in_flight(wait: Wait) -> Result<u64> {
     Ok(taken)
 }
 
-async fn host(database: Arc<MemoryDatabase>, change: impl FnOnce(Builder) -> Builder) -> Result<Switchover> {
+async fn host(database: MemoryDatabase, change: impl FnOnce(Builder) -> Builder) -> Result<Switchover> {
     let limits = {
         let mut limits = switchover::Limits::default();
         limits.cache_deadline = Duration::from_secs(20);
@@ -149,7 +149,7 @@ async fn host(database: Arc<MemoryDatabase>, change: impl FnOnce(Builder) -> Bui
 
 async fn put(database: &dyn Database, key: &SessionKey, text: &str) -> Result<()> {
     let session = Session { key: key.clone(), payload: Payload::parse(text)?, expires_at: expires_in(HOUR) };
-    database.write(vec![Write::Upsert(session)], None, Instant::now() + HOUR).await?;
+    database.write(vec![Write::Upsert(session)], Terms::by(Instant::now() + HOUR)).await?;
     Ok(())
 }
 

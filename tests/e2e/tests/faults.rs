@@ -9,7 +9,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 use switchover::backends::{Fault, MemoryCache, Operation};
 use switchover::capabilities::{
-    Cache, CacheError, CacheLookup, Database, DatabaseError, Lease, Nonce, Read, ReadOutcome,
+    Cache, CacheError, CacheLookup, Database, DatabaseError, Lease, Nonce, Read, ReadOutcome, Terms,
 };
 use switchover::{Error, ErrorCode, Limits, SaveOutcome, Session, SessionKey, Timestamp, expires_in};
 use switchover_tests::{Bench, Load, create, payload};
@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 async fn row(database: &dyn Database, key: &SessionKey) -> Option<Session> {
     let deadline = Instant::now() + MINUTE;
-    match database.read(vec![Read::Load(key.clone())], None, deadline).await.unwrap().remove(0) {
+    match database.read(vec![Read::Load(key.clone())], Terms::by(deadline)).await.unwrap().remove(0) {
         ReadOutcome::Session(session) => session,
         other => unreachable!("a load was asked for, and answered {other:?}"),
     }
@@ -194,7 +194,7 @@ async fn unknown_outcomes_that_are_born_while_an_era_drains_are_settled_before_t
             async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await }
         });
         let (held, host) = (bench.old.clone(), bench.switchover.clone());
-        until("the save is on its way", async || held.counts().holds >= 2).await;
+        until("the save is on its way", async || held.counts().transactions >= 2).await;
         if closes {
             host.close().await;
         } else {
@@ -346,14 +346,14 @@ async fn row_that_cannot_be_written_costs_none_of_its_neighbours() -> Result<()>
     };
     // The first write is under way, so that the others share the next transaction, and that one is refused.
     bench.old.set_latency(Duration::from_millis(100));
-    let holds = bench.old.counts().holds;
+    let holds = bench.old.counts().transactions;
     let mut saves = vec![save(&keys[0])];
-    until("the first write is under way", async || bench.old.counts().holds > holds).await;
+    until("the first write is under way", async || bench.old.counts().transactions > holds).await;
     saves.extend(keys[1..].iter().map(save));
     until("the others wait", async || bench.switchover.policy().calls_in_flight == 9).await;
     bench.old.set_latency(Duration::ZERO);
     let corrupt = DatabaseError::Corrupt { message: "a row that nobody can read".to_owned() };
-    bench.old.inject_times(1, Operation::Hold, Fault::Before(corrupt));
+    bench.old.inject_times(1, Operation::Statement, Fault::Before(corrupt));
     for save in saves {
         assert_eq!(save.await??, SaveOutcome::Saved);
     }

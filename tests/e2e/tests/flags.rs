@@ -11,7 +11,7 @@ use switchover_tests::{Bench, Load, create, payload};
 
 async fn keys(database: &dyn Database) -> Result<usize> {
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
-    Ok(database.scan(None, 100_000, deadline).await?.sessions.len())
+    Ok(database.upkeep().scan(None, 100_000, deadline).await?.sessions.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

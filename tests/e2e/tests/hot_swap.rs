@@ -96,7 +96,7 @@ async fn swap_to_another_protocol_waits_for_calls_under_the_old_one() -> Result<
     }
     bench.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
     bench.old.set_latency(Duration::ZERO);
-    let left = bench.old.inner().scan(None, 1, std::time::Instant::now() + Duration::from_secs(5)).await?;
+    let left = bench.old.inner().upkeep().scan(None, 1, std::time::Instant::now() + Duration::from_secs(5)).await?;
     assert!(left.sessions.is_empty(), "the swap came before the end of a call under another protocol");
     assert!(slow.await??);
     Ok(())

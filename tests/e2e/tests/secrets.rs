@@ -68,7 +68,7 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     let old = Postgres::builder(old?).connect().await?;
     let new = MySql::builder(new?).connect().await?;
     let deadline = std::time::Instant::now() + MINUTE;
-    old.create_schema(deadline).await?;
+    old.upkeep().create_schema(deadline).await?;
     let mut limits = Limits::default();
     (limits.read_deadline, limits.write_deadline) = (Duration::from_millis(300), Duration::from_millis(300));
     limits.repair_patience = Duration::from_millis(500);
@@ -84,7 +84,7 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     let sessions = host.sessions();
     // The new database has no table yet.
     writeln!(said, "{:?}", sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await)?;
-    new.create_schema(deadline).await?;
+    new.upkeep().create_schema(deadline).await?;
     let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
     for fault in 0..4 {
         for proxy in &proxies {
@@ -126,7 +126,7 @@ async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
     ];
     for fault in faults {
         for database in [&bench.old, &bench.new] {
-            for operation in [Operation::Read, Operation::Write, Operation::Hold, Operation::Commit] {
+            for operation in [Operation::Read, Operation::Write, Operation::Statement, Operation::Commit] {
                 database.inject_times(3, operation, fault.clone());
             }
             note(&sessions.load(&key).await);
@@ -187,7 +187,7 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     let path = folder.path().join("sessions.sqlite3");
     let sqlite = Sqlite::builder(&path).create_if_missing(true).open().await?;
     let deadline = std::time::Instant::now() + MINUTE;
-    sqlite.create_schema(deadline).await?;
+    sqlite.upkeep().create_schema(deadline).await?;
     let host =
         Switchover::builder().database("default", sqlite).policy(Policy::builtin(Builtin::CachedDb)).build().await?;
     let key = host.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;

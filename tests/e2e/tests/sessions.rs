@@ -254,7 +254,7 @@ async fn two_aliases_of_one_table_are_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sessions.sqlite3");
     let file = Sqlite::builder(&path).create_if_missing(true).open().await?;
-    file.create_schema(Instant::now() + Duration::from_secs(5)).await?;
+    file.upkeep().create_schema(Instant::now() + Duration::from_secs(5)).await?;
     let link = folder.path().join("link.sqlite3");
     std::os::unix::fs::symlink(&path, &link)?;
     let again = Sqlite::open(&link).await?;

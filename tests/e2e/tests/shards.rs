@@ -31,7 +31,7 @@ async fn bench(databases: &[&str]) -> Result<(Bench, Faulty<MemoryDatabase>)> {
 }
 
 async fn rows(database: &Faulty<MemoryDatabase>) -> Result<HashMap<SessionKey, String>> {
-    let page = database.inner().scan(None, 1_000_000, Instant::now() + PATIENCE).await?;
+    let page = database.inner().upkeep().scan(None, 1_000_000, Instant::now() + PATIENCE).await?;
     Ok(page.sessions.into_iter().map(|session| (session.key, session.payload.expose().to_owned())).collect())
 }
 

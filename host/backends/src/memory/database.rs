@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{
-    Clock, Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan,
-    Statistics, SystemClock, Write, WriteOutcome,
+    Clock, Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics,
+    SystemClock, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Session, SessionKey, Timestamp};
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ use crate::page::{Page, ScannedRow};
 
 /// A database in memory: it lasts as long as its last clone. Cheap to clone: all clones are one database.
 ///
-/// A [`Database::hold`] locks the rows of its batch and no others, as PostgreSQL does; rows that are not there are locked too.
+/// A transaction locks the rows of its statements and no others, as PostgreSQL does; rows that are not there are locked too.
 #[derive(Clone)]
 pub struct MemoryDatabase {
     shared: Arc<Shared>,
@@ -37,19 +37,19 @@ struct Shared {
 struct State {
     rows: BTreeMap<SessionKey, Session>,
     locks: HashMap<SessionKey, Lock>,
-    holds: u64,
+    transactions: u64,
     closed: bool,
 }
 
-/// A hold ends at its deadline by itself: from then on the lock counts for nothing, whoever still has it.
+/// A transaction ends at its deadline by itself: from then on its locks count for nothing, whoever still has them.
 #[derive(Clone, Copy)]
 struct Lock {
-    hold: u64,
+    transaction: u64,
     until: Instant,
 }
 
 /// What a batch leaves under each key: a row, or none.
-type Changes = Vec<(SessionKey, Option<Session>)>;
+type Changes = BTreeMap<SessionKey, Option<Session>>;
 
 impl Default for MemoryDatabase {
     fn default() -> Self {
@@ -68,10 +68,11 @@ impl MemoryDatabase {
         Self { shared: Arc::new(Shared { state: Mutex::default(), freed: Notify::new(), clock }) }
     }
 
-    /// Does `work` when nobody holds any of `keys`, or gives up at `deadline`.
+    /// Does `work` when nobody but transaction `own` has locked any of `keys`, or gives up at `deadline`.
     async fn unlocked<T>(
         &self,
         keys: &[SessionKey],
+        own: Option<u64>,
         deadline: Instant,
         work: impl FnOnce(&mut State) -> T,
     ) -> Result<T, DatabaseError> {
@@ -81,7 +82,7 @@ impl MemoryDatabase {
             freed.as_mut().enable();
             let until = {
                 let mut state = self.open_state(deadline)?;
-                match state.locked_until(keys) {
+                match state.locked_until(keys, own) {
                     None => return Ok(work(&mut state)),
                     Some(until) => until,
                 }
@@ -112,28 +113,31 @@ impl Shared {
 }
 
 impl State {
-    /// When the last of the locks on `keys` ends by itself; `None`: there is none.
-    fn locked_until(&mut self, keys: &[SessionKey]) -> Option<Instant> {
+    /// When the last of the locks on `keys` that are not of `own` ends by itself; `None`: there is none.
+    fn locked_until(&mut self, keys: &[SessionKey], own: Option<u64>) -> Option<Instant> {
         if self.locks.is_empty() {
             return None;
         }
         let now = Instant::now();
         self.locks.retain(|_, lock| lock.until > now);
-        keys.iter().filter_map(|key| self.locks.get(key)).map(|lock| lock.until).max()
+        let locks = keys.iter().filter_map(|key| self.locks.get(key));
+        locks.filter(|lock| Some(lock.transaction) != own).map(|lock| lock.until).max()
     }
 
-    /// What the batch does and what it would leave, in order, without doing it.
-    fn plan(&self, batch: Vec<Write>) -> (Vec<WriteOutcome>, Changes) {
-        let mut changes = Changes::new();
-        let outcomes = batch.into_iter().map(|write| {
-            let planned = changes.iter().rev().find(|(key, _)| key == write.key()).map(|(_, row)| row.clone());
-            let row = planned.unwrap_or_else(|| self.rows.get(write.key()).cloned());
+    /// The row of a key as a transaction with these changes sees it.
+    fn row(&self, changes: &Changes, key: &SessionKey) -> Option<Session> {
+        changes.get(key).cloned().unwrap_or_else(|| self.rows.get(key).cloned())
+    }
+
+    /// What the batch does, in order; its changes are added to those that were made before, and not applied.
+    fn plan(&self, batch: Vec<Write>, changes: &mut Changes) -> Vec<WriteOutcome> {
+        let plan = |write: Write| {
             let key = write.key().clone();
-            let (outcome, change) = outcome(row, write);
+            let (outcome, change) = outcome(self.row(changes, &key), write);
             changes.extend(change.map(|row| (key, row)));
             outcome
-        });
-        (outcomes.collect(), changes)
+        };
+        batch.into_iter().map(plan).collect()
     }
 
     fn apply(&mut self, changes: Changes) {
@@ -154,23 +158,15 @@ fn outcome(row: Option<Session>, write: Write) -> (WriteOutcome, Option<Option<S
         (Write::Insert(session) | Write::Upsert(session), _) | (Write::Update(session), Some(_)) => put(session),
         (Write::Touch(_, expires_at), Some(row)) => put(Session { expires_at: row.expires_at.max(expires_at), ..row }),
         (Write::Delete(_), Some(_)) => (WriteOutcome::Done(None), Some(None)),
-        (Write::Lock(_), Some(row)) => (WriteOutcome::Done(Some(row)), None),
-        (Write::Update(_) | Write::Touch(..) | Write::Delete(_) | Write::Lock(_), None) => {
-            (WriteOutcome::Missing, None)
-        }
+        (Write::Update(_) | Write::Touch(..) | Write::Delete(_), None) => (WriteOutcome::Missing, None),
     }
 }
 
 #[async_trait]
 impl Database for MemoryDatabase {
-    async fn read(
-        &self,
-        batch: Vec<Read>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+    async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
         let now = self.shared.clock.now();
-        let state = self.open_state(deadline)?;
+        let state = self.open_state(terms.deadline)?;
         let read = |read| match read {
             Read::Load(key) => {
                 ReadOutcome::Session(state.rows.get(&key).filter(|session| session.expires_at > now).cloned())
@@ -180,39 +176,53 @@ impl Database for MemoryDatabase {
         Ok(batch.into_iter().map(read).collect())
     }
 
-    async fn write(
-        &self,
-        batch: Vec<Write>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+    async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
         let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
         let write = |state: &mut State| {
-            let (outcomes, changes) = state.plan(batch);
+            let mut changes = Changes::new();
+            let outcomes = state.plan(batch, &mut changes);
             state.apply(changes);
             outcomes
         };
-        self.unlocked(&keys, deadline, write).await
+        self.unlocked(&keys, None, terms.deadline, write).await
     }
 
-    async fn hold(
-        &self,
-        batch: Vec<Write>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Box<dyn Held>, DatabaseError> {
-        let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
-        let hold = |state: &mut State| {
-            let (outcomes, changes) = state.plan(batch);
-            state.holds += 1;
-            let lock = Lock { hold: state.holds, until: deadline };
-            state.locks.extend(keys.iter().map(|key| (key.clone(), lock)));
-            (outcomes, changes, lock)
+    async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        let number = {
+            let mut state = self.open_state(terms.deadline)?;
+            state.transactions += 1;
+            state.transactions
         };
-        let (outcomes, changes, lock) = self.unlocked(&keys, deadline, hold).await?;
-        Ok(Box::new(MemoryHeld { shared: Arc::clone(&self.shared), outcomes, changes, keys, lock }))
+        let (database, lock) = (self.clone(), Lock { transaction: number, until: terms.deadline });
+        Ok(Box::new(MemoryTransaction { database, lock, changes: Changes::new(), keys: Vec::new(), is_over: false }))
     }
 
+    fn upkeep(&self) -> &dyn Upkeep {
+        self
+    }
+
+    async fn close(&self) {
+        loop {
+            let mut freed = pin!(self.shared.freed.notified());
+            freed.as_mut().enable();
+            let until = {
+                let mut state = self.shared.state();
+                state.closed = true;
+                let keys: Vec<_> = state.locks.keys().cloned().collect();
+                state.locked_until(&keys, None)
+            };
+            let Some(until) = until else { return };
+            timeout_at(until.into(), freed).await.ok();
+        }
+    }
+
+    fn summary(&self) -> String {
+        "memory of this process".to_owned()
+    }
+}
+
+#[async_trait]
+impl Upkeep for MemoryDatabase {
     async fn delete_expired(
         &self,
         before: Option<Timestamp>,
@@ -229,6 +239,14 @@ impl Database for MemoryDatabase {
         let deleted = u32::try_from(changes.len()).unwrap_or(limit);
         state.apply(changes);
         Ok(deleted)
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        let now = self.shared.clock.now();
+        let before = before.map_or(now, |before| before.min(now));
+        let state = self.open_state(deadline)?;
+        let expired = state.rows.values().filter(|session| session.expires_at < before).count() as u64;
+        Ok(ExpiredLeft { expired, unreadable: 0 })
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
@@ -257,14 +275,6 @@ impl Database for MemoryDatabase {
         Ok(Feeds::default())
     }
 
-    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
-        let now = self.shared.clock.now();
-        let before = before.map_or(now, |before| before.min(now));
-        let state = self.open_state(deadline)?;
-        let expired = state.rows.values().filter(|session| session.expires_at < before).count() as u64;
-        Ok(ExpiredLeft { expired, unreadable: 0 })
-    }
-
     /// Memory has no schema: nothing is ever missing.
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.open_state(deadline).map(|_| Vec::new())
@@ -291,25 +301,6 @@ impl Database for MemoryDatabase {
         }
         Ok(statistics)
     }
-
-    async fn close(&self) {
-        loop {
-            let mut freed = pin!(self.shared.freed.notified());
-            freed.as_mut().enable();
-            let until = {
-                let mut state = self.shared.state();
-                state.closed = true;
-                let keys: Vec<_> = state.locks.keys().cloned().collect();
-                state.locked_until(&keys)
-            };
-            let Some(until) = until else { return };
-            timeout_at(until.into(), freed).await.ok();
-        }
-    }
-
-    fn summary(&self) -> String {
-        "memory of this process".to_owned()
-    }
 }
 
 impl fmt::Debug for MemoryDatabase {
@@ -319,36 +310,74 @@ impl fmt::Debug for MemoryDatabase {
 }
 
 /// Planned changes whose rows are locked; they are applied by the commit.
-struct MemoryHeld {
-    shared: Arc<Shared>,
-    outcomes: Vec<WriteOutcome>,
+struct MemoryTransaction {
+    database: MemoryDatabase,
+    lock: Lock,
     changes: Changes,
     keys: Vec<SessionKey>,
-    lock: Lock,
+    is_over: bool,
 }
 
-impl Drop for MemoryHeld {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        for key in &self.keys {
-            if state.locks.get(key).is_some_and(|lock| lock.hold == self.lock.hold) {
-                state.locks.remove(key);
+impl MemoryTransaction {
+    /// Does `work` with `keys` locked. After a failure nothing is locked and nothing can be done any more.
+    async fn locked<T>(
+        &mut self,
+        keys: Vec<SessionKey>,
+        work: impl FnOnce(&State, &mut Changes) -> T,
+    ) -> Result<T, DatabaseError> {
+        if self.is_over {
+            return Err(DatabaseError::Unavailable { message: "the transaction has ended".to_owned() });
+        }
+        let (lock, changes) = (self.lock, &mut self.changes);
+        let locked = |state: &mut State| {
+            state.locks.extend(keys.iter().map(|key| (key.clone(), lock)));
+            work(state, changes)
+        };
+        let done = self.database.unlocked(&keys, Some(lock.transaction), lock.until, locked).await;
+        self.keys.extend(keys);
+        if done.is_err() {
+            self.is_over = true;
+            self.unlock();
+        }
+        done
+    }
+
+    fn unlock(&mut self) {
+        let mut state = self.database.shared.state();
+        for key in self.keys.drain(..) {
+            if state.locks.get(&key).is_some_and(|lock| lock.transaction == self.lock.transaction) {
+                state.locks.remove(&key);
             }
         }
         drop(state);
-        self.shared.freed.notify_waiters();
+        self.database.shared.freed.notify_waiters();
+    }
+}
+
+impl Drop for MemoryTransaction {
+    fn drop(&mut self) {
+        self.unlock();
     }
 }
 
 #[async_trait]
-impl Held for MemoryHeld {
-    fn outcomes(&self) -> &[WriteOutcome] {
-        &self.outcomes
+impl Transaction for MemoryTransaction {
+    async fn lock(&mut self, keys: Vec<SessionKey>) -> Result<Vec<Option<Session>>, DatabaseError> {
+        let asked = keys.clone();
+        self.locked(keys, |state, changes| asked.iter().map(|key| state.row(changes, key)).collect()).await
+    }
+
+    async fn write(&mut self, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        let keys = batch.iter().map(|write| write.key().clone()).collect();
+        self.locked(keys, |state, changes| state.plan(batch, changes)).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), DatabaseError> {
+        if self.is_over {
+            return Err(DatabaseError::Unavailable { message: "the transaction has ended".to_owned() });
+        }
         let changes = std::mem::take(&mut self.changes);
-        let mut state = self.shared.state();
+        let mut state = self.database.shared.state();
         // Before the deadline nobody else can have the locks: see `State::locked_until`.
         if self.lock.until <= Instant::now() {
             return Err(DatabaseError::Timeout);

@@ -129,8 +129,7 @@ impl<'b> Plan<'b> {
                 self.delete.push(key.expose());
                 WriteOutcome::Done(None)
             }
-            (Write::Lock(_), Some(row)) => WriteOutcome::Done(row.clone().transpose()?),
-            (Write::Update(_) | Write::Touch(..) | Write::Delete(_) | Write::Lock(_), None) => WriteOutcome::Missing,
+            (Write::Update(_) | Write::Touch(..) | Write::Delete(_), None) => WriteOutcome::Missing,
         })
     }
 }

@@ -116,18 +116,17 @@ impl Connection {
                 (self.execute(sqlx::query(&statements.touch).bind(expires_at).bind(key).bind(key)).await?, None)
             }
             Write::Delete(_) => (self.execute(sqlx::query(&statements.delete).bind(key).bind(key)).await?, None),
-            Write::Lock(_) => return Err(Failure::Busy("a lock is no write by itself".to_owned())),
         };
         Ok(if found == 0 { WriteOutcome::Missing } else { WriteOutcome::Done(row) })
     }
 
-    /// Inside a transaction: locks the rows of the batch, then writes. `carries`: rows that are touched or locked are read, to be carried to
+    /// Inside a transaction: locks the rows of the batch, then writes. `carries`: rows that are touched are read, to be carried to
     /// a mirror. `wait`: for locks that others hold.
     async fn write_batch(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
-        let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..) | Write::Lock(_)));
-        let locked = self.lock(&keys, whole, wait).await?;
+        let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..)));
+        let locked = self.lock_rows(&keys, whole, wait).await?;
         let plan = Plan::of(batch, &locked).map_err(|row| Failure::Row(row.to_string()))?;
         let (statements, packet) = (Arc::clone(&self.statements), self.packet);
         // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
@@ -160,7 +159,7 @@ impl Connection {
         self.execute(rows.iter().fold(sqlx::query(sql), bind)).await.map(drop)
     }
 
-    async fn lock(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
+    async fn lock_rows(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
         let statements = Arc::clone(&self.statements);
         let mut locked = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
@@ -184,15 +183,20 @@ impl Connection {
         left.is_empty()
     }
 
-    /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
-    async fn begin(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
+    /// Writes a batch in a transaction of its own, which waits for no lock.
+    async fn write_at_once(&mut self, batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
         self.simple("START TRANSACTION").await?;
-        match self.write_batch(batch, carries, wait).await {
+        match self.write_batch(batch, false, false).await {
+            Ok(outcomes) => self.commit().await.map(|()| outcomes),
             Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
             Err(failure) => self.roll_back().await.and(Err(failure)),
-            held => held,
         }
     }
+}
+
+/// Whether a lock can be waited for and an answer still comes in time.
+fn may_wait(deadline: Instant) -> bool {
+    deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME
 }
 
 impl Link for Connection {
@@ -237,10 +241,10 @@ impl Link for Connection {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));
         }
-        let may_wait = !again && deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
+        let may_wait = !again && may_wait(deadline);
         let upserts = batch.iter().map(|write| if let Write::Upsert(session) = write { Some(session) } else { None });
         match (batch, upserts.collect::<Option<Vec<_>>>()) {
-            ([write], _) if may_wait && !matches!(write, Write::Lock(_)) => {
+            ([write], _) if may_wait => {
                 self.may_have_written = true;
                 Ok(vec![self.write_one(write).await?])
             }
@@ -258,20 +262,27 @@ impl Link for Connection {
                 };
                 Ok(batch.iter().map(done).collect())
             }
-            _ => {
-                let outcomes = self.begin(batch, false, false).await?;
-                self.commit().await?;
-                Ok(outcomes)
-            }
+            _ => self.write_at_once(batch).await,
         }
     }
 
-    async fn hold(&mut self, batch: &[Write], deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn begin(&mut self, _deadline: Instant) -> Result<(), Failure> {
+        self.simple("START TRANSACTION").await
+    }
+
+    async fn lock(&mut self, keys: &[SessionKey], deadline: Instant) -> Result<Vec<Option<Session>>, Failure> {
+        let mut sorted: Vec<_> = keys.iter().collect();
+        sorted.sort_unstable();
+        let mut locked = self.lock_rows(&sorted, true, may_wait(deadline)).await?;
+        let found = keys.iter().map(|key| locked.remove(key).flatten().transpose());
+        found.map(|found| found.map_err(|row| Failure::Row(row.to_string()))).collect()
+    }
+
+    async fn write_in(&mut self, batch: &[Write], deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));
         }
-        let may_wait = deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME;
-        self.begin(batch, true, may_wait).await
+        self.write_batch(batch, true, may_wait(deadline)).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {

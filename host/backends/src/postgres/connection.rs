@@ -99,7 +99,7 @@ impl Connection {
         }
     }
 
-    /// `carries`: rows that are touched or locked are read, to be carried to a mirror. Only in a transaction that can still be rolled back:
+    /// `carries`: rows that are touched are read, to be carried to a mirror. Only in a transaction that can still be rolled back:
     /// one that cannot be read is an error.
     async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = Arc::clone(&self.statements);
@@ -111,56 +111,41 @@ impl Connection {
         batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied(), carries)).collect()
     }
 
-    /// Locks keys that have no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
+    /// Locks rows and reads them. Those that are not there are not locked.
+    async fn lock_rows(&mut self, keys: &[&SessionKey]) -> Result<Vec<Option<Session>>, Failure> {
+        let statements = Arc::clone(&self.statements);
+        let rows = self.rows(Batch::locking(keys).bind(&statements.write).bind(true)).await?;
+        let mut locked: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            locked.insert(column(row, 0)?, row);
+        }
+        let found = keys.iter().map(|key| locked.get(key.expose()).map(|row| session(row, key)).transpose());
+        found.map(|found| found.map_err(|row| Failure::Row(row.to_string()))).collect()
+    }
+
+    /// Locks a key that has no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
     /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
-    async fn lock_absent(&mut self, key: &SessionKey, carries: bool) -> Result<WriteOutcome, Failure> {
+    async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
         let absent = Session {
             key: key.clone(),
             payload: Payload::parse("").expect("an empty text has no NUL in it"),
             expires_at: Timestamp::from_micros(0),
         };
-        if self.write_batch(&[Write::Insert(absent)], carries).await? == [WriteOutcome::Exists] {
-            let mut locked = self.write_batch(&[Write::Lock(key.clone())], carries).await?;
-            return Ok(locked.pop().unwrap_or(WriteOutcome::Missing));
+        if self.write_batch(&[Write::Insert(absent)], true).await? == [WriteOutcome::Exists] {
+            return Ok(self.lock_rows(&[key]).await?.pop().flatten());
         }
-        self.write_batch(&[Write::Delete(key.clone())], carries).await?;
-        Ok(WriteOutcome::Missing)
+        self.write_batch(&[Write::Delete(key.clone())], true).await?;
+        Ok(None)
     }
 
-    /// Runs a batch in a transaction that stays open; after a failure it is rolled back.
-    async fn begin(
-        &mut self,
-        batch: &[Write],
-        carries: bool,
-        deadline: Deadline,
-    ) -> Result<Vec<WriteOutcome>, Failure> {
-        match self.begin_batch(batch, carries, deadline).await {
+    /// Writes a batch in a transaction of its own, which sets how long it waits for locks.
+    async fn write_shortly(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        self.begin(deadline).await?;
+        match self.write_batch(batch, false).await {
+            Ok(outcomes) => self.commit().await.map(|()| outcomes),
             Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
             Err(failure) => self.roll_back().await.and(Err(failure)),
-            held => held,
         }
-    }
-
-    async fn begin_batch(
-        &mut self,
-        batch: &[Write],
-        carries: bool,
-        deadline: Deadline,
-    ) -> Result<Vec<WriteOutcome>, Failure> {
-        // The last part of the time is for the answer, and for what comes after the lock.
-        let wait = (left(deadline) * 3 / 4).as_millis().max(1);
-        // A deferred constraint is checked with the write, while a mirror has not been written yet.
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}; SET CONSTRAINTS ALL IMMEDIATE"
-        );
-        self.simple(&begin).await?;
-        let mut outcomes = self.write_batch(batch, carries).await?;
-        for (write, outcome) in batch.iter().zip(&mut outcomes) {
-            if let (Write::Lock(key), WriteOutcome::Missing) = (write, &outcome) {
-                *outcome = self.lock_absent(key, carries).await?;
-            }
-        }
-        Ok(outcomes)
     }
 }
 
@@ -191,16 +176,32 @@ impl Link for Connection {
 
     async fn write(&mut self, batch: &[Write], _again: bool, deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
         if left(deadline) < SHORT {
-            let outcomes = self.begin(batch, false, deadline).await?;
-            self.commit().await?;
-            return Ok(outcomes);
+            return self.write_shortly(batch, deadline).await;
         }
         self.may_have_written = true;
         self.write_batch(batch, false).await
     }
 
-    async fn hold(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
-        self.begin(batch, true, deadline).await
+    async fn begin(&mut self, deadline: Deadline) -> Result<(), Failure> {
+        // The last part of the time is for the answer, and for what comes after the lock.
+        let wait = (left(deadline) * 3 / 4).as_millis().max(1);
+        // A deferred constraint is checked with the write, while a mirror has not been written yet.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}; SET CONSTRAINTS ALL IMMEDIATE"
+        );
+        self.simple(&begin).await
+    }
+
+    async fn lock(&mut self, keys: &[SessionKey], _deadline: Deadline) -> Result<Vec<Option<Session>>, Failure> {
+        let mut rows = self.lock_rows(&keys.iter().collect::<Vec<_>>()).await?;
+        for (key, row) in keys.iter().zip(&mut rows).filter(|(_, row)| row.is_none()) {
+            *row = self.lock_absent(key).await?;
+        }
+        Ok(rows)
+    }
+
+    async fn write_in(&mut self, batch: &[Write], _deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
+        self.write_batch(batch, true).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -364,13 +365,18 @@ impl<'b> Batch<'b> {
                     batch.touched.1.push(Instant(*expires_at));
                 }
                 Write::Delete(_) => batch.deleted.push(key),
-                Write::Lock(_) => batch.only_locked.push(key),
             }
             if !matches!(write, Write::Insert(_)) {
                 batch.locked.push(key);
             }
         }
         batch
+    }
+
+    fn locking(keys: &[&'b SessionKey]) -> Self {
+        let mut keys: Vec<_> = keys.iter().map(|key| key.expose()).collect();
+        keys.sort_unstable();
+        Self { locked: keys.clone(), only_locked: keys, ..Self::default() }
     }
 
     fn bind(self, sql: &'b str) -> Query<'b, Postgres, PgArguments> {
@@ -388,10 +394,8 @@ fn outcome(write: &Write, row: Option<&PgRow>, carries: bool) -> Result<WriteOut
     };
     let row = match write {
         Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
-        Write::Touch(key, _) | Write::Lock(key) if carries => {
-            Some(session(row, key).map_err(|row| Failure::Row(row.to_string()))?)
-        }
-        Write::Touch(..) | Write::Lock(_) | Write::Delete(_) => None,
+        Write::Touch(key, _) if carries => Some(session(row, key).map_err(|row| Failure::Row(row.to_string()))?),
+        Write::Touch(..) | Write::Delete(_) => None,
     };
     Ok(WriteOutcome::Done(row))
 }

@@ -13,7 +13,7 @@ use super::inbox::Inbox;
 use super::link::{Driver, Options};
 use super::supervisor::spawn;
 use super::write_queue::WriteQueue;
-use super::{Queues, Server, Shared, WriteSender, hold, read, tool, write};
+use super::{Queues, Server, Shared, WriteSender, read, tool, transaction, write};
 use crate::table::TableName;
 
 /// Two of each kind: while one lane waits for the server, the other gathers what comes meanwhile.
@@ -91,14 +91,14 @@ impl ServerBuilder {
         self
     }
 
-    /// How many transactions can be held at one time, 1 to 64; 2 if not given. Each is a connection. A strict write holds one for
+    /// How many transactions can be open at one time, 1 to 64; 2 if not given. Each is a connection. A strict write opens one for
     /// all that it shares a batch with, a copy one for itself.
     pub fn holders(mut self, connections: usize) -> Self {
         self.holders = connections.clamp(1, LANES_MAX);
         self
     }
 
-    /// How many reads, how many writes and how many holds may wait; 4,096 each if not given. One more is
+    /// How many reads, how many writes and how many transactions may wait; 4,096 each if not given. One more is
     /// [`DatabaseError::Overloaded`].
     pub fn queue(mut self, operations: usize) -> Self {
         self.queue = operations.max(1);
@@ -163,17 +163,17 @@ impl ServerBuilder {
             let writes = Arc::clone(&writes);
             spawn(&alive, &connector, None, move |lane| write::run(lane, Arc::clone(&writes)));
         }
-        let (holds, inbox) = Inbox::new(self.queue);
+        let (transactions, inbox) = Inbox::new(self.queue);
         let inbox = Arc::new(inbox);
         for _ in 0..self.holders {
             let inbox = Arc::clone(&inbox);
-            spawn(&alive, &connector, None, move |lane| hold::run(lane, Arc::clone(&inbox)));
+            spawn(&alive, &connector, None, move |lane| transaction::run(lane, Arc::clone(&inbox)));
         }
         let (tools, inbox) = Inbox::new(TOOL_QUEUE);
         let inbox = Arc::new(inbox);
         spawn(&alive, &connector, None, move |lane| tool::run(lane, Arc::clone(&inbox)));
 
-        let queues = RwLock::new(Some(Queues { reads, writes: WriteSender(writes), holds, tools }));
+        let queues = RwLock::new(Some(Queues { reads, writes: WriteSender(writes), transactions, tools }));
         Ok(Server { shared: Arc::new(Shared { queues, ended, summary }) })
     }
 }

@@ -82,27 +82,37 @@ pub(crate) trait Link: Send + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
 
-    /// Begins a transaction and writes in it; every outcome has its row. After a failure the transaction is rolled back.
-    fn hold(
+    /// Begins a transaction. Whoever began it ends it, also after a failure in it.
+    fn begin(&mut self, deadline: Instant) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// In a transaction: locks keys and reads their rows, `None` where there is none and nobody can make one.
+    fn lock(
+        &mut self,
+        keys: &[SessionKey],
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<Option<Session>>, Failure>> + Send;
+
+    /// In a transaction: writes; every outcome has its row.
+    fn write_in(
         &mut self,
         batch: &[Write],
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
 
-    /// Commits what [`Link::hold`] began.
+    /// Commits what [`Link::begin`] began.
     fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Rolls back what [`Link::hold`] began.
+    /// Rolls back what [`Link::begin`] began.
     fn roll_back(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// As [`Database::delete_expired`](switchover_core::capabilities::Database::delete_expired).
+    /// As [`Upkeep::delete_expired`](switchover_core::capabilities::Upkeep::delete_expired).
     fn delete_expired(
         &mut self,
         before: Option<Timestamp>,
         limit: u32,
     ) -> impl Future<Output = Result<u32, Failure>> + Send;
 
-    /// As [`Database::scan`](switchover_core::capabilities::Database::scan). `ahead`: one row more is asked for, to know whether there is one; without,
+    /// As [`Upkeep::scan`](switchover_core::capabilities::Upkeep::scan). `ahead`: one row more is asked for, to know whether there is one; without,
     /// a page that is full may be the last one.
     fn scan(
         &mut self,
@@ -118,26 +128,26 @@ pub(crate) trait Link: Send + 'static {
         message: &str,
     ) -> impl Future<Output = Result<Scan, Failure>> + Send;
 
-    /// As [`Database::identity`](switchover_core::capabilities::Database::identity).
+    /// As [`Upkeep::identity`](switchover_core::capabilities::Upkeep::identity).
     fn identity(&mut self) -> impl Future<Output = Result<Option<Identity>, Failure>> + Send;
 
-    /// As [`Database::feeds`](switchover_core::capabilities::Database::feeds).
+    /// As [`Upkeep::feeds`](switchover_core::capabilities::Upkeep::feeds).
     fn feeds(&mut self) -> impl Future<Output = Result<Feeds, Failure>> + Send;
 
-    /// As [`Database::check_columns`](switchover_core::capabilities::Database::check_columns).
+    /// As [`Upkeep::check_columns`](switchover_core::capabilities::Upkeep::check_columns).
     fn check_columns(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// As [`Database::expired_left`](switchover_core::capabilities::Database::expired_left).
+    /// As [`Upkeep::expired_left`](switchover_core::capabilities::Upkeep::expired_left).
     fn expired_left(
         &mut self,
         before: Option<Timestamp>,
         deadline: Instant,
     ) -> impl Future<Output = Result<ExpiredLeft, Failure>> + Send;
 
-    /// As [`Database::statistics`](switchover_core::capabilities::Database::statistics).
+    /// As [`Upkeep::statistics`](switchover_core::capabilities::Upkeep::statistics).
     fn statistics(&mut self, deadline: Instant) -> impl Future<Output = Result<Statistics, Failure>> + Send;
 
-    /// As [`Database::missing_schema`](switchover_core::capabilities::Database::missing_schema).
+    /// As [`Upkeep::missing_schema`](switchover_core::capabilities::Upkeep::missing_schema).
     fn missing_schema(&mut self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
     /// Executes statements of [`Link::missing_schema`].

@@ -3,7 +3,7 @@
 //! ```text
 //!               ┌ reads ──── reading lanes    every queued key in one statement
 //! Server ───────┤ writes ─── writing lanes    every queued batch in one transaction; no key twice at a time
-//!  (async)      ├ holds ──── holding lanes    a transaction each, kept open until it is decided
+//!  (async)      ├ transactions ─ lanes of one each, kept open until it is decided
 //!               └ tools ──── one lane         scans, deletions of expired rows, the schema
 //! ```
 //!
@@ -12,7 +12,6 @@
 
 mod builder;
 mod connector;
-mod hold;
 mod inbox;
 mod lane;
 mod link;
@@ -23,6 +22,7 @@ mod row;
 mod supervisor;
 mod table;
 mod tool;
+mod transaction;
 mod write;
 mod write_queue;
 
@@ -34,18 +34,19 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 
 pub use self::builder::ServerBuilder;
-use self::hold::HoldJob;
 pub(super) use self::link::{Driver, Failure, Found, Link, Options};
 use self::read::ReadJob;
 pub(super) use self::row::{key_of_row, session_of_row};
 pub(super) use self::table::{Column, check_columns, check_no_more};
 use self::tool::ToolJob;
+use self::transaction::TransactionJob;
 use self::write_queue::{WriteJob, WriteQueue};
 use super::request::{Late, Request, request};
+use super::transaction::{Open, Opening, Step};
 use switchover_core::Timestamp;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
-    Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
+    Transaction, Upkeep, Write, WriteOutcome,
 };
 
 /// A database on a server, in Django's table, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
@@ -53,7 +54,8 @@ use switchover_core::capabilities::{
 /// Cheap to clone: all clones are one database. When the last one is dropped, what is queued is done and the connections end;
 /// [`Database::close`] also waits for that.
 ///
-/// * **Cost.** A read is one round trip, and so is a write; waiting ones share it. A held write is three: begin, write, commit. The first
+/// * **Cost.** A read is one round trip, and so is a write; waiting ones share it. A transaction is one for its begin, one for each
+///   statement and one for its end. The first
 ///   use of a statement on a connection takes one more, which prepares it.
 /// * **Durability.** What the server is configured for: an acknowledged write was committed there.
 /// * **Deadlines.** An operation ends at its deadline whatever the server does, and the connection it waited on is given up.
@@ -79,7 +81,7 @@ struct Shared {
 struct Queues {
     reads: mpsc::Sender<ReadJob>,
     writes: WriteSender,
-    holds: mpsc::Sender<HoldJob>,
+    transactions: mpsc::Sender<TransactionJob>,
     tools: mpsc::Sender<ToolJob>,
 }
 
@@ -125,44 +127,56 @@ impl fmt::Debug for Server {
 
 #[async_trait]
 impl Database for Server {
-    async fn read(
-        &self,
-        batch: Vec<Read>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
+    async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        self.send(deadline, Late::Timeout, |queues, request| enqueue(&queues.reads, ReadJob { batch, request })).await
+        let job = |request| ReadJob { batch, request };
+        self.send(terms.deadline, Late::Timeout, |queues, request| enqueue(&queues.reads, job(request))).await
     }
 
-    async fn write(
-        &self,
-        batch: Vec<Write>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+    async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        self.send(deadline, Late::UnknownOutcome, |queues, request| queues.writes.0.push(WriteJob::new(batch, request)))
-            .await
+        let push = |queues: &Queues, request| queues.writes.0.push(WriteJob::new(batch, request));
+        self.send(terms.deadline, Late::UnknownOutcome, push).await
     }
 
-    async fn hold(
-        &self,
-        batch: Vec<Write>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Box<dyn Held>, DatabaseError> {
-        // What is held and was not handed over is rolled back, so a late answer has written nothing.
-        let held = self
-            .send(deadline, Late::Timeout, |queues, request| enqueue(&queues.holds, HoldJob { batch, request }))
-            .await?;
-        Ok(Box::new(held))
+    async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        Ok(Box::new(Opening::new(self.clone(), &terms)))
     }
 
+    fn upkeep(&self) -> &dyn Upkeep {
+        self
+    }
+
+    async fn close(&self) {
+        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
+        let mut ended = self.shared.ended.clone();
+        // Nothing is ever sent: this ends when the last lane has dropped its end. Each is bounded by the deadlines it serves.
+        while ended.changed().await.is_ok() {}
+    }
+
+    fn summary(&self) -> String {
+        self.shared.summary.clone()
+    }
+}
+
+impl Open for Server {
+    type Steps = mpsc::Sender<Step>;
+
+    fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError> {
+        // One step at a time.
+        let (steps, later) = mpsc::channel(1);
+        let queues = self.shared.queues.read().unwrap_or_else(PoisonError::into_inner);
+        enqueue(&queues.as_ref().ok_or_else(closed)?.transactions, TransactionJob { first, later })?;
+        Ok(steps)
+    }
+}
+
+#[async_trait]
+impl Upkeep for Server {
     async fn delete_expired(
         &self,
         before: Option<Timestamp>,
@@ -171,6 +185,10 @@ impl Database for Server {
     ) -> Result<u32, DatabaseError> {
         let job = |request| ToolJob::DeleteExpired { before, limit, request };
         self.use_tool(deadline, Late::UnknownOutcome, job).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::ExpiredLeft { before, request }).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
@@ -189,14 +207,6 @@ impl Database for Server {
         self.use_tool(deadline, Late::Timeout, |request| ToolJob::CheckColumns { request }).await
     }
 
-    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
-        self.use_tool(deadline, Late::Timeout, |request| ToolJob::ExpiredLeft { before, request }).await
-    }
-
-    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
-        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Statistics { request }).await
-    }
-
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.use_tool(deadline, Late::Timeout, |request| ToolJob::MissingSchema { request }).await
     }
@@ -205,15 +215,8 @@ impl Database for Server {
         self.use_tool(deadline, Late::UnknownOutcome, |request| ToolJob::CreateSchema { request }).await
     }
 
-    async fn close(&self) {
-        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
-        let mut ended = self.shared.ended.clone();
-        // Nothing is ever sent: this ends when the last lane has dropped its end. Each is bounded by the deadlines it serves.
-        while ended.changed().await.is_ok() {}
-    }
-
-    fn summary(&self) -> String {
-        self.shared.summary.clone()
+    async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Statistics { request }).await
     }
 }
 

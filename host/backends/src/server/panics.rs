@@ -61,7 +61,15 @@ impl Link for FragileLink {
         carry(batch)
     }
 
-    async fn hold(&mut self, batch: &[Write], _: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn begin(&mut self, _: Instant) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn lock(&mut self, keys: &[SessionKey], _: Instant) -> Result<Vec<Option<Session>>, Failure> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn write_in(&mut self, batch: &[Write], _: Instant) -> Result<Vec<WriteOutcome>, Failure> {
         carry(batch)
     }
 
@@ -147,10 +155,10 @@ async fn write_that_panics_has_an_unknown_outcome_and_its_key_can_be_written_aga
     let server = fragile().await;
     for _ in 0..PANICS {
         let deadline = deadline();
-        let lost = server.write(upsert(FATAL_PAYLOAD), None, deadline).await.unwrap_err();
+        let lost = server.write(upsert(FATAL_PAYLOAD), Terms::by(deadline)).await.unwrap_err();
         assert!(matches!(lost, DatabaseError::UnknownOutcome { .. }), "{lost:?}");
         assert!(Instant::now() < deadline, "its caller was told nothing before the deadline");
-        server.write(upsert("v1"), None, deadline).await.unwrap();
+        server.write(upsert("v1"), Terms::by(deadline)).await.unwrap();
     }
     close(&server).await;
 }
@@ -159,16 +167,19 @@ async fn write_that_panics_has_an_unknown_outcome_and_its_key_can_be_written_aga
 async fn lane_that_panics_is_followed_by_another() {
     let server = fragile().await;
     for _ in 0..PANICS {
-        let lost = server.read(vec![Read::Load(key(FATAL_KEY))], None, deadline()).await.unwrap_err();
+        let lost = server.read(vec![Read::Load(key(FATAL_KEY))], Terms::by(deadline())).await.unwrap_err();
         assert!(matches!(lost, DatabaseError::Unavailable { .. }), "{lost:?}");
-        let lost = server.hold(upsert(FATAL_PAYLOAD), None, deadline()).await.map(drop).unwrap_err();
+        let mut transaction = server.begin(Terms::by(deadline())).await.unwrap();
+        let lost = transaction.write(upsert(FATAL_PAYLOAD)).await.unwrap_err();
         assert!(matches!(lost, DatabaseError::Unavailable { .. }), "{lost:?}");
-        let lost = server.delete_expired(None, FATAL_LIMIT, deadline()).await.unwrap_err();
+        let lost = server.upkeep().delete_expired(None, FATAL_LIMIT, deadline()).await.unwrap_err();
         assert!(matches!(lost, DatabaseError::UnknownOutcome { .. }), "{lost:?}");
     }
-    let read = server.read(vec![Read::Load(key("aaaaaaaa"))], None, deadline()).await.unwrap();
+    let read = server.read(vec![Read::Load(key("aaaaaaaa"))], Terms::by(deadline())).await.unwrap();
     assert!(matches!(read[..], [ReadOutcome::Session(None)]), "{read:?}");
-    server.hold(upsert("v1"), None, deadline()).await.unwrap().commit().await.unwrap();
-    assert_eq!(server.delete_expired(None, 1, deadline()).await.unwrap(), 0);
+    let mut transaction = server.begin(Terms::by(deadline())).await.unwrap();
+    transaction.write(upsert("v1")).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(server.upkeep().delete_expired(None, 1, deadline()).await.unwrap(), 0);
     close(&server).await;
 }

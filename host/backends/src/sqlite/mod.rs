@@ -22,7 +22,7 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -34,10 +34,11 @@ pub use self::connection::Synchronous;
 use self::reader::ReadCommand;
 use self::writer::WriteCommand;
 use super::request::{Late, Request, request};
+use super::transaction::{Open, Opening, Step};
 use switchover_core::Timestamp;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Statistics,
-    Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
+    Transaction, Upkeep, Write, WriteOutcome,
 };
 
 /// A database in an SQLite file, in Django's table; its clock is this machine's.
@@ -51,8 +52,8 @@ use switchover_core::capabilities::{
 ///   [`DatabaseError::Conflict`] or [`DatabaseError::Timeout`] and nothing was written.
 /// * **Time.** Django's text with `USE_TZ = True`: UTC. A project with `USE_TZ = False` stores local time and cannot share
 ///   its table.
-/// * **Holds.** SQLite has one writer at a time: a [`Database::hold`] keeps every other write waiting until its decision, of
-///   other processes too.
+/// * **Transactions.** SQLite has one writer at a time: from its first statement to its end a transaction keeps every other write
+///   waiting, of other processes too.
 /// * **Cost.** One hop to a thread and back; a read some microseconds beyond that, a write the flush of a disk, shared.
 /// * **Cancel safety.** What is dropped while it is queued is not done; a write that has begun is.
 #[derive(Clone)]
@@ -123,37 +124,49 @@ impl fmt::Debug for Sqlite {
 
 #[async_trait]
 impl Database for Sqlite {
-    async fn read(
-        &self,
-        batch: Vec<Read>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<ReadOutcome>, DatabaseError> {
-        self.send_read(deadline, |request| ReadCommand::Read { batch, request }).await
+    async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        self.send_read(terms.deadline, |request| ReadCommand::Read { batch, request }).await
     }
 
-    async fn write(
-        &self,
-        batch: Vec<Write>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        self.send_write(deadline, |request| WriteCommand::Write { batch, request }).await
+    async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        self.send_write(terms.deadline, |request| WriteCommand::Write { batch, request }).await
     }
 
-    async fn hold(
-        &self,
-        batch: Vec<Write>,
-        _epoch: Option<Epoch>,
-        deadline: Instant,
-    ) -> Result<Box<dyn Held>, DatabaseError> {
-        let (request, reply) = request(deadline)?;
-        self.send(|queues| enqueue(&queues.writes, WriteCommand::Hold { batch, request }))?;
-        // What is held and was not handed over is rolled back, so a late answer has written nothing.
-        let held = reply.wait(Late::Timeout).await?;
-        Ok(Box::new(held))
+    async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        Ok(Box::new(Opening::new(self.clone(), &terms)))
     }
 
+    fn upkeep(&self) -> &dyn Upkeep {
+        self
+    }
+
+    /// Also moves the write-ahead log into the file, if no other process reads it.
+    async fn close(&self) {
+        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
+        let mut ended = self.shared.ended.clone();
+        // Nothing is ever sent: this ends when the last thread has dropped its end. Each of them is bounded by the deadlines
+        // it serves.
+        while ended.changed().await.is_ok() {}
+    }
+
+    fn summary(&self) -> String {
+        self.shared.summary.clone()
+    }
+}
+
+impl Open for Sqlite {
+    type Steps = SyncSender<Step>;
+
+    fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError> {
+        // One step at a time.
+        let (steps, later) = sync_channel(1);
+        self.send(|queues| enqueue(&queues.writes, WriteCommand::Transaction { first, later }))?;
+        Ok(steps)
+    }
+}
+
+#[async_trait]
+impl Upkeep for Sqlite {
     async fn delete_expired(
         &self,
         before: Option<Timestamp>,
@@ -161,6 +174,10 @@ impl Database for Sqlite {
         deadline: Instant,
     ) -> Result<u32, DatabaseError> {
         self.send_write(deadline, |request| WriteCommand::DeleteExpired { before, limit, request }).await
+    }
+
+    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::ExpiredLeft { before, request }).await
     }
 
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
@@ -181,10 +198,6 @@ impl Database for Sqlite {
         self.send_read(deadline, |request| ReadCommand::CheckColumns { request }).await
     }
 
-    async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {
-        self.send_read(deadline, |request| ReadCommand::ExpiredLeft { before, request }).await
-    }
-
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.send_read(deadline, |request| ReadCommand::MissingSchema { request }).await
     }
@@ -196,19 +209,6 @@ impl Database for Sqlite {
     /// Every page of the table and its indexes is read. Only one reader is kept busy by it.
     async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
         self.send_read(deadline, |request| ReadCommand::Statistics { request }).await
-    }
-
-    /// Also moves the write-ahead log into the file, if no other process reads it.
-    async fn close(&self) {
-        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
-        let mut ended = self.shared.ended.clone();
-        // Nothing is ever sent: this ends when the last thread has dropped its end. Each of them is bounded by the deadlines
-        // it serves.
-        while ended.changed().await.is_ok() {}
-    }
-
-    fn summary(&self) -> String {
-        self.shared.summary.clone()
     }
 }
 

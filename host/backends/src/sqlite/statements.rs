@@ -142,11 +142,6 @@ impl Statements {
                 0 => WriteOutcome::Missing,
                 _ => WriteOutcome::Done(None),
             },
-            // The transaction has the whole file locked already.
-            Write::Lock(key) => match self.row(connection, key)? {
-                None => WriteOutcome::Missing,
-                locked => WriteOutcome::Done(locked),
-            },
         };
         Ok(outcome)
     }
@@ -166,7 +161,7 @@ impl Statements {
     }
 
     /// The row, also one that has ended.
-    fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
+    pub(super) fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
         let row = self.with_row(connection, key, |row| session(row, key, expiry(row, key)?))?;
         Ok(row.transpose()?)
     }

@@ -1,19 +1,19 @@
 //! The thread that writes: it takes whatever is queued, commits it at once, and answers after the commit.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
 use switchover_core::Timestamp;
-use switchover_core::capabilities::{Clock, DatabaseError, Held, Write, WriteOutcome};
+use switchover_core::capabilities::{Clock, DatabaseError, Write, WriteOutcome};
 
 use super::connection::{database_error, wait_for_locks_until};
 use super::panics::survive;
 use super::schema;
 use super::statements::Statements;
-use crate::request::{Late, Reply, Request, request};
+use crate::request::Request;
+use crate::transaction::{Step, Steps};
 
 /// The most batches that share one commit: the flush is paid for long before, and the first of them waits for the last.
 const GROUP_BATCHES_MAX: usize = 64;
@@ -27,7 +27,7 @@ const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 /// What the writer can be asked.
 pub(super) enum WriteCommand {
     Write { batch: Vec<Write>, request: Request<Vec<WriteOutcome>> },
-    Hold { batch: Vec<Write>, request: Request<SqliteHeld> },
+    Transaction { first: Step, later: Receiver<Step> },
     DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
     CreateSchema { request: Request<Vec<String>> },
 }
@@ -78,7 +78,7 @@ impl Writer {
                 self.write_group(jobs);
                 return other;
             }
-            WriteCommand::Hold { batch, request } => self.hold(batch, request),
+            WriteCommand::Transaction { first, later } => self.transaction(first, &later),
             WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
                 let now = writer.clock.now();
                 let before = before.map_or(now, |before| before.min(now));
@@ -161,42 +161,71 @@ impl Writer {
         }
     }
 
-    /// Writes one batch, and keeps the transaction open until the caller has decided or its deadline has passed.
-    fn hold(&self, batch: Vec<Write>, request: Request<SqliteHeld>) {
-        let Some(request) = request.if_wanted() else { return };
-        let deadline = request.deadline();
-        if let Err(error) = self.begin(deadline) {
-            request.answer(Err(error));
-            return;
-        }
-        let Some(request) = request.begin() else { return self.roll_back() };
-        let outcomes = match self.write_batch(&batch) {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                self.roll_back();
-                request.answer(Err(error));
-                return;
-            }
-        };
-        let (decide, decision) = sync_channel(1);
-        let held = SqliteHeld { outcomes, deadline, decide };
-        if !request.answer(Ok(held)) {
-            return self.roll_back();
-        }
-        match decision.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Decision::Commit(request)) => match request.begin() {
-                Some(request) => {
-                    request.answer(self.commit());
+    /// Serves the steps of one transaction, and keeps it open until the caller has decided or its deadline has passed.
+    fn transaction(&self, first: Step, later: &Receiver<Step>) {
+        let (mut next, mut is_open) = (Some(first), false);
+        while let Some(step) = next.take() {
+            let deadline = match step {
+                Step::Lock(keys, request) => {
+                    // The transaction has the whole file locked.
+                    let rows = || keys.iter().map(|key| self.statements.row(&self.connection, key)).collect();
+                    self.step(request, is_open, rows)
                 }
-                None => self.roll_back(),
-            },
-            Ok(Decision::RollBack(request)) => {
-                self.roll_back();
-                request.answer(Ok(()));
-            }
-            // Dropped without a decision, or nobody decided in time. A decision that comes too late finds nobody.
-            Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => self.roll_back(),
+                Step::Write(batch, request) => self.step(request, is_open, || self.write_batch(&batch)),
+                Step::Commit(request) => {
+                    match request.begin() {
+                        Some(request) => {
+                            request.answer(self.commit());
+                        }
+                        None => self.roll_back(),
+                    }
+                    return;
+                }
+                Step::RollBack(request) => {
+                    self.roll_back();
+                    request.answer(Ok(()));
+                    return;
+                }
+            };
+            let Some(deadline) = deadline else { return };
+            is_open = true;
+            // Dropped without a decision, or nobody went on in time. A step that comes too late finds nobody.
+            next = later.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
         }
+        self.roll_back();
+    }
+
+    /// One statement of a transaction. The deadline, if the transaction is open afterwards.
+    fn step<T>(
+        &self,
+        request: Request<T>,
+        is_open: bool,
+        work: impl FnOnce() -> Result<T, DatabaseError>,
+    ) -> Option<Instant> {
+        let Some(request) = request.if_wanted() else {
+            self.roll_back();
+            return None;
+        };
+        let deadline = request.deadline();
+        let begun = if is_open { Ok(()) } else { self.begin(deadline) };
+        if let Err(error) = begun {
+            request.answer(Err(error));
+            return None;
+        }
+        let Some(request) = request.begin() else {
+            self.roll_back();
+            return None;
+        };
+        let done = work();
+        let is_done = done.is_ok();
+        if !is_done {
+            self.roll_back();
+        }
+        if !request.answer(done) && is_done {
+            self.roll_back();
+            return None;
+        }
+        is_done.then_some(deadline)
     }
 
     /// One command in a transaction of its own.
@@ -263,42 +292,8 @@ fn answer_all<T>(requests: impl Iterator<Item = Request<T>>, error: &DatabaseErr
     });
 }
 
-enum Decision {
-    Commit(Request<()>),
-    RollBack(Request<()>),
-}
-
-/// A transaction that the writer keeps open. Dropping it closes the channel, which the writer reads as: roll back.
-#[derive(Debug)]
-pub(super) struct SqliteHeld {
-    outcomes: Vec<WriteOutcome>,
-    deadline: Instant,
-    decide: SyncSender<Decision>,
-}
-
-impl SqliteHeld {
-    fn decide(self, decision: impl FnOnce(Request<()>) -> Decision) -> Result<Reply<()>, DatabaseError> {
-        let (request, reply) = request(self.deadline)?;
-        // The channel has room for the one decision; it is closed if the writer has rolled back at the deadline.
-        self.decide.try_send(decision(request)).map_err(|_| DatabaseError::Timeout)?;
-        Ok(reply)
-    }
-}
-
-#[async_trait]
-impl Held for SqliteHeld {
-    fn outcomes(&self) -> &[WriteOutcome] {
-        &self.outcomes
-    }
-
-    async fn commit(self: Box<Self>) -> Result<(), DatabaseError> {
-        self.decide(Decision::Commit)?.wait(Late::UnknownOutcome).await
-    }
-
-    async fn roll_back(self: Box<Self>) {
-        // Past the deadline the writer has done so by itself, or is about to.
-        if let Ok(reply) = self.decide(Decision::RollBack) {
-            reply.wait(Late::Timeout).await.ok();
-        }
+impl Steps for SyncSender<Step> {
+    fn push(&self, step: Step) -> bool {
+        self.try_send(step).is_ok()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use switchover_backends::{Postgres, Server};
-use switchover_core::capabilities::{Database, DatabaseError, Read, ReadOutcome, Write, WriteOutcome};
+use switchover_core::capabilities::{Database, DatabaseError, Read, ReadOutcome, Terms, Write, WriteOutcome};
 use tokio::task::JoinSet;
 
 use super::fixture::{key, load, new_table, session, soon, write};
@@ -17,17 +17,17 @@ const BAD: &str = "mmmmmmmm";
 
 async fn with_good_rows(url: &str, table: &str) -> Result<Server> {
     let database = Postgres::builder(url).table(table).readers(1).writers(1).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     let far = switchover_core::expires_in(Duration::from_secs(3_600));
     let rows = GOOD.iter().map(|key| Write::Insert(session(key, &format!("payload of {key}"), far)));
-    database.write(rows.collect(), None, soon()).await?;
+    database.write(rows.collect(), Terms::by(soon())).await?;
     Ok(database)
 }
 
 /// The bad row is named by its hash, wherever it is met, and its neighbours are as good as ever.
 async fn bad_row_costs_nobody(database: Server) -> Result<()> {
     let reads = GOOD.iter().chain([&BAD]).map(|text| Read::Load(key(text))).collect();
-    let outcomes = database.read(reads, None, soon()).await?;
+    let outcomes = database.read(reads, Terms::by(soon())).await?;
     let (bad, good) = outcomes.split_last().context("each read is answered")?;
     for (outcome, text) in good.iter().zip(GOOD) {
         let ReadOutcome::Session(Some(found)) = outcome else { panic!("{outcome:?}") };
@@ -56,7 +56,7 @@ async fn bad_row_costs_nobody(database: Server) -> Result<()> {
     for limit in [1, 2, 3, 100] {
         let (mut after, mut found, mut unreadable) = (None, Vec::new(), Vec::new());
         loop {
-            let page = database.scan(after, limit, soon()).await?;
+            let page = database.upkeep().scan(after, limit, soon()).await?;
             found.extend(page.sessions.iter().map(|session| session.key.expose().to_owned()));
             unreadable.extend(page.unreadable);
             after = page.next;
@@ -76,7 +76,7 @@ async fn bad_row_costs_nobody(database: Server) -> Result<()> {
         let (database, touches) = (Arc::clone(&database), number == 12);
         let write = if touches { Write::Touch(key(BAD), far) } else { Write::Insert(inserted.clone()) };
         let expected = WriteOutcome::Done((!touches).then_some(inserted));
-        writes.spawn(async move { (database.write(vec![write], None, soon()).await, expected) });
+        writes.spawn(async move { (database.write(vec![write], Terms::by(soon())).await, expected) });
     }
     for (written, expected) in writes.join_all().await {
         assert_eq!(written?, [expected]);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use switchover_core::capabilities::{Write, WriteOutcome};
+use switchover_core::capabilities::{Terms, Write, WriteOutcome};
 use switchover_core::{Session, Timestamp};
 
-use super::fixture::{Fixture, SECOND, exists, key, load, session, soon, write};
+use super::fixture::{Fixture, SECOND, exists, key, load, row, session, soon, write};
 
 claims! {
     a_session_ends_to_the_microsecond,
@@ -29,7 +29,7 @@ async fn a_session_ends_to_the_microsecond(f: Fixture) -> Result<()> {
             f.clock.set(Timestamp::from_micros(now));
             let found = load(&*f.database, &ends.key).await?;
             assert_eq!(found.as_ref(), there.then_some(&ends), "ends at {end}, now {now}");
-            let scanned = f.database.scan(None, 10, soon()).await?.sessions;
+            let scanned = f.database.upkeep().scan(None, 10, soon()).await?.sessions;
             assert_eq!(scanned.first(), there.then_some(&ends), "ends at {end}, now {now}");
         }
     }
@@ -42,7 +42,7 @@ async fn an_ended_session_is_absent_for_load_alone(f: Fixture) -> Result<()> {
     assert_eq!(load(&*f.database, &ended.key).await?, None);
     assert!(exists(&*f.database, &ended.key).await?);
     assert_eq!(write(&*f.database, Write::Insert(ended.clone())).await?, WriteOutcome::Exists);
-    assert_eq!(write(&*f.database, Write::Lock(ended.key.clone())).await?, WriteOutcome::Done(Some(ended.clone())));
+    assert_eq!(row(&*f.database, &ended.key).await?, Some(ended.clone()));
     assert_eq!(write(&*f.database, Write::Update(ended.clone())).await?, WriteOutcome::Done(Some(ended.clone())));
 
     let later = Session { expires_at: f.now().plus(Duration::from_secs(1)), ..ended };
@@ -58,7 +58,7 @@ async fn the_last_instant_of_all_is_kept(f: Fixture) -> Result<()> {
     write(&*f.database, Write::Insert(last.clone())).await?;
     write(&*f.database, Write::Insert(first.clone())).await?;
     assert_eq!(load(&*f.database, &last.key).await?, Some(last));
-    assert_eq!(write(&*f.database, Write::Lock(first.key.clone())).await?, WriteOutcome::Done(Some(first)));
+    assert_eq!(row(&*f.database, &first.key).await?, Some(first));
     Ok(())
 }
 
@@ -68,9 +68,9 @@ async fn delete_expired_takes_what_is_strictly_earlier(f: Fixture) -> Result<()>
         let sessions = FRACTIONS.map(|fraction| {
             session(&format!("key{fraction:07}"), "payload", Timestamp::from_micros(SECOND + fraction))
         });
-        f.database.write(sessions.iter().cloned().map(Write::Upsert).collect(), None, soon()).await?;
+        f.database.write(sessions.iter().cloned().map(Write::Upsert).collect(), Terms::by(soon())).await?;
         let earlier = sessions.iter().filter(|session| session.expires_at.as_micros() < before).count();
-        let deleted = f.database.delete_expired(Some(Timestamp::from_micros(before)), 100, soon()).await?;
+        let deleted = f.database.upkeep().delete_expired(Some(Timestamp::from_micros(before)), 100, soon()).await?;
         assert_eq!(deleted as usize, earlier, "before {before}");
         for session in &sessions {
             let kept = session.expires_at.as_micros() >= before;
@@ -87,14 +87,14 @@ async fn delete_expired_takes_what_is_strictly_earlier(f: Fixture) -> Result<()>
 
 async fn delete_expired_stops_at_its_limit(f: Fixture) -> Result<()> {
     let ended = (0..25).map(|at| session(&format!("key{at:05}"), "payload", Timestamp::from_micros(SECOND - 1 - at)));
-    f.database.write(ended.map(Write::Insert).collect(), None, soon()).await?;
+    f.database.write(ended.map(Write::Insert).collect(), Terms::by(soon())).await?;
     let alive = f.session("alivealive", "payload");
     write(&*f.database, Write::Insert(alive.clone())).await?;
     for deleted in [0, 10, 10, 5, 0] {
         let limit = if deleted == 0 { 0 } else { 10 };
-        assert_eq!(f.database.delete_expired(None, limit, soon()).await?, deleted);
+        assert_eq!(f.database.upkeep().delete_expired(None, limit, soon()).await?, deleted);
     }
-    assert_eq!(f.database.delete_expired(None, u32::MAX, soon()).await?, 0);
+    assert_eq!(f.database.upkeep().delete_expired(None, u32::MAX, soon()).await?, 0);
     assert_eq!(load(&*f.database, &alive.key).await?, Some(alive));
     Ok(())
 }
@@ -104,8 +104,8 @@ async fn delete_expired_without_an_instant_takes_the_database_clock(f: Fixture) 
     for (now, deleted) in [(SECOND + 9, 0), (SECOND + 10, 0), (SECOND + 11, 1)] {
         f.clock.set(Timestamp::from_micros(now));
         // An instant in the future takes no more than none.
-        assert_eq!(f.database.delete_expired(Some(Timestamp::MAX), 10, soon()).await?, deleted);
-        assert_eq!(f.database.delete_expired(None, 10, soon()).await?, 0);
+        assert_eq!(f.database.upkeep().delete_expired(Some(Timestamp::MAX), 10, soon()).await?, deleted);
+        assert_eq!(f.database.upkeep().delete_expired(None, 10, soon()).await?, 0);
     }
     assert!(!exists(&*f.database, &key("aaaaaaaa")).await?);
     Ok(())

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use switchover_backends::{Faulty, MemoryDatabase, MySql, Postgres, ServerBuilder, Sqlite};
-use switchover_core::capabilities::{Clock, Database, DatabaseError, Held, Read, ReadOutcome, Write, WriteOutcome};
+use switchover_core::capabilities::{
+    Clock, Database, DatabaseError, Read, ReadOutcome, Terms, Transaction, Write, WriteOutcome,
+};
 use switchover_core::{Payload, Session, SessionKey, Timestamp};
 use tempfile::TempDir;
 
@@ -59,7 +61,7 @@ impl Fixture {
         let directory = TempDir::new()?;
         let path = directory.path().join("sessions.sqlite3");
         let database = Sqlite::builder(path).create_if_missing(true).clock(clock.clone()).open().await?;
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         Ok(Self { database: Arc::new(database), clock, _directory: Some(directory) })
     }
 
@@ -77,7 +79,7 @@ impl Fixture {
     async fn on_server(builder: ServerBuilder) -> Result<Self> {
         let clock = TestClock::at(SECOND);
         let database = builder.table(new_table()).clock(clock.clone()).connect().await?;
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         Ok(Self { database: Arc::new(database), clock, _directory: None })
     }
 
@@ -121,18 +123,63 @@ pub(crate) fn session(key: &str, payload: &str, expires_at: Timestamp) -> Sessio
 /// One write. The row that the database did not read for its answer is read afterwards.
 pub(crate) async fn write(database: &dyn Database, write: Write) -> Result<WriteOutcome, DatabaseError> {
     let (key, is_delete) = (write.key().clone(), matches!(write, Write::Delete(_)));
-    let outcome = one(database.write(vec![write], None, soon()).await?);
+    let outcome = one(database.write(vec![write], Terms::by(soon())).await?);
     if outcome != WriteOutcome::Done(None) || is_delete {
         return Ok(outcome);
     }
-    let held = database.hold(vec![Write::Lock(key)], None, soon()).await?;
-    let outcome = one(held.outcomes().to_vec());
-    held.roll_back().await;
-    Ok(outcome)
+    Ok(row(database, &key).await?.map_or(WriteOutcome::Missing, |row| WriteOutcome::Done(Some(row))))
+}
+
+/// The row of a key, expired or not, as a transaction sees it.
+pub(crate) async fn row(database: &dyn Database, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
+    let locked = lock(database, vec![key.clone()], soon()).await?;
+    let row = one(locked.outcomes().to_vec());
+    locked.roll_back().await;
+    Ok(row)
+}
+
+/// A transaction after its first statement, with what that answered.
+pub(crate) struct Held<T> {
+    outcomes: Vec<T>,
+    pub(crate) transaction: Box<dyn Transaction>,
+}
+
+impl<T> Held<T> {
+    pub(crate) fn outcomes(&self) -> &[T] {
+        &self.outcomes
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), DatabaseError> {
+        self.transaction.commit().await
+    }
+
+    pub(crate) async fn roll_back(self) {
+        self.transaction.roll_back().await;
+    }
+}
+
+/// Begins a transaction with a write.
+pub(crate) async fn hold(
+    database: &dyn Database,
+    batch: Vec<Write>,
+    deadline: Instant,
+) -> Result<Held<WriteOutcome>, DatabaseError> {
+    let mut transaction = database.begin(Terms::by(deadline)).await?;
+    Ok(Held { outcomes: transaction.write(batch).await?, transaction })
+}
+
+/// Begins a transaction with locks.
+pub(crate) async fn lock(
+    database: &dyn Database,
+    keys: Vec<SessionKey>,
+    deadline: Instant,
+) -> Result<Held<Option<Session>>, DatabaseError> {
+    let mut transaction = database.begin(Terms::by(deadline)).await?;
+    Ok(Held { outcomes: transaction.lock(keys).await?, transaction })
 }
 
 pub(crate) async fn load(database: &dyn Database, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
-    match one(database.read(vec![Read::Load(key.clone())], None, soon()).await?) {
+    match one(database.read(vec![Read::Load(key.clone())], Terms::by(soon())).await?) {
         ReadOutcome::Session(session) => Ok(session),
         ReadOutcome::Unreadable(row) => Err(row.into()),
         ReadOutcome::Exists(_) => panic!("a load is answered by a session"),
@@ -140,7 +187,7 @@ pub(crate) async fn load(database: &dyn Database, key: &SessionKey) -> Result<Op
 }
 
 pub(crate) async fn exists(database: &dyn Database, key: &SessionKey) -> Result<bool, DatabaseError> {
-    match one(database.read(vec![Read::Exists(key.clone())], None, soon()).await?) {
+    match one(database.read(vec![Read::Exists(key.clone())], Terms::by(soon())).await?) {
         ReadOutcome::Exists(exists) => Ok(exists),
         ReadOutcome::Session(_) | ReadOutcome::Unreadable(_) => {
             panic!("a question whether there is a row is answered by yes or no")
@@ -148,8 +195,8 @@ pub(crate) async fn exists(database: &dyn Database, key: &SessionKey) -> Result<
     }
 }
 
-/// What an operation failed with that must fail; [`Held`] has no `Debug` for `unwrap_err`.
-pub(crate) fn error_of(held: Result<Box<dyn Held>, DatabaseError>) -> Result<DatabaseError> {
+/// What an operation failed with that must fail.
+pub(crate) fn error_of<T>(held: Result<Held<T>, DatabaseError>) -> Result<DatabaseError> {
     held.err().context("it must not be held")
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use sqlx::{Connection as _, Executor as _, MySqlConnection};
 use switchover_backends::{MySql, Server};
-use switchover_core::capabilities::{Database, DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{Database, DatabaseError, Terms, Write, WriteOutcome};
 use switchover_harness::MariaDb;
 
 use super::fixture::{eventually, key, new_table, session, soon, within, write};
@@ -15,7 +15,7 @@ async fn started(application_name: &str) -> Result<(Server, String, MySqlConnect
     let table = new_table();
     let builder = MySql::builder(&url).table(&table).writers(1).application_name(application_name);
     let database = builder.connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     // The writer's connection is made.
     write(&database, Write::Insert(far(&key("aaaaaaaa")))).await?;
     Ok((database, table, MySqlConnection::connect(&url).await?))
@@ -37,7 +37,7 @@ async fn a_connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<(
     let now: u64 = sqlx::query_scalar("SELECT cast(connection_id() AS unsigned)").fetch_one(&mut raw).await?;
     spoil(&mut raw, &table, &format!("connection_id() < {now}"), "HY000", 4031).await?;
     let session = far(&key("bbbbbbbb"));
-    let outcomes = database.write(vec![Write::Insert(session.clone())], None, soon()).await?;
+    let outcomes = database.write(vec![Write::Insert(session.clone())], Terms::by(soon())).await?;
     assert_eq!(outcomes, [WriteOutcome::Done(Some(session))]);
     Ok(())
 }
@@ -46,17 +46,17 @@ async fn a_connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<(
 async fn a_transaction_that_a_group_rolled_back_is_a_conflict() -> Result<()> {
     let (database, table, mut raw) = started("switchover").await?;
     spoil(&mut raw, &table, "true", "40000", 3101).await?;
-    let refused = database.write(vec![Write::Insert(far(&key("bbbbbbbb")))], None, within(1_000)).await;
+    let refused = database.write(vec![Write::Insert(far(&key("bbbbbbbb")))], Terms::by(within(1_000))).await;
     assert!(matches!(refused, Err(DatabaseError::Conflict { .. })), "{refused:?}");
     raw.execute(sqlx::raw_sql(&format!("DROP TRIGGER spoil_{table}"))).await?;
-    database.write(vec![Write::Insert(far(&key("bbbbbbbb")))], None, soon()).await?;
+    database.write(vec![Write::Insert(far(&key("bbbbbbbb")))], Terms::by(soon())).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_runs_tells_whose_it_is_and_the_name_ends_no_comment() -> Result<()> {
     let (database, table, mut raw) = started("shop-2 */; DROP").await?;
-    let lock = async |database: &Server| database.hold(vec![Write::Lock(key("aaaaaaaa"))], None, soon()).await;
+    let lock = async |database: &Server| super::fixture::lock(database, vec![key("aaaaaaaa")], soon()).await;
     let held = lock(&database).await?;
     let waiting = tokio::spawn({
         let database = database.clone();
@@ -81,14 +81,14 @@ async fn sizes_that_the_server_kept_are_not_told() -> Result<()> {
     let (database, table, mut raw) = started("switchover").await?;
     // InnoDB estimates at once and not in its own time.
     raw.execute(sqlx::raw_sql(&format!("ALTER TABLE `{table}` STATS_PERSISTENT = 0"))).await?;
-    let small = database.statistics(soon()).await?.table_bytes;
+    let small = database.upkeep().statistics(soon()).await?.table_bytes;
     let large = "x".repeat(64 << 10);
     for at in 0..64 {
         let row = session(&format!("key{at:05}"), &large, far(&key("aaaaaaaa")).expires_at);
         write(&database, Write::Insert(row)).await?;
     }
     eventually("the new size is told", async || {
-        let table = database.statistics(soon()).await?.table_bytes;
+        let table = database.upkeep().statistics(soon()).await?.table_bytes;
         Ok(table > small && table >= Some(64 << 16))
     })
     .await

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 use switchover_backends::{MySql, Server};
-use switchover_core::capabilities::{Database, DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{Database, DatabaseError, Terms, Write, WriteOutcome};
 use switchover_core::{Payload, Session, expires_in};
 use switchover_harness::MariaDb;
 use tokio::task::JoinSet;
 
-use super::fixture::{key, load, new_table, session, soon};
+use super::fixture::{hold, key, load, new_table, session, soon};
 
 const KIB: usize = 1 << 10;
 
 async fn table(server: &switchover_harness::Server) -> Result<Server> {
     // One lane, so that everything that waits shares a batch.
     let database = MySql::builder(server.url()).table(new_table()).writers(1).holders(1).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     Ok(database)
 }
 
@@ -30,8 +30,9 @@ async fn at_once(database: &Server, writes: Vec<Write>) -> Vec<Result<WriteOutco
     let mut tasks = JoinSet::new();
     for (at, write) in writes.into_iter().enumerate() {
         let database = database.clone();
-        tasks
-            .spawn(async move { (at, database.write(vec![write], None, soon()).await.map(|mut done| done.remove(0))) });
+        tasks.spawn(async move {
+            (at, database.write(vec![write], Terms::by(soon())).await.map(|mut done| done.remove(0)))
+        });
     }
     let mut outcomes = tasks.join_all().await;
     outcomes.sort_by_key(|(at, _)| *at);
@@ -51,9 +52,9 @@ async fn writes_that_wait_together_fit_into_the_servers_packet() -> Result<()> {
             }
         }
         // One batch, as a mirror gets it, and one that is held.
-        let outcomes = database.write(all.iter().cloned().map(Write::Upsert).collect(), None, soon()).await?;
+        let outcomes = database.write(all.iter().cloned().map(Write::Upsert).collect(), Terms::by(soon())).await?;
         assert_eq!(outcomes.len(), all.len());
-        let held = database.hold(all.iter().cloned().map(Write::Update).collect(), None, soon()).await?;
+        let held = hold(&database, all.iter().cloned().map(Write::Update).collect(), soon()).await?;
         held.commit().await?;
         for session in &all {
             assert_eq!(load(&database, &session.key).await?.as_ref(), Some(session));

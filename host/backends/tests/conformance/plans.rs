@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Result;
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection, Row as _};
 use switchover_backends::{MySql, Postgres, Server};
-use switchover_core::capabilities::{Database, Read, Write};
+use switchover_core::capabilities::{Database, Read, Terms, Write};
 use switchover_core::{Session, SessionKey, Timestamp, expires_in};
 use switchover_harness::MariaDb;
 
 use super::collations::{COLLATIONS, convert};
-use super::fixture::{key, load, new_table, session, soon, write};
+use super::fixture::{hold, key, load, lock, new_table, session, soon, write};
 
 const SIZES: [u64; 4] = [0, 300, 3_000, 300_000];
 const BATCHES: [usize; 4] = [1, 2, 24, 128];
@@ -178,7 +178,7 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
             let absent: Vec<SessionKey> = (0..batch).map(|at| key(&format!("absent{measures:06}{at:06}"))).collect();
             let write = async |writes: Vec<Write>| -> Result<()> {
                 if !writes.is_empty() {
-                    database.write(writes, None, soon()).await?;
+                    database.write(writes, Terms::by(soon())).await?;
                 }
                 Ok(())
             };
@@ -186,16 +186,16 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
                 keys.iter().map(|key| session(key.expose(), "payload", far)).collect()
             };
             for (what, keys) in [("present", &there), ("absent", &absent)] {
-                database.read(keys.iter().cloned().map(Read::Load).collect(), None, soon()).await?;
+                database.read(keys.iter().cloned().map(Read::Load).collect(), Terms::by(soon())).await?;
                 note(&format!("load, {what},"), counter).await?;
-                database.read(keys.iter().cloned().map(Read::Exists).collect(), None, soon()).await?;
+                database.read(keys.iter().cloned().map(Read::Exists).collect(), Terms::by(soon())).await?;
                 note(&format!("exists, {what},"), counter).await?;
                 write(sessions(keys).into_iter().map(Write::Update).collect()).await?;
                 note(&format!("update, {what},"), counter).await?;
                 write(keys.iter().map(|key| Write::Touch(key.clone(), far)).collect()).await?;
                 note(&format!("touch, {what},"), counter).await?;
                 if !keys.is_empty() {
-                    let held = database.hold(keys.iter().cloned().map(Write::Lock).collect(), None, soon()).await?;
+                    let held = lock(database, keys.iter().cloned().collect(), soon()).await?;
                     held.roll_back().await;
                 }
                 note(&format!("lock, {what},"), counter).await?;
@@ -210,7 +210,7 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
             note("delete", counter).await?;
             write(absent.iter().cloned().map(Write::Delete).collect()).await?;
             note("delete, absent,", counter).await?;
-            let held = database.hold(sessions(&absent).into_iter().map(Write::Upsert).collect(), None, soon()).await?;
+            let held = hold(database, sessions(&absent).into_iter().map(Write::Upsert).collect(), soon()).await?;
             held.roll_back().await;
             note("held upsert", counter).await?;
         }
@@ -224,16 +224,16 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
             Ok(())
         };
         let limit = u32::try_from(PAGE)?;
-        let page = database.scan(None, limit, soon()).await?;
+        let page = database.upkeep().scan(None, limit, soon()).await?;
         note("first page", PAGE, counter).await?;
         if let Some(after) = page.next {
-            database.scan(Some(after), limit, soon()).await?;
+            database.upkeep().scan(Some(after), limit, soon()).await?;
         }
         note("later page", PAGE, counter).await?;
-        database.delete_expired(None, limit, soon()).await?;
+        database.upkeep().delete_expired(None, limit, soon()).await?;
         note("expired rows", PAGE, counter).await?;
         let long_ago = Some(Timestamp::from_micros(1_000_000));
-        database.delete_expired(long_ago, limit, soon()).await?;
+        database.upkeep().delete_expired(long_ago, limit, soon()).await?;
         note("expired rows, none", 0, counter).await?;
     }
     Ok(counts)
@@ -253,7 +253,7 @@ async fn depends_on_the_batch_alone(
     counter: &mut dyn Counter,
     ended: Ended,
 ) -> Result<()> {
-    open().await?.create_schema(soon()).await?;
+    open().await?.upkeep().create_schema(soon()).await?;
     // Each keeps the plans of the table as it was when it was opened.
     let mut kept: Vec<(String, Server)> = Vec::new();
     let mut rows = 0;
@@ -313,7 +313,7 @@ async fn the_measure_finds_plans_that_grow_with_the_table() -> Result<()> {
                    DELETE FROM django_session; ANALYZE django_session";
     for (statement, before) in [(load, "SELECT"), (touch, emptied)] {
         let (server, mut counter) = postgres().await?;
-        Postgres::connect(server.url()).await?.create_schema(soon()).await?;
+        Postgres::connect(server.url()).await?.upkeep().create_schema(soon()).await?;
         let mut connection = PgConnection::connect(&server.url()).await?;
         let settings = format!(
             "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
@@ -354,7 +354,7 @@ async fn no_collation_keeps_mariadb_from_the_index() -> Result<()> {
     for collation in COLLATIONS {
         raw.execute(sqlx::raw_sql("DROP TABLE IF EXISTS django_session")).await?;
         let database = MySql::connect(server.url()).await?;
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         convert(&mut raw, "django_session", collation).await?;
         counter.fill(0, SIZES[2], Ended::Some).await?;
         let counts = measure(&database, &mut counter, &Ended::Some.keys(SIZES[2])).await?;
@@ -369,7 +369,7 @@ async fn no_collation_keeps_mariadb_from_the_index() -> Result<()> {
 async fn kept_plan_ends_with_the_type_of_its_column() -> Result<()> {
     let (server, table) = (switchover_harness::Postgres::shared().await?, new_table());
     let database = Postgres::builder(server.url()).table(&table).readers(1).writers(1).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     let session = session("aaaaaaaa", "payload", expires_in(Duration::from_secs(3_600)));
     write(&database, Write::Upsert(session.clone())).await?;
     let mut raw = PgConnection::connect(&server.url()).await?;

@@ -69,13 +69,13 @@ impl Drop for Pooler {
 async fn pooler_in_session_mode_serves_with_its_default_settings() -> Result<()> {
     let pooler = Pooler::start("session").await?;
     let database = Postgres::builder(&pooler.url).table(new_table()).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     let far = switchover_core::expires_in(Duration::from_secs(60));
     let session = super::fixture::session("aaaaaaaa", "v1", far);
     let inserted = write(&database, Write::Insert(session.clone())).await?;
     assert_eq!(inserted, WriteOutcome::Done(Some(session.clone())));
     assert_eq!(load(&database, &session.key).await?, Some(session));
-    assert_eq!(database.statistics(soon()).await?.rows, 1);
+    assert_eq!(database.upkeep().statistics(soon()).await?.rows, 1);
     database.close().await;
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
 use switchover_backends::{MySql, Postgres, Sqlite};
 use switchover_core::Session;
-use switchover_core::capabilities::{Database, Write};
+use switchover_core::capabilities::{Database, Terms, Write};
 use switchover_harness::MariaDb;
 use tempfile::TempDir;
 
@@ -49,9 +49,9 @@ impl Refusal {
             Place::Postgres(url) => Arc::new(Postgres::builder(url).table(&table).writers(1).connect().await?),
             Place::MariaDb(url) => Arc::new(MySql::builder(url).table(&table).writers(1).connect().await?),
         };
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         self.execute(&self.spoil, &table).await?;
-        database.write(rows.into_iter().map(Write::Insert).collect(), None, soon()).await?;
+        database.write(rows.into_iter().map(Write::Insert).collect(), Terms::by(soon())).await?;
         if let Some(refers) = self.refers {
             self.execute(refers, &table).await?;
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use switchover_core::capabilities::{Database, DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
 use switchover_core::{Session, expires_in};
 use tokio::task::JoinSet;
 
-use super::fixture::{exists, key, load, session, soon};
+use super::fixture::{exists, hold, key, load, session, soon};
 use super::refusals::{Refusal, refusals};
 
 /// Rows that are there before; the last two are those that are refused a save and a deletion.
@@ -65,7 +65,7 @@ async fn refused_write_costs_none_that_shares_its_statement() -> Result<()> {
         for (write, expected) in writes(&refusal) {
             let database = Arc::clone(&database);
             tasks.spawn(async move {
-                let done = database.write(vec![write.clone()], None, soon()).await.map(|mut done| done.remove(0));
+                let done = database.write(vec![write.clone()], Terms::by(soon())).await.map(|mut done| done.remove(0));
                 (write, done, expected)
             });
         }
@@ -97,7 +97,7 @@ async fn refused_write_leaves_nothing_of_a_batch_that_is_held() -> Result<()> {
         let name = refusal.name;
         let database = refusal.open(there()).await?;
         let batch: Vec<_> = writes(&refusal).into_iter().map(|(write, _)| write).collect();
-        let error = match database.hold(batch, None, soon()).await {
+        let error = match hold(&*database, batch, soon()).await {
             Ok(held) => held.commit().await.err(),
             Err(error) => Some(error),
         };

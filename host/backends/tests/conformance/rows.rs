@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use switchover_core::capabilities::{DatabaseError, Read, ReadOutcome, Write, WriteOutcome};
+use switchover_core::capabilities::{DatabaseError, Read, ReadOutcome, Terms, Write, WriteOutcome};
 use tokio::task::JoinSet;
 
-use super::fixture::{Fixture, error_of, exists, key, load, session, soon, write};
+use super::fixture::{Fixture, error_of, exists, hold, key, load, row, session, soon, write};
 
 claims! {
     what_was_inserted_is_loaded,
@@ -74,7 +74,7 @@ async fn update_of_a_missing_row_is_missing_and_never_an_insert(f: Fixture) -> R
         WriteOutcome::Missing
     );
     assert_eq!(write(&*f.database, Write::Delete(session.key.clone())).await?, WriteOutcome::Missing);
-    assert_eq!(write(&*f.database, Write::Lock(session.key.clone())).await?, WriteOutcome::Missing);
+    assert_eq!(row(&*f.database, &session.key).await?, None);
     assert!(!exists(&*f.database, &session.key).await?);
     Ok(())
 }
@@ -127,7 +127,7 @@ async fn delete_leaves_nothing(f: Fixture) -> Result<()> {
 async fn lock_answers_the_row_and_leaves_it(f: Fixture) -> Result<()> {
     let session = f.session(A, "first");
     write(&*f.database, Write::Insert(session.clone())).await?;
-    assert_eq!(write(&*f.database, Write::Lock(session.key.clone())).await?, WriteOutcome::Done(Some(session.clone())));
+    assert_eq!(row(&*f.database, &session.key).await?, Some(session.clone()));
     assert_eq!(load(&*f.database, &session.key).await?, Some(session));
     Ok(())
 }
@@ -141,13 +141,13 @@ async fn a_batch_is_answered_in_its_order(f: Fixture) -> Result<()> {
         Write::Update(sessions[2].clone()),
         Write::Insert(sessions[3].clone()),
     ];
-    let outcomes = f.database.write(batch, None, soon()).await?;
+    let outcomes = f.database.write(batch, Terms::by(soon())).await?;
     let done = |at: usize| WriteOutcome::Done(Some(sessions[at].clone()));
     assert_eq!(outcomes, [WriteOutcome::Exists, done(1), WriteOutcome::Missing, done(3)]);
 
     let reads =
         sessions.iter().flat_map(|session| [Read::Exists(session.key.clone()), Read::Load(session.key.clone())]);
-    let found = f.database.read(reads.collect(), None, soon()).await?;
+    let found = f.database.read(reads.collect(), Terms::by(soon())).await?;
     let expected = sessions.iter().enumerate().flat_map(|(at, session)| {
         let there = at != 2;
         [ReadOutcome::Exists(there), ReadOutcome::Session(there.then(|| session.clone()))]
@@ -158,18 +158,18 @@ async fn a_batch_is_answered_in_its_order(f: Fixture) -> Result<()> {
 
 async fn a_batch_of_a_thousand_is_one_answer(f: Fixture) -> Result<()> {
     let sessions: Vec<_> = (0..1_000).map(|at| f.session(&format!("key{at:05}"), "payload")).collect();
-    let outcomes = f.database.write(sessions.iter().cloned().map(Write::Insert).collect(), None, soon()).await?;
+    let outcomes = f.database.write(sessions.iter().cloned().map(Write::Insert).collect(), Terms::by(soon())).await?;
     assert_eq!(outcomes, sessions.iter().cloned().map(Some).map(WriteOutcome::Done).collect::<Vec<_>>());
     let reads = sessions.iter().map(|session| Read::Load(session.key.clone())).collect();
-    let found = f.database.read(reads, None, soon()).await?;
+    let found = f.database.read(reads, Terms::by(soon())).await?;
     assert_eq!(found, sessions.into_iter().map(Some).map(ReadOutcome::Session).collect::<Vec<_>>());
     Ok(())
 }
 
 async fn an_empty_batch_is_an_empty_answer(f: Fixture) -> Result<()> {
-    assert_eq!(f.database.read(Vec::new(), None, soon()).await?, []);
-    assert_eq!(f.database.write(Vec::new(), None, soon()).await?, []);
-    let held = f.database.hold(Vec::new(), None, soon()).await?;
+    assert_eq!(f.database.read(Vec::new(), Terms::by(soon())).await?, []);
+    assert_eq!(f.database.write(Vec::new(), Terms::by(soon())).await?, []);
+    let held = hold(&*f.database, Vec::new(), soon()).await?;
     assert_eq!(held.outcomes(), []);
     held.commit().await?;
     Ok(())
@@ -207,11 +207,11 @@ async fn a_scan_pages_through_the_table_in_the_order_of_keys(f: Fixture) -> Resu
     let sessions: Vec<_> =
         (0..10).filter(|at| *at != 3).map(|at| f.session(&format!("key{at:05}"), "payload")).collect();
     let shuffled = sessions.iter().rev().chain([&ended]).cloned().map(Write::Insert).collect();
-    f.database.write(shuffled, None, soon()).await?;
+    f.database.write(shuffled, Terms::by(soon())).await?;
 
     let (mut found, mut expired, mut after) = (Vec::new(), 0, None);
     for _ in 0..=sessions.len() {
-        let page = f.database.scan(after, 4, soon()).await?;
+        let page = f.database.upkeep().scan(after, 4, soon()).await?;
         assert!(page.sessions.len() <= 4);
         assert_eq!(page.unreadable, []);
         expired += page.expired;
@@ -227,22 +227,22 @@ async fn a_scan_pages_through_the_table_in_the_order_of_keys(f: Fixture) -> Resu
 }
 
 async fn a_scan_of_exactly_a_page_has_no_next(f: Fixture) -> Result<()> {
-    assert_eq!(f.database.scan(None, 2, soon()).await?.next, None);
+    assert_eq!(f.database.upkeep().scan(None, 2, soon()).await?.next, None);
     let sessions = [f.session(A, "first"), f.session(B, "second")];
-    f.database.write(sessions.iter().cloned().map(Write::Insert).collect(), None, soon()).await?;
-    let page = f.database.scan(None, 2, soon()).await?;
+    f.database.write(sessions.iter().cloned().map(Write::Insert).collect(), Terms::by(soon())).await?;
+    let page = f.database.upkeep().scan(None, 2, soon()).await?;
     assert_eq!((page.sessions.as_slice(), page.next), (&sessions[..], None));
-    let page = f.database.scan(None, 1, soon()).await?;
+    let page = f.database.upkeep().scan(None, 1, soon()).await?;
     assert_eq!(page.sessions.as_slice(), &sessions[..1]);
-    let page = f.database.scan(Some(page.next.context("there is one more")?), 1, soon()).await?;
+    let page = f.database.upkeep().scan(Some(page.next.context("there is one more")?), 1, soon()).await?;
     assert_eq!((page.sessions.as_slice(), page.next), (&sessions[1..], None));
     Ok(())
 }
 
 async fn schema_is_made_once(f: Fixture) -> Result<()> {
     write(&*f.database, Write::Insert(f.session(A, "first"))).await?;
-    assert_eq!(f.database.missing_schema(soon()).await?, [""; 0]);
-    assert_eq!(f.database.create_schema(soon()).await?, [""; 0]);
+    assert_eq!(f.database.upkeep().missing_schema(soon()).await?, [""; 0]);
+    assert_eq!(f.database.upkeep().create_schema(soon()).await?, [""; 0]);
     assert!(exists(&*f.database, &key(A)).await?);
     Ok(())
 }
@@ -300,7 +300,7 @@ async fn many_keys_at_once_lose_nothing(f: Fixture) -> Result<()> {
         });
     }
     tasks.join_all().await.into_iter().collect::<Result<(), _>>()?;
-    let page = f.database.scan(None, 100, soon()).await?;
+    let page = f.database.upkeep().scan(None, 100, soon()).await?;
     assert_eq!(page.sessions.len(), 64);
     assert!(page.sessions.iter().all(|session| session.payload.expose() == "19"));
     Ok(())
@@ -310,14 +310,14 @@ async fn a_deadline_in_the_past_does_nothing(f: Fixture) -> Result<()> {
     let session = f.session(A, "first");
     let past = Instant::now();
     let insert = || vec![Write::Insert(session.clone())];
-    assert_eq!(f.database.write(insert(), None, past).await, Err(DatabaseError::Timeout));
-    assert_eq!(error_of(f.database.hold(insert(), None, past).await)?, DatabaseError::Timeout);
+    assert_eq!(f.database.write(insert(), Terms::by(past)).await, Err(DatabaseError::Timeout));
+    assert_eq!(error_of(hold(&*f.database, insert(), past).await)?, DatabaseError::Timeout);
     let read = vec![Read::Exists(session.key.clone())];
-    assert_eq!(f.database.read(read, None, past).await, Err(DatabaseError::Timeout));
-    assert_eq!(f.database.delete_expired(None, 1, past).await, Err(DatabaseError::Timeout));
-    assert_eq!(f.database.scan(None, 1, past).await, Err(DatabaseError::Timeout));
-    assert_eq!(f.database.missing_schema(past).await, Err(DatabaseError::Timeout));
-    assert_eq!(f.database.create_schema(past).await, Err(DatabaseError::Timeout));
+    assert_eq!(f.database.read(read, Terms::by(past)).await, Err(DatabaseError::Timeout));
+    assert_eq!(f.database.upkeep().delete_expired(None, 1, past).await, Err(DatabaseError::Timeout));
+    assert_eq!(f.database.upkeep().scan(None, 1, past).await, Err(DatabaseError::Timeout));
+    assert_eq!(f.database.upkeep().missing_schema(past).await, Err(DatabaseError::Timeout));
+    assert_eq!(f.database.upkeep().create_schema(past).await, Err(DatabaseError::Timeout));
     assert!(!exists(&*f.database, &session.key).await?);
     Ok(())
 }
@@ -330,13 +330,13 @@ async fn a_closed_database_is_unavailable(f: Fixture) -> Result<()> {
 
     let closed = |error: Option<DatabaseError>| matches!(error, Some(DatabaseError::Unavailable { .. }));
     let update = || vec![Write::Update(session.clone())];
-    assert!(closed(f.database.write(update(), None, soon()).await.err()));
-    assert!(closed(f.database.hold(update(), None, soon()).await.err()));
-    assert!(closed(f.database.read(vec![Read::Load(session.key.clone())], None, soon()).await.err()));
-    assert!(closed(f.database.delete_expired(None, 1, soon()).await.err()));
-    assert!(closed(f.database.scan(None, 1, soon()).await.err()));
-    assert!(closed(f.database.missing_schema(soon()).await.err()));
-    assert!(closed(f.database.create_schema(soon()).await.err()));
+    assert!(closed(f.database.write(update(), Terms::by(soon())).await.err()));
+    assert!(closed(hold(&*f.database, update(), soon()).await.err()));
+    assert!(closed(f.database.read(vec![Read::Load(session.key.clone())], Terms::by(soon())).await.err()));
+    assert!(closed(f.database.upkeep().delete_expired(None, 1, soon()).await.err()));
+    assert!(closed(f.database.upkeep().scan(None, 1, soon()).await.err()));
+    assert!(closed(f.database.upkeep().missing_schema(soon()).await.err()));
+    assert!(closed(f.database.upkeep().create_schema(soon()).await.err()));
     Ok(())
 }
 

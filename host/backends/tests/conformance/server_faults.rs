@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use switchover_backends::Server;
 use switchover_core::Session;
-use switchover_core::capabilities::{Database, DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{Database, DatabaseError, Terms, Write, WriteOutcome};
 use switchover_harness::{Direction, End, Proxy};
 use tokio::task::JoinSet;
 
-use super::fixture::{PATIENCE, eventually, exists, key, load, session, soon, within};
+use super::fixture::{PATIENCE, eventually, exists, hold, key, load, session, soon, within};
 use super::server_fixture::{Kind, far, on_servers};
 
 on_servers! {
@@ -74,8 +74,8 @@ async fn every_operation_ends_in_time_under_every_fault(kind: Kind) -> Result<()
     let ended = session("expired0", "payload", switchover_core::Timestamp::from_micros(0));
     for (round, fault) in FAULTS.into_iter().enumerate() {
         let name = |what: &str| key(&format!("{what}{round:04}"));
-        let held = database.hold(vec![Write::Insert(far(&name("kept")))], None, within(10_000)).await?;
-        database.write(vec![Write::Upsert(ended.clone())], None, soon()).await?;
+        let held = hold(&database, vec![Write::Insert(far(&name("kept")))], within(10_000)).await?;
+        database.write(vec![Write::Upsert(ended.clone())], Terms::by(soon())).await?;
         strike(&proxy, fault).await;
 
         let mut operations = JoinSet::new();
@@ -85,14 +85,15 @@ async fn every_operation_ends_in_time_under_every_fault(kind: Kind) -> Result<()
             let d = database.clone();
             operations.spawn(async move { timed("read", load_by(&d, &read)).await });
             let d = database.clone();
-            operations.spawn(async move { timed("write", d.write(vec![Write::Insert(written)], None, by())).await });
+            operations
+                .spawn(async move { timed("write", d.write(vec![Write::Insert(written)], Terms::by(by()))).await });
             let d = database.clone();
-            operations.spawn(async move { timed("hold", d.hold(vec![Write::Insert(begun)], None, by())).await });
+            operations.spawn(async move { timed("hold", hold(&d, vec![Write::Insert(begun)], by())).await });
         }
         let d = database.clone();
-        operations.spawn(async move { timed("scan", d.scan(None, 10, by())).await });
+        operations.spawn(async move { timed("scan", d.upkeep().scan(None, 10, by())).await });
         let d = database.clone();
-        operations.spawn(async move { timed("delete-expired", d.delete_expired(None, 10, by())).await });
+        operations.spawn(async move { timed("delete-expired", d.upkeep().delete_expired(None, 10, by())).await });
         let outcomes = operations.join_all().await;
         for (what, took, _) in &outcomes {
             assert!(*took < DEADLINE + SLACK, "{fault:?}: {what} took {took:?}");
@@ -104,7 +105,7 @@ async fn every_operation_ends_in_time_under_every_fault(kind: Kind) -> Result<()
         eventually("the server is found again", async || Ok(load_by(&database, &name("none")).await.is_ok())).await?;
         let probe = far(&name("probe"));
         eventually("writes are done again", async || {
-            Ok(database.write(vec![Write::Upsert(probe.clone())], None, by()).await.is_ok())
+            Ok(database.write(vec![Write::Upsert(probe.clone())], Terms::by(by())).await.is_ok())
         })
         .await?;
         assert!(!exists(&database, &name("kept")).await?, "{fault:?}: a transaction that was rolled back is there");
@@ -128,10 +129,10 @@ async fn every_operation_ends_in_time_under_every_fault(kind: Kind) -> Result<()
 async fn a_read_and_a_hold_survive_a_reset_connection(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.readers(1).holders(1)).await?;
     let session = far(&key("aaaaaaaa"));
-    database.write(vec![Write::Insert(session.clone())], None, soon()).await?;
+    database.write(vec![Write::Insert(session.clone())], Terms::by(soon())).await?;
     for _ in 0..3 {
         assert_eq!(load(&database, &session.key).await?, Some(session.clone()));
-        let held = database.hold(vec![Write::Update(session.clone())], None, soon()).await?;
+        let held = hold(&database, vec![Write::Update(session.clone())], soon()).await?;
         held.commit().await?;
         proxy.reset();
     }
@@ -141,15 +142,15 @@ async fn a_read_and_a_hold_survive_a_reset_connection(kind: Kind) -> Result<()> 
 async fn a_write_whose_answer_is_lost_is_unknown_and_done_once(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.writers(1)).await?;
     let warm = far(&key("warm0000"));
-    database.write(vec![Write::Insert(warm)], None, soon()).await?;
+    database.write(vec![Write::Insert(warm)], Terms::by(soon())).await?;
     let session = far(&key("aaaaaaaa"));
     proxy.hold(Direction::ToClient);
-    let answer = database.write(vec![Write::Insert(session.clone())], None, within(3_000)).await;
+    let answer = database.write(vec![Write::Insert(session.clone())], Terms::by(within(3_000))).await;
     assert!(matches!(answer, Err(DatabaseError::UnknownOutcome { .. })), "{answer:?}");
     proxy.heal().await?;
     eventually("the write has happened", async || Ok(load(&database, &session.key).await.ok().flatten().is_some()))
         .await?;
-    let again = database.write(vec![Write::Insert(session)], None, soon()).await?;
+    let again = database.write(vec![Write::Insert(session)], Terms::by(soon())).await?;
     assert_eq!(again, [WriteOutcome::Exists]);
     Ok(())
 }
@@ -157,7 +158,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_done_once(kind: Kind) -> Re
 async fn a_commit_whose_answer_is_lost_is_unknown(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.holders(1)).await?;
     let session = far(&key("aaaaaaaa"));
-    let held = database.hold(vec![Write::Insert(session.clone())], None, within(2_000)).await?;
+    let held = hold(&database, vec![Write::Insert(session.clone())], within(2_000)).await?;
     proxy.hold(Direction::ToClient);
     let answer = held.commit().await;
     assert!(matches!(answer, Err(DatabaseError::UnknownOutcome { .. })), "{answer:?}");
@@ -192,7 +193,7 @@ async fn a_full_queue_is_overloaded(kind: Kind) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(at * 2)).await;
             let session = far(&key(&format!("key{at:05}")));
             let read = load_by(&d, &session.key).await.err();
-            let write = d.write(vec![Write::Insert(session)], None, by()).await.err();
+            let write = d.write(vec![Write::Insert(session)], Terms::by(by())).await.err();
             [read, write]
         });
     }
@@ -206,9 +207,9 @@ async fn a_full_queue_is_overloaded(kind: Kind) -> Result<()> {
 async fn a_server_that_restarts_is_found_again(kind: Kind) -> Result<()> {
     let server = kind.start().await?;
     let database = kind.builder(&server.url()).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     let session = far(&key("aaaaaaaa"));
-    database.write(vec![Write::Insert(session.clone())], None, soon()).await?;
+    database.write(vec![Write::Insert(session.clone())], Terms::by(soon())).await?;
     server.kill().await?;
     let down = load_by(&database, &session.key).await.err().context("the server is dead")?;
     assert!(matches!(down, DatabaseError::Unavailable { .. } | DatabaseError::Timeout), "{down}");
@@ -230,7 +231,7 @@ fn by() -> Instant {
 
 async fn load_by(database: &Server, key: &switchover_core::SessionKey) -> Result<Option<Session>, DatabaseError> {
     use switchover_core::capabilities::{Read, ReadOutcome};
-    match database.read(vec![Read::Load(key.clone())], None, by()).await?.pop() {
+    match database.read(vec![Read::Load(key.clone())], Terms::by(by())).await?.pop() {
         Some(ReadOutcome::Session(session)) => Ok(session),
         _ => panic!("a load is answered by a session"),
     }

@@ -49,7 +49,7 @@ impl Kind {
         let proxy = Proxy::start(server.address()).await?;
         let builder = self.builder(&proxy.url_of(&server.url())?).table(new_table());
         let database = options(builder).connect().await?;
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         Ok((database, proxy))
     }
 
@@ -58,7 +58,7 @@ impl Kind {
         let url = self.shared().await?.url();
         let table = new_table();
         let one = self.builder(&url).table(&table).connect().await?;
-        one.create_schema(soon()).await?;
+        one.upkeep().create_schema(soon()).await?;
         Ok([one, self.builder(&url).table(&table).connect().await?])
     }
 }

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use sqlx::{Connection as _, Executor as _};
 use switchover_backends::{MySql, Postgres};
 use switchover_core::Timestamp;
-use switchover_core::capabilities::{Database, DatabaseError, Read, Write, WriteOutcome};
+use switchover_core::capabilities::{Database, DatabaseError, Read, Terms, Write, WriteOutcome};
 use switchover_harness::Certificates;
 use tokio::task::JoinSet;
 
-use super::fixture::{exists, key, load, new_table, session, soon, within, write};
+use super::fixture::{exists, hold, key, load, lock, new_table, row, session, soon, within, write};
 use super::server_fixture::{Kind, far, on_servers};
 
 on_servers! {
@@ -39,30 +39,30 @@ async fn an_operation_is_as_few_round_trips_as_the_documents_say(kind: Kind) -> 
             proxy.reset_counts();
         };
         proxy.reset_counts();
-        database.write(vec![Write::Upsert(a.clone())], None, soon()).await?;
+        database.write(vec![Write::Upsert(a.clone())], Terms::by(soon())).await?;
         count("upsert");
-        database.write(vec![Write::Upsert(b.clone()), Write::Upsert(a.clone())], None, soon()).await?;
+        database.write(vec![Write::Upsert(b.clone()), Write::Upsert(a.clone())], Terms::by(soon())).await?;
         count("two upserts");
-        database.write(vec![Write::Update(a.clone())], None, soon()).await?;
+        database.write(vec![Write::Update(a.clone())], Terms::by(soon())).await?;
         count("update");
-        database.write(vec![Write::Touch(a.key.clone(), Timestamp::MAX)], None, soon()).await?;
+        database.write(vec![Write::Touch(a.key.clone(), Timestamp::MAX)], Terms::by(soon())).await?;
         count("touch");
-        database.read(vec![Read::Load(a.key.clone())], None, soon()).await?;
+        database.read(vec![Read::Load(a.key.clone())], Terms::by(soon())).await?;
         count("load");
         let loads = [&a.key, &b.key].map(|key| Read::Load(key.clone()));
-        database.read(loads.to_vec(), None, soon()).await?;
+        database.read(loads.to_vec(), Terms::by(soon())).await?;
         count("two loads");
-        database.read(vec![Read::Exists(a.key.clone())], None, soon()).await?;
+        database.read(vec![Read::Exists(a.key.clone())], Terms::by(soon())).await?;
         count("exists");
-        database.hold(held.to_vec(), None, soon()).await?.commit().await?;
+        hold(&database, held.to_vec(), soon()).await?.commit().await?;
         count("held update and touch, committed");
-        database.write(vec![Write::Update(a.clone()), Write::Delete(b.key.clone())], None, soon()).await?;
+        database.write(vec![Write::Update(a.clone()), Write::Delete(b.key.clone())], Terms::by(soon())).await?;
         count("update and delete together");
-        database.write(vec![Write::Delete(a.key.clone())], None, soon()).await?;
+        database.write(vec![Write::Delete(a.key.clone())], Terms::by(soon())).await?;
         count("delete");
-        database.write(vec![Write::Insert(a.clone())], None, soon()).await?;
+        database.write(vec![Write::Insert(a.clone())], Terms::by(soon())).await?;
         count("insert");
-        database.write(vec![Write::Insert(b.clone())], None, soon()).await?;
+        database.write(vec![Write::Insert(b.clone())], Terms::by(soon())).await?;
         count("another insert");
     }
     let (held, mixed) = match kind {
@@ -99,8 +99,8 @@ async fn what_waits_together_shares_round_trips(kind: Kind) -> Result<()> {
             let (d, session) = (database.clone(), far(&key(&format!("key{at:05}"))));
             operations.spawn(async move {
                 match what {
-                    "loads" => d.read(vec![Read::Load(session.key)], None, soon()).await.map(drop),
-                    _ => d.write(vec![Write::Upsert(session)], None, soon()).await.map(drop),
+                    "loads" => d.read(vec![Read::Load(session.key)], Terms::by(soon())).await.map(drop),
+                    _ => d.write(vec![Write::Upsert(session)], Terms::by(soon())).await.map(drop),
                 }
             });
         }
@@ -116,14 +116,14 @@ async fn a_lock_of_another_host_is_waited_for(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let (before, first, second) = (far(&key("aaaaaaaa")), text("aaaaaaaa", "first"), text("aaaaaaaa", "second"));
     write(&one, Write::Insert(before)).await?;
-    let held = one.hold(vec![Write::Update(first)], None, soon()).await?;
+    let held = hold(&one, vec![Write::Update(first)], soon()).await?;
     let waiting = {
         let (other, second) = (other.clone(), second.clone());
-        tokio::spawn(async move { other.write(vec![Write::Update(second)], None, soon()).await })
+        tokio::spawn(async move { other.write(vec![Write::Update(second)], Terms::by(soon())).await })
     };
     let held_too = {
         let (other, key) = (other.clone(), second.key.clone());
-        tokio::spawn(async move { other.hold(vec![Write::Lock(key)], None, soon()).await.map(drop) })
+        tokio::spawn(async move { lock(&other, vec![key], soon()).await.map(drop) })
     };
     // Longer than any server waits for a lock at one go.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
@@ -138,16 +138,16 @@ async fn a_lock_of_another_host_is_waited_for(kind: Kind) -> Result<()> {
 async fn a_locked_key_keeps_no_other_waiting(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let sessions: Vec<_> = (0..64).map(|at| far(&key(&format!("key{at:05}")))).collect();
-    one.write(sessions.iter().cloned().map(Write::Insert).collect(), None, soon()).await?;
-    let held = one.hold(vec![Write::Update(sessions[0].clone())], None, soon()).await?;
+    one.write(sessions.iter().cloned().map(Write::Insert).collect(), Terms::by(soon())).await?;
+    let held = hold(&one, vec![Write::Update(sessions[0].clone())], soon()).await?;
     let mut others = JoinSet::new();
     let locked = {
         let (other, session) = (other.clone(), sessions[0].clone());
-        tokio::spawn(async move { other.write(vec![Write::Update(session)], None, soon()).await })
+        tokio::spawn(async move { other.write(vec![Write::Update(session)], Terms::by(soon())).await })
     };
     for session in &sessions[1..] {
         let (other, session) = (other.clone(), session.clone());
-        others.spawn(async move { other.write(vec![Write::Update(session)], None, soon()).await });
+        others.spawn(async move { other.write(vec![Write::Update(session)], Terms::by(soon())).await });
     }
     // All of them end although the lock is not freed.
     others.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -161,12 +161,12 @@ async fn a_lock_that_is_not_freed_is_a_conflict_and_nothing_is_written(kind: Kin
     let [one, other] = kind.two_hosts().await?;
     let (before, after) = (text("aaaaaaaa", "before"), text("aaaaaaaa", "after"));
     write(&one, Write::Insert(before.clone())).await?;
-    let held = one.hold(vec![Write::Lock(before.key.clone())], None, soon()).await?;
+    let held = lock(&one, vec![before.key.clone()], soon()).await?;
     for deadline in [100, 2_000] {
-        let refused = other.write(vec![Write::Update(after.clone())], None, within(deadline)).await;
+        let refused = other.write(vec![Write::Update(after.clone())], Terms::by(within(deadline))).await;
         let gave_up = matches!(refused, Err(DatabaseError::Conflict { .. } | DatabaseError::Timeout));
         assert!(gave_up, "with {deadline} ms: {refused:?}");
-        let refused = other.hold(vec![Write::Update(after.clone())], None, within(deadline)).await.err();
+        let refused = hold(&other, vec![Write::Update(after.clone())], within(deadline)).await.err();
         let gave_up = matches!(refused, Some(DatabaseError::Conflict { .. } | DatabaseError::Timeout));
         assert!(gave_up, "with {deadline} ms: {refused:?}");
     }
@@ -191,11 +191,11 @@ async fn two_hosts_that_write_the_same_keys_lose_nothing(kind: Kind) -> Result<(
                     batch.reverse();
                 }
                 let written = match round % 3 {
-                    0 => match database.hold(batch, None, give_up).await {
+                    0 => match hold(&database, batch, give_up).await {
                         Ok(held) => held.commit().await,
                         Err(error) => Err(error),
                     },
-                    _ => database.write(batch, None, give_up).await.map(drop),
+                    _ => database.write(batch, Terms::by(give_up)).await.map(drop),
                 };
                 written?;
                 acknowledged += 1;
@@ -212,11 +212,11 @@ async fn a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kin
     let [one, other] = kind.two_hosts().await?;
     let session = far(&key("aaaaaaaa"));
     // A lock that meets an insert which is not committed yet waits for its end, and answers the row.
-    let inserting = one.hold(vec![Write::Insert(session.clone())], None, soon()).await?;
+    let inserting = hold(&one, vec![Write::Insert(session.clone())], soon()).await?;
     let locking = {
         let (other, key) = (other.clone(), session.key.clone());
         tokio::spawn(async move {
-            let held = other.hold(vec![Write::Lock(key)], None, soon()).await?;
+            let held = lock(&other, vec![key], soon()).await?;
             let outcome = held.outcomes().to_vec();
             held.roll_back().await;
             Ok::<_, DatabaseError>(outcome)
@@ -224,11 +224,11 @@ async fn a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kin
     };
     tokio::time::sleep(Duration::from_millis(150)).await;
     inserting.commit().await?;
-    assert_eq!(locking.await??, [WriteOutcome::Done(Some(session.clone()))]);
+    assert_eq!(locking.await??, [Some(session.clone())]);
     // And a lock of nothing leaves nothing.
     let absent = key("bbbbbbbb");
-    let held = one.hold(vec![Write::Lock(absent.clone())], None, soon()).await?;
-    assert_eq!(held.outcomes(), [WriteOutcome::Missing]);
+    let held = lock(&one, vec![absent.clone()], soon()).await?;
+    assert_eq!(held.outcomes(), [None]);
     held.commit().await?;
     assert!(!exists(&one, &absent).await?);
     Ok(())
@@ -242,7 +242,7 @@ async fn a_unix_socket_and_tls_reach_the_same_database(kind: Kind) -> Result<()>
     };
     let session = far(&key("aaaaaaaa"));
     let by_socket = kind.builder(&server.socket_url()).connect().await?;
-    by_socket.create_schema(soon()).await?;
+    by_socket.upkeep().create_schema(soon()).await?;
     write(&by_socket, Write::Insert(session.clone())).await?;
     let by_tls = kind.builder(&server.tls_url()?).connect().await?;
     assert_eq!(load(&by_tls, &session.key).await?, Some(session));
@@ -298,7 +298,7 @@ async fn the_row_of_another_case_is_neither_read_nor_changed() -> Result<()> {
     let server = Kind::MariaDb.shared().await?;
     let table = new_table();
     let database = MySql::builder(server.url()).table(&table).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     let mut raw = sqlx::MySqlConnection::connect(&server.url()).await?;
     let insert = format!("INSERT INTO {table} VALUES ('ABCDEFGH', 'theirs', '2099-01-01 00:00:00')");
     raw.execute(insert.as_str()).await?;
@@ -310,16 +310,17 @@ async fn the_row_of_another_case_is_neither_read_nor_changed() -> Result<()> {
     };
     assert_eq!(load(&database, &ours.key).await?, None);
     assert!(!exists(&database, &ours.key).await?);
-    for operation in [
-        Write::Update(ours.clone()),
-        Write::Touch(ours.key.clone(), Timestamp::MAX),
-        Write::Delete(ours.key.clone()),
-        Write::Lock(ours.key.clone()),
-    ] {
-        let alone = database.write(vec![operation.clone()], None, soon()).await?;
+    assert_eq!(row(&database, &ours.key).await?, None);
+    for operation in
+        [Write::Update(ours.clone()), Write::Touch(ours.key.clone(), Timestamp::MAX), Write::Delete(ours.key.clone())]
+    {
+        let alone = database.write(vec![operation.clone()], Terms::by(soon())).await?;
         assert_eq!(alone, [WriteOutcome::Missing], "{operation:?}");
         let with_another = vec![operation.clone(), Write::Delete(key("zzzzzzzz"))];
-        assert_eq!(database.write(with_another, None, soon()).await?, [WriteOutcome::Missing, WriteOutcome::Missing]);
+        assert_eq!(
+            database.write(with_another, Terms::by(soon())).await?,
+            [WriteOutcome::Missing, WriteOutcome::Missing]
+        );
         assert_eq!(count(&mut raw, "ABCDEFGH").await?, 1, "{operation:?}");
     }
     assert_eq!(write(&database, Write::Insert(ours.clone())).await?, WriteOutcome::Exists);
@@ -342,7 +343,7 @@ async fn a_table_that_is_not_djangos_is_refused() -> Result<()> {
         let mut raw = sqlx::PgConnection::connect(&server.url()).await?;
         raw.execute(format!("CREATE TABLE {table} ({columns})").as_str()).await?;
         let database = Postgres::builder(server.url()).table(&table).connect().await?;
-        let error = database.missing_schema(soon()).await.err().context("this is not Django's")?;
+        let error = database.upkeep().missing_schema(soon()).await.err().context("this is not Django's")?;
         assert!(error.to_string().contains(difference), "{error}");
     }
     Ok(())
@@ -357,12 +358,12 @@ async fn one_row_that_cannot_be_written_fails_nobody_else() -> Result<()> {
     let (url, _) =
         server.url().rsplit_once('/').map(|(url, name)| (format!("{url}/latin"), name.len())).context("a path")?;
     let database = Postgres::builder(url).writers(1).connect().await?;
-    database.create_schema(soon()).await?;
+    database.upkeep().create_schema(soon()).await?;
     let mut writes = JoinSet::new();
     for at in 0..40 {
         let (d, payload) = (database.clone(), if at == 7 { "漢" } else { "é" });
         let session = text(&format!("key{at:05}"), payload);
-        writes.spawn(async move { (at, d.write(vec![Write::Insert(session)], None, soon()).await) });
+        writes.spawn(async move { (at, d.write(vec![Write::Insert(session)], Terms::by(soon())).await) });
     }
     for (at, written) in writes.join_all().await {
         match written {

@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use rusqlite::Connection;
 use switchover_backends::{Sqlite, SqliteBuilder, Synchronous};
 use switchover_core::Timestamp;
-use switchover_core::capabilities::{Clock, Database, DatabaseError, Read, Write, WriteOutcome};
+use switchover_core::capabilities::{Clock, Database, DatabaseError, Read, Terms, Write, WriteOutcome};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::fixture::{SECOND, TestClock, exists, key, load, session, soon, write};
+use super::fixture::{SECOND, TestClock, exists, hold, key, load, row, session, soon, write};
 
 /// As Django's schema editor makes them.
 const TABLE: &str = concat!(
@@ -98,7 +98,7 @@ async fn rows_of_django_are_read_and_rewritten_in_its_own_form() -> Result<()> {
     write(&database, Write::Insert(session("dddddddd", "new", Timestamp::MAX))).await?;
     assert_eq!(file.row("dddddddd")?.1, "9999-12-31 23:59:59.999999");
     clock.set(Timestamp::from_micros(SECOND + 1));
-    assert_eq!(database.delete_expired(None, 10, soon()).await?, 1);
+    assert_eq!(database.upkeep().delete_expired(None, 10, soon()).await?, 1);
     assert!(file.row("cccccccc").is_err());
     Ok(())
 }
@@ -107,10 +107,10 @@ async fn rows_of_django_are_read_and_rewritten_in_its_own_form() -> Result<()> {
 async fn the_schema_is_djangos_to_the_letter() -> Result<()> {
     let file = File::empty()?;
     let database = file.builder().create_if_missing(true).open().await?;
-    let missing = database.missing_schema(soon()).await?;
+    let missing = database.upkeep().missing_schema(soon()).await?;
     assert_eq!(missing, [format!("{TABLE};"), format!("{INDEX};")]);
-    assert_eq!(database.create_schema(soon()).await?, missing);
-    assert_eq!(database.missing_schema(soon()).await?, [""; 0]);
+    assert_eq!(database.upkeep().create_schema(soon()).await?, missing);
+    assert_eq!(database.upkeep().missing_schema(soon()).await?, [""; 0]);
     let stored = |name| {
         file.raw()?
             .query_row("SELECT sql FROM sqlite_master WHERE name = ?1", [name], |row| row.get::<_, String>(0))
@@ -120,11 +120,11 @@ async fn the_schema_is_djangos_to_the_letter() -> Result<()> {
     assert_eq!(stored("django_session_expire_date_a5c62663")?, INDEX);
 
     file.raw()?.execute_batch("DROP INDEX django_session_expire_date_a5c62663")?;
-    assert_eq!(database.create_schema(soon()).await?, [format!("{INDEX};")]);
+    assert_eq!(database.upkeep().create_schema(soon()).await?, [format!("{INDEX};")]);
     // The name that Django 1.8 gave it.
     file.raw()?.execute_batch("DROP INDEX django_session_expire_date_a5c62663")?;
     file.raw()?.execute_batch("CREATE INDEX django_session_de54fa62 ON django_session (expire_date)")?;
-    assert_eq!(database.missing_schema(soon()).await?, [""; 0]);
+    assert_eq!(database.upkeep().missing_schema(soon()).await?, [""; 0]);
     Ok(())
 }
 
@@ -147,7 +147,7 @@ async fn a_table_that_is_not_djangos_is_refused_and_named() -> Result<()> {
         let file = File::empty()?;
         file.raw()?.execute_batch(&sql)?;
         let database = file.builder().open().await?;
-        for error in [database.missing_schema(soon()).await, database.create_schema(soon()).await] {
+        for error in [database.upkeep().missing_schema(soon()).await, database.upkeep().create_schema(soon()).await] {
             let error = error.err().with_context(|| format!("taken: {sql}"))?;
             assert!(corrupt(&error).contains(difference), "{error}");
         }
@@ -206,13 +206,13 @@ async fn another_table_name_is_used_everywhere() -> Result<()> {
     let file = File::empty()?;
     let clock = TestClock::at(SECOND);
     let database = file.builder().clock(clock.clone()).create_if_missing(true).table("Sessions_2").open().await?;
-    let made = database.create_schema(soon()).await?;
+    let made = database.upkeep().create_schema(soon()).await?;
     assert!(made.iter().all(|sql| sql.contains("Sessions_2") && !sql.contains("django_session")), "{made:?}");
     let session = session("aaaaaaaa", "payload", Timestamp::from_micros(SECOND + 1));
     write(&database, Write::Insert(session.clone())).await?;
     assert_eq!(load(&database, &session.key).await?, Some(session));
     clock.set(Timestamp::MAX);
-    assert_eq!(database.delete_expired(None, 10, soon()).await?, 1);
+    assert_eq!(database.upkeep().delete_expired(None, 10, soon()).await?, 1);
     assert!(database.summary().ends_with("table Sessions_2"));
     Ok(())
 }
@@ -246,11 +246,8 @@ async fn a_row_that_cannot_be_read_is_corrupt_and_names_no_secret() -> Result<()
     for (text, ..) in UNREADABLE {
         let key = key(text);
         let later = Write::Touch(key.clone(), Timestamp::MAX);
-        let errors = [
-            load(&database, &key).await.err(),
-            write(&database, later).await.err(),
-            write(&database, Write::Lock(key.clone())).await.err(),
-        ];
+        let errors =
+            [load(&database, &key).await.err(), write(&database, later).await.err(), row(&database, &key).await.err()];
         for error in errors {
             let error = error.with_context(|| format!("{text} was read"))?.to_string();
             assert!(error.contains(&key.short_hash()) && !error.contains(text), "{error}");
@@ -270,7 +267,7 @@ async fn rows_that_cannot_be_read_stop_neither_a_scan_nor_a_clean_up() -> Result
     let file = with_unreadable_rows()?;
     let clock = TestClock::at(SECOND);
     let database = file.builder().clock(clock.clone()).open().await?;
-    let page = database.scan(None, 10, soon()).await?;
+    let page = database.upkeep().scan(None, 10, soon()).await?;
     assert_eq!(page.sessions.iter().map(|session| session.key.expose()).collect::<Vec<_>>(), ["zzzzzzzz"]);
     assert_eq!(page.unreadable.len(), UNREADABLE.len() + 1, "{:?}", page.unreadable);
     assert_eq!((page.expired, page.next), (1, None));
@@ -278,11 +275,11 @@ async fn rows_that_cannot_be_read_stop_neither_a_scan_nor_a_clean_up() -> Result
         assert!(page.unreadable.iter().any(|row| row.row == key(text).short_hash()));
         assert!(!page.unreadable.iter().any(|row| row.to_string().contains(text)));
     }
-    assert_eq!(database.delete_expired(None, 1, soon()).await?, 1, "what ended is found behind them");
+    assert_eq!(database.upkeep().delete_expired(None, 1, soon()).await?, 1, "what ended is found behind them");
     clock.set(Timestamp::MAX);
-    assert_eq!(database.delete_expired(None, 100, soon()).await?, 5, "and unknown ends are left alone");
+    assert_eq!(database.upkeep().delete_expired(None, 100, soon()).await?, 5, "and unknown ends are left alone");
     assert!(exists(&database, &key("aaaaaaa5")).await?);
-    let left = database.expired_left(None, soon()).await?;
+    let left = database.upkeep().expired_left(None, soon()).await?;
     assert_eq!((left.expired, left.unreadable), (0, 4), "and counted");
     Ok(())
 }
@@ -298,7 +295,7 @@ async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end_and_counts_them() -> R
     let database = file.builder().open().await?;
     let (mut after, mut found, mut expired) = (None, Vec::new(), 0);
     loop {
-        let page = database.scan(after, 1_000, soon()).await?;
+        let page = database.upkeep().scan(after, 1_000, soon()).await?;
         found.extend(page.sessions);
         expired += page.expired;
         after = page.next;
@@ -315,7 +312,7 @@ async fn a_batch_that_fails_leaves_nothing_and_takes_nobody_with_it() -> Result<
     let file = with_unreadable_rows()?;
     let database = Arc::new(file.builder().open().await?);
     // While this holds the file, everything below is queued; then it is one group.
-    let held = database.hold(Vec::new(), None, soon()).await?;
+    let held = hold(&*database, Vec::new(), soon()).await?;
     let mut tasks = JoinSet::new();
     for at in 0..16 {
         let database = Arc::clone(&database);
@@ -323,7 +320,7 @@ async fn a_batch_that_fails_leaves_nothing_and_takes_nobody_with_it() -> Result<
             let first = Write::Insert(session(&format!("key{at:05}"), "payload", Timestamp::MAX));
             let fails = at % 5 == 0;
             let second = if fails { key("aaaaaaa3") } else { key("zzzzzzzz") };
-            let outcome = database.write(vec![first, Write::Touch(second, Timestamp::MAX)], None, soon()).await;
+            let outcome = database.write(vec![first, Write::Touch(second, Timestamp::MAX)], Terms::by(soon())).await;
             (at, fails, outcome)
         });
     }
@@ -344,14 +341,14 @@ async fn what_was_acknowledged_is_there_when_the_file_is_opened_again() -> Resul
         let written = session("aaaaaaaa", "written", Timestamp::MAX);
         let held = session("bbbbbbbb", "held", Timestamp::MAX);
         write(&database, Write::Insert(written.clone())).await?;
-        database.hold(vec![Write::Insert(held.clone())], None, soon()).await?.commit().await?;
-        drop(database.hold(vec![Write::Delete(held.key.clone())], None, soon()).await?);
+        hold(&database, vec![Write::Insert(held.clone())], soon()).await?.commit().await?;
+        drop(hold(&database, vec![Write::Delete(held.key.clone())], soon()).await?);
         database.close().await;
         assert!(!file.directory.path().join("db.sqlite3-wal").exists(), "the log was moved into the file");
 
         let database = file.builder().open().await?;
         let both = vec![Read::Load(written.key.clone()), Read::Load(held.key.clone())];
-        let found = database.read(both, None, soon()).await?;
+        let found = database.read(both, Terms::by(soon())).await?;
         assert_eq!(
             found,
             [written, held].map(|session| switchover_core::capabilities::ReadOutcome::Session(Some(session)))
@@ -401,7 +398,7 @@ async fn panic_costs_the_commands_in_hand_and_leaves_no_lock() -> Result<()> {
     for _ in 0..20 {
         let error = load(&database, &read).await.unwrap_err();
         assert!(error.to_string().contains("it has ended"), "{error}");
-        let error = database.delete_expired(None, 10, soon()).await.unwrap_err();
+        let error = database.upkeep().delete_expired(None, 10, soon()).await.unwrap_err();
         assert!(matches!(error, DatabaseError::UnknownOutcome { .. }), "{error}");
         // Another process finds the file free, soon after the caller was told.
         file.raw()?.execute_batch("BEGIN IMMEDIATE; COMMIT")?;

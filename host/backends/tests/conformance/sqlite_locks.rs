@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use rusqlite::Connection;
 use switchover_backends::Sqlite;
 use switchover_core::Timestamp;
-use switchover_core::capabilities::{Database, DatabaseError, Read, Write, WriteOutcome};
+use switchover_core::capabilities::{Database, DatabaseError, Read, Terms, Write, WriteOutcome};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::fixture::{error_of, exists, key, load, session, soon, within, write};
+use super::fixture::{error_of, exists, hold, key, load, session, soon, within, write};
 
 struct File {
     directory: TempDir,
@@ -22,7 +22,7 @@ impl File {
     async fn open(queue: usize) -> Result<(Self, Arc<Sqlite>)> {
         let file = Self { directory: TempDir::new()? };
         let database = Sqlite::builder(file.path()).create_if_missing(true).queue(queue).open().await?;
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         Ok((file, Arc::new(database)))
     }
 
@@ -62,12 +62,12 @@ async fn a_write_that_waited_too_long_has_written_nothing_and_says_why() -> Resu
     let (file, database) = File::open(100).await?;
     let other = file.locked()?;
     let deadline = within(200);
-    let refused = database.write(vec![insert(1)], None, deadline).await.err().context("the file is locked")?;
+    let refused = database.write(vec![insert(1)], Terms::by(deadline)).await.err().context("the file is locked")?;
     assert!(matches!(refused, DatabaseError::Conflict { .. } | DatabaseError::Timeout), "{refused}");
     assert!(Instant::now() < deadline + Duration::from_secs(2));
-    let refused = error_of(database.hold(vec![insert(1)], None, within(50)).await)?;
+    let refused = error_of(hold(&*database, vec![insert(1)], within(50)).await)?;
     assert!(matches!(refused, DatabaseError::Conflict { .. } | DatabaseError::Timeout), "{refused}");
-    let refused = database.delete_expired(None, 10, within(50)).await.err().context("the file is locked")?;
+    let refused = database.upkeep().delete_expired(None, 10, within(50)).await.err().context("the file is locked")?;
     assert!(matches!(refused, DatabaseError::Conflict { .. } | DatabaseError::Timeout), "{refused}");
     other.execute_batch("ROLLBACK")?;
     write(&*database, insert(2)).await?;
@@ -78,29 +78,29 @@ async fn a_write_that_waited_too_long_has_written_nothing_and_says_why() -> Resu
 #[tokio::test]
 async fn what_gave_up_in_the_queue_is_never_done() -> Result<()> {
     let (_file, database) = File::open(100).await?;
-    let held = database.hold(Vec::new(), None, soon()).await?;
+    let held = hold(&*database, Vec::new(), soon()).await?;
     let mut tasks = JoinSet::new();
     for at in 0..20 {
         let database = Arc::clone(&database);
-        tasks.spawn(async move { database.write(vec![insert(at)], None, within(30)).await });
+        tasks.spawn(async move { database.write(vec![insert(at)], Terms::by(within(30))).await });
     }
     for outcome in tasks.join_all().await {
         assert_eq!(outcome, Err(DatabaseError::Timeout));
     }
     held.commit().await?;
     write(&*database, insert(99)).await?;
-    assert_eq!(database.scan(None, 100, soon()).await?.sessions.len(), 1);
+    assert_eq!(database.upkeep().scan(None, 100, soon()).await?.sessions.len(), 1);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_full_queue_is_overloaded_and_empties_again() -> Result<()> {
     let (_file, database) = File::open(4).await?;
-    let held = database.hold(Vec::new(), None, soon()).await?;
+    let held = hold(&*database, Vec::new(), soon()).await?;
     let mut tasks = JoinSet::new();
     for at in 0..10 {
         let database = Arc::clone(&database);
-        tasks.spawn(async move { database.write(vec![insert(at)], None, soon()).await });
+        tasks.spawn(async move { database.write(vec![insert(at)], Terms::by(soon())).await });
     }
     // Six are turned away at once; the other four wait for the hold.
     for _ in 0..6 {
@@ -112,18 +112,18 @@ async fn a_full_queue_is_overloaded_and_empties_again() -> Result<()> {
         assert_eq!(outcome?.len(), 1);
     }
     write(&*database, insert(99)).await?;
-    assert_eq!(database.scan(None, 100, soon()).await?.sessions.len(), 5);
+    assert_eq!(database.upkeep().scan(None, 100, soon()).await?.sessions.len(), 5);
     Ok(())
 }
 
 #[tokio::test]
 async fn closing_answers_what_is_queued() -> Result<()> {
     let (_file, database) = File::open(100).await?;
-    let held = database.hold(vec![insert(0)], None, soon()).await?;
+    let held = hold(&*database, vec![insert(0)], soon()).await?;
     let mut tasks = JoinSet::new();
     for at in 1..20 {
         let database = Arc::clone(&database);
-        tasks.spawn(async move { database.write(vec![insert(at)], None, soon()).await });
+        tasks.spawn(async move { database.write(vec![insert(at)], Terms::by(soon())).await });
     }
     tokio::task::yield_now().await;
     let closing = {
@@ -150,7 +150,7 @@ async fn two_hosts_on_one_file_lose_nothing() -> Result<()> {
             for turn in 0..10 {
                 let database = &databases[(at + turn) % 2];
                 rows += usize::from(write(&**database, insert(turn as u32)).await? != WriteOutcome::Exists);
-                let there = database.read(vec![Read::Exists(key(&format!("key{turn:05}")))], None, soon()).await?;
+                let there = database.read(vec![Read::Exists(key(&format!("key{turn:05}")))], Terms::by(soon())).await?;
                 assert_eq!(there, [switchover_core::capabilities::ReadOutcome::Exists(true)]);
             }
             Ok::<_, DatabaseError>(rows)

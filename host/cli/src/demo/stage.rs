@@ -156,7 +156,11 @@ impl Side {
         // By its name nobody else's: but what is there is not the demo's to write.
         ensure!(!self.table.exists().await?, "{summary}: this table is there already");
         let deadline = Instant::now() + Limits::default().write_deadline;
-        self.database.create_schema(deadline).await.with_context(|| format!("{summary}: cannot create the table"))?;
+        self.database
+            .upkeep()
+            .create_schema(deadline)
+            .await
+            .with_context(|| format!("{summary}: cannot create the table"))?;
         if !self.own {
             note(format_args!("made for this demo alone: {summary}"));
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use switchover::HostCounts;
+use switchover::migration::Comparison;
 use switchover_workload::checker::History;
 use switchover_workload::history::{Micros, Operation, Period};
 use switchover_workload::table::Table;
 use switchover_workload::traffic::Site;
 
-use crate::compare::Comparison;
 use crate::demo::latency::Changed;
 
 /// What a step of the story took.

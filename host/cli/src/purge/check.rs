@@ -5,11 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use switchover::capabilities::{Database, DatabaseError, Unreadable, Write};
+use switchover::capabilities::{Database, DatabaseError, Terms, Unreadable, Write};
+use switchover::migration::tool_deadline;
+use switchover::migration::{PAGE, SHOWN_MAX, SUSPECTS_MAX, Stride, look};
 use switchover::{Limits, Payload, Session, SessionKey, Timestamp, expires_in};
-
-use crate::compare::{PAGE, SHOWN_MAX, SUSPECTS_MAX, Stride, look};
-use crate::place::tool_deadline;
 
 /// How long the new database may take to insert a row that nobody holds; and how often it is asked.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
@@ -78,7 +77,7 @@ pub(crate) async fn check(
     let first = Look::at(old, new, None, latest, limits, rows_read).await?;
     tokio::time::sleep(limits.write_deadline).await;
     let second = Look::at(old, new, Some(&first.only_old), latest, limits, rows_read).await?;
-    let expired_rows = match old.statistics(Instant::now() + COUNT_WAIT).await {
+    let expired_rows = match old.upkeep().statistics(Instant::now() + COUNT_WAIT).await {
         Ok(counted) => Some(counted.expired_rows),
         Err(DatabaseError::Timeout) => None,
         Err(error) => return Err(error).with_context(|| old.summary()),
@@ -128,7 +127,7 @@ impl Look {
     ) -> Result<Self> {
         let (mut look, mut after, mut stride) = (Self::default(), None, Stride::default());
         loop {
-            let page = old.scan(after, PAGE, tool_deadline(limits.read_deadline)).await;
+            let page = old.upkeep().scan(after, PAGE, tool_deadline(limits.read_deadline)).await;
             let page = page.with_context(|| old.summary())?;
             rows_read(page.sessions.len() as u64);
             page.unreadable.into_iter().for_each(|row| look.add_unreadable(row));
@@ -199,15 +198,14 @@ async fn are_same(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Re
     for _ in 0..LOCK_TRIES {
         let probe = probe(Duration::from_secs(1))?;
         let insert = || vec![Write::Insert(probe.clone())];
-        let deadline = tool_deadline(limits.write_deadline);
-        let held = old.hold(insert(), None, deadline).await.with_context(|| old.summary())?;
-        let probed = new.hold(insert(), None, Instant::now() + LOCK_WAIT).await;
-        held.roll_back().await;
+        let mut at_old = old.begin(Terms::by(tool_deadline(limits.write_deadline))).await?;
+        at_old.write(insert()).await.with_context(|| old.summary())?;
+        let mut at_new = new.begin(Terms::by(Instant::now() + LOCK_WAIT)).await?;
+        let probed = at_new.write(insert()).await;
+        at_old.roll_back().await;
+        at_new.roll_back().await;
         match probed {
-            Ok(held) => {
-                held.roll_back().await;
-                return Ok(false);
-            }
+            Ok(_) => return Ok(false),
             Err(DatabaseError::Conflict { .. } | DatabaseError::Timeout) => {}
             Err(error) => return Err(error).with_context(|| new.summary()),
         }
@@ -234,7 +232,7 @@ mod tests {
 
     async fn put(database: &MemoryDatabase, sessions: &[Session]) {
         let writes = sessions.iter().cloned().map(Write::Upsert).collect();
-        database.write(writes, None, Instant::now() + Duration::from_secs(10)).await.unwrap();
+        database.write(writes, Terms::by(Instant::now() + Duration::from_secs(10))).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

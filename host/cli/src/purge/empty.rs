@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use switchover::capabilities::{Database, Write, WriteOutcome};
+use switchover::capabilities::{Database, Terms, Write, WriteOutcome};
+use switchover::migration::tool_deadline;
+use switchover::migration::{Stride, look};
 use switchover::{Limits, Session, SessionKey};
 
 use super::check::print_of;
 use crate::batches::{Batches, Stop, delete_expired};
-use crate::compare::{Stride, look};
-use crate::place::tool_deadline;
 
 /// What was done so far.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(crate) async fn empty(
 ) -> Result<()> {
     let (mut after, mut stride) = (None, Stride::default());
     while !stop.is_asked() {
-        let page = old.scan(after, batches.rows, tool_deadline(limits.read_deadline)).await;
+        let page = old.upkeep().scan(after, batches.rows, tool_deadline(limits.read_deadline)).await;
         let page = page.with_context(|| old.summary())?;
         let checked = |session: &&Session| prints.contains(&print_of(session));
         let keys: Vec<_> = page.sessions.iter().filter(checked).map(|session| session.key.clone()).collect();
@@ -54,7 +54,7 @@ pub(crate) async fn empty(
         }
         emptied.kept += (page.sessions.len() - deletes.len()) as u64;
         if !deletes.is_empty() {
-            let outcomes = old.write(deletes, None, tool_deadline(limits.write_deadline)).await;
+            let outcomes = old.write(deletes, Terms::by(tool_deadline(limits.write_deadline))).await;
             let outcomes = outcomes.with_context(|| old.summary())?;
             let deleted = outcomes.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
             emptied.in_both += deleted;
@@ -80,7 +80,7 @@ pub(crate) async fn empty(
 async fn left(old: &dyn Database, batches: Batches, limits: &Limits, stop: &Stop) -> Result<Option<u64>> {
     let (mut left, mut after) = (0, None);
     while !stop.is_asked() {
-        let page = old.scan(after, batches.rows, tool_deadline(limits.read_deadline)).await;
+        let page = old.upkeep().scan(after, batches.rows, tool_deadline(limits.read_deadline)).await;
         let page = page.with_context(|| old.summary())?;
         left += (page.sessions.len() + page.unreadable.len()) as u64 + page.expired;
         after = page.next;
@@ -118,22 +118,22 @@ mod tests {
         let olds = (0..25).map(|number| session(number, far)).chain([session(99, Timestamp::from_micros(1))]);
         // One that nobody checked, though the new database has it, stays.
         let prints = (0..25).filter(|number| *number != 11).map(|number| print_of(&session(number, far))).collect();
-        old.write(put(olds.collect()), None, deadline()).await.unwrap();
+        old.write(put(olds.collect()), Terms::by(deadline())).await.unwrap();
         let mut news: Vec<_> = (0..25).filter(|number| *number != 7).map(|number| session(number, far)).collect();
         // One that has ended in the new database is one that it does not have.
         news[3].expires_at = Timestamp::from_micros(1);
-        new.write(put(news), None, deadline()).await.unwrap();
+        new.write(put(news), Terms::by(deadline())).await.unwrap();
 
         let mut emptied = Emptied::default();
         // One comes back behind where it looked.
         let write_behind = |_| {
-            let write = old.write(put(vec![session(0, far)]), None, deadline());
+            let write = old.write(put(vec![session(0, far)]), Terms::by(deadline()));
             tokio::task::block_in_place(|| Handle::current().block_on(write)).unwrap();
         };
         let how = (Batches::of(4), &Limits::default());
         empty((&old, &new), &prints, how, &Stop::never(), &mut emptied, &write_behind).await.unwrap();
         assert_eq!(emptied, Emptied { in_both: 22, expired: 1, kept: 4 });
-        let left = old.scan(None, 100, deadline()).await.unwrap().sessions;
+        let left = old.upkeep().scan(None, 100, deadline()).await.unwrap().sessions;
         let left: Vec<_> = left.iter().map(|session| session.key.expose()).collect();
         assert_eq!(left, ["key00000", "key00003", "key00007", "key00011"]);
     }

@@ -7,12 +7,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use switchover::capabilities::{Database, DatabaseError, Feeds, Read, ReadOutcome, Write, WriteOutcome};
+use switchover::capabilities::{Database, DatabaseError, Feeds, Read, ReadOutcome, Terms, Write, WriteOutcome};
+use switchover::migration::tool_deadline;
+use switchover::migration::{PAGE, Stride, look};
 use switchover::{Limits, Session, SessionKey};
 
 use super::check::{print_of, probe};
-use crate::compare::{PAGE, Stride, look};
-use crate::place::tool_deadline;
 
 /// Sessions that are deleted first, and as many that are only looked at beside them.
 const FIRST_ROWS: usize = 10;
@@ -30,7 +30,7 @@ pub(crate) struct Told {
 /// Asks both.
 pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<Told> {
     let feeds = async |database: &dyn Database| {
-        database.feeds(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
+        database.upkeep().feeds(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
     };
     let (old, new): (Feeds, Feeds) = (feeds(old).await?, feeds(new).await?);
     let refusal = (!new.incoming.is_empty()).then(|| {
@@ -64,16 +64,16 @@ pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Durat
     let row = probe(watch + limits.write_deadline * 30)?;
     let key = row.key.clone();
     let delete = || vec![Write::Delete(key.clone())];
-    match old.write(vec![Write::Insert(row)], None, deadline()).await {
+    match old.write(vec![Write::Insert(row)], Terms::by(deadline())).await {
         Ok(_) => {}
         // Whoever may only delete has the first sessions to go by.
         Err(DatabaseError::Corrupt { .. }) => return Ok(()),
         Err(error) => return Err(error).with_context(|| old.summary()),
     }
     let came = comes(new, &key, watch, limits).await;
-    let taken = old.write(delete(), None, deadline()).await;
+    let taken = old.write(delete(), Terms::by(deadline())).await;
     if !matches!(came, Ok(false)) {
-        new.write(delete(), None, deadline()).await.with_context(|| new.summary())?;
+        new.write(delete(), Terms::by(deadline())).await.with_context(|| new.summary())?;
     }
     taken.with_context(|| old.summary())?;
     if came? {
@@ -89,7 +89,7 @@ async fn comes(new: &dyn Database, key: &SessionKey, watch: Duration, limits: &L
     let until = Instant::now() + watch;
     loop {
         let deadline = tool_deadline(limits.read_deadline);
-        let found = new.read(vec![Read::Exists(key.clone())], None, deadline).await;
+        let found = new.read(vec![Read::Exists(key.clone())], Terms::by(deadline)).await;
         if found.with_context(|| new.summary())?[..] == [ReadOutcome::Exists(true)] {
             return Ok(true);
         }
@@ -114,7 +114,8 @@ pub(crate) async fn try_first_rows(
     watch: Duration,
     limits: &Limits,
 ) -> Result<u64> {
-    let page = old.scan(None, PAGE, tool_deadline(limits.read_deadline)).await.with_context(|| old.summary())?;
+    let page =
+        old.upkeep().scan(None, PAGE, tool_deadline(limits.read_deadline)).await.with_context(|| old.summary())?;
     let checked = |session: &&Session| prints.contains(&print_of(session));
     let olds: Vec<_> = page.sessions.iter().filter(checked).take(FIRST_ROWS * 2).cloned().collect();
     let news = living(new, &olds, limits).await?;
@@ -124,7 +125,7 @@ pub(crate) async fn try_first_rows(
         return Ok(0);
     }
     let deletes = first.iter().map(|session| Write::Delete(session.key.clone())).collect();
-    let deleted = old.write(deletes, None, tool_deadline(limits.write_deadline)).await;
+    let deleted = old.write(deletes, Terms::by(tool_deadline(limits.write_deadline))).await;
     let deleted = deleted.with_context(|| old.summary())?;
     let deleted = deleted.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
     tokio::time::sleep(watch).await;
@@ -136,9 +137,11 @@ pub(crate) async fn try_first_rows(
     }
     let back = |sessions: Vec<Session>| sessions.into_iter().map(Write::Insert).collect::<Vec<_>>();
     let news = first.iter().filter_map(|session| news.get(&session.key).cloned()).collect();
-    let restored = new.write(back(news), None, tool_deadline(limits.write_deadline)).await;
+    let restored = new.write(back(news), Terms::by(tool_deadline(limits.write_deadline))).await;
     restored.with_context(|| format!("{}: {} sessions are lost there", new.summary(), first.len()))?;
-    old.write(back(first.to_vec()), None, tool_deadline(limits.write_deadline)).await.with_context(|| old.summary())?;
+    old.write(back(first.to_vec()), Terms::by(tool_deadline(limits.write_deadline)))
+        .await
+        .with_context(|| old.summary())?;
     bail!(
         "the new database lost just the {} sessions that were deleted in the old one: it is fed from there. They were written to both again, \
          and nothing else was deleted. End the replication first",

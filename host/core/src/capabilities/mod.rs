@@ -4,13 +4,18 @@ mod cache;
 mod clock;
 mod database;
 mod flags;
+mod operations;
 mod statistics;
+mod terms;
+mod transaction;
+mod upkeep;
 
 pub use cache::{Cache, CacheError, CacheLookup, Lease, Nonce};
 pub use clock::{Clock, SystemClock};
-pub use database::{
-    Cursor, Database, DatabaseError, Epoch, ExpiredLeft, Feeds, Held, Identity, Read, ReadOutcome, Scan, Unreadable,
-    Write, WriteOutcome,
-};
+pub use database::{Database, IntoDatabase};
 pub use flags::{FlagError, FlagSnapshot, Flags};
+pub use operations::{DatabaseError, Read, ReadOutcome, Unreadable, Write, WriteOutcome};
 pub use statistics::{Remedy, Statistics};
+pub use terms::{Epoch, Fence, Terms};
+pub use transaction::Transaction;
+pub use upkeep::{Cursor, ExpiredLeft, Feeds, Identity, Scan, Upkeep};

@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use switchover_core::DatabaseName;
-use switchover_core::capabilities::{Cache, Clock, Database, DatabaseError, Flags, Identity, SystemClock};
+use switchover_core::capabilities::{
+    Cache, Clock, Database, DatabaseError, Flags, Identity, IntoDatabase, SystemClock,
+};
 use switchover_runtime::call::Environment;
 use switchover_runtime::{Limits, Loader, Policy, Slot};
 use tokio::sync::Semaphore;
@@ -31,8 +33,8 @@ pub struct Builder {
 impl Builder {
     /// Adds a database under an alias.
     #[must_use]
-    pub fn database(mut self, name: impl Into<String>, database: impl Database + 'static) -> Self {
-        self.databases.push((name.into(), Arc::new(database)));
+    pub fn database(mut self, name: impl Into<String>, database: impl IntoDatabase) -> Self {
+        self.databases.push((name.into(), database.into_database()));
         self
     }
 
@@ -159,8 +161,8 @@ async fn check_tables(
     let mut known: Vec<(&DatabaseName, Identity)> = Vec::new();
     for (name, database) in databases {
         let checked = async {
-            database.check_columns(Instant::now() + patience).await?;
-            database.identity(Instant::now() + patience).await
+            database.upkeep().check_columns(Instant::now() + patience).await?;
+            database.upkeep().identity(Instant::now() + patience).await
         };
         match checked.await {
             Ok(None) => {}

@@ -17,7 +17,7 @@ use switchover_contract::{Error, ErrorCode, Result};
 pub(crate) use self::reach::StoreReach;
 use self::repair::Repairs;
 use self::strict::StrictLanes;
-use switchover_core::capabilities::{Cache, CacheError, Clock, Database, DatabaseError, Read, ReadOutcome};
+use switchover_core::capabilities::{Cache, CacheError, Clock, Database, DatabaseError, Read, ReadOutcome, Terms};
 use switchover_core::{DatabaseName, SessionKey};
 use switchover_runtime::Limits;
 use switchover_runtime::counters::{Asked, Counters};
@@ -83,7 +83,7 @@ impl Store {
         self.counters.asked(Asked::DatabaseRead);
         let deadline = Instant::now() + self.limits.read_deadline;
         let mut outcomes =
-            database.read(vec![read], None, deadline).await.map_err(|error| database_error(name, &error))?;
+            database.read(vec![read], Terms::by(deadline)).await.map_err(|error| database_error(name, &error))?;
         match outcomes.pop().ok_or_else(|| internal(name, "a read without an answer"))? {
             ReadOutcome::Unreadable(row) => Err(database_error(name, &row.into())),
             outcome => Ok(outcome),

@@ -94,7 +94,11 @@ impl Reach for StoreReach {
         in_own_task(admission, move |_ticket| async move {
             let (name, database) = store.database(&database)?;
             let deadline = Instant::now() + store.limits.write_deadline;
-            database.delete_expired(before, limit, deadline).await.map_err(|error| database_error(name, &error))
+            database
+                .upkeep()
+                .delete_expired(before, limit, deadline)
+                .await
+                .map_err(|error| database_error(name, &error))
         })
         .await
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::DatabaseName;
-use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
 use switchover_runtime::Ticket;
 use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
 use tokio::sync::{mpsc, oneshot};
@@ -200,10 +200,13 @@ async fn write_together(store: &Store, route: &Route, writes: Vec<Write>, deadli
     let keys: Vec<_> = writes.iter().map(|write| write.key().clone()).collect();
     let is_delete: Vec<_> = writes.iter().map(|write| matches!(write, Write::Delete(_))).collect();
     let home = &store.databases[&route.home];
-    let held = home.hold(writes, None, deadline).await.map_err(|error| refused(&route.home, &error, false))?;
-    let outcomes = held.outcomes().to_vec();
+    let begun = async {
+        let mut transaction = home.begin(Terms::by(deadline)).await?;
+        Ok((transaction.write(writes).await?, transaction))
+    };
+    let (outcomes, transaction) = begun.await.map_err(|error| refused(&route.home, &error, false))?;
     if outcomes.len() != keys.len() {
-        held.roll_back().await;
+        transaction.roll_back().await;
         let error = super::internal(&route.home, "as many answers as writes were expected");
         return Err(Refused { error, mirror_written: false });
     }
@@ -220,7 +223,7 @@ async fn write_together(store: &Store, route: &Route, writes: Vec<Write>, deadli
             WriteOutcome::Done(Some(row)) => mirror_write(*action, Some(row), &keys[at]),
             _ => Write::Delete(keys[at].clone()),
         });
-        match store.databases[name].write(batch.collect(), None, deadline).await {
+        match store.databases[name].write(batch.collect(), Terms::by(deadline)).await {
             Ok(mirrored) => {
                 mirror_written = true;
                 for (&at, outcome) in follows.iter().zip(&mirrored) {
@@ -228,12 +231,12 @@ async fn write_together(store: &Store, route: &Route, writes: Vec<Write>, deadli
                 }
             }
             Err(error) => {
-                held.roll_back().await;
+                transaction.roll_back().await;
                 return Err(refused(name, &error, mirror_written));
             }
         }
     }
-    match held.commit().await {
+    match transaction.commit().await {
         Ok(()) => Ok(outcomes.into_iter().zip(at_mirror).collect()),
         Err(error) => Err(refused(&route.home, &error, mirror_written)),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_contract::{Error, ErrorCode, Guarantee, MirrorAction, Result, SaveMode, SaveOutcome, Target};
-use switchover_core::capabilities::{Write, WriteOutcome};
+use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
 use switchover_core::{DatabaseName, Session, SessionKey, Timestamp};
 use switchover_runtime::Ticket;
 use switchover_runtime::call::check_target;
@@ -73,26 +73,21 @@ impl Store {
         }
         let deadline = Instant::now() + self.limits.write_deadline;
         let copied = async {
-            let held = source_database
-                .hold(vec![Write::Lock(key.clone())], None, deadline)
-                .await
-                .map_err(|error| database_error(source_name, &error))?;
-            let row = match held.outcomes().first() {
-                Some(WriteOutcome::Done(row)) => row.clone(),
-                _ => None,
-            };
+            let at_source = |error: DatabaseError| database_error(source_name, &error);
+            let mut transaction = source_database.begin(Terms::by(deadline)).await.map_err(at_source)?;
+            let row = transaction.lock(vec![key.clone()]).await.map_err(at_source)?.pop().flatten();
             let mut written = false;
             let mut answer = Ok(());
             for ((name, database), action) in destinations {
                 let write = mirror_write(action, row.as_ref(), &key);
-                if let Err(error) = database.write(vec![write], None, deadline).await {
+                if let Err(error) = database.write(vec![write], Terms::by(deadline)).await {
                     let error = database_error(name, &error);
                     answer = Err(if written { Error::new(ErrorCode::UnknownOutcome, error.message) } else { error });
                     break;
                 }
                 written = true;
             }
-            held.roll_back().await;
+            transaction.roll_back().await;
             answer
         };
         self.guarded(&key, copied).await
@@ -106,7 +101,7 @@ impl Store {
         let key = write.key().clone();
         let (outcome, at_mirror) = if route.mirrors.is_empty() {
             let database = &self.databases[&route.home];
-            let mut outcomes = database.write(vec![write], None, deadline).await.map_err(|error| {
+            let mut outcomes = database.write(vec![write], Terms::by(deadline)).await.map_err(|error| {
                 let error = database_error(&route.home, &error);
                 if error.code == ErrorCode::UnknownOutcome {
                     self.counters.outcome_unknown();

@@ -17,10 +17,10 @@ async fn strict_mirrors_of_large_payloads_all_succeed() -> Result<()> {
     let server = MariaDb::builder().setting("max-allowed-packet", "1M").start().await?;
     let folder = tempfile::tempdir()?;
     let file = Sqlite::builder(folder.path().join("old.sqlite3")).create_if_missing(true).open().await?;
-    file.create_schema(soon()).await?;
+    file.upkeep().create_schema(soon()).await?;
     // One lane, so that everything that waits shares a batch.
     let mirror = MySql::builder(server.url()).table(new_table()).writers(1).holders(1).connect().await?;
-    mirror.create_schema(soon()).await?;
+    mirror.upkeep().create_schema(soon()).await?;
     let host = Switchover::builder()
         .database("default", file)
         .database("new_session_store", mirror)

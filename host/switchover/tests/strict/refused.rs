@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use switchover::backends::{FlagSwitch, MemoryDatabase};
-use switchover::capabilities::{Database, Write};
+use switchover::capabilities::{Database, Terms, Write};
 use switchover::{Builtin, ErrorCode, Payload, Policy, SaveOutcome, Session, SessionKey, Switchover, expires_in};
 use tokio::task::JoinSet;
 
@@ -28,7 +28,7 @@ async fn refused_row_costs_none_that_shares_its_strict_batch() -> Result<()> {
             let there = there();
             let spoiled = refusal.open(there.clone()).await?;
             let whole: Arc<dyn Database> = Arc::new(MemoryDatabase::new());
-            whole.write(there.into_iter().map(Write::Insert).collect(), None, soon()).await?;
+            whole.write(there.into_iter().map(Write::Insert).collect(), Terms::by(soon())).await?;
             let pair = if spoiled_is_home { [&spoiled, &whole] } else { [&whole, &spoiled] };
             strict(&refusal, pair, refusal.is_late && spoiled_is_home).await.context(what)?;
             spoiled.close().await;
@@ -107,7 +107,7 @@ async fn agree(home: &Arc<dyn Database>, mirror: &Arc<dyn Database>, deletes: bo
         ensure!(payload(&key("updated01")).await?.as_deref() == Some("after"));
         ensure!(payload(&key("deleted00")).await?.is_none());
     }
-    let (home, mirror) = (home.scan(None, 500, soon()).await?, mirror.scan(None, 500, soon()).await?);
+    let (home, mirror) = (home.upkeep().scan(None, 500, soon()).await?, mirror.upkeep().scan(None, 500, soon()).await?);
     ensure!(home.sessions == mirror.sessions, "{} and {} rows", home.sessions.len(), mirror.sessions.len());
     Ok(())
 }

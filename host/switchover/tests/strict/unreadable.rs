@@ -29,7 +29,7 @@ impl Side {
             Self::Postgres { url, table } => Arc::new(Postgres::builder(url).table(table).connect().await?),
             Self::MariaDb { url, table } => Arc::new(MySql::builder(url).table(table).connect().await?),
         };
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         Ok(database)
     }
 

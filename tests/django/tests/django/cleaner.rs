@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
-use switchover::capabilities::{Database, Read, ReadOutcome};
+use switchover::capabilities::{Database, Read, ReadOutcome, Terms};
 use switchover::{Builtin, Policy, SessionKey, Timestamp};
 
 use super::peer::{Peer, Zone};
@@ -49,7 +49,7 @@ async fn same_rows_have_ended_at_the_same_instant(kind: Kind) -> Result<()> {
         let cleared = django.manage_at("default", &["clearsessions"], now)?;
         assert!(cleared.succeeded, "{}", cleared.printed);
         let ended = ends.iter().filter(|(_, end)| *end < now).count();
-        assert_eq!(usize::try_from(database.delete_expired(None, 1_000, soon()).await?)?, ended);
+        assert_eq!(usize::try_from(database.upkeep().delete_expired(None, 1_000, soon()).await?)?, ended);
         let left = keys(&mut django, "default")?;
         assert_eq!(left.len(), ends.len() - ended, "what ends at this very instant is left to the next time by both");
         assert_eq!(keys(&mut django, "other")?, left);
@@ -118,6 +118,6 @@ fn keys(django: &mut Peer, database: &str) -> Result<BTreeSet<String>> {
 }
 
 async fn shows(database: &dyn Database, key: &SessionKey) -> Result<bool> {
-    let found = database.read(vec![Read::Load(key.clone())], None, soon()).await?;
+    let found = database.read(vec![Read::Load(key.clone())], Terms::by(soon())).await?;
     Ok(matches!(found.as_slice(), [ReadOutcome::Session(Some(_))]))
 }

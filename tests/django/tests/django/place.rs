@@ -65,7 +65,7 @@ impl Place {
     pub(crate) async fn with_table(kind: Kind) -> Result<Self> {
         let place = Self::new(kind).await?;
         let database = place.open().await?;
-        database.create_schema(soon()).await?;
+        database.upkeep().create_schema(soon()).await?;
         database.close().await;
         Ok(place)
     }

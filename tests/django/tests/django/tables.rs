@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use switchover::capabilities::{Read, ReadOutcome, Write, WriteOutcome};
+use switchover::capabilities::{Read, ReadOutcome, Terms, Write, WriteOutcome};
 use switchover::expires_in;
 
 use super::peer::{Peer, Zone};
@@ -47,16 +47,16 @@ async fn table_of_django_has_nothing_missing(kind: Kind) -> Result<()> {
     django.migrate("default")?;
     let before = django.raw_schema("default")?;
     let database = place.open().await?;
-    assert_eq!(database.missing_schema(soon()).await?, Vec::<String>::new());
-    assert_eq!(database.create_schema(soon()).await?, Vec::<String>::new());
+    assert_eq!(database.upkeep().missing_schema(soon()).await?, Vec::<String>::new());
+    assert_eq!(database.upkeep().create_schema(soon()).await?, Vec::<String>::new());
     assert_eq!(django.raw_schema("default")?, before, "nothing was changed");
 
     let (payload, _) = django.encode(&json!({ "_auth_user_id": "7" }), instants()[1])?;
     let session =
         switchover::Session { key: switchover::SessionKey::random(), payload, expires_at: expires_in(COOKIE_AGE) };
-    let written = database.write(vec![Write::Insert(session.clone())], None, soon()).await?;
+    let written = database.write(vec![Write::Insert(session.clone())], Terms::by(soon())).await?;
     assert!(matches!(written.as_slice(), [WriteOutcome::Done(_)]), "{written:?}");
-    let read = database.read(vec![Read::Load(session.key.clone())], None, soon()).await?;
+    let read = database.read(vec![Read::Load(session.key.clone())], Terms::by(soon())).await?;
     assert_eq!(read, [ReadOutcome::Session(Some(session))]);
     database.close().await;
     Ok(())
@@ -81,7 +81,7 @@ async fn missing_index_is_noticed_and_made_as_django_makes_it(kind: Kind) -> Res
     django.ask("execute", "default", json!({ "sql": format!("DROP INDEX {INDEX}{of_table}") }))?;
     assert_ne!(django.raw_schema("default")?, whole);
     let database = place.open().await?;
-    let made = database.create_schema(soon()).await?;
+    let made = database.upkeep().create_schema(soon()).await?;
     assert!(made.len() == 1 && made[0].contains(INDEX), "{made:?}");
     assert_eq!(django.raw_schema("default")?, whole);
     database.close().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use switchover::capabilities::{Read, ReadOutcome, Write};
+use switchover::capabilities::{Read, ReadOutcome, Terms, Write};
 use switchover::{Session, SessionKey};
 
 use super::peer::{Peer, Zone};
@@ -34,12 +34,12 @@ async fn local_times_are_right_on_postgres_alone(kind: Kind) -> Result<()> {
         for now in instants() {
             let theirs = django.create("default", &json!({ "n": 1 }), now)?;
             assert_eq!(theirs.expires_at, now.plus(COOKIE_AGE), "{zone:?}");
-            let read = database.read(vec![Read::Load(theirs.key.clone())], None, soon()).await?;
+            let read = database.read(vec![Read::Load(theirs.key.clone())], Terms::by(soon())).await?;
             let expected = Session { expires_at: theirs.expires_at.plus(off), ..theirs };
             assert_eq!(read, [ReadOutcome::Session(Some(expected.clone()))], "{zone:?}");
 
             let ours = Session { key: SessionKey::random(), ..expected };
-            database.write(vec![Write::Insert(ours.clone())], None, soon()).await?;
+            database.write(vec![Write::Insert(ours.clone())], Terms::by(soon())).await?;
             let found = django.load("default", &ours.key)?.context("a session of two weeks is there")?;
             assert_eq!(found.session.expires_at, ours.expires_at.minus(off), "{zone:?}");
         }

@@ -47,7 +47,7 @@ impl Scene {
         let server = switchover_harness::Redis::start().await?;
         let proxy = Proxy::start(server.address()).await?;
         let default = Postgres::connect(&database.url()).await?;
-        default.create_schema(Instant::now() + Duration::from_secs(30)).await?;
+        default.upkeep().create_schema(Instant::now() + Duration::from_secs(30)).await?;
         // With the timeouts and limits that everybody has who sets none.
         let redis = Redis::connect(&proxy.url_of(&server.url())?).await?;
         let hits = Arc::new(AtomicU64::new(0));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
 use switchover::backends::{MySql, Postgres, Server};
-use switchover::capabilities::{Database as _, DatabaseError, Read, Write};
+use switchover::capabilities::{Database as _, DatabaseError, Read, Terms, Write};
 use switchover::{Payload, Session, SessionKey, expires_in};
 use switchover_harness::{MariaDb, Proxy};
 use switchover_tests::facts::{self, Settings};
@@ -46,7 +46,7 @@ impl Scene {
             Part::Mariadb => MySql::connect(&address).await?,
             Part::Cache | Part::Postgres => Postgres::connect(&address).await?,
         };
-        database.create_schema(Instant::now() + Duration::from_secs(30)).await?;
+        database.upkeep().create_schema(Instant::now() + Duration::from_secs(30)).await?;
         let journal = Journal::open();
         let mut clients = JoinSet::new();
         for client in 0..options.clients() {
@@ -93,7 +93,7 @@ impl Client {
     async fn arrive(database: Server, pen: Pen) -> Result<Self> {
         let keys: Vec<_> = (0..KEYS).map(|_| SessionKey::random()).collect();
         let writes = keys.iter().map(|key| Write::Insert(session(key))).collect();
-        database.write(writes, None, Instant::now() + Duration::from_secs(30)).await?;
+        database.write(writes, Terms::by(Instant::now() + Duration::from_secs(30))).await?;
         Ok(Self { database, dice: fastrand::Rng::with_seed(pen.client as u64), pen, keys })
     }
 
@@ -103,8 +103,11 @@ impl Client {
             let begun = Instant::now();
             let deadline = begun + DEADLINE;
             let (what, done) = match self.dice.u32(..4) {
-                0..2 => ("read", self.database.read(vec![Read::Load(key)], None, deadline).await.map(drop)),
-                2 => ("write", self.database.write(vec![Write::Update(session(&key))], None, deadline).await.map(drop)),
+                0..2 => ("read", self.database.read(vec![Read::Load(key)], Terms::by(deadline)).await.map(drop)),
+                2 => (
+                    "write",
+                    self.database.write(vec![Write::Update(session(&key))], Terms::by(deadline)).await.map(drop),
+                ),
                 _ => ("hold", self.hold_and_commit(&key, deadline).await),
             };
             match done {
@@ -117,7 +120,7 @@ impl Client {
 
     /// Both within one deadline.
     async fn hold_and_commit(&self, key: &SessionKey, deadline: Instant) -> Result<(), DatabaseError> {
-        self.database.hold(vec![Write::Update(session(key))], None, deadline).await?.commit().await
+        self.database.hold(vec![Write::Update(session(key))], Terms::by(deadline)).await?.commit().await
     }
 }
 

@@ -52,7 +52,7 @@ impl Place {
     pub(crate) async fn fill(&self, data: &Data) -> Result<()> {
         for address in [&self.old, &self.new] {
             let database = Postgres::connect(address).await?;
-            database.create_schema(Instant::now() + Duration::from_secs(30)).await?;
+            database.upkeep().create_schema(Instant::now() + Duration::from_secs(30)).await?;
             database.close().await;
         }
         let mut old = PgConnection::connect(&self.old).await?;

@@ -60,7 +60,7 @@ impl Fleet {
                 Kind::Postgres => Postgres::builder(database.url()).connect().await?,
                 Kind::MariaDb => MySql::builder(database.url()).connect().await?,
             };
-            server.create_schema(Instant::now() + PATIENCE).await?;
+            server.upkeep().create_schema(Instant::now() + PATIENCE).await?;
             let builder = Switchover::builder().database("default", server).cache(cache).limits(limits.clone());
             Ok(builder.build().await?)
         };

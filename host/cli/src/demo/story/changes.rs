@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
+use switchover::migration::compare;
 use switchover::{Limits, Policy, SessionKey, SwapError};
 use switchover_workload::history::Micros;
 use switchover_workload::patience::{PATIENCE, patiently};
 use switchover_workload::traffic::Site;
 
 use super::{Compared, Story};
-use crate::compare::compare;
 use crate::demo::latency::{Change, Changed};
 
 impl Story<'_> {
@@ -24,7 +24,7 @@ impl Story<'_> {
             let unknown = self.site.meter.unknown_outcomes();
             let mut comparison = patiently("the databases cannot be compared", async || {
                 ensure!(self.switchover.repairs_pending() == 0, "unknown outcomes are still to be settled");
-                compare(old, new, &Limits::default(), &mut |_| {}).await
+                compare(&**old, &**new, &Limits::default(), &mut |_| {}).await.map_err(anyhow::Error::from)
             })
             .await?;
             let unreadable = comparison.old.unreadable + comparison.new.unreadable;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use switchover::backends::FlagSwitch;
 use switchover::capabilities::{Clock, SystemClock};
+use switchover::migration::Comparison;
 use switchover::{Builtin, Policy, Switchover};
 use switchover_workload::contents::Scribe;
 use switchover_workload::history::{Micros, Operation, Period, RunClock};
@@ -18,7 +19,6 @@ use switchover_workload::table::Move;
 use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
 
 use self::changes::known_keys;
-use crate::compare::Comparison;
 use crate::demo::Options;
 use crate::demo::latency::Changed;
 use crate::demo::progress::Progress;

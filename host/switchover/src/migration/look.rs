@@ -1,12 +1,13 @@
 //! Looks at one database by keys, a few at a time: as many as keep the payloads in memory small.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use switchover::capabilities::{Database, Read, ReadOutcome, Unreadable};
-use switchover::{Limits, Session, SessionKey};
+use switchover_core::capabilities::{Database, DatabaseError, Read, ReadOutcome, Terms, Unreadable};
+use switchover_core::{Session, SessionKey};
+use switchover_runtime::Limits;
 
-use crate::place::tool_deadline;
+use super::error::CompareError;
 
 /// Payload of one look above which the next one takes fewer keys.
 const LOOK_BYTES: usize = 4 << 20;
@@ -15,10 +16,10 @@ const KEYS_FIRST: usize = 16;
 const KEYS_MAX: usize = 500;
 
 /// What a database has under a key.
-type Row = Result<Session, Unreadable>;
+pub type Row = Result<Session, Unreadable>;
 
 /// How many keys the next look takes.
-pub(crate) struct Stride(usize);
+pub struct Stride(usize);
 
 impl Default for Stride {
     fn default() -> Self {
@@ -28,7 +29,7 @@ impl Default for Stride {
 
 impl Stride {
     /// As many of the first ones as a look takes.
-    pub(crate) fn take<'a, T>(&self, all: &mut &'a [T]) -> Option<&'a [T]> {
+    pub fn take<'a, T>(&self, all: &mut &'a [T]) -> Option<&'a [T]> {
         if all.is_empty() {
             return None;
         }
@@ -44,21 +45,31 @@ impl Stride {
     }
 }
 
+/// When one step of a tool must have been answered: it may wait longer than a visitor.
+pub fn tool_deadline(of_a_visitor: Duration) -> Instant {
+    Instant::now() + of_a_visitor * 10
+}
+
 /// What is unexpired, or cannot be read, under `keys`.
-pub(crate) async fn look(
+///
+/// # Errors
+///
+/// [`CompareError::Database`] if the database does not answer.
+pub async fn look(
     database: &dyn Database,
     keys: &[SessionKey],
     stride: &mut Stride,
     limits: &Limits,
-) -> Result<HashMap<SessionKey, Row>> {
+) -> Result<HashMap<SessionKey, Row>, CompareError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
+    let failed = |source| CompareError::Database { database: database.summary(), source };
     let reads = keys.iter().cloned().map(Read::Load).collect();
-    let outcomes = database.read(reads, None, tool_deadline(limits.read_deadline)).await;
-    let outcomes = outcomes.with_context(|| database.summary())?;
+    let outcomes = database.read(reads, Terms::by(tool_deadline(limits.read_deadline))).await.map_err(failed)?;
     if outcomes.len() != keys.len() {
-        bail!("{} answered {} of {} questions", database.summary(), outcomes.len(), keys.len());
+        let message = format!("it answered {} of {} questions", outcomes.len(), keys.len());
+        return Err(failed(DatabaseError::Unavailable { message }));
     }
     let mut found = HashMap::with_capacity(outcomes.len());
     for (key, outcome) in keys.iter().zip(outcomes) {
@@ -70,7 +81,10 @@ pub(crate) async fn look(
             ReadOutcome::Unreadable(row) => {
                 found.insert(key.clone(), Err(row));
             }
-            ReadOutcome::Exists(_) => bail!("{} answered another question", database.summary()),
+            ReadOutcome::Exists(_) => {
+                let message = "it answered another question".to_owned();
+                return Err(failed(DatabaseError::Unavailable { message }));
+            }
         }
     }
     stride.took(&found);

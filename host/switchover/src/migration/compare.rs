@@ -1,31 +1,29 @@
 //! What differs between two databases that are in use: a difference counts only if it outlives every write that may be under way.
 
-mod look;
-
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use switchover::capabilities::{Database, Unreadable};
-use switchover::{Limits, SessionKey, Timestamp};
+use switchover_core::capabilities::{Database, Unreadable};
+use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_runtime::Limits;
 
-pub(crate) use self::look::{Stride, look};
-use crate::place::tool_deadline;
+use super::error::CompareError;
+use super::look::{Stride, look, tool_deadline};
 
 /// Rows of one page at most. A page is one statement and holds no lock.
-pub(crate) const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 /// So many differences are remembered for the second look; beyond it the two are simply not alike.
-pub(crate) const SUSPECTS_MAX: usize = 100_000;
+pub const SUSPECTS_MAX: usize = 100_000;
 /// Looks at a session that is being written all the while, and the pause between two of them.
 const LOOKS_MAX: u32 = 10;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Rows that cannot be read are counted, all of them, and so many of each database are shown.
-pub(crate) const SHOWN_MAX: usize = 20;
+pub const SHOWN_MAX: usize = 20;
 
 /// In what way two databases differ on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Difference {
+pub enum Difference {
     /// The new one does not have it.
     OnlyOld,
     /// The old one does not have it.
@@ -40,7 +38,7 @@ pub(crate) enum Difference {
 
 impl Difference {
     /// In words.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::OnlyOld => "only in the old database",
             Self::OnlyNew => "only in the new database",
@@ -53,15 +51,15 @@ impl Difference {
 
 /// What was read of one database. Every row is in one of the three.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Unexpired rows.
-    pub(crate) rows: u64,
+    pub rows: u64,
     /// Rows that have expired.
-    pub(crate) expired: u64,
+    pub expired: u64,
     /// Rows that cannot be read.
-    pub(crate) unreadable: u64,
+    pub unreadable: u64,
     /// The first of them.
-    pub(crate) shown: Vec<Unreadable>,
+    pub shown: Vec<Unreadable>,
 }
 
 impl Seen {
@@ -75,32 +73,32 @@ impl Seen {
 
 /// What a comparison found.
 #[derive(Default)]
-pub(crate) struct Comparison {
+pub struct Comparison {
     /// Of the old database.
-    pub(crate) old: Seen,
+    pub old: Seen,
     /// Of the new database.
-    pub(crate) new: Seen,
+    pub new: Seen,
     /// Sessions that are the same in both.
-    pub(crate) equal: u64,
+    pub equal: u64,
     /// The others.
-    pub(crate) different: Vec<(SessionKey, Difference)>,
+    pub different: Vec<(SessionKey, Difference)>,
     /// When the last of those that only the old database has ends.
-    pub(crate) last_only_old: Option<Timestamp>,
+    pub last_only_old: Option<Timestamp>,
 }
 
 impl Comparison {
     /// Whether every row was read, and nothing differs.
-    pub(crate) fn is_alike(&self) -> bool {
+    pub fn is_alike(&self) -> bool {
         self.different.is_empty() && self.old.unreadable == 0 && self.new.unreadable == 0
     }
 
     /// How many sessions differ.
-    pub(crate) fn differences(&self) -> u64 {
+    pub fn differences(&self) -> u64 {
         self.different.len() as u64
     }
 
     /// How many differ in this way.
-    pub(crate) fn count(&self, kind: Difference) -> u64 {
+    pub fn count(&self, kind: Difference) -> u64 {
         self.different.iter().filter(|(_, difference)| *difference == kind).count() as u64
     }
 
@@ -112,20 +110,28 @@ impl Comparison {
     }
 }
 
-/// Compares two databases. `rows_read` is told how many more rows were read.
-pub(crate) async fn compare(
+/// Compares the unexpired sessions of two databases, both ways, while they are in use. A difference counts if it is still there when every
+/// write that was under way has ended, within the write deadline of `limits`: give the limits of the hosts that write. `rows_read` gets
+/// how many more rows were read.
+///
+/// Cost: every row of both tables is read, in pages without a lock; each page is looked for in the other database by its keys.
+///
+/// # Errors
+///
+/// [`CompareError`]; nothing that was found until then is returned.
+pub async fn compare(
     old: &dyn Database,
     new: &dyn Database,
     limits: &Limits,
     rows_read: &mut (dyn FnMut(u64) + Send),
-) -> Result<Comparison> {
+) -> Result<Comparison, CompareError> {
     let mut comparison = Comparison::default();
     let mut suspects = Vec::new();
     for (from_old, scanned, other) in [(true, old, new), (false, new, old)] {
         let (mut after, mut stride) = (None, Stride::default());
         loop {
-            let page = scanned.scan(after, PAGE, tool_deadline(limits.read_deadline)).await;
-            let page = page.with_context(|| scanned.summary())?;
+            let page = scanned.upkeep().scan(after, PAGE, tool_deadline(limits.read_deadline)).await;
+            let page = page.map_err(|source| CompareError::Database { database: scanned.summary(), source })?;
             rows_read(page.sessions.len() as u64 + page.expired + page.unreadable.len() as u64);
             let seen = if from_old { &mut comparison.old } else { &mut comparison.new };
             seen.rows += page.sessions.len() as u64;
@@ -146,10 +152,9 @@ pub(crate) async fn compare(
                     }
                 }
             }
-            ensure!(
-                suspects.len() <= SUSPECTS_MAX,
-                "more than {SUSPECTS_MAX} sessions differ: the migration has hardly begun; try again later"
-            );
+            if suspects.len() > SUSPECTS_MAX {
+                return Err(CompareError::TooManyDifferences { max: SUSPECTS_MAX });
+            }
             after = page.next;
             if after.is_none() {
                 break;
@@ -167,7 +172,7 @@ async fn settle(
     limits: &Limits,
     mut suspects: Vec<SessionKey>,
     comparison: &mut Comparison,
-) -> Result<()> {
+) -> Result<(), CompareError> {
     suspects.sort_unstable();
     suspects.dedup();
     if suspects.is_empty() {
@@ -190,7 +195,7 @@ async fn settle(
                     }
                 };
                 let mut print = DefaultHasher::new();
-                let parts = |session: &switchover::Session| (session.payload.clone(), session.expires_at);
+                let parts = |session: &Session| (session.payload.clone(), session.expires_at);
                 (old.as_ref().map(parts), new.as_ref().map(parts)).hash(&mut print);
                 let print = print.finish();
                 let difference = match (&old, &new) {
@@ -223,14 +228,14 @@ async fn settle(
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "memory"))]
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use switchover::backends::MemoryDatabase;
-    use switchover::capabilities::Write;
-    use switchover::{Payload, Session, expires_in};
+    use switchover_backends::MemoryDatabase;
+    use switchover_core::capabilities::{Terms, Write};
+    use switchover_core::{Payload, expires_in};
 
     use super::*;
 
@@ -240,7 +245,7 @@ mod tests {
 
     async fn put(database: &dyn Database, sessions: &[Session]) {
         let writes = sessions.iter().cloned().map(Write::Upsert).collect();
-        database.write(writes, None, Instant::now() + Duration::from_secs(10)).await.unwrap();
+        database.write(writes, Terms::by(Instant::now() + Duration::from_secs(10))).await.unwrap();
     }
 
     async fn both(old: &[Session], new: &[Session]) -> (Arc<MemoryDatabase>, Arc<MemoryDatabase>) {

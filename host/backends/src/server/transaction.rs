@@ -1,0 +1,200 @@
+//! Lanes for transactions: one each, kept open until its caller has decided or its deadline has passed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use switchover_core::{Session, SessionKey};
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
+
+use super::inbox::Inbox;
+use super::lane::{Lane, ROLL_BACK_TIME_MAX};
+use super::link::{Driver, Failure, Link};
+use crate::request::Request;
+use crate::transaction::{Step, Steps};
+
+/// The first step, and where the others will come from.
+pub(super) struct TransactionJob {
+    pub(super) first: Step,
+    pub(super) later: mpsc::Receiver<Step>,
+}
+
+impl Steps for mpsc::Sender<Step> {
+    fn push(&self, step: Step) -> bool {
+        self.try_send(step).is_ok()
+    }
+}
+
+/// Ends when the queue is closed and empty.
+pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<TransactionJob>>) {
+    while let Some(job) = lane.next(&*inbox).await {
+        carry(&mut lane, job).await;
+    }
+    lane.close().await;
+}
+
+async fn carry<D: Driver>(lane: &mut Lane<D>, TransactionJob { first, mut later }: TransactionJob) {
+    let (mut next, mut is_open) = (Some(first), false);
+    while let Some(step) = next.take() {
+        let deadline = match step {
+            Step::Lock(keys, request) => serve(lane, request, is_open, Lock(keys.into())).await,
+            Step::Write(batch, request) => serve(lane, request, is_open, WriteAll(batch.into())).await,
+            Step::Commit(request) => return decide(lane, request).await,
+            Step::RollBack(request) => {
+                roll_back(lane).await;
+                request.answer(Ok(()));
+                return;
+            }
+        };
+        let Some(deadline) = deadline else { return };
+        is_open = true;
+        // Dropped without a decision, or nobody went on in time. A step that comes too late finds nobody.
+        next = timeout_at(deadline.into(), later.recv()).await.unwrap_or(None);
+    }
+    roll_back(lane).await;
+}
+
+/// One statement of a transaction. It is done again while the transaction cannot be begun.
+trait Statement: Clone + Send + Sync + 'static {
+    type Done: Send;
+
+    fn run<L: Link>(&self, link: &mut L, deadline: Instant)
+    -> impl Future<Output = Result<Self::Done, Failure>> + Send;
+}
+
+#[derive(Clone)]
+struct Lock(Arc<[SessionKey]>);
+
+impl Statement for Lock {
+    type Done = Vec<Option<Session>>;
+
+    async fn run<L: Link>(&self, link: &mut L, deadline: Instant) -> Result<Self::Done, Failure> {
+        link.lock(&self.0, deadline).await
+    }
+}
+
+#[derive(Clone)]
+struct WriteAll(Arc<[Write]>);
+
+impl Statement for WriteAll {
+    type Done = Vec<WriteOutcome>;
+
+    async fn run<L: Link>(&self, link: &mut L, deadline: Instant) -> Result<Self::Done, Failure> {
+        link.write_in(&self.0, deadline).await
+    }
+}
+
+/// Serves one statement and answers it. The deadline of the transaction, if it is open afterwards.
+async fn serve<D: Driver, S: Statement>(
+    lane: &mut Lane<D>,
+    request: Request<S::Done>,
+    is_open: bool,
+    statement: S,
+) -> Option<Instant> {
+    let Some(request) = request.begin() else {
+        if is_open {
+            roll_back(lane).await;
+        }
+        return None;
+    };
+    let deadline = request.deadline();
+    let done = if is_open {
+        go_on(lane, deadline, &statement).await
+    } else {
+        let begun = lane.run_patiently(deadline, |link| {
+            let statement = statement.clone();
+            Box::pin(async move { begin(link, deadline, &statement).await })
+        });
+        begun.await
+    };
+    let is_done = done.is_ok();
+    if !request.answer(done) && is_done {
+        roll_back(lane).await;
+        return None;
+    }
+    is_done.then_some(deadline)
+}
+
+/// Begins a transaction with its first statement; after a failure it is rolled back, and may be begun again.
+async fn begin<L: Link, S: Statement>(link: &mut L, deadline: Instant, statement: &S) -> Result<S::Done, Failure> {
+    link.begin(deadline).await?;
+    match statement.run(link, deadline).await {
+        Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+        Err(failure) => link.roll_back().await.and(Err(failure)),
+        done => done,
+    }
+}
+
+/// One more statement. After a failure the transaction is rolled back.
+async fn go_on<D: Driver, S: Statement>(
+    lane: &mut Lane<D>,
+    deadline: Instant,
+    statement: &S,
+) -> Result<S::Done, DatabaseError> {
+    let Some(link) = lane.link() else { return Err(lost("the connection of the transaction was lost".to_owned())) };
+    let error = match timeout_at(deadline.into(), statement.run(link, deadline)).await {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(Failure::Refused(error))) => error,
+        Ok(Err(Failure::Row(message))) => DatabaseError::Corrupt { message },
+        Ok(Err(Failure::Busy(message))) => DatabaseError::Conflict { message },
+        Ok(Err(Failure::Lost(message))) => {
+            lane.give_up();
+            lost(message)
+        }
+        Err(_) => {
+            lane.give_up();
+            DatabaseError::Timeout
+        }
+    };
+    roll_back(lane).await;
+    Err(error)
+}
+
+fn lost(message: String) -> DatabaseError {
+    DatabaseError::Unavailable { message }
+}
+
+async fn decide<D: Driver>(lane: &mut Lane<D>, request: Request<()>) {
+    let deadline = request.deadline();
+    match request.begin() {
+        Some(request) => {
+            let result = commit(lane, deadline).await;
+            request.answer(result);
+        }
+        None => roll_back(lane).await,
+    }
+}
+
+async fn commit<D: Driver>(lane: &mut Lane<D>, deadline: Instant) -> Result<(), DatabaseError> {
+    let Some(link) = lane.link() else { return Err(lost("the connection of the transaction was lost".to_owned())) };
+    let message = match timeout_at(deadline.into(), link.commit()).await {
+        Ok(Ok(())) => return Ok(()),
+        // The server has rolled back, or is about to: the connection is not trusted to know.
+        Ok(Err(Failure::Refused(error))) => {
+            lane.give_up();
+            return Err(error);
+        }
+        Ok(Err(Failure::Row(message))) => {
+            lane.give_up();
+            return Err(DatabaseError::Corrupt { message });
+        }
+        Ok(Err(Failure::Busy(message))) => {
+            lane.give_up();
+            return Err(DatabaseError::Conflict { message });
+        }
+        Ok(Err(Failure::Lost(message))) => message,
+        Err(_) => "no answer to the commit before the deadline".to_owned(),
+    };
+    lane.give_up();
+    Err(DatabaseError::UnknownOutcome { message })
+}
+
+/// Rolls back, or ends the connection, which does the same.
+async fn roll_back<D: Driver>(lane: &mut Lane<D>) {
+    let Some(link) = lane.link() else { return };
+    let rolled_back = tokio::time::timeout(ROLL_BACK_TIME_MAX, link.roll_back()).await;
+    if !matches!(rolled_back, Ok(Ok(()))) {
+        lane.give_up();
+    }
+}

@@ -1,0 +1,105 @@
+//! A transaction that a lane or a thread keeps open: its steps go there one by one, the first with what opens it.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use switchover_core::capabilities::{DatabaseError, Terms, Transaction, Write, WriteOutcome};
+use switchover_core::{Session, SessionKey};
+
+use crate::request::{Late, Request, request};
+
+/// What a transaction is asked next.
+pub(crate) enum Step {
+    Lock(Vec<SessionKey>, Request<Vec<Option<Session>>>),
+    Write(Vec<Write>, Request<Vec<WriteOutcome>>),
+    Commit(Request<()>),
+    RollBack(Request<()>),
+}
+
+/// Where the steps of an open transaction go. Dropping it is read as: roll back.
+pub(crate) trait Steps: Send + 'static {
+    /// `false`: the transaction has ended, or its last step has not been taken yet.
+    fn push(&self, step: Step) -> bool;
+}
+
+/// Hands the first step to whoever is to keep the transaction open.
+pub(crate) trait Open: Send + 'static {
+    type Steps: Steps;
+
+    fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError>;
+}
+
+/// The caller's end of a transaction.
+pub(crate) struct Opening<O: Open> {
+    deadline: Instant,
+    stage: Stage<O>,
+}
+
+enum Stage<O: Open> {
+    /// Nothing was asked yet.
+    Fresh(O),
+    Open(O::Steps),
+    /// A step has failed.
+    Over,
+}
+
+impl<O: Open> Opening<O> {
+    pub(crate) fn new(open: O, terms: &Terms) -> Self {
+        Self { deadline: terms.deadline, stage: Stage::Fresh(open) }
+    }
+
+    async fn ask<T: Send>(&mut self, step: impl FnOnce(Request<T>) -> Step) -> Result<T, DatabaseError> {
+        let answered = self.ask_once(step).await;
+        if answered.is_err() {
+            self.stage = Stage::Over;
+        }
+        answered
+    }
+
+    async fn ask_once<T: Send>(&mut self, step: impl FnOnce(Request<T>) -> Step) -> Result<T, DatabaseError> {
+        let (request, reply) = request(self.deadline)?;
+        match &self.stage {
+            Stage::Fresh(open) => self.stage = Stage::Open(open.open(step(request))?),
+            // It is closed if it was rolled back at the deadline.
+            Stage::Open(steps) => {
+                if !steps.push(step(request)) {
+                    return Err(DatabaseError::Timeout);
+                }
+            }
+            Stage::Over => return Err(DatabaseError::Unavailable { message: "the transaction has ended".to_owned() }),
+        }
+        // What was not committed is rolled back, so a late answer has written nothing.
+        reply.wait(Late::Timeout).await
+    }
+}
+
+#[async_trait]
+impl<O: Open<Steps: Sync> + Sync> Transaction for Opening<O> {
+    async fn lock(&mut self, keys: Vec<SessionKey>) -> Result<Vec<Option<Session>>, DatabaseError> {
+        self.ask(|request| Step::Lock(keys, request)).await
+    }
+
+    async fn write(&mut self, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        self.ask(|request| Step::Write(batch, request)).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), DatabaseError> {
+        let (request, reply) = request(self.deadline)?;
+        match &self.stage {
+            Stage::Fresh(_) => return Ok(()),
+            Stage::Open(steps) if steps.push(Step::Commit(request)) => {}
+            Stage::Open(_) => return Err(DatabaseError::Timeout),
+            Stage::Over => return Err(DatabaseError::Unavailable { message: "the transaction has ended".to_owned() }),
+        }
+        reply.wait(Late::UnknownOutcome).await
+    }
+
+    async fn roll_back(self: Box<Self>) {
+        // Past the deadline it is rolled back already, or is about to be.
+        if let (Stage::Open(steps), Ok((request, reply))) = (&self.stage, request(self.deadline))
+            && steps.push(Step::RollBack(request))
+        {
+            reply.wait(Late::Timeout).await.ok();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Why two databases could not be compared.
+
+use std::fmt;
+
+use switchover_core::capabilities::DatabaseError;
+
+/// Why two databases could not be compared.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// A database did not answer, or not as it must: look after it and compare again.
+    Database {
+        /// Which one, for people.
+        database: String,
+        /// What it answered.
+        source: DatabaseError,
+    },
+    /// The two are not alike yet: wait until more is carried over.
+    TooManyDifferences {
+        /// So many are looked at.
+        max: usize,
+    },
+}
+
+impl fmt::Display for CompareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database { database, source } => write!(f, "{database}: {source}"),
+            Self::TooManyDifferences { max } => {
+                write!(f, "more than {max} sessions differ: the migration has hardly begun; try again later")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CompareError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Database { source, .. } => Some(source),
+            Self::TooManyDifferences { .. } => None,
+        }
+    }
+}
