@@ -1,4 +1,5 @@
-//! What differs between two databases that are in use: a difference counts only if it outlives every write that may be under way.
+//! Compares two databases that are in use. A difference counts only if it lasts longer than any write that may be under
+//! way.
 
 mod look;
 
@@ -13,33 +14,33 @@ use switchover::{Limits, SessionKey, Timestamp};
 pub(crate) use self::look::{Stride, look};
 use crate::place::tool_deadline;
 
-/// Rows of one page at most. A page is one statement and holds no lock.
+/// The most rows of one page. A page is one statement and holds no lock.
 pub(crate) const PAGE: u32 = 500;
-/// So many differences are remembered for the second look; beyond it the two are simply not alike.
+/// How many differences are kept for the second look. With more, the two databases are not alike.
 pub(crate) const SUSPECTS_MAX: usize = 100_000;
-/// Looks at a session that is being written all the while, and the pause between two of them.
+/// How often to look at a session that is written all the time, and the pause between two looks.
 const LOOKS_MAX: u32 = 10;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Rows that cannot be read are counted, all of them, and so many of each database are shown.
+/// How many unreadable rows of each database are shown. All of them are counted.
 pub(crate) const SHOWN_MAX: usize = 20;
 
-/// In what way two databases differ on a session.
+/// How two databases differ on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// The new one does not have it.
+    /// The new database does not have it.
     OnlyOld,
-    /// The old one does not have it.
+    /// The old database does not have it.
     OnlyNew,
-    /// Both have it, with other contents.
+    /// Both have it, with different contents.
     Payload,
-    /// Both have it, and it ends at other times.
+    /// Both have it, with different ends.
     Expiry,
-    /// It was written all the while, and never seen alike.
+    /// It was written all the time, and no look found it alike.
     Unsettled,
 }
 
 impl Difference {
-    /// In words.
+    /// The difference in words.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::OnlyOld => "only in the old database",
@@ -51,7 +52,7 @@ impl Difference {
     }
 }
 
-/// What was read of one database. Every row is in one of the three.
+/// The rows that were read from one database. Every row counts in exactly one of the three.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Unexpired rows.
@@ -60,7 +61,7 @@ pub(crate) struct Seen {
     pub(crate) expired: u64,
     /// Rows that cannot be read.
     pub(crate) unreadable: u64,
-    /// The first of them.
+    /// The first unreadable rows.
     pub(crate) shown: Vec<Unreadable>,
 }
 
@@ -73,23 +74,23 @@ impl Seen {
     }
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Default)]
 pub(crate) struct Comparison {
-    /// Of the old database.
+    /// The rows of the old database.
     pub(crate) old: Seen,
-    /// Of the new database.
+    /// The rows of the new database.
     pub(crate) new: Seen,
     /// Sessions that are the same in both.
     pub(crate) equal: u64,
-    /// The others.
+    /// Sessions that differ.
     pub(crate) different: Vec<(SessionKey, Difference)>,
-    /// When the last of those that only the old database has ends.
+    /// The latest end among the sessions that only the old database has.
     pub(crate) last_only_old: Option<Timestamp>,
 }
 
 impl Comparison {
-    /// Whether every row was read, and nothing differs.
+    /// Whether every row was read and no session differs.
     pub(crate) fn is_alike(&self) -> bool {
         self.different.is_empty() && self.old.unreadable == 0 && self.new.unreadable == 0
     }
@@ -99,7 +100,7 @@ impl Comparison {
         self.different.len() as u64
     }
 
-    /// How many differ in this way.
+    /// How many sessions differ in this way.
     pub(crate) fn count(&self, kind: Difference) -> u64 {
         self.different.iter().filter(|(_, difference)| *difference == kind).count() as u64
     }
@@ -112,7 +113,7 @@ impl Comparison {
     }
 }
 
-/// Compares two databases. `rows_read` is told how many more rows were read.
+/// Compares two databases. Reports each further number of read rows to `rows_read`.
 pub(crate) async fn compare(
     old: &dyn Database,
     new: &dyn Database,
@@ -137,10 +138,10 @@ pub(crate) async fn compare(
                 let mut found = look(other, &keys, &mut stride, limits).await?;
                 for session in these {
                     match found.remove(&session.key) {
-                        // Rows that both have were compared the first way.
+                        // Rows that both have were compared in the first direction.
                         Some(Ok(twin)) if from_old && twin == *session => comparison.equal += 1,
                         Some(Ok(_)) if !from_old => {}
-                        // The other way tells of it.
+                        // The other direction finds it.
                         Some(Err(_)) => {}
                         None | Some(Ok(_)) => suspects.push(session.key.clone()),
                     }
@@ -160,7 +161,7 @@ pub(crate) async fn compare(
     Ok(comparison)
 }
 
-/// Looks a second time, when every write that was under way the first time has ended.
+/// Looks a second time, after every write that was under way at the first look has ended.
 async fn settle(
     old: &dyn Database,
     new: &dyn Database,
@@ -204,7 +205,7 @@ async fn settle(
                 let expires_at = old.as_ref().map(|session| session.expires_at);
                 match difference {
                     None => comparison.equal += u64::from(old.is_some()),
-                    // Twice the same difference: nobody is writing it, so it is one.
+                    // The same difference twice: nobody is writing the session, so the difference is real.
                     Some(difference) if before.get(key) == Some(&print) => comparison.add(key, difference, expires_at),
                     Some(_) if looks == LOOKS_MAX => comparison.add(key, Difference::Unsettled, expires_at),
                     Some(_) => {
@@ -280,9 +281,9 @@ mod tests {
         assert_eq!(comparison.last_only_old, Some(later));
     }
 
-    /// The configured deadline, not the default one: a write may take that long.
+    /// This waits for the configured deadline and not the default one, because a write may take that long.
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_difference_that_does_not_last_is_none() {
+    async fn difference_that_does_not_last_does_not_count() {
         let far = expires_in(Duration::from_secs(60));
         let saved = session("saved000", "v2", far);
         let mut limits = Limits::default();
