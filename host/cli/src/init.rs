@@ -24,8 +24,8 @@ Examples:
   switchover init new_session_store
   switchover init sqlite:new.sqlite3
 
-Asks the router of the configured policy first, as Django's `migrate` does. A Django project that shares the table then
-runs `manage.py migrate sessions --fake-initial --database=ALIAS`.")]
+Asks the router of the configured policy first, as Django's `migrate` does. A Django project that
+shares the table then runs `manage.py migrate sessions --fake-initial --database=ALIAS`.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,

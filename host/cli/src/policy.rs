@@ -67,8 +67,8 @@ Examples:
   switchover policy test my-policy.wasm scripts/
   switchover policy test fallback guest/policies/fallback/scripts/*.script
 
-A script sets up settings, rows, flags and failures, calls the policy, and has the expected trace. The exit status is 1 if
-a trace differs.")]
+A script sets up settings, rows, flags and failures, calls the policy, and has the expected trace.
+The exit status is 1 if a trace differs.")]
 pub(crate) struct TestOptions {
     /// A component, or the name of a policy that comes with Switchover
     file: PathBuf,

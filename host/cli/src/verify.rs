@@ -18,10 +18,11 @@ Examples:
   switchover verify default new_session_store
   switchover verify sqlite:old.sqlite3 sqlite:new.sqlite3 --json
 
-Sessions may be written while this runs. So a difference counts only if it lasts longer than any write may take. Rows that
-only OLD has are a difference too: they must still be carried over by use, or expire. Rows that cannot be read are counted
-and shown; with such rows the databases never count as alike. Columns other than Django's are refused before anything is
-compared. The exit status is 1 on any of these.")]
+Sessions may be written while this runs. So a difference counts only if it lasts longer than any
+write may take. Rows that only OLD has are a difference too: they must still be carried over by use,
+or expire. Rows that cannot be read are counted and shown; with such rows the databases never count
+as alike. Columns other than Django's are refused before anything is compared. The exit status is 1
+on any of these.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     old: String,

@@ -43,7 +43,7 @@ during the run: the demo continues when they are back.
 
 The exit status is 1 if anything was lost, came back, was stale or failed.")]
 pub(crate) struct Options {
-    /// The sessions at the start, and how many of them the traffic keeps alive
+    /// Sessions at the start; the traffic keeps as many alive
     #[arg(long, default_value_t = 4_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(20..=200_000))]
     pub(crate) sessions: usize,
     /// The approximate length of the run; unused sessions live for a part of it
