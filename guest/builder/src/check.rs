@@ -1,4 +1,4 @@
-//! Whether the committed components are as their sources, without compiling anything.
+//! Checks whether the committed components match their sources, without compiling anything.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::digests::Digests;
 use crate::guests::Guest;
 use crate::sources;
 
-/// Fails with a line for each component that is not as it should be, and the command to run.
+/// Fails if a component does not match; the error has a line for each, with the command to run.
 pub(crate) fn check(root: &Path, guests: &[Guest]) -> Result<()> {
     let digests = Digests::read(root)?;
     let mut complaints = Vec::new();
@@ -57,7 +57,7 @@ mod tests {
         fs::write(path, content).unwrap();
     }
 
-    /// A checkout whose one component is as it should be.
+    /// A checkout with one component that matches its sources.
     fn checkout() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (path, content) in FILES {

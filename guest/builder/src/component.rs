@@ -1,4 +1,4 @@
-//! A core module to a component, checked against the world.
+//! Makes a component from a core module, and checks it against the world.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use wit_parser::Resolve;
 
 const WORLD: &str = "policy";
 
-/// Encodes a module that the SDK's `export!` made, and checks that it imports nothing but, and exports all of, the world.
+/// Encodes a module that the SDK's `export!` made. Checks that it imports only what the world has and exports all of
+/// the world.
 pub(crate) fn encode(module: &[u8], wit: &Path) -> Result<Vec<u8>> {
     let component = ComponentEncoder::default()
         .validate(true)

@@ -1,4 +1,4 @@
-//! `guest/components/digests.toml`: what each committed component was made from, and what it is.
+//! `guest/components/digests.toml`: the digests of each committed component and of its sources.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +27,7 @@ pub(crate) struct Entry {
 pub(crate) struct Digests(BTreeMap<String, Entry>);
 
 impl Digests {
-    /// Empty if there is no file yet.
+    /// Reads the file. Empty if there is no file yet.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let path = path(root);
         match fs::read_to_string(&path) {

@@ -1,4 +1,4 @@
-//! Which guests there are.
+//! Finds the guests of the checkout.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ impl Guest {
     }
 }
 
-/// Where components are committed.
+/// The folder of the committed components.
 pub(crate) fn components(root: &Path) -> PathBuf {
     root.join("guest/components")
 }
@@ -42,7 +42,7 @@ pub(crate) fn all(root: &Path) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// The named ones, or all if none is named.
+/// The named guests, or all guests if none is named.
 pub(crate) fn select(guests: Vec<Guest>, names: &[String]) -> Result<Vec<Guest>> {
     if let Some(unknown) = names.iter().find(|name| guests.iter().all(|guest| guest.name != **name)) {
         let known: Vec<_> = guests.iter().map(|guest| guest.name.as_str()).collect();

@@ -1,12 +1,12 @@
-//! Turns policies into components (`cargo guests`) and checks them against the world.
+//! Builds policies into components (`cargo guests`) and checks them against the world.
 //!
 //! ```text
 //! guest/policies/NAME ─┐  rustc, wasm32        encoder, wit/
 //! tests/guests/NAME   ─┴─> core module ──────> component ──> guest/components/NAME.wasm, digests.toml
 //! ```
 //!
-//! The components are committed, so that the library and the demo build without a wasm tool chain; `--check` compiles nothing
-//! and fails when a component and its sources part.
+//! The components are committed, so that the library and the demo build without a wasm tool chain. `--check` compiles
+//! nothing and fails if a component does not match its sources.
 
 #![expect(clippy::print_stderr, reason = "progress is for people")]
 
@@ -28,21 +28,21 @@ use crate::digests::{Digests, Entry};
 use crate::guests::Guest;
 use crate::toolchain::Toolchain;
 
-/// Builds policies to components, into `guest/components`.
+/// Builds policies into components, in `guest/components`.
 ///
 /// Examples:
-///   cargo guests                                   all of them
-///   cargo guests fallback                          one of them
-///   cargo guests --check                           compiles nothing, fails if a component is older than its sources
-///   cargo guests --crate ../mine --out mine.wasm   a policy of your own
+///   cargo guests                                   builds all guests
+///   cargo guests fallback                          builds one guest
+///   cargo guests --check                           compiles nothing; fails if a component is older than its sources
+///   cargo guests --crate ../mine --out mine.wasm   builds a policy of your own
 #[derive(Parser)]
 #[command(name = "cargo guests", verbatim_doc_comment)]
 struct Arguments {
-    /// The guests to build: folders of `guest/policies` and `tests/guests`; all of them if none is named.
+    /// The guests to build: folders of `guest/policies` and `tests/guests`. Builds all of them if none is named.
     #[arg(conflicts_with = "krate")]
     names: Vec<String>,
 
-    /// Compile nothing; fail if a committed component is missing, was changed, or is older than its sources.
+    /// Compile nothing. Fail if a committed component is missing, was changed, or is older than its sources.
     #[arg(long, conflicts_with = "krate")]
     check: bool,
 
@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long = "crate", value_name = "DIR", requires = "out")]
     krate: Option<PathBuf>,
 
-    /// Where to write its component.
+    /// Where to write the component of that policy.
     #[arg(long, value_name = "FILE", requires = "krate")]
     out: Option<PathBuf>,
 }
@@ -74,7 +74,7 @@ fn run(arguments: Arguments) -> Result<()> {
     let guests = guests::select(guests::all(&root)?, &arguments.names)?;
     if arguments.check {
         check::check(&root, &guests)?;
-        eprintln!("{} components are as their sources", guests.len());
+        eprintln!("{} components match their sources", guests.len());
         return Ok(());
     }
     build(&root, &guests)
@@ -89,7 +89,7 @@ fn build(root: &Path, guests: &[Guest]) -> Result<()> {
         let path = guest.component(root);
         write(&path, &component)?;
         let entry = Entry { sources: sources::digest(root, &guest.dir)?, component: sources::sha256(&component) };
-        // After each component, so that an interrupted run leaves them in step.
+        // Written after each component, so that an interrupted run leaves components and digests in step.
         let mut digests = Digests::read(root)?;
         digests.set(&guest.name, entry);
         digests.write(root)?;
@@ -116,7 +116,7 @@ fn compile(root: &Path, toolchain: &Toolchain, dir: &Path) -> Result<Vec<u8>> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! The digest of everything that a component is made from.
+//! Computes the digest of everything that a component is made from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     text(Sha256::digest(bytes).as_slice())
 }
 
-/// The crates that a guest may be linked with, whichever it names.
+/// The crates that a guest may be linked with. All of them count, whichever it names.
 const LINKED: [&str; 2] = ["guest/contract", "guest/sdk"];
 
-/// The digest of a guest's sources: contract, SDK, its own crate, the version of the workspace, the bindings' generator and
-/// the compiler's options.
+/// The digest of a guest's sources: contract, SDK, its own crate, the version of the workspace, the bindings' generator
+/// and the compiler's options.
 pub(crate) fn digest(root: &Path, guest: &Path) -> Result<String> {
     let mut files = Vec::new();
     collect(&root.join("wit"), &mut files)?;
@@ -70,7 +70,7 @@ struct Package {
 fn generator_version(root: &Path) -> Result<String> {
     let path = root.join("Cargo.lock");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let lock: Lock = toml::from_str(&text).with_context(|| format!("{} is no lock file", path.display()))?;
+    let lock: Lock = toml::from_str(&text).with_context(|| format!("{} is not a lock file", path.display()))?;
     let package = lock.package.into_iter().find(|package| package.name == "wit-bindgen");
     Ok(package.context("Cargo.lock has no wit-bindgen: run `cargo update --workspace`")?.version)
 }

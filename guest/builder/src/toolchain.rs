@@ -1,7 +1,8 @@
 //! Finds a tool chain that compiles to wasm, and compiles with it.
 //!
-//! In this order: the target's standard library is installed; rustup can install it; the sources of the standard library are
-//! there (a distribution's packages, or rustup's component `rust-src`), so that cargo builds it.
+//! It tries in this order: the target's standard library is installed; rustup can install it; the sources of the
+//! standard library are present (from a distribution's packages, or from rustup's component `rust-src`), so cargo can
+//! build it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// How guests are compiled, as cargo's environment. Speed first: a call is a microsecond.
+/// How guests are compiled, as cargo's environment. Speed comes first: a call takes a microsecond.
 pub(crate) const PROFILE: [(&str, &str); 6] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),
     ("CARGO_PROFILE_RELEASE_LTO", "fat"),
@@ -22,10 +23,10 @@ pub(crate) const PROFILE: [(&str, &str); 6] = [
     ("CARGO_PROFILE_RELEASE_DEBUG", "none"),
 ];
 
-/// A small stack: every instance of the host's pool has its own.
+/// The stack is small, because every instance of the host's pool has its own.
 pub(crate) const LINK_FLAGS: [&str; 1] = ["-Clink-arg=-zstack-size=65536"];
 
-/// Where a distribution has its own tools, whatever comes first on `PATH`.
+/// Where a distribution has its own tools, even if others come first on `PATH`.
 const DISTRIBUTION: (&str, &str) = ("/usr/bin/cargo", "/usr/bin/rustc");
 
 /// A way to compile to wasm.
@@ -49,11 +50,11 @@ impl fmt::Display for Toolchain {
 }
 
 impl Toolchain {
-    /// The first way that works here.
+    /// Finds the first way that works here.
     ///
     /// # Errors
     ///
-    /// What was tried, and what to install.
+    /// If none works: the error says what was tried and what to install.
     pub(crate) fn find() -> Result<Self> {
         let mut tried = Vec::new();
         if is_installed() {
@@ -75,14 +76,14 @@ impl Toolchain {
             }
         }
         bail!(
-            "nothing here compiles to wasm:\n  {}\ninstall one of these:\n  rustup target add {TARGET}\n  apt-get install \
+            "no tool chain here compiles to wasm:\n  {}\ninstall one of these:\n  rustup target add {TARGET}\n  apt-get install \
              rustc-web cargo-web rust-web-src lld\nthe components of the shipped policies are committed: only a changed \
-             policy needs this",
+             policy needs one",
             tried.join("\n  ")
         )
     }
 
-    /// Compiles a crate's library to a core module; the module's path.
+    /// Compiles a crate's library to a core module, and returns the path of the module.
     pub(crate) fn build(&self, root: &Path, dir: &Path, target_dir: &Path) -> Result<PathBuf> {
         let mut command = match self {
             Self::Installed => tool("cargo"),
@@ -116,7 +117,7 @@ impl Toolchain {
     }
 }
 
-/// The last wasm file of cargo's messages: dependencies come first.
+/// The last wasm file in cargo's messages, because dependencies come first.
 fn module_of(messages: &str) -> Option<PathBuf> {
     let artifact = |line: &str| -> Option<PathBuf> {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -126,7 +127,7 @@ fn module_of(messages: &str) -> Option<PathBuf> {
     messages.lines().rev().find_map(artifact)
 }
 
-/// Options for the linker, and no path of this machine in the component.
+/// Options for the linker, and options that keep paths of this machine out of the component.
 fn rustflags(root: &Path) -> OsString {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let mut flags: Vec<OsString> = LINK_FLAGS.iter().map(OsString::from).collect();
@@ -141,7 +142,7 @@ fn rustflags(root: &Path) -> OsString {
     flags.join("\u{1f}".as_ref())
 }
 
-/// A command of a tool chain, without what the cargo that runs this program put into the environment.
+/// A command of a tool chain, without the environment that cargo sets for this program.
 fn tool(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     for variable in ["LD_LIBRARY_PATH", "RUSTC", "RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS"] {
@@ -178,7 +179,7 @@ fn from_sources(cargo: &str, rustc: &str) -> Result<Toolchain, String> {
     Ok(Toolchain::FromSources { cargo: cargo.into(), rustc: rustc.into(), linker })
 }
 
-/// `rust-lld` of this tool chain or of any that rustup has, or what is on `PATH`.
+/// `rust-lld` of this tool chain or of any of rustup's, or a linker on `PATH`.
 fn linker(sysroot: &Path) -> Option<PathBuf> {
     let rustup =
         env::var_os("RUSTUP_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".rustup")));

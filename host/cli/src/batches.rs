@@ -1,4 +1,4 @@
-//! Work that goes batch by batch: with a pause between two of them, and an end between two of them when it is interrupted.
+//! Work in batches, with a pause between two batches. An interruption ends the work between two batches.
 
 use std::io;
 use std::sync::Arc;
@@ -13,48 +13,48 @@ use switchover::capabilities::Database;
 use switchover::migration::tool_deadline;
 use switchover::{Limits, Timestamp};
 
-/// How soon an interruption is seen within a pause.
+/// How soon an interruption is noticed within a pause.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How large a batch is, and how long the pause after it.
+/// The size of a batch, and the pause after it.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Batches {
     /// Rows that one transaction deletes
     #[arg(long = "batch", value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rows: u32,
-    /// Milliseconds between two batches, for others to have their turn
+    /// Milliseconds between two batches, so that others can write
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(..=60_000))]
     pause: u64,
 }
 
-/// Whether to go on.
+/// Whether the operator has asked to stop.
 #[derive(Clone)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asked for by the first SIGINT or SIGTERM from here on; the second ends the program at once.
+    /// From here on the first SIGINT or SIGTERM asks to stop; the second ends the program at once.
     pub(crate) fn on_signal(status: u8) -> io::Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal finds the flag down, the second finds it up.
+            // The order matters: the first signal finds the flag down, the second finds it up.
             flag::register_conditional_shutdown(signal, status.into(), Arc::clone(&asked))?;
             flag::register(signal, Arc::clone(&asked))?;
         }
         Ok(Self(asked))
     }
 
-    /// Nobody asks.
+    /// A stop that nobody asks for.
     #[cfg(test)]
     pub(crate) fn never() -> Self {
         Self(Arc::default())
     }
 
-    /// Whether it was asked for.
+    /// Whether a stop was asked for.
     pub(crate) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The pause after a batch. `true`: go on.
+    /// Waits for the pause after a batch. `true`: continue.
     pub(crate) async fn pause(&self, batches: Batches) -> bool {
         let until = Instant::now() + Duration::from_millis(batches.pause);
         while !self.is_asked() {
@@ -68,8 +68,8 @@ impl Stop {
     }
 }
 
-/// Deletes what has ended before an instant, or before each batch's own; `deleted` is told of each batch. Ends when nothing is
-/// left, or when it is asked to.
+/// Deletes rows that ended before an instant, or before the time of each batch. Reports each batch to `deleted`. Ends
+/// when no such row is left, or when a stop is asked for.
 pub(crate) async fn delete_expired(
     database: &dyn Database,
     before: Option<Timestamp>,

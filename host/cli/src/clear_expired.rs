@@ -1,4 +1,4 @@
-//! `switchover clear-expired`: deletes the sessions that have ended, in batches that keep nobody waiting for long.
+//! `switchover clear-expired`: deletes the sessions that have ended, in batches that make nobody wait for long.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::batches::{Batches, Stop, delete_expired};
 use crate::output::{Colour, Verdict, note, paint, print};
 use crate::place;
 
-/// How often rows that others hold are come back to, and after which pause.
+/// How many rounds to make for rows that others hold, and the pause between two rounds.
 const ROUNDS_MAX: u32 = 5;
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
-/// How long counting what is left may take.
+/// How long the count of the remaining rows may take.
 const COUNT_WAIT: Duration = Duration::from_secs(600);
 
-/// Where, and how much at a time.
+/// The options of `clear-expired`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -30,17 +30,17 @@ Examples:
   switchover clear-expired new_session_store --batch 200 --pause 500
   switchover clear-expired sqlite:old.sqlite3 --before 2026-01-01T00:00:00Z --json
 
-Only sessions that have ended by the database's own clock are deleted, whatever --before says.
-Those that end while this runs are left for the next time. Ctrl-C ends it between two batches;
-what is deleted is deleted, and it can be run again. The exit status is 1 if expired rows are left
-because others hold them, or rows whose end cannot be read. The room stays with the database: `switchover
-stats DATABASE` shows the command that gives it back.")]
+Deletes only sessions that have ended by the database's own clock, whatever --before says. Leaves
+sessions that end during the run for the next run. Ctrl-C stops it between two batches: deleted rows
+stay deleted, and you can run it again. The exit status is 1 if expired rows are left because others
+hold them, or if rows have an end that cannot be read. The database keeps the freed space:
+`switchover stats DATABASE` shows the command that gives it back.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
     #[command(flatten)]
     batches: Batches,
-    /// Only sessions that ended before this, as 2026-01-31T00:00:00Z
+    /// Delete only sessions that ended before this instant, written as 2026-01-31T00:00:00Z
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     before: Option<Timestamp>,
     /// The configuration
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Deletes, and says how many.
+/// Deletes, and reports how many.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let limits = place::limits(&options.config)?;
     let database = place::open(&options.database, &options.config, false).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let stop = Stop::on_signal(STOPPED)?;
     let style = ProgressStyle::with_template("{spinner} {human_pos} expired rows deleted, {per_sec}")?;
     let bar = ProgressBar::new_spinner().with_style(style);
-    // One cut-off for all batches, so that it ends however many sessions end meanwhile.
+    // One cut-off for all batches, so that the run ends however many sessions end meanwhile.
     let now = expires_in(Duration::ZERO);
     let before = options.before.map_or(now, |before| before.min(now));
     let mut deleted = 0;
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let left = match done {
         Ok(left) => left,
         Err(error) => {
-            note(format_args!("{} rows were deleted before it failed", HumanCount(deleted)));
+            note(format_args!("{} rows were deleted before this failed", HumanCount(deleted)));
             return Err(error);
         }
     };
@@ -85,7 +85,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
             json!({"ok": all && !stopped, "deleted": deleted, "left": expired, "unreadable": unreadable, "stopped": stopped}),
         )?;
     } else {
-        let stopped = if stopped { "; stopped before the end, run it again for the rest" } else { "" };
+        let stopped = if stopped { "; stopped early, run it again for the rest" } else { "" };
         print(format_args!("{}: {} expired rows deleted{stopped}", database.summary(), HumanCount(deleted)))?;
         show_left(left)?;
     }
@@ -93,7 +93,8 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     Ok(if stopped { Verdict::Stopped } else { Verdict::of(all) })
 }
 
-/// Clears until nothing is left or it was asked to stop; what others hold is tried a few times. Answers what is left.
+/// Deletes until no expired row is left or a stop is asked for. Tries rows that others hold a few times. Returns what
+/// is left.
 async fn clear(
     database: &dyn Database,
     before: Timestamp,
@@ -110,7 +111,7 @@ async fn clear(
         }
         rounds += 1;
         let left = database.upkeep().expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
-        let left = left.with_context(|| format!("{}: it cannot be told what is left", database.summary()))?;
+        let left = left.with_context(|| format!("{}: cannot count the remaining rows", database.summary()))?;
         if left.expired == 0 || rounds == ROUNDS_MAX {
             return Ok(left);
         }
@@ -121,16 +122,16 @@ async fn clear(
 fn show_left(left: ExpiredLeft) -> Result<()> {
     if left.expired > 0 {
         let count = paint(Colour::Red, HumanCount(left.expired));
-        print(format_args!("{count} expired rows are left, since others hold them locked: run it again"))?;
+        print(format_args!("{count} expired rows are left because others hold locks on them: run it again"))?;
     }
     if left.unreadable > 0 {
         let count = paint(Colour::Red, HumanCount(left.unreadable));
-        print(format_args!("{count} rows are left whose end cannot be read: look at them by hand"))?;
+        print(format_args!("{count} rows are left because their end cannot be read: check them by hand"))?;
     }
     Ok(())
 }
 
 fn instant(text: &str) -> Result<Timestamp> {
     let parsed = DateTime::parse_from_rfc3339(text).ok().and_then(|at| u64::try_from(at.timestamp_micros()).ok());
-    parsed.map(Timestamp::from_micros).ok_or_else(|| anyhow!("an instant is written as 2026-01-31T00:00:00Z"))
+    parsed.map(Timestamp::from_micros).ok_or_else(|| anyhow!("write an instant as 2026-01-31T00:00:00Z"))
 }

@@ -1,4 +1,4 @@
-//! `switchover init`: makes the session table where it belongs, and changes nothing that is there.
+//! `switchover init`: creates the session table where it belongs, and changes nothing that exists.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::place;
 const APP: &str = "sessions";
 const MODEL: &str = "session";
 
-/// Where to.
+/// The options of `init`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -24,12 +24,12 @@ Examples:
   switchover init new_session_store
   switchover init sqlite:new.sqlite3
 
-The router of the configured policy is asked first, as Django's `migrate` does. A Django project that shares the table
-then runs `manage.py migrate sessions --fake-initial --database=ALIAS`.")]
+Asks the router of the configured policy first, as Django's `migrate` does. A Django project that
+shares the table then runs `manage.py migrate sessions --fake-initial --database=ALIAS`.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
-    /// List what would be done, and do nothing
+    /// List the statements, and run none
     #[arg(long)]
     list: bool,
     /// The configuration
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     config: PathBuf,
 }
 
-/// Lists what is missing, and makes it.
+/// Lists what is missing, and creates it.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     if !place::is_address(&options.database) {
         ask_the_router(&options).await?;
@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         && options.list
         && !std::path::Path::new(path).exists()
     {
-        print(format_args!("the file {path} is not there: it would be made, and would run"))?;
+        print(format_args!("the file {path} does not exist: `init` would create it, and would run"))?;
         let scratch = tempfile::tempdir()?;
         let scratch = Sqlite::builder(scratch.path().join("scratch.sqlite3")).create_if_missing(true).open().await?;
         for statement in scratch.upkeep().missing_schema(Instant::now() + Limits::default().write_deadline).await? {
@@ -78,7 +78,7 @@ async fn ask_the_router(options: &Options) -> Result<()> {
     let name = DatabaseName::parse(&options.database)?;
     let config = place::read_config(&options.config)?;
     if !config.database_names().contains(&options.database) {
-        // `place::open` tells which there are.
+        // The error of `place::open` lists the databases that exist.
         return place::open(&options.database, &options.config, false).await.map(drop);
     }
     let switchover = config.builder().await?.build().await?;
@@ -109,7 +109,7 @@ mod tests {
         let address = format!("sqlite:{}", path.display());
         let none = dir.path().join("none.toml");
         assert_eq!(run(options(&address, none.clone(), true)).await.unwrap(), Verdict::Fine);
-        assert!(!path.exists(), "listed, and done");
+        assert!(!path.exists(), "`--list` created the file");
         for _ in 0..2 {
             assert_eq!(run(options(&address, none.clone(), false)).await.unwrap(), Verdict::Fine);
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_router_decides_where_the_table_belongs() {
+    async fn router_decides_where_the_table_belongs() {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("switchover.toml");
         let text = r#"

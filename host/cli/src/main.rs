@@ -1,4 +1,4 @@
-//! The program `switchover`: the demo, and what operators and authors of policies do by hand.
+//! The program `switchover`: the demo, and commands for operators and authors of policies.
 
 mod batches;
 mod clear_expired;
@@ -21,9 +21,9 @@ use clap_complete::Shell;
 
 use crate::output::{Colour, Verdict, is_reader_gone, note, paint_note};
 
-/// What a shell reports of a program whose reader went away: 128 and the number of SIGPIPE.
+/// The exit status that a shell reports if the reader of a program went away: 128 plus the number of SIGPIPE.
 const READER_GONE: u8 = 141;
-/// What a shell reports of a program that was interrupted: 128 and the number of SIGINT.
+/// The exit status that a shell reports if a program was interrupted: 128 plus the number of SIGINT.
 const STOPPED: u8 = 130;
 
 /// Moves a live session table to another database: no session lost, no user logged out, no restart.
@@ -41,7 +41,7 @@ Examples:
   switchover purge default --against new_session_store --dry-run
   switchover policy check my-policy.wasm
 
-Exit status: 0 all is well; 1 something is wrong, or it could not be done; 2 usage; 130 stopped by Ctrl-C."
+Exit status: 0 all is well; 1 something is wrong, or the command failed; 2 usage; 130 stopped by Ctrl-C."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,23 +52,23 @@ struct Cli {
 enum Command {
     /// Move live sessions from one database to another under traffic, and audit that nothing was lost
     Demo(demo::Options),
-    /// Make the session table in a database, changing nothing that is there
+    /// Create the session table in a database, changing nothing that exists
     Init(init::Options),
     /// Compare the unexpired sessions of two databases, both ways
     Verify(verify::Options),
-    /// Count what a session table holds, how much room it takes, and how much of that is in use
+    /// Count the rows of a session table, the space it takes, and how much of that is in use
     Stats(stats::Options),
-    /// Delete the sessions that have ended, batch by batch
+    /// Delete the sessions that have ended, in batches
     ClearExpired(clear_expired::Options),
-    /// Empty the old table after a migration, unless a session that lives is only there
+    /// Empty the old table after a migration, unless a living session is only there
     Purge(purge::Options),
-    /// Try a policy by itself
+    /// Check, describe or test a policy without any database
     #[command(subcommand)]
     Policy(policy::Command),
     /// Print a completion script
     #[command(after_help = "Example:\n  switchover completions bash > /etc/bash_completion.d/switchover")]
     Completions {
-        /// For which shell
+        /// The shell
         shell: Shell,
     },
 }
@@ -110,7 +110,7 @@ fn run(command: Command) -> Result<Verdict> {
 }
 
 fn completions(shell: Shell) -> Result<Verdict> {
-    // Into memory first: the generator panics when it cannot write.
+    // The script goes into memory first, because the generator panics when it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "switchover", &mut script);
     io::stdout().lock().write_all(&script)?;

@@ -1,4 +1,4 @@
-//! Standard output and standard error: colours only on a terminal, and no complaint when the reader goes away.
+//! Standard output and standard error: colours only on a terminal, and no error message when the reader goes away.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -6,14 +6,14 @@ use std::io::{self, IsTerminal, Write};
 use chrono::DateTime;
 use switchover::Timestamp;
 
-/// What a command came to, as its exit status.
+/// The result of a command, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All is well: 0.
     Fine,
     /// The command worked, and found something wrong: 1.
     Found,
-    /// It was asked to stop and did, with part of its work done: 130.
+    /// The command stopped on request, with part of its work done: 130.
     Stopped,
 }
 
@@ -28,39 +28,40 @@ impl Verdict {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::BrokenPipe`] if the reader went away; `main` ends the program quietly then, see [`is_reader_gone`].
+/// [`io::ErrorKind::BrokenPipe`] if the reader went away. `main` then ends the program without a message, see
+/// [`is_reader_gone`].
 pub(crate) fn print(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// Writes one line to standard error. Nobody is left to tell if that fails.
+/// Writes one line to standard error. If that fails, there is nowhere to report it.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Whether an error is that the reader of standard output went away, which is its right: `switchover demo | head`.
+/// Whether the error means that the reader of standard output went away. That is no fault: `switchover demo | head`.
 pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
     let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_gone))
 }
 
-/// A colour for a word that matters.
+/// A colour for an important word.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Colour {
-    /// Well.
+    /// All is well.
     Green,
-    /// Wrong.
+    /// Something is wrong.
     Red,
     /// Less important than the rest.
     Dim,
 }
 
-/// A text for standard output, in colour if that is a terminal.
+/// Colours a text for standard output if that is a terminal.
 pub(crate) fn paint(colour: Colour, text: impl Display) -> String {
     colour_on(io::stdout().is_terminal(), colour, text)
 }
 
-/// A text for standard error, in colour if that is a terminal.
+/// Colours a text for standard error if that is a terminal.
 pub(crate) fn paint_note(colour: Colour, text: impl Display) -> String {
     colour_on(io::stderr().is_terminal(), colour, text)
 }
@@ -78,7 +79,7 @@ fn colour_on(terminal: bool, colour: Colour, text: impl Display) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-/// An instant for people.
+/// Formats an instant for people.
 pub(crate) fn utc(at: Timestamp) -> String {
     let at = i64::try_from(at.as_micros()).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default();
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()

@@ -1,4 +1,4 @@
-//! A database as the operator names it: an alias of the configuration, or an address.
+//! Opens a database by the operator's name for it: an alias of the configuration, or an address.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use switchover::{Config, DatabaseName, Limits};
 pub(crate) const CONFIG: &str = "switchover.toml";
 const SQLITE: &str = "sqlite:";
 
-/// Opens what `name` names; `create`: makes the file of an address if it is not there.
+/// Opens the database `name`. `create`: creates the file of an address if it does not exist.
 pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<dyn Database>> {
     if let Some(path) = name.strip_prefix(SQLITE) {
         if !create && !Path::new(path).exists() {
             let path = shown_path(Path::new(path));
             bail!(
-                "there is no file {path}: check the path, or make it and its table with `switchover init {SQLITE}{path}`"
+                "there is no file {path}: check the path, or create it and its table with `switchover init {SQLITE}{path}`"
             );
         }
         let opened = Sqlite::builder(path).create_if_missing(create).open().await;
         return Ok(Arc::new(opened.context("cannot open the file of this address")?));
     }
-    // Neither the address nor its error is repeated: it may hold a password.
+    // No message repeats the address or its error, because it may hold a password.
     let server = match name.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => Some(Postgres::builder(name)),
         Some("mysql" | "mariadb") => Some(MySql::builder(name)),
@@ -36,11 +36,11 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
     }
     if name.contains(':') {
         bail!(
-            "an address begins with `{SQLITE}`, `postgres://` or `mysql://`; give one of those, or an alias of {}",
+            "an address begins with `{SQLITE}`, `postgres://` or `mysql://`: give one of those, or an alias of {}",
             config.display()
         );
     }
-    // No alias either: an address without its scheme, for example.
+    // It is not an alias either. It may be an address without its scheme.
     DatabaseName::parse(name)
         .with_context(|| format!("this is neither an address such as `{SQLITE}PATH` nor an alias"))?;
     let config_file = read_config(config)?;
@@ -54,12 +54,12 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
     }
 }
 
-/// The limits of the configuration, if there is one: a tool waits as long as its hosts may write.
+/// The limits of the configuration, or the defaults without one. A tool must wait as long as the hosts may write.
 pub(crate) fn limits(config: &Path) -> Result<Limits> {
     if config.exists() { Ok(Config::read(config)?.limits()) } else { Ok(Limits::default()) }
 }
 
-/// Refuses two names of one table.
+/// Refuses two names for one table.
 pub(crate) async fn ensure_distinct(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<()> {
     let identity = async |database: &dyn Database| {
         database.upkeep().identity(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
@@ -73,7 +73,7 @@ pub(crate) async fn ensure_distinct(old: &dyn Database, new: &dyn Database, limi
     Ok(())
 }
 
-/// Refuses tables that hold more or other columns than are looked at.
+/// Refuses tables with columns that the tools do not look at, and with columns of other types.
 pub(crate) async fn ensure_readable(database: &dyn Database, limits: &Limits) -> Result<()> {
     database
         .upkeep()
@@ -83,18 +83,18 @@ pub(crate) async fn ensure_readable(database: &dyn Database, limits: &Limits) ->
         .with_context(|| database.summary())
 }
 
-/// How a database is called in what is printed: an address of a server may hold a password.
+/// The printed name of a database. The address of a server may hold a password.
 pub(crate) fn shown(name: &str) -> &str {
     if name.contains("://") { "DATABASE" } else { name }
 }
 
-/// How a path is called that leads to nothing: it may be the address of a server, in the wrong place.
+/// The printed form of a path that does not exist. It may be the address of a server in the wrong place.
 pub(crate) fn shown_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.contains("://") || text.contains('@') { "(not shown)".to_owned() } else { text.into_owned() }
 }
 
-/// Whether `name` is an address, so that no configuration is needed.
+/// Whether `name` is an address. Then no configuration is needed.
 pub(crate) fn is_address(name: &str) -> bool {
     name.contains(':')
 }

@@ -1,4 +1,4 @@
-//! `switchover policy`: a policy tried by itself, without any database: any component, written in any language.
+//! `switchover policy`: tries a policy without any database. It takes any component, written in any language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ use crate::place;
 
 const SCRIPT_EXTENSION: &str = "script";
 
-/// What to do with a policy.
+/// The commands for a policy.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Load it as a host would, and say what is wrong with it
+    /// Load a policy as a host would, and report what is wrong with it
     Check(CheckOptions),
-    /// Show what it says of itself
+    /// Show the policy's description of itself
     Describe(Options),
-    /// Run golden scripts against it
+    /// Run golden scripts against a policy
     Test(TestOptions),
 }
 
-/// Which policy.
+/// The options of `policy describe`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ Examples:
 pub(crate) struct Options {
     /// A component, or the name of a policy that comes with Switchover
     file: PathBuf,
-    /// One of its settings; may be given more than once
+    /// A setting of the policy; may be given more than once
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
     /// Print one JSON object
@@ -44,38 +44,38 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Which policy, and under which flags.
+/// The options of `policy check`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   switchover policy check my-policy.wasm
   switchover policy check phased --flag migration_phase=off --flag migration_profile=backfill
 
-Without flags none is set. The exit status is 1 if a host would refuse it.")]
+Only the given flags are set. The exit status is 1 if a host would refuse the policy.")]
 pub(crate) struct CheckOptions {
     #[command(flatten)]
     policy: Options,
-    /// A flag in force while it is tried; may be given more than once
+    /// A flag for the trial; may be given more than once
     #[arg(long = "flag", value_name = "NAME=VALUE", value_parser = setting)]
     flags: Vec<(String, String)>,
 }
 
-/// Which policy, and what it is held to.
+/// The options of `policy test`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   switchover policy test my-policy.wasm scripts/
   switchover policy test fallback guest/policies/fallback/scripts/*.script
 
-A script sets up rows, flags and failures, calls the policy, and holds the trace that is expected. Settings stand in it.
-The exit status is 1 if a trace is another.")]
+A script sets up settings, rows, flags and failures, calls the policy, and has the expected trace.
+The exit status is 1 if a trace differs.")]
 pub(crate) struct TestOptions {
     /// A component, or the name of a policy that comes with Switchover
     file: PathBuf,
     /// Scripts, or folders of them
     #[arg(required = true)]
     scripts: Vec<PathBuf>,
-    /// One of its settings while it is loaded; those of a script hold while the script runs
+    /// A setting while the policy is loaded; a script uses its own settings. May be given more than once
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
     /// Print one JSON object
@@ -83,7 +83,7 @@ pub(crate) struct TestOptions {
     json: bool,
 }
 
-/// Does it.
+/// Runs a command.
 pub(crate) async fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Check(options) => check(options).await,
@@ -194,7 +194,7 @@ fn policy(file: &Path, settings: &[(String, String)]) -> Result<Policy> {
     Ok(settings.iter().fold(policy, |policy, (name, value)| policy.setting(name, value)))
 }
 
-/// The scripts that are named, and those of the folders that are named, each folder in the order of its names.
+/// The named scripts, and the scripts of the named folders, sorted by name within each folder.
 fn scripts(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for path in named {
@@ -215,7 +215,7 @@ fn scripts(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The lines where two traces part, with what they have in common around them.
+/// Prints where two traces differ, with the common lines before and after.
 fn show_difference(expected: &str, came: &str) -> Result<()> {
     let (expected, came): (Vec<_>, Vec<_>) = (expected.lines().collect(), came.lines().collect());
     let same = |(a, b): &(&&str, &&str)| a == b;
@@ -237,6 +237,6 @@ fn show_difference(expected: &str, came: &str) -> Result<()> {
 }
 
 fn setting(text: &str) -> Result<(String, String)> {
-    let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("a setting is NAME=VALUE"))?;
+    let (name, value) = text.split_once('=').ok_or_else(|| anyhow!("write it as NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! `switchover purge`: empties the old table after a migration, and refuses while a session that lives is only there.
+//! `switchover purge`: empties the old table after a migration, and refuses while a living session is only there.
 
 mod check;
 mod empty;
@@ -21,7 +21,7 @@ use crate::batches::{Batches, Stop};
 use crate::output::{Colour, Verdict, note, paint, paint_note, print, utc};
 use crate::place;
 
-/// What to empty, and against what it is checked.
+/// The options of `purge`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -29,33 +29,33 @@ Examples:
   switchover purge default --against new_session_store
   switchover purge sqlite:old.sqlite3 --against sqlite:new.sqlite3 --yes --json
 
-For an old table that nothing writes any more. It is read twice, with a write deadline in between.
-Nothing is deleted, and the exit status is 1, if an unexpired row is there that NEW does not have
-both times, if a row cannot be read, if the table was written meanwhile, or if both are the same
-database. Then each batch is checked again right before it is deleted: a row that NEW does not
-have by then, or that was not there at the check, is left.
+Use it for an old table that nothing writes any more. It reads the table twice, a write deadline
+apart. It deletes nothing, and exits with 1, if NEW lacks an unexpired row of OLD both times, if a
+row cannot be read, if the table was written in between, or if both are the same database. Then it
+checks each batch again right before it deletes the batch. It leaves rows that NEW does not have by
+then, and rows that were not there at the check.
 
-Where NEW is still fed from OLD, by replication or a trigger, a deletion would be lost in both. So
-both are asked what they tell of replication; a row of the program's own is written to OLD and must
-not come to NEW; and a few sessions are deleted first, which NEW must keep, or they are written
-again. Each waits --watch seconds: what comes later than that is not seen, so end replication first.
+If NEW still follows OLD, by replication or a trigger, a deleted session is lost in both. So purge
+asks both databases about replication. It writes a row of its own to OLD, which must not come to
+NEW. It deletes a few sessions first; NEW must keep them, or they are written again. Each test waits
+--watch seconds. It does not see what follows later, so end replication first.
 
-What is left at the end is counted, rows that came meanwhile among it, and
-the exit status is 1 if that is any. A session that was deleted in NEW since the migration looks
-like one that was never carried over: wait until it expires.")]
+At the end it counts the rows that are left, also those that came meanwhile. The exit status is 1 if
+there are any. A session that was deleted in NEW since the migration looks like one that was never
+carried over: wait until it expires.")]
 pub(crate) struct Options {
     /// The database to empty: an alias of the configuration, or an address such as sqlite:PATH
     old: String,
     /// The database that has taken over
     #[arg(long, value_name = "NEW")]
     against: String,
-    /// Seconds to watch whether NEW follows what is done to OLD, twice
+    /// Seconds to watch whether NEW follows changes of OLD; it watches twice
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     watch: u64,
-    /// NEW is replicated from a database other than OLD: go on although it says that it is fed
+    /// Continue although NEW says that it is fed: it is replicated from a database other than OLD
     #[arg(long)]
     fed_from_elsewhere: bool,
-    /// Check, say what would go, and delete nothing
+    /// Check, report what would be deleted, and delete nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
     /// Do not ask before deleting
@@ -125,7 +125,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let done = done.await;
     bar.finish_and_clear();
     if let Err(error) = done {
-        note(format_args!("{} rows were deleted before it failed", HumanCount(emptied.deleted())));
+        note(format_args!("{} rows were deleted before this failed", HumanCount(emptied.deleted())));
         return Err(error);
     }
     let stopped = stop.is_asked();
@@ -141,7 +141,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
 
 fn confirm(old: &dyn Database) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!("nobody is at a terminal to confirm: give --yes, or --dry-run to see what would go");
+        bail!("there is no terminal to confirm at: give --yes, or --dry-run to see what would be deleted");
     }
     note(format_args!("{} will be emptied. Type `yes` to go on:", paint_note(Colour::Red, old.summary())));
     let mut answer = String::new();
@@ -157,16 +157,16 @@ fn show(old: &dyn Database, checked: &Check, refusal: Option<&str>, notes: &[Str
     let line = |count: u64, what: &str| print(format_args!("  {:>12} {what}", HumanCount(count).to_string()));
     match checked.expired_rows {
         Some(expired) => line(expired, "expired rows")?,
-        None => print("  expired rows were not counted: that takes too long here")?,
+        None => print("  expired rows were not counted: the count takes too long here")?,
     }
     let in_both = checked.rows.saturating_sub(checked.only_old);
-    line(in_both, "unexpired rows that the new database has too")?;
+    line(in_both, "unexpired rows that the new database also has")?;
     let bad = |count: u64, what: String| {
         let count = HumanCount(count).to_string();
         print(format_args!("  {} {what}", paint(Colour::Red, format_args!("{count:>12}"))))
     };
     if checked.only_old > 0 {
-        let last = checked.last_only_old.map(|last| format!(", the last of them until {}", utc(last)));
+        let last = checked.last_only_old.map(|last| format!(", the last of which expires at {}", utc(last)));
         bad(checked.only_old, format!("unexpired rows that only the old one has{}", last.unwrap_or_default()))?;
     }
     if checked.unreadable > 0 {
@@ -177,22 +177,24 @@ fn show(old: &dyn Database, checked: &Check, refusal: Option<&str>, notes: &[Str
     }
     match refusal {
         Some(refusal) => print(format_args!("{}: {refusal}", paint(Colour::Red, "refused"))),
-        None => print(paint(Colour::Green, "no living session is only there: it can be emptied")),
+        None => {
+            print(paint(Colour::Green, "every living session is in the new database: the old table can be emptied"))
+        }
     }?;
     Ok(())
 }
 
 fn show_emptied(emptied: &Emptied, stopped: bool) -> Result<()> {
     let (living, expired) = (HumanCount(emptied.in_both), HumanCount(emptied.expired));
-    print(format_args!("deleted {living} rows that the new database has, and {expired} that had expired"))?;
+    print(format_args!("deleted {living} rows that the new database has, and {expired} expired rows"))?;
     if emptied.kept > 0 {
         let kept = paint(Colour::Red, HumanCount(emptied.kept));
         print(format_args!(
-            "{kept} rows are left: the new database does not have them, they came meanwhile, or others hold them"
+            "{kept} rows are left: the new database does not have them, they came during the run, or others hold them"
         ))?;
     }
     if stopped {
-        print("stopped before the end; run it again for the rest")?;
+        print("stopped early; run it again for the rest")?;
     }
     Ok(())
 }

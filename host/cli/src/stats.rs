@@ -1,4 +1,4 @@
-//! `switchover stats`: what a session table holds, how much room it takes, and how much of that is in use.
+//! `switchover stats`: the rows of a session table, the space it takes, and how much of that is in use.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,25 +12,26 @@ use switchover::capabilities::Statistics;
 use crate::output::{Colour, Verdict, paint, print};
 use crate::place;
 
-/// Below so much unused room, in bytes or in hundredths of the whole, a remedy costs more than it gives: tables breathe.
+/// With less unused space than this, in bytes or in per cent of the whole, a remedy costs more than it gives: the size
+/// of a table always varies.
 const UNUSED_BYTES_MIN: u64 = 1 << 20;
 const UNUSED_PERCENT_MIN: u64 = 20;
 
-/// Of which database.
+/// The options of `stats`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   switchover stats default
   switchover stats sqlite:old.sqlite3 --json
 
-Every row is counted, without a lock that a write would wait for; on a large table that takes
-minutes and reads all of it. `unused` is about what the shown commands give back: dead rows, free
-pages and holes. A database that does not tell a number has no line for it. The exit status is 1 if
+Counts every row, without a lock that a write would wait for. On a large table this takes minutes
+and reads the whole table. `unused` is about what the shown commands give back: dead rows, free
+pages and holes. A number that the database does not report has no line. The exit status is 1 if
 there are rows whose end cannot be read.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
-    /// Give up after so many seconds
+    /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// The configuration
@@ -41,7 +42,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Counts, and shows.
+/// Counts, and prints the counts.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let limits = place::limits(&options.config)?;
     let database = place::open(&options.database, &options.config, false).await?;
@@ -69,7 +70,7 @@ fn show(name: &str, statistics: &Statistics) -> Result<()> {
     line("rows", format!("{rows}, {expired} of them expired"))?;
     if statistics.unreadable_rows > 0 {
         let count = paint(Colour::Red, HumanCount(statistics.unreadable_rows));
-        line("unreadable", format!("{count} rows whose end cannot be read, so nobody knows whether they live"))?;
+        line("unreadable", format!("{count} rows whose end cannot be read, so it is unknown whether they live"))?;
     }
     let (bytes, expired) = (HumanBytes(statistics.payload_bytes), HumanBytes(statistics.expired_payload_bytes));
     line("payloads", format!("{bytes}, {expired} of it expired"))?;
@@ -100,12 +101,12 @@ fn show(name: &str, statistics: &Statistics) -> Result<()> {
     }
     if statistics.expired_rows > 0 {
         print(format_args!(
-            "{} expired rows can go:\n  switchover clear-expired {name}",
+            "{} expired rows can be deleted:\n  switchover clear-expired {name}",
             HumanCount(statistics.expired_rows)
         ))?;
     }
     if is_wasteful(statistics) && !statistics.remedies.is_empty() {
-        print("the unused room is given back by one of:")?;
+        print("one of these commands gives the unused space back:")?;
         for remedy in &statistics.remedies {
             print(format_args!("  {}  {}", remedy.command, paint(Colour::Dim, format_args!("({})", remedy.cost))))?;
         }
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remedy_is_advised_where_it_is_worth_its_cost() {
+    fn remedy_is_advised_where_it_is_worth_its_cost() {
         let of = |total, unused| {
             let mut statistics = Statistics::default();
             (statistics.table_bytes, statistics.unused_bytes) = (total, unused);
@@ -158,7 +159,7 @@ mod tests {
         const GIB: u64 = 1 << 30;
         assert!(of(Some(70 * GIB), Some(54 * GIB)), "the table of 2016");
         assert!(!of(Some(70 * GIB), Some(GIB)));
-        assert!(!of(Some(1 << 16), Some(1 << 15)), "an empty table is no matter");
+        assert!(!of(Some(1 << 16), Some(1 << 15)), "an empty table does not matter");
         assert!(!of(Some(GIB), None) && !of(None, Some(GIB)) && !of(Some(0), Some(0)));
         assert_eq!((percent(u64::MAX, u64::MAX), percent(16, 70), percent(0, 0)), (100, 22, 100));
     }

@@ -1,17 +1,17 @@
-//! A wrong command line, told without what may be a part of a password in it.
+//! Reports a wrong command line without anything that may be a part of a password.
 
 use std::env;
 
 use clap::error::{ContextKind, ContextValue, Error};
 
-/// In the place of what was given.
+/// Replaces what was given.
 const NOT_SHOWN: &str = "(not shown)";
-/// What clap repeats of a command line.
+/// The parts of a command line that clap repeats.
 const REPEATED: [ContextKind; 4] =
     [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue, ContextKind::TrailingArg];
 
-/// Tells what is wrong and ends the program. A shell that split an address at a space or a `&` leaves pieces of it anywhere, so
-/// nothing is repeated of a command line that has something like an address in it.
+/// Reports what is wrong and ends the program. A shell that splits an address at a space or a `&` leaves pieces of it
+/// anywhere. So if a command line has something like an address in it, nothing of it is repeated.
 pub(crate) fn exit(mut error: Error) -> ! {
     if env::args_os().skip(1).any(|argument| argument.to_string_lossy().contains([':', '@'])) {
         withhold(&mut error);
@@ -20,7 +20,7 @@ pub(crate) fn exit(mut error: Error) -> ! {
 }
 
 fn withhold(error: &mut Error) {
-    // In an error about a value these are the names of options and of places for values.
+    // In an error about a value, these are the names of options and of value placeholders.
     let is_name = |text: &str| (text.starts_with("--") || text.starts_with('<')) && !text.contains([':', '@']);
     for kind in REPEATED {
         if let Some(ContextValue::String(given)) = error.get(kind)

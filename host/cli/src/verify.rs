@@ -11,21 +11,22 @@ use switchover::migration::{Comparison, Difference, SHOWN_MAX, Seen, compare};
 use crate::output::{Colour, Verdict, paint, print, utc};
 use crate::place;
 
-/// What to compare.
+/// The options of `verify`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   switchover verify default new_session_store
   switchover verify sqlite:old.sqlite3 sqlite:new.sqlite3 --json
 
-Sessions are written while this runs, so a difference counts only if it is still there later than any write may take.
-Rows that only OLD has are a difference too: they are still to be carried over, by use, or expire.
-Rows that cannot be read are counted and shown, and nothing is alike beside them. Columns other than
-Django's are refused before anything is compared. The exit status is 1 on any of these.")]
+Sessions may be written while this runs. So a difference counts only if it lasts longer than any
+write may take. Rows that only OLD has are a difference too: they must still be carried over by use,
+or expire. Rows that cannot be read are counted and shown; with such rows the databases never count
+as alike. Columns other than Django's are refused before anything is compared. The exit status is 1
+on any of these.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     old: String,
-    /// The same for the database that takes over
+    /// The database that takes over, named in the same way
     new: String,
     /// The configuration
     #[arg(long, default_value = place::CONFIG)]
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Compares two databases of the command line.
+/// Compares the two databases.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let limits = place::limits(&options.config)?;
     let old = place::open(&options.old, &options.config, false).await?;
@@ -58,7 +59,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
 
 fn show(comparison: &Comparison) -> Result<()> {
     print(format_args!(
-        "{} unexpired rows in the old database, {} in the new one; {} and {} expired rows were passed over",
+        "{} unexpired rows in the old database, {} in the new one; {} and {} expired rows were not compared",
         comparison.old.rows, comparison.new.rows, comparison.old.expired, comparison.new.expired
     ))?;
     print(format_args!("  {:>8} equal", comparison.equal))?;
@@ -87,7 +88,9 @@ fn show_unreadable(which: &str, seen: &Seen) -> Result<()> {
         return Ok(());
     }
     let count = paint(Colour::Red, seen.unreadable);
-    print(format_args!("{count} rows in the {which} database cannot be read, so nobody knows whether they are alike"))?;
+    print(format_args!(
+        "{count} rows in the {which} database cannot be read, so it is unknown whether they are alike"
+    ))?;
     for row in &seen.shown {
         print(format_args!("  {row}"))?;
     }

@@ -1,4 +1,4 @@
-//! How a server is to run.
+//! The options of a server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::programs::ordinary_user;
 use crate::server::Server;
 use crate::site::{Site, run};
 
-/// A server to be started, with options.
+/// Starts a server with options.
 ///
 /// ```no_run
 /// # async fn example() -> anyhow::Result<()> {
@@ -45,26 +45,27 @@ impl Builder {
         Builder { kind, options }
     }
 
-    /// What a commit promises; without this [`Durability::Durable`]. Redis, which keeps nothing, knows no difference.
+    /// Sets what a commit promises; the default is [`Durability::Durable`]. For Redis, which keeps nothing, it makes no
+    /// difference.
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.options.durability = durability;
         self
     }
 
-    /// How many connections the server takes at a time; without this 200.
+    /// Sets how many connections the server accepts at a time; the default is 200.
     pub fn connections(mut self, connections: u32) -> Builder {
         self.options.connections = connections;
         self
     }
 
-    /// Offers TLS beside plain connections, with these certificates; [`Server::tls_url`] is the address. Redis has a
-    /// port of its own for it.
+    /// Offers TLS beside plain connections, with these certificates. [`Server::tls_url`] is the address. Redis uses a
+    /// separate port for TLS.
     pub fn tls(mut self, certificates: &Certificates) -> Builder {
         self.options.tls = Some(certificates.clone());
         self
     }
 
-    /// Any setting of the server by the name that its own configuration has for it. It wins over the harness's.
+    /// Sets any setting of the server, by its name in the server's own configuration. It overrides the harness's.
     pub fn setting(mut self, name: &str, value: &str) -> Builder {
         self.options.settings.push((name.to_owned(), value.to_owned()));
         self
@@ -76,7 +77,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If a program is missing, with what to install, or the server does not start, with the end of its log.
+    /// If a program is missing: the error says what to install. If the server does not start: the error has the end of
+    /// its log.
     pub async fn start(self) -> anyhow::Result<Server> {
         let Builder { kind, options } = self;
         let programs = kind.programs().with_context(|| format!("{} cannot be started", kind.name()))?;
@@ -86,7 +88,7 @@ impl Builder {
         let mut site = Site { programs, user, folder, data, port: 0, tls_port: 0, options };
         site.take_ports()?;
         lay_out(&site)?;
-        // From here on whatever runs in the folder ends with this process.
+        // From here on, everything that runs in the folder ends with this process.
         let keeper = Keeper::start(&site)?;
         if let Some(command) = kind.initialise(&site) {
             let output = run(command, crate::server::deadline()).await?;

@@ -5,7 +5,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-/// An authority of its own and a certificate by it for `localhost` and `127.0.0.1`, made anew each time.
+/// A new authority, and a certificate signed by it for `localhost` and `127.0.0.1`.
 ///
 /// ```
 /// let certificates = switchover_harness::Certificates::generate()?;
@@ -20,7 +20,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes an authority, and a certificate by it.
+    /// Makes an authority, and a certificate signed by it.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Certificates {
         signed(CertificateParams::new(names())?)
     }
 
-    /// The same for another name than the server's.
+    /// As [`Certificates::generate`], for a name other than the server's.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl Certificates {
         signed(CertificateParams::new([name.to_owned()])?)
     }
 
-    /// The same, ended long ago.
+    /// As [`Certificates::generate`], with a validity that ended long ago.
     ///
     /// # Errors
     ///
@@ -49,7 +49,8 @@ impl Certificates {
         signed(params)
     }
 
-    /// A certificate that is signed by itself, and its own authority's; `authority`: it says so, as `openssl req -x509` lets it.
+    /// A self-signed certificate that is its own authority. With `authority` it is marked as an authority, as by
+    /// `openssl req -x509`.
     ///
     /// # Errors
     ///
@@ -67,8 +68,8 @@ impl Certificates {
         Certificates { authority: authority.to_owned(), certificate: certificate.to_owned(), key: key.to_owned() }
     }
 
-    /// The authority's certificate in PEM, which clients must trust. A server that was started with it has it as a
-    /// file too: [`Server::authority`](crate::Server::authority).
+    /// The authority's certificate in PEM, which clients must trust. A server that was started with these certificates
+    /// also has it as a file: [`Server::authority`](crate::Server::authority).
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -85,7 +86,7 @@ impl Certificates {
 }
 
 impl std::fmt::Debug for Certificates {
-    /// Leaves out the key.
+    /// Prints without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Certificates").finish_non_exhaustive()
     }

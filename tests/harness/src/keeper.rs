@@ -1,4 +1,5 @@
-//! The keeper: a small shell process beside each server that signals its processes, and ends them when the test is gone.
+//! The keeper: a small shell process beside each server. It signals the server's processes, and ends them when the test
+//! is gone.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -10,20 +11,20 @@ use crate::site::Site;
 
 const SCRIPT: &str = include_str!("keeper.sh");
 
-/// What a keeper can be asked to do with the server's processes.
+/// An order to the keeper about the server's processes.
 #[derive(Clone, Copy)]
 pub(crate) enum Order {
-    /// SIGSTOP to all; answered when all have stopped.
+    /// SIGSTOP to all. The keeper answers when all have stopped.
     Pause,
     /// SIGCONT to all.
     Resume,
-    /// SIGKILL to all; answered when none is left.
+    /// SIGKILL to all. The keeper answers when none is left.
     Kill,
-    /// A signal, by its name without `SIG`, to one process.
+    /// A signal to one process, by its name without `SIG`.
     Signal(&'static str, u32),
 }
 
-/// A handle on the keeper. The last one that is dropped kills the server and removes its folder, and waits for that.
+/// A handle on the keeper. Dropping the last one kills the server, removes its folder, and waits for both.
 #[derive(Clone)]
 pub(crate) struct Keeper(Arc<Mutex<Pipes>>);
 
@@ -34,8 +35,8 @@ struct Pipes {
 }
 
 impl Keeper {
-    /// Starts a keeper, before there is any server. It runs as the server's user, who alone may look at its processes
-    /// even where root may not, as in a container.
+    /// Starts a keeper, before there is any server. It runs as the server's user. Only that user may look at the
+    /// server's processes everywhere; in a container root may not.
     pub(crate) fn start(site: &Site) -> anyhow::Result<Keeper> {
         let mut command = site.command("sh");
         command.args(["-c", SCRIPT, "switchover-keeper"]).arg(&site.folder).arg(&site.data);
@@ -46,7 +47,7 @@ impl Keeper {
         Ok(Keeper(Arc::new(Mutex::new(Pipes { shell, orders, answers }))))
     }
 
-    /// Gives an order and waits until it is carried out, which takes some milliseconds.
+    /// Gives an order and waits until the keeper has carried it out, which takes some milliseconds.
     pub(crate) async fn order(&self, order: Order) -> anyhow::Result<()> {
         let keeper = self.clone();
         tokio::task::spawn_blocking(move || keeper.0.lock().unwrap_or_else(PoisonError::into_inner).order(order))

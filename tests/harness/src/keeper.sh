@@ -1,14 +1,14 @@
-# Keeps the processes of one server: signals all of them when asked to, and ends them when whoever asks is gone.
+# Keeps the processes of one server: signals all of them on request, and ends them when the requesting process is gone.
 #
-# The processes of a server are those that work in its data folder. A tree of parents would lose the children of a
-# killed PostgreSQL, and a process group never had them: each of them makes its own.
+# The processes of a server are those that have their working directory in its data folder. A tree of parents would lose
+# the children of a killed PostgreSQL. A process group would never contain them, because each of them makes its own.
 #
-# Reads one command a line from standard input and answers each with `done` or `failed`. The end of the input, which
-# the kernel brings however the asking process dies, kills the server and removes its folder.
+# Reads one command a line from standard input and answers each with `done` or `failed`. The end of the input kills the
+# server and removes its folder. The kernel ends the input however the requesting process dies.
 folder=$1
 data=$2
 
-# Whoever asks may be gone when the answer is written, and a signal to stop the tests is no reason to leave a server.
+# The requesting process may be gone when the answer is written. A signal that stops the tests must not leave a server.
 trap '' HUP INT PIPE TERM
 
 find_processes() {
@@ -31,7 +31,7 @@ all_stopped() {
     done
 }
 
-# A second look finds what was forked while the first one was under way.
+# The second check finds processes that were forked during the first.
 pause_all() {
     tries=0
     while [ "$tries" -lt 500 ]; do

@@ -1,4 +1,4 @@
-//! What differs between the kinds of servers, as commands to run and addresses to give.
+//! What differs between the kinds of servers: commands to run and addresses to return.
 
 use std::process::{Command, Output};
 
@@ -10,31 +10,31 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// Its name, for people.
     fn name(&self) -> &'static str;
 
-    /// The users who may run it in the place of root, the best one first.
+    /// The users who may run it instead of root, the best one first.
     fn users(&self) -> &'static [&'static str];
 
     /// Finds its programs.
     fn programs(&self) -> anyhow::Result<Programs>;
 
-    /// Makes the data folder, if that takes more than an empty one.
+    /// Makes the data folder, if an empty one is not enough.
     fn initialise(&self, site: &Site) -> Option<Command>;
 
-    /// The server, in the foreground.
+    /// Starts the server, in the foreground.
     fn serve(&self, site: &Site) -> Command;
 
-    /// Asks the server something through its socket, and makes what belongs to a fresh server.
+    /// Asks the server something through its socket, and creates what a fresh server needs.
     fn ask(&self, site: &Site) -> Command;
 
-    /// Whether it answered what was asked.
+    /// Whether the server gave the right answer.
     fn answered(&self, output: &Output) -> bool;
 
-    /// The signal, without `SIG`, after which it ends orderly and soon.
+    /// The signal, without `SIG`, that ends it in an orderly way and soon.
     fn stop_signal(&self) -> &'static str;
 
-    /// The name of the database that it begins with.
+    /// The name of the first database.
     fn first_database(&self) -> &'static str;
 
-    /// Makes a database; `None` where all that there are exist from the start.
+    /// Creates a database. `None` if all databases exist from the start.
     fn create_database(&self, site: &Site, name: &str) -> Option<Command>;
 
     /// The address of a database over TCP.

@@ -1,9 +1,9 @@
 //! Real servers for tests, and a proxy that breaks the connections to them.
 //!
 //! [`Postgres`], [`MariaDb`] and [`Redis`] start a [`Server`] from the installed binaries, in a temporary folder, at a
-//! free port of 127.0.0.1 and at a unix socket. It can be stopped, killed, paused and started again, and it leaves
-//! nothing behind, however the test ends. A [`Proxy`] stands before any server, delays, throttles, holds, resets and
-//! cuts what passes, and counts bytes and round trips.
+//! free port of 127.0.0.1 and at a unix socket. A test can stop, kill, pause and restart the server. The server leaves
+//! nothing behind, however the test ends. A [`Proxy`] stands before any server. It delays, throttles, holds, resets and
+//! cuts connections, and counts bytes and round trips.
 //!
 //! ```text
 //!   test ── url ──> Proxy ──> Server: postgres, mariadbd, redis-server
@@ -29,8 +29,9 @@
 //! # }
 //! ```
 //!
-//! It depends on nothing of Switchover. It needs Linux, a shell at `sh`, and to start servers as root one of the
-//! users that their packages make, or `nobody`, who must reach the temporary folder (`TMPDIR`, or `/tmp`).
+//! This crate does not depend on Switchover. It needs Linux and a shell at `sh`. When root starts servers, it also
+//! needs one of the users that their packages create, or `nobody`. That user must be able to reach the temporary folder
+//! (`TMPDIR`, or `/tmp`).
 
 mod builder;
 mod certificates;

@@ -14,7 +14,8 @@ use crate::site::{Site, in_query};
 
 /// MariaDB: `root` without a password, and the database `test`. There is no binary log, and text is `utf8mb4`.
 ///
-/// Its binaries are looked for in the folder `SWITCHOVER_MARIADB_BIN`, in `PATH`, and in `/usr/bin` and `/usr/sbin`.
+/// The harness looks for its binaries in the folder `SWITCHOVER_MARIADB_BIN`, in `PATH`, and in `/usr/bin` and
+/// `/usr/sbin`.
 #[derive(Clone, Copy, Debug)]
 pub struct MariaDb;
 
@@ -23,22 +24,23 @@ impl MariaDb {
     ///
     /// # Errors
     ///
-    /// If a program is missing, with what to install, or the server does not start, with the end of its log.
+    /// If a program is missing: the error says what to install. If the server does not start: the error has the end of
+    /// its log.
     pub async fn start() -> anyhow::Result<Server> {
         MariaDb::builder().start().await
     }
 
-    /// A server with other options.
+    /// Returns a builder, for a server with other options.
     pub fn builder() -> Builder {
         Builder::new(&MariaDb)
     }
 
-    /// The one server that all tests of this process share; the first one that asks starts it. It ends with the
-    /// process. Take a database of your own, and leave the server as it is.
+    /// Returns the one server that all tests of this process share. The first caller starts it; it ends with the
+    /// process. Create your own database, and leave the server as it is.
     ///
     /// # Errors
     ///
-    /// As of [`MariaDb::start`]; the next one who asks tries again.
+    /// As [`MariaDb::start`]. The next caller tries again.
     pub async fn shared() -> anyhow::Result<&'static Server> {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
         SHARED.get_or_try_init(MariaDb::start).await
@@ -63,7 +65,7 @@ impl Kind for MariaDb {
     fn initialise(&self, site: &Site) -> Option<Command> {
         let mut command = site.command(site.programs.setup.as_ref()?);
         command.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        // As with `initdb --no-sync`: nothing is promised yet, and a busy disk takes seconds for it.
+        // As with `initdb --no-sync`: nothing is promised yet, and flushes take seconds on a busy disk.
         command.args(["--skip-name-resolve", "--innodb-log-file-size=16M", "--debug-no-sync"]);
         command.arg(format!("--datadir={}", site.data.display()));
         command.arg(format!("--tmpdir={}", site.folder.display()));
@@ -78,7 +80,7 @@ impl Kind for MariaDb {
             command.arg(format!("--{name}={value}"));
         };
         set("datadir", &site.data.to_string_lossy());
-        // A server that starts removes what looks like a temporary table there, also another server's.
+        // A starting server removes everything there that looks like a temporary table, also another server's.
         set("tmpdir", &site.folder.to_string_lossy());
         set("socket", &socket(site).to_string_lossy());
         set("pid-file", &site.folder.join("pid").to_string_lossy());

@@ -13,7 +13,8 @@ use crate::site::{Site, in_query};
 
 /// PostgreSQL: the superuser `postgres` without a password, and the database `postgres`.
 ///
-/// Its binaries are looked for in the folder `SWITCHOVER_POSTGRES_BIN`, in `PATH`, and in `/usr/lib/postgresql/*/bin`.
+/// The harness looks for its binaries in the folder `SWITCHOVER_POSTGRES_BIN`, in `PATH`, and in
+/// `/usr/lib/postgresql/*/bin`.
 #[derive(Clone, Copy, Debug)]
 pub struct Postgres;
 
@@ -22,22 +23,23 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// If a program is missing, with what to install, or the server does not start, with the end of its log.
+    /// If a program is missing: the error says what to install. If the server does not start: the error has the end of
+    /// its log.
     pub async fn start() -> anyhow::Result<Server> {
         Postgres::builder().start().await
     }
 
-    /// A server with other options.
+    /// Returns a builder, for a server with other options.
     pub fn builder() -> Builder {
         Builder::new(&Postgres)
     }
 
-    /// The one server that all tests of this process share; the first one that asks starts it. It ends with the
-    /// process. Take a database of your own, and leave the server as it is.
+    /// Returns the one server that all tests of this process share. The first caller starts it; it ends with the
+    /// process. Create your own database, and leave the server as it is.
     ///
     /// # Errors
     ///
-    /// As of [`Postgres::start`]; the next one who asks tries again.
+    /// As [`Postgres::start`]. The next caller tries again.
     pub async fn shared() -> anyhow::Result<&'static Server> {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
         SHARED.get_or_try_init(Postgres::start).await

@@ -11,13 +11,13 @@ use anyhow::{Context, anyhow};
 pub(crate) struct Programs {
     /// The server itself.
     pub(crate) server: PathBuf,
-    /// What makes a data folder, where one is needed.
+    /// The program that makes a data folder, where one is needed.
     pub(crate) setup: Option<PathBuf>,
     /// Its command line client.
     pub(crate) client: PathBuf,
 }
 
-/// Where programs are looked for, the first place first.
+/// The places to look for programs, in order.
 pub(crate) struct Search {
     folders: Vec<PathBuf>,
     variable: &'static str,
@@ -25,8 +25,8 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// The folder in the environment variable, then `PATH`, then `/usr/lib/postgresql/*/bin` with the newest version
-    /// first, then where Debian puts servers.
+    /// The folder that the environment variable names, then `PATH`, then `/usr/lib/postgresql/*/bin` with the newest
+    /// version first, then the folders where Debian puts servers.
     pub(crate) fn new(variable: &'static str, packages: &'static str) -> Search {
         let mut folders: Vec<PathBuf> = std::env::var_os(variable).map(PathBuf::from).into_iter().collect();
         folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
@@ -37,7 +37,7 @@ impl Search {
         Search { folders, variable, packages }
     }
 
-    /// The first folder that has all of `names`, which belong together.
+    /// The first folder that has all of `names`: these programs belong together.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Search {
         })
     }
 
-    /// The first program that is called by one of `names`, the first name first.
+    /// The first program that has one of `names`. It tries the names in order.
     ///
     /// # Errors
     ///
@@ -72,11 +72,11 @@ pub(crate) struct User {
     pub(crate) group: u32,
 }
 
-/// Who shall run a server: nobody in particular if we are not root, otherwise the first of `names` that there is.
+/// The user who runs a server. `None` if this process is not root; otherwise the first of `names` that exists.
 ///
 /// # Errors
 ///
-/// If we are root and none of them exists.
+/// If this process is root and none of the users exists.
 pub(crate) fn ordinary_user(names: &[&str]) -> anyhow::Result<Option<User>> {
     if fs::metadata("/proc/self").context("the harness needs Linux and its /proc")?.uid() != 0 {
         return Ok(None);

@@ -21,16 +21,16 @@ pub use counts::Counts;
 pub use faults::{Direction, End};
 pub use upstream::Upstream;
 
-/// Connections at a time; those beyond wait, as at a server with a full backlog.
+/// Connections at a time. More connections wait, as at a server with a full backlog.
 const CONNECTIONS_MAX: usize = 1_024;
 
 /// A proxy at a free port of 127.0.0.1 before any server.
 ///
-/// Without faults it forwards what comes as it comes, ends and resets among it. A fault holds for open and for new
-/// connections, from the call that switches it until [`Proxy::heal`]. In each direction at most 64 pieces of 16 KiB of
-/// a connection wait in the proxy; then it stops reading.
+/// Without faults it forwards everything as it comes, also ends and resets. A fault applies to open and to new
+/// connections, from the call that switches it on until [`Proxy::heal`]. For each connection, at most 64 pieces of 16
+/// KiB wait in the proxy in each direction; then the proxy stops reading.
 ///
-/// It lives in the runtime that it was started in. Dropping it closes its port and its connections.
+/// It runs in the runtime that started it. Dropping it closes its port and its connections.
 pub struct Proxy {
     shared: Arc<Shared>,
     faults: watch::Sender<Faults>,
@@ -38,7 +38,7 @@ pub struct Proxy {
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the connections need of the proxy.
+/// The state of the proxy that its connections share.
 struct Shared {
     upstream: Upstream,
     counters: Counters,
@@ -48,7 +48,7 @@ struct Shared {
 
 impl Proxy {
     /// Starts a proxy before a server: [`Server::address`](crate::Server::address), any other address, or the path of
-    /// a unix socket. The server need not run yet.
+    /// a unix socket. The server does not have to run yet.
     ///
     /// # Errors
     ///
@@ -64,12 +64,12 @@ impl Proxy {
         Ok(Proxy { shared, faults, address, accepting: Mutex::new(Some(accepting)) })
     }
 
-    /// Where it listens; this stays the same.
+    /// The address at which it listens. It stays the same.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same address of a server, with host and port of the proxy in the place of the server's.
+    /// Returns a server's address with host and port of the proxy instead of the server's.
     ///
     /// # Errors
     ///
@@ -79,31 +79,31 @@ impl Proxy {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-        ensure!(!host.is_empty(), "this address names no host that a proxy could stand for");
+        ensure!(!host.is_empty(), "this address names no host that a proxy could replace");
         let user = user.map(|user| format!("{user}@")).unwrap_or_default();
         Ok(format!("{scheme}://{user}{}{path}", self.address))
     }
 
-    /// Each piece arrives this much later, plus a random part of `jitter`. It delays and does not slow down: pieces
+    /// Each piece arrives this much later, plus a random part of `jitter`. The throughput stays the same, and pieces
     /// overtake neither each other nor the end of the stream.
     pub fn delay(&self, direction: Direction, delay: Duration, jitter: Duration) {
         self.change(direction, |flow| (flow.delay, flow.jitter) = (delay, jitter));
     }
 
-    /// Each connection carries at most this many bytes a second; 0 is taken for 1.
+    /// Each connection carries at most this many bytes a second; 0 counts as 1.
     pub fn throttle(&self, direction: Direction, bytes_per_second: u32) {
         self.change(direction, |flow| flow.bytes_per_second = Some(bytes_per_second.max(1)));
     }
 
-    /// A black hole: nothing is read and nothing forwarded, an end neither. New connections are accepted, and the same
-    /// holds for them.
+    /// A black hole: the proxy reads nothing and forwards nothing, not even an end. It accepts new connections and
+    /// treats them in the same way.
     pub fn hold(&self, direction: Direction) {
         self.change(direction, |flow| flow.held = true);
     }
 
-    /// After `bytes` more bytes in this direction, over all connections together, ends the connection that carries the
-    /// last of them, or with 0 the one that carries the next. Once: the other connections and new ones go on. With
-    /// [`Direction::Both`] it is once in each direction.
+    /// Counts `bytes` more bytes in this direction, over all connections together, and then ends the connection that
+    /// carries the last of them. With 0 it ends the connection that carries the next byte. This happens once; the other
+    /// connections and new ones continue. With [`Direction::Both`] it happens once in each direction.
     pub fn cut_after(&self, direction: Direction, bytes: u64, end: End) {
         let mut cut = self.shared.cut();
         for way in direction.ways() {
@@ -111,27 +111,27 @@ impl Proxy {
         }
     }
 
-    /// Ends this direction of all open connections: the receiver is told that the sender has ended, and what the
-    /// sender still sends is not read. The other direction goes on.
+    /// Ends this direction of all open connections: the receiver sees the end of the stream, and the proxy does not
+    /// read what the sender still sends. The other direction continues.
     pub fn half_close(&self, direction: Direction) {
         self.change(direction, |flow| flow.half_closes += 1);
     }
 
-    /// Ends all open connections with RST, at both sides. New ones go on.
+    /// Ends all open connections with RST, at both sides. New connections work.
     pub fn reset(&self) {
         self.faults.send_modify(|faults| faults.resets += 1);
     }
 
-    /// Refuses new connections, as when nobody listens at the port. Open ones go on.
+    /// Refuses new connections, as when nobody listens at the port. Open connections continue.
     pub async fn refuse(&self) {
         if let Some(accepting) = self.accepting.lock().await.take() {
             accepting.abort();
-            // Its end is what closes the port.
+            // The end of the task closes the port.
             let _ = accepting.await;
         }
     }
 
-    /// Ends all faults. Connections that were ended stay so; what was held goes on.
+    /// Ends all faults. Ended connections stay ended; held bytes are forwarded.
     ///
     /// # Errors
     ///
@@ -147,12 +147,12 @@ impl Proxy {
         Ok(())
     }
 
-    /// What has passed since the start or since [`Proxy::reset_counts`].
+    /// What has passed the proxy since its start or since [`Proxy::reset_counts`].
     pub fn counts(&self) -> Counts {
         self.shared.counters.read()
     }
 
-    /// Begins to count anew, from zero.
+    /// Starts to count again from zero.
     pub fn reset_counts(&self) {
         self.shared.counters.reset();
     }
@@ -168,7 +168,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // The connections end when the sender of the faults is gone.
+        // The connections end when the sender of the faults is dropped.
         if let Some(accepting) = self.accepting.get_mut().take() {
             accepting.abort();
         }
@@ -183,7 +183,7 @@ impl std::fmt::Debug for Proxy {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, faults: watch::Receiver<Faults>) {
     while let Ok(place) = Arc::clone(&shared.places).acquire_owned().await {
-        // An error is of one connection, or a want of descriptors that may pass.
+        // An error concerns one connection, or is a lack of descriptors that may pass.
         let Ok((client, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
@@ -196,8 +196,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, faults: watch::Recei
     }
 }
 
-/// Gives up a connection with RST in the place of an orderly end.
+/// Ends a connection with RST instead of an orderly end.
 fn reset(stream: &TcpStream) {
-    // It fails for a connection that has ended already.
+    // This fails for a connection that has already ended.
     let _ = stream.set_zero_linger();
 }

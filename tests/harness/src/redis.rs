@@ -14,8 +14,8 @@ use crate::site::{Site, in_query};
 
 /// Redis, or Valkey where there is no Redis: no password, nothing on disk, 1,024 logical databases.
 ///
-/// A restart therefore finds it empty; `.setting("appendonly", "yes").setting("appendfsync", "always")` changes that.
-/// Its binaries are looked for in the folder `SWITCHOVER_REDIS_BIN`, in `PATH`, and in `/usr/bin`.
+/// So it is empty after a restart; `.setting("appendonly", "yes").setting("appendfsync", "always")` changes that. The
+/// harness looks for its binaries in the folder `SWITCHOVER_REDIS_BIN`, in `PATH`, and in `/usr/bin`.
 #[derive(Clone, Copy, Debug)]
 pub struct Redis;
 
@@ -24,22 +24,23 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// If a program is missing, with what to install, or the server does not start, with the end of its log.
+    /// If a program is missing: the error says what to install. If the server does not start: the error has the end of
+    /// its log.
     pub async fn start() -> anyhow::Result<Server> {
         Redis::builder().start().await
     }
 
-    /// A server with other options.
+    /// Returns a builder, for a server with other options.
     pub fn builder() -> Builder {
         Builder::new(&Redis)
     }
 
-    /// The one server that all tests of this process share; the first one that asks starts it. It ends with the
-    /// process. Take a database of your own, leave the server as it is, and do not `FLUSHALL`.
+    /// Returns the one server that all tests of this process share. The first caller starts it; it ends with the
+    /// process. Take your own database, leave the server as it is, and do not `FLUSHALL`.
     ///
     /// # Errors
     ///
-    /// As of [`Redis::start`]; the next one who asks tries again.
+    /// As [`Redis::start`]. The next caller tries again.
     pub async fn shared() -> anyhow::Result<&'static Server> {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
         SHARED.get_or_try_init(Redis::start).await

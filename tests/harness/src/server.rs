@@ -1,4 +1,4 @@
-//! A server that runs: its addresses, and how it is stopped, killed, paused and started again.
+//! A running server: its addresses, and how to stop, kill, pause and restart it.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -17,21 +17,22 @@ use crate::kind::Kind;
 use crate::options::DATABASES;
 use crate::site::{Site, run};
 
-/// How long anything may take: a start under load with a recovery before it, or an orderly end.
+/// How long any step may take: a start under load with a recovery before it, or an orderly end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a process.
+/// The pause between two checks of a process.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Between two questions to a server that starts; each starts a client, which takes time from the server.
+/// The pause between two questions to a starting server. Each question starts a client, which takes time from the
+/// server.
 const ASK_PAUSE: Duration = Duration::from_millis(30);
 
-/// How often another port is tried after somebody else was faster.
+/// How many ports are tried, because another program may take a port first.
 const PORTS_TRIED_MAX: usize = 5;
 
 /// A real server of any kind, in a temporary folder, at a free port of 127.0.0.1 and a unix socket.
 ///
-/// Its methods take `&self`, so faults can be made from one task while others use the server; they run one after the
-/// other. Dropping it kills the server, also a paused one, and removes its folder, which blocks for some tens of
-/// milliseconds. When the process dies in whatever way, its keeper, a small shell process, does the same.
+/// Its methods take `&self`, so one task can cause faults while others use the server. The methods run one after the
+/// other. Dropping it kills the server, even if it is paused, and removes its folder; that blocks for some tens of
+/// milliseconds. If the test's process dies in any way, the server's keeper, a small shell process, does the same.
 pub struct Server {
     kind: &'static dyn Kind,
     site: Site,
@@ -48,12 +49,12 @@ impl Server {
         Server { kind, site, process, keeper, databases, temporary }
     }
 
-    /// The port of 127.0.0.1 that it listens at; it stays the same after a restart.
+    /// The port of 127.0.0.1 at which it listens. It stays the same after a restart.
     pub fn port(&self) -> u16 {
         self.site.port
     }
 
-    /// Address and port that it listens at, for a [`Proxy`](crate::Proxy).
+    /// Address and port at which it listens, for a [`Proxy`](crate::Proxy).
     pub fn address(&self) -> SocketAddr {
         self.site.address()
     }
@@ -68,7 +69,7 @@ impl Server {
         self.kind.url(&self.site, database)
     }
 
-    /// The address of its first database through the unix socket, as sqlx and the crate `redis` write it.
+    /// The address of its first database through the unix socket, in the form of sqlx and of the crate `redis`.
     pub fn socket_url(&self) -> String {
         self.socket_url_of(self.kind.first_database())
     }
@@ -78,8 +79,8 @@ impl Server {
         self.kind.socket_url(&self.site, database)
     }
 
-    /// The address of its first database over TCP with TLS. Those of PostgreSQL and MariaDB demand a certificate by
-    /// the right authority for the right name; a client of Redis must be given [`Server::authority`].
+    /// The address of its first database over TCP with TLS. The addresses of PostgreSQL and MariaDB require a
+    /// certificate of the right authority for the right name. A client of Redis needs [`Server::authority`].
     ///
     /// # Errors
     ///
@@ -108,26 +109,26 @@ impl Server {
         Ok(self.site.folder.join("ca.pem"))
     }
 
-    /// The folder with its data, its socket and its log, which is gone when the server is dropped.
+    /// The folder with its data, its socket and its log. Dropping the server removes it.
     pub fn folder(&self) -> PathBuf {
         self.site.folder.clone()
     }
 
-    /// What it has printed since it was made.
+    /// Everything that the server has printed since it was created.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.site.log()).unwrap_or_default()).into_owned()
     }
 
-    /// Makes a database, so that tests that share a server do not meet, and gives its address over TCP. For Redis this
-    /// is the next logical database that nobody was given, whatever the name.
+    /// Creates a database and returns its address over TCP, so that tests can share a server. For Redis this is the
+    /// next free logical database, whatever the name.
     ///
     /// # Errors
     ///
-    /// If the name has other characters than ASCII letters, digits and `_`, the database exists, the server does not
-    /// answer, or Redis has no logical database left.
+    /// If the name has characters other than ASCII letters, digits and `_`, if the database exists, if the server does
+    /// not answer, or if Redis has no logical database left.
     pub async fn create_database(&self, name: &str) -> anyhow::Result<String> {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        ensure!(plain && !name.is_empty(), "`{name}` is no name of a database: use ASCII letters, digits and `_`");
+        ensure!(plain && !name.is_empty(), "`{name}` is not a name of a database: use ASCII letters, digits and `_`");
         let Some(command) = self.kind.create_database(&self.site, name) else {
             let number = self.databases.fetch_add(1, Ordering::Relaxed);
             ensure!(number < DATABASES, "all {DATABASES} logical databases of this server are taken");
@@ -135,12 +136,17 @@ impl Server {
         };
         let output = run(command, deadline()).await?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} could not make the database `{name}`: {}", self.kind.name(), said.trim());
+        ensure!(
+            output.status.success(),
+            "{} could not create the database `{name}`: {}",
+            self.kind.name(),
+            said.trim()
+        );
         Ok(self.url_of(name))
     }
 
-    /// Shuts it down orderly, and returns when it has ended. A paused server is resumed first; one that does not run
-    /// stays as it is.
+    /// Shuts the server down in an orderly way, and returns when it has ended. Resumes a paused server first. Does
+    /// nothing if the server does not run.
     ///
     /// # Errors
     ///
@@ -149,7 +155,8 @@ impl Server {
         self.end(&mut *self.process.lock().await).await
     }
 
-    /// Kills all of its processes with SIGKILL, and returns when none is left. Its data stay for [`Server::restart`].
+    /// Kills all processes of the server with SIGKILL, and returns when none is left. The data stay for
+    /// [`Server::restart`].
     ///
     /// # Errors
     ///
@@ -163,8 +170,8 @@ impl Server {
         Ok(())
     }
 
-    /// Stops all of its processes with SIGSTOP where they are, and returns when they stand still: connections stay
-    /// open, the kernel accepts new ones, and nothing answers.
+    /// Stops all processes of the server with SIGSTOP, and returns when they stand still. Connections stay open, the
+    /// kernel accepts new ones, and nothing answers.
     ///
     /// # Errors
     ///
@@ -175,7 +182,7 @@ impl Server {
         self.order(Order::Pause).await
     }
 
-    /// Lets all of its processes go on after [`Server::pause`].
+    /// Lets all processes of the server continue after [`Server::pause`].
     ///
     /// # Errors
     ///
@@ -186,18 +193,18 @@ impl Server {
         self.order(Order::Resume).await
     }
 
-    /// Starts it again with the same data at the same port, and returns when it answers. One that runs is stopped
+    /// Starts the server again with the same data at the same port, and returns when it answers. Stops a running server
     /// first.
     ///
     /// # Errors
     ///
-    /// If it does not start within a minute, with the end of its log.
+    /// If it does not start within a minute: the error has the end of its log.
     pub async fn restart(&self) -> anyhow::Result<()> {
         let mut process = self.process.lock().await;
         self.end(&mut process).await?;
         match self.serve(&mut process).await? {
             Started::Answers => Ok(()),
-            Started::PortTaken => bail!("another program has taken port {} meanwhile", self.site.port),
+            Started::PortTaken => bail!("another program has taken port {} in the meantime", self.site.port),
         }
     }
 
@@ -213,7 +220,7 @@ impl Server {
         bail!("{} found {PORTS_TRIED_MAX} ports taken that were free just before", self.kind.name())
     }
 
-    /// Starts the process and asks it through its socket, where nobody else can answer, until it answers.
+    /// Starts the process, and asks it through its socket until it answers. Only this server can answer there.
     async fn serve(&self, process: &mut Option<Child>) -> anyhow::Result<Started> {
         let deadline = deadline();
         let before = self.log().len();
@@ -277,12 +284,12 @@ pub(crate) fn deadline() -> Instant {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The keeper first, which kills the process that is waited for then.
+        // The keeper is dropped first: it kills the process that this waits for next.
         drop(self.keeper.take());
         if let Some(mut child) = self.process.get_mut().take() {
             let _ = child.wait();
         }
-        // The keeper has removed the folder, unless it may not: where only we may write beside it.
+        // The keeper has removed the folder, unless only this process may write beside it.
         drop(self.temporary.take());
     }
 }

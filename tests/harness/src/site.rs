@@ -1,4 +1,4 @@
-//! The place of one server: folder, ports, programs, user and options, and commands that run there.
+//! The site of one server: folder, ports, programs, user and options, and the commands that run there.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep};
 use crate::options::Options;
 use crate::programs::{Programs, User};
 
-/// Below the ports that Linux gives to outgoing connections: none of those can take a port while its server is down.
+/// These are below the ports that Linux gives to outgoing connections, so none of those can take a port while its
+/// server is down.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Where and how one server runs.
@@ -26,7 +27,7 @@ pub(crate) struct Site {
     pub(crate) folder: PathBuf,
     pub(crate) data: PathBuf,
     pub(crate) port: u16,
-    /// Of Redis alone, which speaks TLS at a port of its own.
+    /// Only for Redis, which speaks TLS at a separate port.
     pub(crate) tls_port: u16,
     pub(crate) options: Options,
 }
@@ -46,8 +47,8 @@ impl Site {
         Ok(())
     }
 
-    /// A command that runs as the server's user, in a process group of its own so that Ctrl-C is for the tests alone,
-    /// and without what the environment says about other servers.
+    /// A command that runs as the server's user. It has its own process group, so that Ctrl-C reaches only the tests.
+    /// It does not see what the environment says about other servers.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
@@ -63,18 +64,19 @@ impl Site {
         command
     }
 
-    /// Gives a file or folder to the server's user alone.
+    /// Makes the server's user the owner of a file or folder, which nobody else may read.
     pub(crate) fn give(&self, path: &Path) -> anyhow::Result<()> {
         let mode = if path.is_dir() { 0o700 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         if let Some(User { user, group }) = self.user {
-            chown(path, Some(user), Some(group)).with_context(|| format!("cannot give away {}", path.display()))?;
+            chown(path, Some(user), Some(group))
+                .with_context(|| format!("cannot change the owner of {}", path.display()))?;
         }
         Ok(())
     }
 }
 
-/// Runs a command to its end, with its output, and kills it at the deadline or when this future is dropped.
+/// Runs a command to its end and returns its output. Kills it at the deadline or when this future is dropped.
 pub(crate) async fn run(mut command: Command, deadline: Instant) -> anyhow::Result<Output> {
     struct Killed(Option<Child>);
     impl Drop for Killed {
@@ -86,7 +88,7 @@ pub(crate) async fn run(mut command: Command, deadline: Instant) -> anyhow::Resu
         }
     }
     let name = command.get_program().to_string_lossy().into_owned();
-    // What these commands print fits into the pipes, so nobody must read before they end.
+    // The output of these commands fits into the pipes, so nobody has to read it before they end.
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut running = Killed(Some(child.with_context(|| format!("cannot start {name}"))?));
     while let Some(child) = &mut running.0 {
@@ -102,7 +104,7 @@ pub(crate) async fn run(mut command: Command, deadline: Instant) -> anyhow::Resu
     Ok(child.wait_with_output()?)
 }
 
-/// A text in the query of a URL.
+/// Escapes a text for the query of a URL.
 pub(crate) fn in_query(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.to_string_lossy().bytes() {
@@ -115,7 +117,7 @@ pub(crate) fn in_query(path: &Path) -> String {
     text
 }
 
-/// A port that is free now. Whoever uses it must be ready to try another.
+/// A port that is free now. The caller must be ready to try another.
 fn free_port() -> anyhow::Result<u16> {
     let ports = std::iter::repeat_with(|| fastrand::u16(PORTS)).take(100);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();

@@ -1,6 +1,6 @@
-//! No server outlives the process that started it, however that dies.
+//! No server outlives the process that started it, however that process dies.
 //!
-//! The test starts itself anew as the process that dies.
+//! The test starts itself again as the process that dies.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "the victim tells the test what it started")]
 
@@ -13,13 +13,14 @@ use switchover_harness::{MariaDb, Postgres, Redis};
 
 const VICTIM: &str = "SWITCHOVER_HARNESS_VICTIM";
 
-/// How many processes work somewhere in a folder. A process that is left has that folder even when it is removed.
+/// How many processes have their working directory in a folder. A process that is left has it even if the folder is
+/// removed.
 fn processes_in(folder: &Path) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes.filter(|p| std::fs::read_link(p.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder))).count()
 }
 
-/// Not a test of itself: the process that dies, started by the tests below.
+/// This is not a test. It is the process that dies; the tests below start it.
 #[tokio::test]
 async fn victim() {
     let Ok(death) = std::env::var(VICTIM) else { return };
@@ -41,7 +42,7 @@ async fn victim() {
     }
 }
 
-/// Starts a victim, and returns it with its servers' folders when they run.
+/// Starts a victim. Returns it with the folders of its servers once the servers run.
 fn victim_that(death: &str) -> (Child, Vec<PathBuf>) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "victim", "--nocapture"]).env(VICTIM, death).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -1,4 +1,4 @@
-//! Each fault of the proxy is seen by a client of a plain echo server.
+//! A client of a plain echo server sees each fault of the proxy.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::ErrorKind;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Long enough to be sure that something does not come.
+/// Long enough to be sure that nothing comes.
 const NEVER: Duration = Duration::from_millis(150);
 
-/// Sends back what it is sent, and ends what ends. Tells how each connection ended.
+/// Sends everything back, and ends a connection when the client ends it. Reports how each connection ended.
 async fn echo() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ async fn connect(proxy: &Proxy) -> TcpStream {
     TcpStream::connect(proxy.address()).await.unwrap()
 }
 
-/// Sends bytes and reads as many.
+/// Sends bytes and reads as many back.
 async fn ask(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
     stream.write_all(bytes).await?;
     let mut answer = vec![0; bytes.len()];
@@ -104,7 +104,7 @@ async fn delay_is_of_time_and_not_of_throughput() {
     proxy.delay(Direction::ToClient, Duration::ZERO, Duration::ZERO);
     let begun = Instant::now();
     ask(&mut stream, &vec![7; 30 * 16 * 1_024]).await.unwrap();
-    // One after the other the 30 pieces would take three seconds.
+    // The 30 pieces would take three seconds one after the other.
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(100) && took < Duration::from_millis(1_500), "{took:?}");
     proxy.delay(Direction::Both, Duration::from_secs(3_600), Duration::ZERO);

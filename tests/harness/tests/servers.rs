@@ -1,4 +1,4 @@
-//! Servers start, answer, end, and keep what they promised to keep. Each is asked by its own command line client.
+//! Servers start, answer, end, and keep what they promised to keep. The tests ask each by its own command line client.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use switchover_harness::{Certificates, MariaDb, Postgres, Redis, Server};
 
-/// What a command prints, without the last end of line, or what it complains about.
+/// The output of a command without the last end of line, or its error output.
 fn said(command: &mut Command) -> Result<String, String> {
     let output = command.current_dir("/").output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -28,7 +28,7 @@ fn redis(url: &str, words: &[&str]) -> Result<String, String> {
     said(Command::new("redis-cli").args(["-u", url]).args(words))
 }
 
-/// The states, as of `/proc`, of the processes that work in a server's data folder.
+/// The states in `/proc` of the processes that work in a server's data folder.
 fn states(server: &Server) -> Vec<char> {
     let data = server.folder().join("data");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -172,10 +172,10 @@ async fn paused_server_stands_still_and_goes_on() {
     assert_eq!(psql(&postgres.url(), "SELECT 1").unwrap(), "1");
     assert_eq!(mariadb(&maria, "test", "SELECT 1").unwrap(), "1");
     assert_eq!(redis(&cache.url(), &["PING"]).unwrap(), "PONG");
-    // Stopped, killed and dropped while it is paused.
+    // A paused server is stopped, killed and dropped.
     postgres.pause().await.unwrap();
     postgres.stop().await.unwrap();
-    assert!(postgres.pause().await.is_err(), "one that does not run cannot be paused");
+    assert!(postgres.pause().await.is_err(), "a server that does not run cannot be paused");
     maria.pause().await.unwrap();
     maria.kill().await.unwrap();
     assert!(states(&postgres).is_empty() && states(&maria).is_empty());

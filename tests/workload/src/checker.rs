@@ -1,17 +1,20 @@
-//! The audit: compares every answer, and the databases at the end, with the recorded history, one key at a time.
+//! The audit: compares every answer, and the final contents of the databases, with the recorded history, key by key.
 //!
-//! What it demands is what one Django database gives its users, a register per key:
+//! It demands what one Django database gives its users: a register per key.
 //!
 //! * a read that starts after a write was acknowledged never returns what that write replaced;
-//! * a read that starts after another read has returned never returns what the other had seen replaced, payload or end;
-//! * a call that starts after a delete was acknowledged, or after another call was told that the session is gone, never finds it;
-//! * a session that was created, not deleted and not expired is never said to be gone;
-//! * a payload and an end are those that a call asked for under this key, and that was not told that nothing was written;
-//! * a new key takes over what is the latest when the call begins, or later, and then nobody finds the old one.
+//! * a read that starts after another read has returned never returns what the other read had seen replaced, neither
+//!   payload nor end;
+//! * a call that starts after a delete was acknowledged, or after another call reported the session as gone, never
+//!   finds it;
+//! * no call reports a session as gone that was created, not deleted and not expired;
+//! * a payload and an end are those that a call asked for under this key; a call that reported "nothing was written"
+//!   does not count;
+//! * a new key takes over what is the latest when the call begins, or later, and then no call finds the old key.
 //!
-//! Calls that overlap count both ways. A write of unknown outcome may take effect at any later time, but once: after a read has
-//! seen it, it stays until another write. What a store does not promise is an allowance in [`Promises`], and is counted apart. The
-//! checker knows nothing of databases, flags or policies.
+//! Calls that overlap count both ways. A write of unknown outcome may take effect at any later time, but only once:
+//! after a read has seen it, it stays until another write. What a store does not promise is an allowance in
+//! [`Promises`], and is counted separately. The checker knows nothing of databases, flags or policies.
 
 mod key;
 mod kind;
@@ -27,14 +30,14 @@ use crate::checker::review::Review;
 use crate::checker::written::Written;
 use crate::history::{HostId, KeyId, Micros, Operation, Row};
 
-/// One broken promise, and the call or the look into a database that showed it.
+/// One broken promise, and the call or the row of a database that showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which promise.
+    /// The promise.
     pub kind: Kind,
-    /// Of which session.
+    /// The session.
     pub key: KeyId,
-    /// Which host answered; `None`: a database showed it.
+    /// The host that answered. `None`: a database showed it.
     pub host: Option<HostId>,
     /// When the call began.
     pub from: Micros,
@@ -42,67 +45,68 @@ pub struct Fault {
     pub to: Micros,
 }
 
-/// When something was seen.
+/// When something was seen, and what had to be seen then.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
-    /// What was acknowledged before this must be seen.
+    /// Everything that was acknowledged before this must be seen.
     pub from: Micros,
-    /// What began after this must not be seen.
+    /// Nothing that began after this may be seen.
     pub to: Micros,
     /// A row that had ended before this may be missing.
     pub expired_by: Micros,
 }
 
-/// What a store promises, as far as stores differ.
+/// The promises in which stores differ.
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
-    /// How old a load may be because a host of the fleet could not reach the cache that they share. `None`: what was replaced before
-    /// a load began is never found. What is written from a cache is wrong at any age.
+    /// How old a load may be because a host of the fleet could not reach the shared cache. `None`: a load never finds
+    /// what was replaced before it began. A write from a cache is wrong at any age.
     pub stale_bound: Option<StaleBound>,
-    /// When a write of unknown outcome may be read and then be undone. `None`: never.
+    /// When a write of unknown outcome may be read and then undone. `None`: never.
     pub undone: Option<Allowance>,
-    /// Two tables hold the same under every key that nobody has written since this instant. `None`: they need not.
+    /// Two tables hold the same row under every key that nobody has written since this instant. `None`: they may
+    /// differ.
     pub alike_since: Option<Micros>,
 }
 
 /// How old a load may be in a fleet.
 #[derive(Clone, Debug)]
 pub struct StaleBound {
-    /// So long, in microseconds, after others were acknowledged what replaced it.
+    /// The age in microseconds, counted from when another host acknowledged what replaced the row.
     pub age: Micros,
-    /// If it was one of these hosts that acknowledged it, and another one that reads: a host finds what it wrote itself, and what
-    /// those wrote who could reach the cache.
+    /// The age applies only if one of these hosts acknowledged the replacement and another host reads. A host finds
+    /// what it wrote itself, and what the hosts wrote that could reach the cache.
     pub cut_off: Vec<HostId>,
 }
 
-/// A known limit of a store: what is wrong only beyond it.
+/// A known limit of a store. Only what goes beyond it is wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    /// For writes that began from this instant on.
+    /// Applies to writes that began from this instant on.
     pub from: Micros,
-    /// For writes that began up to this instant.
+    /// Applies to writes that began up to this instant.
     pub to: Micros,
-    /// Where the limit is told, and why there is one.
+    /// Where the limit is documented, and why it exists.
     pub reason: &'static str,
 }
 
-/// What a database was left with.
+/// The rows that a database held at the end.
 #[derive(Clone, Copy, Debug)]
 pub struct Left<'r> {
     /// Every row.
     pub rows: &'r HashMap<KeyId, Row>,
-    /// When it was left, or looked at.
+    /// When the database was left, or read.
     pub window: Window,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// Every broken promise.
     pub faults: Vec<Fault>,
-    /// Loads that returned what had been replaced, but not longer ago than [`Promises::stale_bound`].
+    /// Loads that returned a replaced row, but one that was replaced no longer ago than [`Promises::stale_bound`].
     pub stale_within_bound: u64,
-    /// Answers and rows after which an unknown outcome that had been read was undone, as [`Promises::undone`] allows.
+    /// Answers and rows that undid an unknown outcome after it was read, as [`Promises::undone`] allows.
     pub undone_as_allowed: u64,
 }
 
@@ -113,7 +117,7 @@ impl Findings {
     }
 }
 
-/// The history of every key, prepared for questions.
+/// The history of every key, prepared for the checks.
 pub struct History {
     keys: Vec<KeyHistory>,
     operations: Vec<Operation>,
@@ -121,8 +125,8 @@ pub struct History {
 }
 
 impl History {
-    /// Takes the operations of a run in any order. Keys are numbered from 0; a key that took over from another has the higher
-    /// number of the two.
+    /// Takes the operations of a run in any order. Keys are numbered from 0. A key that took over from another key has
+    /// the higher number of the two.
     pub fn new(mut operations: Vec<Operation>) -> Self {
         operations.sort_unstable_by_key(|operation| (operation.key, operation.invoked));
         let mut keys: Vec<KeyHistory> = Vec::new();
@@ -146,7 +150,8 @@ impl History {
         self.operations.chunk_by(|a, b| a.key == b.key)
     }
 
-    /// Checks every answer that a call gave, and then every row that each database was left with; an old row is a lost write there.
+    /// Checks the answer of every call, and then every row that each database held at the end. There an old row is a
+    /// lost write.
     pub fn check(&self, promises: &Promises, left: &[Left<'_>]) -> Findings {
         let mut findings = Findings::default();
         for calls in self.by_key() {

@@ -1,4 +1,4 @@
-//! What the workload's sessions hold: what Django's login puts there, a site's own data, and the number of the write.
+//! The contents of the workload's sessions: what Django's login stores, a site's own data, and the number of the write.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,14 +10,14 @@ use switchover::{Payload, Timestamp};
 use crate::django::Codec;
 use crate::history::{Micros, Row};
 
-/// Not a secret: the demo's sessions log nobody in.
+/// This is not a secret: the demo's sessions log nobody in.
 const SECRET_KEY: &str = "switchover-demo";
-/// One session in so many is large, and therefore compressed.
+/// One session in this many is large, and therefore compressed.
 const LARGE_ONE_IN: u32 = 6;
 const ARTICLES_MAX: usize = 60;
 const NAMES: [&str; 6] = ["Ada", "Zoë", "Łukasz", "Ørsted", "漢字", "🦀 Ferris"];
 
-/// Writes sessions as Django would, each with a number of its own, and reads them back.
+/// Writes sessions as Django would, each with its own number, and reads them back.
 pub struct Scribe {
     codec: Codec,
     written: AtomicU32,
@@ -30,11 +30,11 @@ impl Default for Scribe {
 }
 
 impl Scribe {
-    /// The payload of one more write, and the row that it makes.
+    /// Makes the payload of one more write, and its row.
     ///
     /// # Errors
     ///
-    /// If the dictionary cannot be encoded, which would be a fault of this crate.
+    /// If the dictionary cannot be encoded. That would be a fault of this crate.
     pub fn write(&self, user: u32, expires_at: Micros, now: Micros, rng: &mut fastrand::Rng) -> Result<(Payload, Row)> {
         let version = self.written.fetch_add(1, Ordering::Relaxed) + 1;
         let articles = if rng.u32(..LARGE_ONE_IN) == 0 { rng.usize(10..ARTICLES_MAX) } else { 0 };
@@ -51,7 +51,7 @@ impl Scribe {
         Ok((Payload::parse(text)?, row))
     }
 
-    /// The row that a payload stands for, in the words of the history.
+    /// The row of a payload, in the types of the history.
     pub fn read(&self, payload: &str, expires_at: Timestamp) -> Row {
         let contents = self.codec.decode::<Contents>(payload);
         let version = contents.map_or(Row::UNREADABLE, |contents| contents.version);

@@ -1,7 +1,7 @@
 //! Session data as Django writes it since 3.1: a signed dictionary, compressed when that is shorter.
 //!
-//! `django.core.signing.dumps(obj, salt=.., serializer=JSONSerializer, compress=True)`, byte for byte except for the choice
-//! that every zlib makes for itself.
+//! This is `django.core.signing.dumps(obj, salt=.., serializer=JSONSerializer, compress=True)`, byte for byte, except
+//! for choices in which zlib implementations differ.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,11 +16,11 @@ use serde::de::DeserializeOwned;
 use serde_json::ser::Formatter;
 use sha2::{Digest, Sha256};
 
-/// The most that a payload may become when it is decompressed: it comes from a database, so it may be a bomb.
+/// The largest size of a decompressed payload. The payload comes from a database, so it may be a bomb.
 const JSON_BYTES_MAX: usize = 1 << 20;
-/// What Django derives for a session engine: `"django.contrib.sessions." + SessionStore.__qualname__`.
+/// Django derives this salt for a session engine: `"django.contrib.sessions." + SessionStore.__qualname__`.
 const SALT: &str = "django.contrib.sessions.SessionStore";
-/// Python's zlib default, which Django takes.
+/// The default of Python's zlib, which Django uses.
 const COMPRESSION_LEVEL: Compression = Compression::new(6);
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -32,14 +32,14 @@ pub(crate) struct Codec {
 }
 
 impl Codec {
-    /// For a `SECRET_KEY`.
+    /// Makes a codec for a `SECRET_KEY`.
     pub(crate) fn new(secret_key: &str) -> Self {
         let key = Sha256::new().chain_update(SALT).chain_update("signer").chain_update(secret_key).finalize();
         let mac = Hmac::new_from_slice(&key).expect("an HMAC takes a key of any length");
         Self { mac, compressors: Kept::default(), decompressors: Kept::default() }
     }
 
-    /// Signs a dictionary, stamped with the second in which it is written.
+    /// Signs a dictionary, with the second of the write as its time stamp.
     pub(crate) fn encode(&self, dictionary: &impl Serialize, written_at_s: u64) -> Result<String, Unreadable> {
         let json = ascii_json(dictionary)?;
         let mut text = String::new();
@@ -75,11 +75,11 @@ impl Codec {
         Ok(serde_json::from_slice(&json)?)
     }
 
-    /// `None`: it does not become shorter by more than the byte that marks it.
+    /// Compresses. `None`: the result is not shorter by more than the byte that marks it.
     fn compress(&self, json: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
         let mut compressor = self.compressors.take().unwrap_or_else(|| Compress::new(COMPRESSION_LEVEL, true));
         compressor.reset();
-        // It stops when the capacity is used up, and what needs more is no shorter.
+        // It stops when the capacity is used up; a result that needs more is not shorter.
         let mut packed = Vec::with_capacity(json.len());
         let status = compressor.compress_vec(json, &mut packed, FlushCompress::Finish)?;
         self.compressors.put_back(compressor);
@@ -94,7 +94,7 @@ impl Codec {
             let rest = &packed[usize::try_from(decompressor.total_in()).map_err(|_| Unreadable)?..];
             match decompressor.decompress_vec(rest, &mut json, FlushDecompress::Finish)? {
                 Status::StreamEnd => break,
-                // Cut short, or too long.
+                // The data are cut short, or too long.
                 Status::Ok | Status::BufError if json.len() < json.capacity() => return Err(Unreadable),
                 Status::Ok | Status::BufError if json.len() >= JSON_BYTES_MAX => return Err(Unreadable),
                 Status::Ok | Status::BufError => json.reserve(json.len().max(1_024)),
@@ -105,7 +105,7 @@ impl Codec {
     }
 }
 
-/// Compressors that wait for their next use: making one costs more memory (260 KiB) and time than using it.
+/// Compressors that wait for their next use. Making one costs more memory (260 KiB) and time than using it.
 struct Kept<T>(Mutex<Vec<T>>);
 
 impl<T> Default for Kept<T> {
@@ -124,7 +124,8 @@ impl<T> Kept<T> {
     }
 }
 
-/// Session data that Django could not read: cut short, changed, or signed under another key. Says nothing of what is in it.
+/// Session data that Django could not read: cut short, changed, or signed under another key. The error does not show
+/// the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
@@ -246,7 +247,8 @@ mod tests {
             let mut changed = text.as_bytes().to_vec();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            // The last character carries two bits that the decoder may ignore or refuse; either way the bytes are the same or an error.
+            // The last character carries two bits that the decoder may ignore or refuse; either way the bytes are the
+            // same or an error.
             if at + 1 < text.len() {
                 assert_eq!(codec().decode::<Value>(&changed), Err(Unreadable), "byte {at}");
             }

@@ -1,4 +1,4 @@
-//! What happened: each call with the instants between which it took effect, what it wrote or read, and what it came to.
+//! The history: each call with the instants between which it took effect, what it wrote or read, and its outcome.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ pub type Micros = u64;
 /// From an instant to a later one.
 pub type Period = (Micros, Micros);
 
-/// The clock that orders the history. It starts at the machine's time, and from there counts steadily.
+/// The clock that orders the history. It starts at the machine's time, and counts steadily from there.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
     start: Instant,
@@ -18,7 +18,7 @@ pub struct RunClock {
 }
 
 impl RunClock {
-    /// Starts at `now`.
+    /// Starts a clock at `now`.
     pub fn start(now: Timestamp) -> Self {
         Self { start: Instant::now(), start_us: now.as_micros() }
     }
@@ -34,7 +34,7 @@ impl RunClock {
     }
 }
 
-/// A session key, as its number in the run; the history holds no credentials.
+/// A session key, as its number in the run: the history holds no credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub u32);
 
@@ -45,46 +45,48 @@ pub struct HostId(pub u8);
 /// A row as it was written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The number of the write that made its payload, unique in the run; [`Row::UNREADABLE`] if the payload does not tell.
+    /// The number of the write that made its payload, unique in the run. [`Row::UNREADABLE`] if the payload has no
+    /// number.
     pub version: u32,
-    /// A digest of the whole payload: that the number is right does not mean that the rest is.
+    /// A digest of the whole payload: the number may be right and the rest wrong.
     pub digest: u32,
     /// When it ends.
     pub expires_at: Micros,
 }
 
 impl Row {
-    /// The version of a payload that nobody wrote. Versions start at 1.
+    /// The version of a payload that no call wrote. Versions start at 1.
     pub const UNREADABLE: u32 = 0;
 }
 
-/// What a call asked for.
+/// The request of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A new session.
+    /// Creates a session.
     Create(Row),
-    /// A new session that took over what another key held: the other side of [`Action::CycleAway`], over the same time.
+    /// Creates a session that takes over the contents of another key: the other half of [`Action::CycleAway`], over the
+    /// same time.
     CycleFrom(KeyId),
-    /// Payload and expiry replaced.
+    /// Replaces payload and expiry.
     Save(Row),
-    /// The expiry moved, never to an earlier instant.
+    /// Moves the expiry, never to an earlier instant.
     Touch(Micros),
-    /// The session ended.
+    /// Ends the session.
     Delete,
-    /// The session moved to another key; under this one it ends.
+    /// Moves the session to another key; under this key it ends.
     CycleAway,
-    /// The session read.
+    /// Reads the session.
     Load,
-    /// Asked whether the key is taken, also by an expired row.
+    /// Asks whether the key is taken, also by an expired row.
     Exists,
 }
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Acknowledged: written, deleted, or there.
+    /// Acknowledged: written, deleted, or present.
     Done,
-    /// A load found this.
+    /// A load found this row.
     Found(Row),
     /// The answer was that there is no such session.
     Absent,
@@ -97,16 +99,16 @@ pub enum Outcome {
 /// One call on one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// On which key.
+    /// The key.
     pub key: KeyId,
-    /// At which host.
+    /// The host.
     pub host: HostId,
-    /// Before it was called.
+    /// An instant before the call.
     pub invoked: Micros,
-    /// After it returned.
+    /// An instant after the return.
     pub returned: Micros,
-    /// What it asked for.
+    /// The request.
     pub action: Action,
-    /// What it came to.
+    /// The outcome.
     pub outcome: Outcome,
 }

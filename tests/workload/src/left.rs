@@ -1,4 +1,4 @@
-//! The rows that a run left behind, in the words of the history.
+//! The rows that a run left behind, in the types of the history.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use crate::table::RawRow;
 
 /// The rows of one table.
 pub struct Rows {
-    /// Under the keys of the run.
+    /// The rows under keys of the run.
     pub by_key: HashMap<KeyId, Row>,
-    /// How many there are under keys that the run does not know.
+    /// The number of rows under keys that the run does not know.
     pub strangers: u64,
 }
 
 impl Rows {
-    /// Reads rows that `scribe` wrote; `names` are the keys of the run, by number.
+    /// Reads rows that `scribe` wrote. `names` are the keys of the run, by number.
     pub fn read(rows: Vec<RawRow>, names: &[SessionKey], scribe: &Scribe) -> Self {
         let ids: HashMap<&str, u32> = names.iter().map(SessionKey::expose).zip(0..).collect();
         let mut read = Self { by_key: HashMap::with_capacity(rows.len()), strangers: 0 };

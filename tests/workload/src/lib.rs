@@ -1,11 +1,11 @@
-//! Internal to this project: traffic on a session store, the history that it leaves, and a checker of that history.
+//! Internal to this project: traffic on a session store, the history of that traffic, and a checker of the history.
 //!
 //! ```text
 //! traffic ─> switchover ─> databases ─> table (plain SQL) ─┐
 //!    └─────> history ──────────────────────────────────────┴─> checker ─> findings
 //! ```
 //!
-//! The demo of the program is told with it, and so are tests with several hosts. It may change with any commit.
+//! The demo of the program and the tests with several hosts use this crate. It may change with any commit.
 
 pub mod checker;
 pub mod contents;

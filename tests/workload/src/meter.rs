@@ -1,4 +1,4 @@
-//! Counts of the whole run, shared by every task.
+//! Counts of the whole run, shared by all tasks.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use switchover::Error;
 
-/// How often each call ended in each error, by their names.
+/// How often each call ended in each error, by the names of call and error.
 pub type Errors = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
 
-/// So many errors are shown at the end; the others are counted.
+/// How many errors are shown at the end. The others are only counted.
 const ERRORS_SHOWN_MAX: usize = 5;
 
 /// The counts.
@@ -39,28 +39,28 @@ impl Meter {
         self.show(error.to_string());
     }
 
-    /// Counts an answer that no store may give; its call was counted as answered.
+    /// Counts an answer that no store may give. Its call was counted as answered before.
     pub fn absurd(&self, answer: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.show(answer);
     }
 
-    /// Calls so far.
+    /// The number of calls so far.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Calls so far that failed and wrote nothing.
+    /// The number of calls so far that failed and wrote nothing.
     pub fn failures(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Calls so far whose outcome is not known.
+    /// The number of calls so far with an unknown outcome.
     pub fn unknown_outcomes(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
 
-    /// Calls that failed and wrote nothing, and those whose outcome is not known.
+    /// The number of calls that failed and wrote nothing, and the number with an unknown outcome.
     pub fn errors_by_call(&self) -> Errors {
         self.by_call.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -78,7 +78,7 @@ impl Meter {
     }
 }
 
-/// What kind of error it is, in the words of the contract where it has one.
+/// The kind of an error, in the contract's word if it has one.
 fn code(error: &Error) -> &'static str {
     match error {
         Error::Invalid { code, .. } | Error::Unavailable { code, .. } => code.as_str(),

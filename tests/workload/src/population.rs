@@ -1,4 +1,4 @@
-//! Who is logged in: the sessions that traffic may pick, and those that have ended.
+//! Who is logged in: the sessions that traffic may pick, and the sessions that have ended.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,19 +7,19 @@ use switchover::SessionKey;
 
 use crate::history::KeyId;
 
-/// So many sessions are picked much more often than others, so that calls on one key overlap.
+/// How many sessions are picked much more often than others, so that calls on one key overlap.
 const HOT: usize = 8;
-/// So many ended sessions are remembered, to ask again whether they stay ended.
+/// How many ended sessions are remembered. Traffic asks again whether they stay ended.
 const ENDED_MAX: usize = 2_000;
 
 /// How a session is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
-    /// Read and written until it is logged out: carried to the new database by a write.
+    /// Read and written until its logout. A write carries it to the new database.
     Uses,
-    /// Read, never written: stays where it is until it expires.
+    /// Read but never written. It stays where it is until it expires.
     Looks,
-    /// Not used at all.
+    /// Never used.
     Away,
 }
 
@@ -29,7 +29,7 @@ pub struct Member {
     pub id: KeyId,
     /// Its key.
     pub key: SessionKey,
-    /// Whose it is.
+    /// Its user.
     pub user: u32,
     /// How it is used.
     pub habit: Habit,
@@ -43,16 +43,16 @@ pub struct Population {
 
 #[derive(Default)]
 struct State {
-    /// By number.
+    /// Indexed by number.
     keys: Vec<SessionKey>,
     living: Vec<Arc<Member>>,
     ended: VecDeque<Arc<Member>>,
-    /// Sessions whose turn is still to come: those up to here.
+    /// The sessions up to here have not had their turn yet.
     turn: usize,
 }
 
 impl Population {
-    /// A new session.
+    /// Adds a session.
     pub fn join(&self, key: SessionKey, user: u32, habit: Habit) -> Arc<Member> {
         let mut state = self.lock();
         let id = KeyId(u32::try_from(state.keys.len()).expect("a run has fewer than four billion sessions"));
@@ -64,7 +64,7 @@ impl Population {
         member
     }
 
-    /// A session is over.
+    /// Marks a session as over.
     pub fn leave(&self, member: &Arc<Member>) {
         let mut state = self.lock();
         let Some(at) = state.living.iter().position(|other| Arc::ptr_eq(other, member)) else { return };
@@ -75,7 +75,7 @@ impl Population {
         state.ended.push_back(Arc::clone(member));
     }
 
-    /// One that is not over: a hot one, or any.
+    /// Picks a session that is not over: a hot one, or any.
     pub fn pick(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
         let state = self.lock();
         let count = state.living.len();
@@ -83,33 +83,34 @@ impl Population {
         (count > 0).then(|| Arc::clone(&state.living[rng.usize(..at)]))
     }
 
-    /// The next in turn, so that every session is used now and then, however many there are.
+    /// The next session in turn. So every session is used now and then, however many there are.
     pub fn next(&self) -> Option<Arc<Member>> {
         let mut state = self.lock();
         let to_come = state.turn.min(state.living.len());
-        // From the end to the start: when one leaves, the last takes its place, and that one has had its turn.
+        // Turns go from the end to the start: when a session leaves, the last one takes its place, and the last one has
+        // had its turn.
         state.turn = if to_come == 0 { state.living.len() } else { to_come }.checked_sub(1)?;
         Some(Arc::clone(&state.living[state.turn]))
     }
 
-    /// One that is over.
+    /// Picks a session that is over.
     pub fn pick_ended(&self, rng: &mut fastrand::Rng) -> Option<Arc<Member>> {
         let state = self.lock();
         let count = state.ended.len();
         (count > 0).then(|| Arc::clone(&state.ended[rng.usize(..count)]))
     }
 
-    /// All that are not over.
+    /// All sessions that are not over.
     pub fn living(&self) -> Vec<Arc<Member>> {
         self.lock().living.clone()
     }
 
-    /// How many are not over.
+    /// The number of sessions that are not over.
     pub fn living_count(&self) -> usize {
         self.lock().living.len()
     }
 
-    /// Every key there ever was, by number.
+    /// Every key of the run, by number.
     pub fn keys(&self) -> Vec<SessionKey> {
         self.lock().keys.clone()
     }

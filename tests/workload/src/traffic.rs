@@ -1,6 +1,7 @@
-//! The traffic of a busy site: logins, reads, saves, touches, logouts, new keys, often several at once on one session.
+//! The traffic of a busy site: logins, reads, saves, touches, logouts and new keys, often several at once on one
+//! session.
 //!
-//! Each worker waits for an answer before its next call, writes down what it asked and what it was told, and judges nothing.
+//! Each worker waits for an answer before its next call. It records its requests and the answers, and judges nothing.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,10 +18,10 @@ use crate::meter::Meter;
 use crate::patience::patiently;
 use crate::population::{Habit, Member, Population};
 
-/// How often, and how many at a time, expired rows are cleaned away.
+/// How often expired rows are deleted, and how many at a time.
 const CLEANING_PAUSE: Duration = Duration::from_millis(500);
 const CLEANING_LIMIT: u32 = 500;
-/// Whoever was told of an error does not come back at once: a server that is away would be asked as fast as the machine can.
+/// The pause after an error. Without it, clients would ask a server that is away as fast as the machine can.
 const FAILED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Everything that workers share.
@@ -29,21 +30,21 @@ pub struct Site {
     pub hosts: Vec<Sessions>,
     /// Who is logged in.
     pub population: Population,
-    /// Who writes payloads.
+    /// Writes the payloads.
     pub scribe: Scribe,
-    /// What orders the history.
+    /// Orders the history.
     pub clock: RunClock,
-    /// What calls came to.
+    /// Counts the outcomes of calls.
     pub meter: Meter,
-    /// How many sessions traffic keeps alive.
+    /// How many sessions the traffic keeps alive.
     pub living_target: usize,
     /// How long a session lives when it is written, by its habit.
     pub lifetimes: Lifetimes,
-    /// How many calls one worker makes at most.
+    /// The most calls that one worker makes in a second.
     pub calls_per_second_max: f64,
-    /// Expired rows that were cleaned away.
+    /// The number of expired rows that were deleted.
     pub cleaned: AtomicU64,
-    /// Creates of unknown outcome: each may have left a row under a key that nobody was told.
+    /// Creates of unknown outcome. Each may have left a row under a key that no caller received.
     pub nameless: AtomicU64,
 }
 
@@ -56,9 +57,9 @@ impl AsRef<Meter> for Site {
 /// How long sessions live, in microseconds.
 #[derive(Clone)]
 pub struct Lifetimes {
-    /// Those that are used: until after the end of the run.
+    /// The lives of used sessions: they last until after the end of the run.
     pub uses: Range<Micros>,
-    /// The others: so that they end within the run.
+    /// The lives of the others: they end within the run.
     pub others: Range<Micros>,
 }
 
@@ -79,7 +80,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts `concurrency` workers and a cleaner. The seed decides what they do, not in which order it happens.
+    /// Starts `concurrency` workers and a cleaner. The seed decides what they do, but not the order of events.
     pub fn start(site: &Arc<Site>, concurrency: usize, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
@@ -91,7 +92,7 @@ impl Traffic {
         Self { workers, stop }
     }
 
-    /// Lets every call under way end, and collects what was seen.
+    /// Waits until every call under way has ended, and collects the history.
     pub async fn stop(mut self) -> Result<Vec<Operation>> {
         self.stop.store(true, Ordering::Relaxed);
         let mut operations = Vec::new();
@@ -102,7 +103,7 @@ impl Traffic {
     }
 }
 
-/// Reads every session that should be alive once more. A read that fails is made again, for as long as a server may be away.
+/// Reads every session that should be alive once more. Repeats a failed read for as long as a server may be away.
 pub async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
     let worker = Worker::new(Arc::clone(site), fastrand::Rng::with_seed(0));
     for member in site.population.living() {
@@ -129,7 +130,7 @@ async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>>
     Ok(Vec::new())
 }
 
-/// Where a call was made, and when.
+/// The host of a call, and its start and end.
 #[derive(Clone, Copy)]
 struct Span {
     host: HostId,
@@ -168,7 +169,8 @@ impl Worker {
     async fn turn(&self) -> Result<()> {
         let (dice, member, ended) = self.with_rng(|rng| {
             let population = &self.site.population;
-            // Whoever's turn it is saves or touches: a site on which some sessions are never written would never have moved.
+            // A session in turn is saved or touched: if some sessions were never written, the site would never have
+            // moved.
             let in_turn = rng.u8(..6) == 0;
             let member = if in_turn { population.next() } else { population.pick(rng) };
             let dice = if in_turn { rng.u16(550..860) } else { rng.u16(..1_000) };
@@ -191,7 +193,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Calls of one session that overlap, as a browser makes them.
+    /// Makes overlapping calls on one session, as a browser does.
     async fn several_at_once(&self, member: &Arc<Member>) -> Result<()> {
         match self.with_rng(|rng| rng.u8(..16)) {
             0..12 => {
@@ -218,7 +220,7 @@ impl Worker {
         }
     }
 
-    /// Whoever logged out stays logged out, also when a late request saves.
+    /// Uses an ended session: a logged-out user stays logged out, even if a late request saves.
     async fn visit_ended(&self, ended: Option<&Arc<Member>>) -> Result<()> {
         let Some(member) = ended else { return Ok(()) };
         match self.with_rng(|rng| rng.u8(..10)) {
@@ -325,7 +327,8 @@ impl Worker {
         self.leave_if_over(member, outcome);
     }
 
-    /// Whoever could not be told that the session is over goes on using it: it may live, and in the old database alone.
+    /// Without an answer that the session is over, its user goes on using it: it may live, and only in the old
+    /// database.
     fn leave_if_over(&self, member: &Arc<Member>, outcome: Outcome) {
         if matches!(outcome, Outcome::Done | Outcome::Absent) {
             self.site.population.leave(member);
@@ -337,7 +340,7 @@ impl Worker {
             Ok(SaveOutcome::Saved) => Outcome::Done,
             Ok(SaveOutcome::Missing) => Outcome::Absent,
             Ok(outcome @ (SaveOutcome::Exists | SaveOutcome::Conflict)) => {
-                self.site.meter.absurd(format!("an update or a touch was answered {outcome:?}"));
+                self.site.meter.absurd(format!("an update or a touch returned {outcome:?}"));
                 Outcome::Failed
             }
             Err(error) => outcome_of(&error),

@@ -1,4 +1,4 @@
-//! The audit after the run: the recorded answers, and both tables as they were left, against the history.
+//! The audit after the run: compares the recorded answers, and both tables as the run left them, with the history.
 
 use anyhow::Result;
 use switchover::SessionKey;
@@ -10,26 +10,26 @@ use switchover_workload::table::RawRow;
 use crate::demo::latency::Change;
 use crate::demo::told::Told;
 
-/// What the policy of the story does not promise.
+/// Why an unknown outcome may be undone: the policy of the story does not promise more.
 pub(crate) const UNDONE: &str = "`fallback` reads the mirror first, and home decides: README, \"Known hole\"";
 
-/// What the audit found.
+/// The result of the audit.
 pub(crate) struct Audit {
-    /// Every broken promise, and what was no more than a known limit.
+    /// Every broken promise, and the counts of known limits.
     pub(crate) findings: Findings,
-    /// Rows under keys that nobody knows, more than failed calls explain.
+    /// Rows under unknown keys, beyond the number that failed calls explain.
     pub(crate) unexplained_rows: u64,
-    /// Calls whose answers were checked.
+    /// The number of checked calls.
     pub(crate) calls: usize,
-    /// Sessions that there ever were.
+    /// The number of sessions of the run.
     pub(crate) keys: usize,
-    /// Rows in the two tables.
+    /// The number of rows in the two tables.
     pub(crate) rows: usize,
     /// Every key, by number.
     names: Vec<SessionKey>,
 }
 
-/// Every row of the old table, and of the new one.
+/// Every row of the old table and of the new table.
 pub(crate) type BothTables = [Vec<RawRow>; 2];
 
 /// Reads what the run left behind.
@@ -40,21 +40,21 @@ pub(crate) async fn read_tables(told: &Told) -> Result<BothTables> {
 }
 
 impl Audit {
-    /// Checks a run. Takes nothing from what the run says of itself but the history and the time of the cutover.
+    /// Checks a run. From the run's own report it uses only the history and the time of the cutover.
     pub(crate) fn of(told: &Told, history: &History, [old, new]: BothTables) -> Self {
         let names = told.site.population.keys();
         let (from, to) = told.cutover;
         let old = Rows::read(old, &names, &told.site.scribe);
         let new = Rows::read(new, &names, &told.site.scribe);
         let promises = Promises { undone: Some(both_written(told)), alike_since: Some(from), ..Promises::default() };
-        // The old table was left at the cutover, and nobody cleans it afterwards.
+        // Nothing writes the old table after the cutover, and nobody cleans it.
         let left = Left { rows: &old.by_key, window: Window { from, to, expired_by: told.ended } };
         let window = Window { from: told.ended, to: told.ended, expired_by: told.ended };
         let findings = history.check(&promises, &[left, Left { rows: &new.by_key, window }]);
         let nameless = told.nameless_max();
         Self {
             findings,
-            // Each may have left one row in each table.
+            // Each such key may have left one row in each table.
             unexplained_rows: old.strangers.saturating_sub(nameless) + new.strangers.saturating_sub(nameless),
             calls: history.operations().len(),
             keys: names.len(),
@@ -80,7 +80,8 @@ impl Audit {
     }
 }
 
-/// From when the flag was being set, since calls may begin under it before the story knows that it is.
+/// The allowance begins when the flag was being set: calls may begin under the flag before the story knows that it is
+/// set.
 fn both_written(told: &Told) -> Allowance {
     let (began, to) = told.both_written;
     let setting = told.changes.iter().rfind(|changed| changed.what == Change::Flags && changed.to <= began);
@@ -155,7 +156,8 @@ mod tests {
         )
         .await;
 
-        // Since the cutover nobody writes the old file: what was saved or deleted later is there as it was before.
+        // Nobody writes the old file after the cutover: it has the earlier state of sessions that were saved or deleted
+        // later.
         let new_keys: HashSet<&str> = new.iter().map(|row| row.key.as_str()).collect();
         let names = told.site.population.keys();
         let ended_by = |action: Action| -> HashSet<&str> {

@@ -1,14 +1,15 @@
-//! How long calls took, apart for those that began around a swap or a change of flags.
+//! How long calls took, with separate counts for calls that began around a swap or a change of flags.
 //!
-//! Calls are sorted by when they began, not by what they overlapped: a slow call overlaps more of everything, so that the calls
-//! which overlap a swap would look slow even if the swap cost nothing.
+//! Calls are sorted by when they began, not by what they overlapped. A slow call overlaps more of everything, so the
+//! calls that overlap a swap would look slow even if the swap cost nothing.
 
 use hdrhistogram::Histogram;
 use switchover_workload::history::{Action, Micros, Operation};
 
-/// A call belongs to a change if it began this long before it at most, since it may then be under way, or this long after it.
+/// A call belongs to a change if it began at most this long before or after the change. A call that began before may
+/// still be under way.
 const AROUND_US: Micros = 50_000;
-/// The longest latency that is told apart.
+/// The longest latency that is recorded exactly.
 const LATENCY_US_MAX: u64 = 60_000_000;
 const SIGNIFICANT_DIGITS: u8 = 2;
 
@@ -21,7 +22,7 @@ pub(crate) enum Change {
     Flags,
 }
 
-/// A change, and when it was made.
+/// A change, and its time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changed {
     pub(crate) what: Change,
@@ -31,11 +32,11 @@ pub(crate) struct Changed {
 
 /// Latencies in microseconds.
 pub(crate) struct Latencies {
-    /// Away from any change.
+    /// Calls away from any change.
     pub(crate) otherwise: Histogram<u64>,
-    /// Around swaps.
+    /// Calls around swaps.
     pub(crate) swaps: Histogram<u64>,
-    /// Around changes of flags, for which calls wait.
+    /// Calls around changes of flags. Calls wait for these.
     pub(crate) flags: Histogram<u64>,
 }
 
@@ -46,7 +47,7 @@ impl Latencies {
             || Histogram::new_with_max(LATENCY_US_MAX, SIGNIFICANT_DIGITS).expect("bounds that a histogram can have");
         let mut latencies = Self { otherwise: histogram(), swaps: histogram(), flags: histogram() };
         for operation in operations {
-            // The other half of a call that is in the history already.
+            // This is the second half of a call whose first half is in the history.
             if matches!(operation.action, Action::CycleFrom(_)) {
                 continue;
             }

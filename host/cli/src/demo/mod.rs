@@ -1,4 +1,5 @@
-//! `switchover demo`: live sessions move from one database to another under traffic, and an audit shows that nothing was lost.
+//! `switchover demo`: moves live sessions from one database to another under traffic. An audit shows that nothing was
+//! lost.
 //!
 //! ```text
 //! story ─> switchover <─ traffic ─> history ─┐
@@ -26,7 +27,7 @@ use crate::demo::report::Tally;
 use crate::demo::stage::Stage;
 use crate::output::{Verdict, is_reader_gone, note, print};
 
-/// What to show.
+/// The options of `demo`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -36,37 +37,37 @@ Examples:
   switchover demo --old postgres://app:secret@db-1/app --new mysql://app:secret@db-2/app
   switchover demo --old mysql://app@db-1/app --cache redis://cache-1 --tolerate-failures
 
-In a database that is given to it, the demo makes a table of its own, switchover_demo_ and some
-random characters, and removes it if all went well; it touches no other. Servers may be killed,
-paused and restarted meanwhile: the story goes on when they are back.
+In a given database the demo creates its own table, switchover_demo_ and some random characters,
+and removes it if all went well. It touches no other table. You may kill, pause and restart servers
+during the run: the demo continues when they are back.
 
 The exit status is 1 if anything was lost, came back, was stale or failed.")]
 pub(crate) struct Options {
-    /// Sessions that are there when it begins, and that traffic keeps alive
+    /// Sessions at the start; the traffic keeps as many alive
     #[arg(long, default_value_t = 4_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(20..=200_000))]
     pub(crate) sessions: usize,
-    /// How long it takes, about: sessions that nobody uses live for a part of that
+    /// The approximate length of the run; unused sessions live for a part of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=600))]
     pub(crate) seconds: u64,
-    /// Visitors at one time, each waiting for an answer before the next call
+    /// Visitors at one time; each waits for an answer before the next call
     #[arg(long, default_value_t = 48, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     pub(crate) concurrency: usize,
-    /// Decides what visitors do; keys are random all the same
+    /// Decides what visitors do; keys are random with any seed
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Where sessions are before: sqlite:PATH, postgres://... or mysql://... (also MariaDB); without it, a file of the demo's own
+    /// The old database: sqlite:PATH, postgres://... or mysql://... (also MariaDB); by default a file of the demo
     #[arg(long, value_name = "URL")]
     pub(crate) old: Option<String>,
-    /// Where they go, the same way
+    /// The new database, given in the same way
     #[arg(long, value_name = "URL")]
     pub(crate) new: Option<String>,
     /// The cache: memory: or redis://...
     #[arg(long, value_name = "URL", default_value = "memory:")]
     pub(crate) cache: String,
-    /// Exit with 0 although calls failed, as they do when a server is killed meanwhile, if no promise was broken
+    /// Exit with 0 if no promise was broken, even if calls failed, as they do when a server is killed
     #[arg(long)]
     pub(crate) tolerate_failures: bool,
-    /// Where to put the demo's own files, and keep them; without it, a folder that is removed if all went well
+    /// A folder for the demo's own files, which are kept; by default a folder that is removed if all went well
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
     /// Print one JSON object on the last line
@@ -101,7 +102,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     verdict
 }
 
-/// The whole play, and then the tables are removed, if all went well.
+/// Runs the demo on a stage, and removes the tables if all went well.
 async fn play(options: &Options, stage: &Stage) -> Result<Verdict> {
     let verdict = run_on(options, stage).await;
     let fine = match &verdict {
@@ -131,7 +132,7 @@ async fn run_on(options: &Options, stage: &Stage) -> Result<Verdict> {
 
 #[cfg(test)]
 impl Options {
-    /// What a command line without options gives.
+    /// The options of a command line without options.
     fn usual() -> Self {
         #[derive(clap::Parser)]
         struct Line {

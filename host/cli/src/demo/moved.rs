@@ -1,21 +1,21 @@
-//! What became of the sessions that were in the old database alone when both began to be written.
+//! Counts what happened to the sessions that were only in the old database when both databases began to be written.
 
 use switchover_workload::checker::History;
 use switchover_workload::history::{Action, Micros, Operation, Outcome, Period};
 
-/// Sessions by how they left the old database.
+/// Numbers of sessions, by how they left the old database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
     /// Carried over by a save or a touch.
     pub(crate) by_use: u64,
-    /// Never written again: they expired where they were.
+    /// Expired where they were, because nothing wrote them again.
     pub(crate) by_expiry: u64,
-    /// Logged out, or given a new key, before anything else was written.
+    /// Logged out or given a new key before any other write.
     pub(crate) by_logout: u64,
 }
 
 impl Moved {
-    /// Counts those that lived at `from`, by what happened to them until `to`.
+    /// Counts the sessions that lived at `from`, by what happened to them until `to`.
     pub(crate) fn of(history: &History, (from, to): Period) -> Self {
         let mut moved = Self::default();
         for calls in history.by_key() {
@@ -38,13 +38,13 @@ impl Moved {
     }
 }
 
-/// Whether a session lived at an instant, by the calls on it that began before.
+/// Whether a session lived at an instant, from the calls on it that began before.
 fn lived(calls: &[Operation], at: Micros) -> bool {
     let mut expires_at = 0;
     for call in calls.iter().filter(|call| call.outcome == Outcome::Done) {
         match call.action {
             Action::Create(row) | Action::Save(row) => expires_at = row.expires_at,
-            // What it took over lives as long; traffic gives new keys only to sessions that outlive the run.
+            // The session keeps its end. The traffic gives new keys only to sessions that outlive the run.
             Action::CycleFrom(_) => expires_at = Micros::MAX,
             Action::Touch(later) => expires_at = expires_at.max(later),
             Action::Delete | Action::CycleAway => return false,

@@ -1,4 +1,4 @@
-//! What the demo shows while it runs: bars on a terminal, plain lines elsewhere. All of it goes to standard error.
+//! The progress of the demo: bars on a terminal, plain lines elsewhere. All of it goes to standard error.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Nothing is shown before the first step.
+    /// Makes the progress of a run. It shows nothing before the first step.
     pub(crate) fn new(steps: usize) -> Self {
         let on_terminal = std::io::stderr().is_terminal();
         let bars = MultiProgress::new();
@@ -65,7 +65,7 @@ impl Progress {
         });
     }
 
-    /// The next step of the story.
+    /// Shows the next step of the story.
     pub(crate) fn step(&self, title: &str) {
         self.step.inc(1);
         self.step.set_message(title.to_owned());
@@ -75,7 +75,7 @@ impl Progress {
         }
     }
 
-    /// Something that happened within a step.
+    /// Shows an event within a step.
     pub(crate) fn event(&self, text: &str) {
         if self.on_terminal {
             self.step.suspend(|| note(paint_note(Colour::Dim, format_args!("    {text}"))));
@@ -84,13 +84,13 @@ impl Progress {
         }
     }
 
-    /// How far the move is.
+    /// Shows the progress of the move.
     pub(crate) fn moved(&self, counts: Move) {
         self.moved.set_length(counts.old);
         self.moved.set_position(counts.old - counts.only_old);
     }
 
-    /// Takes the bars off the screen.
+    /// Removes the bars from the screen.
     pub(crate) fn finish(&mut self) {
         if let Some(ticker) = self.ticker.take() {
             ticker.abort();

@@ -1,4 +1,4 @@
-//! The closing table, the verdict, and the same as JSON.
+//! The closing tables and the verdict, as text and as JSON.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ const FAULTS_SHOWN_MAX: usize = 10;
 /// A line below the headings, and nothing else.
 const STYLE: TableStyle = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// What the calls came to.
+/// The numbers of calls by kind and outcome.
 pub(crate) struct Tally {
     acknowledged: u64,
     reads: u64,
@@ -55,13 +55,13 @@ impl Tally {
     }
 }
 
-/// Whether the run is what it has to be: nothing lost, nothing back, nothing failed that need not.
+/// Whether the run is fine: nothing was lost, nothing came back, and no call failed that must not fail.
 pub(crate) fn is_fine(options: &Options, told: &Told, audit: &Audit) -> bool {
     let failures_count = !options.tolerate_failures && told.site.meter.failures() != 0;
     audit.is_clean() && !failures_count && told.comparison.differences() == 0
 }
 
-/// Prints the closing table and the verdict.
+/// Prints the closing tables and the verdict.
 pub(crate) fn show(options: &Options, told: &Told, audit: &Audit, tally: &Tally) -> io::Result<()> {
     print(steps(told))?;
     print("")?;
@@ -88,9 +88,9 @@ fn latencies(latencies: &Latencies) -> Table {
     let mut table = table();
     table.set_header(["latency", "calls", "p50", "p99", "slowest"]);
     let rows = [
-        ("of all other calls", &latencies.otherwise),
-        ("of calls that began around a swap", &latencies.swaps),
-        ("of calls that began around a change of flags", &latencies.flags),
+        ("all other calls", &latencies.otherwise),
+        ("calls that began around a swap", &latencies.swaps),
+        ("calls that began around a change of flags", &latencies.flags),
     ];
     for (what, histogram) in rows {
         let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
@@ -115,7 +115,7 @@ fn figures(told: &Told, tally: &Tally) -> Table {
         ("sessions carried over by a save or a touch", grouped(tally.moved.by_use)),
         ("sessions that expired in the old database", grouped(tally.moved.by_expiry)),
         ("sessions logged out or renamed before that", grouped(tally.moved.by_logout)),
-        ("expired rows cleaned away", grouped(told.site.cleaned.load(Ordering::Relaxed))),
+        ("expired rows deleted", grouped(told.site.cleaned.load(Ordering::Relaxed))),
         ("policies swapped or rolled back", grouped(told.swaps)),
         ("broken policies refused", grouped(told.policies_refused)),
         ("changes of flags", grouped(told.flag_changes)),
@@ -129,7 +129,7 @@ fn figures(told: &Told, tally: &Tally) -> Table {
 
 fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
     print(format_args!(
-        "audit: {} calls on {} sessions, and {} rows left in two tables, against the recorded history",
+        "audit: compared {} calls on {} sessions, and {} rows in two tables, with the recorded history",
         grouped(audit.calls as u64),
         grouped(audit.keys as u64),
         grouped(audit.rows as u64),
@@ -141,10 +141,10 @@ fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
         let colour = if count == 0 { Colour::Green } else { Colour::Red };
         print(format_args!("  {} {what}", paint(colour, format_args!("{count:>8}"))))?;
     }
-    print(format_args!("  {:>8} outcomes unknown, counted both ways", told.site.meter.unknown_outcomes()))?;
+    print(format_args!("  {:>8} unknown outcomes, counted both ways", told.site.meter.unknown_outcomes()))?;
     if audit.findings.undone_as_allowed > 0 {
         let (count, why) = (audit.findings.undone_as_allowed, audit::UNDONE);
-        print(format_args!("  {count:>8} {} while both databases were written, as is known: {why}", Kind::Undone))?;
+        print(format_args!("  {count:>8} {} while both databases were written, a known limit: {why}", Kind::Undone))?;
     }
     for fault in audit.findings.faults.iter().take(FAULTS_SHOWN_MAX) {
         let began = told.site.clock.seconds_at(fault.from);
@@ -158,14 +158,14 @@ fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
         print(format_args!("  {call}: {}", codes.join(", ")))?;
     }
     if is_fine(options, told, audit) {
-        let noticed = if failures == 0 { "nobody noticed" } else { "calls failed, and nothing else" };
+        let noticed = if failures == 0 { "nobody noticed" } else { "only calls failed" };
         print(paint(Colour::Green, format_args!("nothing was lost, nothing came back, {noticed}")))
     } else {
         print(paint(Colour::Red, "a promise was broken"))
     }
 }
 
-/// The same as one JSON object.
+/// The report as one JSON object.
 pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tally) -> Value {
     let (site, latencies) = (&told.site, &tally.latencies);
     let slowest = [&latencies.otherwise, &latencies.swaps, &latencies.flags].map(Histogram::max);

@@ -1,4 +1,4 @@
-//! What is there before the story begins: sessions as Django wrote them.
+//! The sessions before the demo begins, in Django's form.
 
 use anyhow::Result;
 use switchover::{SessionKey, Timestamp};
@@ -9,10 +9,10 @@ use switchover_workload::traffic::Site;
 
 use crate::demo::Options;
 
-/// One session in so many is there when the story begins, and has ended already.
+/// One session in this many has already ended when the demo begins.
 const EXPIRED_ONE_IN: usize = 20;
 
-/// Sessions that were there before: most are used, some are looked at, some are left alone, a few have ended.
+/// Inserts the first sessions: most are used, some are only read, some are never used, a few have ended.
 pub(crate) async fn sessions(site: &Site, options: &Options, table: &Table) -> Result<Vec<Operation>> {
     let mut rng = fastrand::Rng::with_seed(options.seed);
     let now = site.clock.now();

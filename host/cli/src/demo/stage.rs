@@ -1,4 +1,4 @@
-//! Where the demo plays: a table of its own in each of two databases, and a cache.
+//! The stage of the demo: its own table in each of two databases, and a cache.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use switchover_workload::table::{Place, Table};
 use crate::demo::Options;
 use crate::output::note;
 
-/// The files of a demo that was given no databases.
+/// The files of a demo without given databases.
 const FILES: [&str; 2] = ["old.sqlite3", "new.sqlite3"];
-/// The table's name in files of the demo's own.
+/// The name of the table in the demo's own files.
 const OWN_TABLE: &str = "django_session";
-/// What the names of tables and of entries of a cache begin with, where others have theirs.
+/// The prefix of tables and of cache entries in places that others use too.
 const PREFIX: &str = "switchover_demo_";
-/// How far the clock of a server may be from this machine's: an expiry is judged by both.
+/// How far the clock of a server may be from this machine's clock, because both judge an expiry.
 const CLOCK_OFFSET_MAX: Duration = Duration::from_millis(50);
 
 /// One of the two databases.
 pub(crate) struct Side {
-    /// For plain SQL.
+    /// The table, for plain SQL.
     pub(crate) table: Table,
-    /// For Switchover.
+    /// The database, for Switchover.
     pub(crate) database: Arc<dyn Database>,
-    /// Whether it is a file that was made for this demo.
+    /// Whether it is a file of this demo alone.
     own: bool,
 }
 
-/// Where the demo plays.
+/// The databases and the cache of a demo.
 pub(crate) struct Stage {
     pub(crate) old: Side,
     pub(crate) new: Side,
@@ -42,10 +42,10 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Opens both databases and the cache. Writes nothing, but makes files that are not there.
+    /// Opens both databases and the cache. Writes nothing, but creates files that do not exist.
     pub(crate) async fn open(options: &Options, dir: &Path) -> Result<Self> {
         let prefix = format!("{PREFIX}{:08x}", fastrand::u32(..));
-        // First, since it makes nothing: a wrong address leaves no empty files behind.
+        // The cache comes first, because this creates nothing: a wrong address must leave no empty files behind.
         let cache = match options.cache.as_str() {
             "memory:" => None,
             address => {
@@ -68,22 +68,19 @@ impl Stage {
         Ok(Self { old, new, cache, prefix })
     }
 
-    /// Makes the two tables.
+    /// Creates the two tables.
     pub(crate) async fn set(&self) -> Result<()> {
         for side in [&self.old, &self.new] {
             side.check_clock().await?;
             side.make_table().await?;
         }
         if self.cache.is_some() {
-            note(format_args!(
-                "names in the cache begin with `{}:`; entries end within a minute by themselves",
-                self.prefix
-            ));
+            note(format_args!("names in the cache begin with `{}:`; the entries expire within a minute", self.prefix));
         }
         Ok(())
     }
 
-    /// A host with the cache.
+    /// Gives the cache to the builder of a host.
     pub(crate) fn host(&self, builder: Builder) -> Builder {
         match &self.cache {
             Some(cache) => builder.cache(cache.clone()),
@@ -91,24 +88,24 @@ impl Stage {
         }
     }
 
-    /// For people: where sessions go from and to.
+    /// The title of the first step.
     pub(crate) fn title(&self) -> &'static str {
         if self.old.own && self.new.own {
-            "two files, and sessions as Django wrote them"
+            "two files, with sessions in Django's form"
         } else {
-            "two tables, and sessions as Django wrote them"
+            "two tables, with sessions in Django's form"
         }
     }
 
-    /// Removes the tables that others would find, or says how.
+    /// Removes the tables from databases that others use, or says how to remove them.
     pub(crate) async fn strike(&self, all_went_well: bool) -> Result<()> {
         for side in [&self.old, &self.new].into_iter().filter(|side| !side.own) {
             let summary = side.database.summary();
             if all_went_well {
                 let removed = patiently("a table cannot be removed", async || side.table.remove().await).await;
-                removed.with_context(|| format!("{summary}: remove it by `{}`", side.table.removal()))?;
+                removed.with_context(|| format!("{summary}: remove it with `{}`", side.table.removal()))?;
             } else {
-                note(format_args!("kept: {summary}; remove it by `{}`", side.table.removal()));
+                note(format_args!("kept: {summary}; remove it with `{}`", side.table.removal()));
             }
         }
         Ok(())
@@ -123,7 +120,7 @@ impl Side {
         let (place, server) = match address.split_once("://").map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => (Place::Postgres(address.to_owned()), Postgres::builder(address)),
             Some("mysql" | "mariadb") => (Place::MySql(address.to_owned()), MySql::builder(address)),
-            // It may hold a password, so it is not repeated.
+            // The address may hold a password, so the message does not repeat it.
             _ => bail!("the addresses of this version are `sqlite:PATH`, `postgres://...` and `mysql://...`"),
         };
         let server = server.table(table).application_name("switchover demo").connect().await?;
@@ -136,13 +133,13 @@ impl Side {
         Ok(Self { table, database: Arc::new(file), own })
     }
 
-    /// The server decides what has expired, and the audit compares that with this machine's time.
+    /// Checks the clock: the server decides what has expired, and the audit judges that by this machine's time.
     async fn check_clock(&self) -> Result<()> {
         let (offset, uncertain) = self.table.clock_offset(|| SystemClock.now().as_micros()).await?;
         let off = Duration::from_micros(offset.unsigned_abs().saturating_sub(uncertain));
         ensure!(
             off <= CLOCK_OFFSET_MAX,
-            "{}: its clock is {:.3} s away from this machine's, and the audit could not tell what may have expired; \
+            "{}: its clock is {:.3} s away from this machine's, so the audit could not judge what may have expired; \
              let both follow one time server, to within {} ms",
             self.database.summary(),
             offset as f64 / 1e6,
@@ -153,8 +150,8 @@ impl Side {
 
     async fn make_table(&self) -> Result<()> {
         let summary = self.database.summary();
-        // By its name nobody else's: but what is there is not the demo's to write.
-        ensure!(!self.table.exists().await?, "{summary}: this table is there already");
+        // The name makes a clash unlikely, but the demo must not write an existing table.
+        ensure!(!self.table.exists().await?, "{summary}: this table already exists");
         let deadline = Instant::now() + Limits::default().write_deadline;
         self.database
             .upkeep()
@@ -168,12 +165,12 @@ impl Side {
     }
 }
 
-/// A folder of one's own must not hold a demo's files yet: nothing that is there is written over.
+/// Creates the folder of `--dir`. Refuses a folder that already holds a demo's files: nothing is overwritten.
 pub(crate) fn prepare(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create the folder {}", dir.display()))?;
     for name in FILES {
         let path = dir.join(name);
-        ensure!(!path.exists(), "{} is there already: remove it, or take another --dir", path.display());
+        ensure!(!path.exists(), "{} already exists: remove it, or give another --dir", path.display());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A run that came to its end, for the audit and the report.
+//! A finished run, for the audit and the report.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use switchover_workload::traffic::Site;
 
 use crate::demo::latency::Changed;
 
-/// What a step of the story took.
+/// The figures of one step.
 pub(crate) struct StepReport {
     pub(crate) title: &'static str,
     pub(crate) policy: String,
@@ -23,18 +23,19 @@ pub(crate) struct StepReport {
     pub(crate) unknown: u64,
 }
 
-/// A run that came to its end, for the audit and the report.
+/// A finished run, for the audit and the report.
 pub(crate) struct Told {
     pub(crate) site: Arc<Site>,
     pub(crate) operations: Vec<Operation>,
-    /// What is in the history before this are the sessions that were there, as creates.
+    /// Before this instant the history has only the first sessions, as creates.
     pub(crate) traffic_began: Micros,
     pub(crate) steps: Vec<StepReport>,
     pub(crate) old: Table,
     pub(crate) new: Table,
-    /// Between these instants the new database became home: what it was acknowledged before is in the old one too.
+    /// The new database became home between these instants. Writes that were acknowledged before are in the old
+    /// database too.
     pub(crate) cutover: Period,
-    /// When both databases were written, and the old one was still home.
+    /// When both databases were written and the old one was still home.
     pub(crate) both_written: Period,
     /// When policies were swapped, rolled back or refused, and flags were set.
     pub(crate) changes: Vec<Changed>,
@@ -42,24 +43,24 @@ pub(crate) struct Told {
     pub(crate) flag_changes: u64,
     pub(crate) policies_refused: u64,
     pub(crate) traffic_seconds: f64,
-    /// Both databases side by side, when every session had been carried over.
+    /// The comparison of both databases after every session was carried over.
     pub(crate) comparison: Comparison,
-    /// Sessions under keys that nobody was told, and that are in one database alone: creates of unknown outcome.
+    /// Sessions that are only in one database, under keys that no caller received: creates of unknown outcome.
     pub(crate) nameless_rows: u64,
-    /// What the host counted of itself.
+    /// The host's own counts.
     pub(crate) counts: HostCounts,
     /// When the traffic had ended and everything was closed.
     pub(crate) ended: Micros,
 }
 
 impl Told {
-    /// Sessions that there may be in each database under keys that nobody was told: creates of unknown outcome, and new keys that
-    /// could not be taken back.
+    /// The most sessions in each database under keys that no caller received: creates of unknown outcome, and new keys
+    /// that could not be deleted again.
     pub(crate) fn nameless_max(&self) -> u64 {
         self.site.nameless.load(Ordering::Relaxed) + self.counts.new_keys_left
     }
 
-    /// Everything that happened to every session.
+    /// The history of every session.
     pub(crate) fn take_history(&mut self) -> History {
         History::new(std::mem::take(&mut self.operations))
     }

@@ -1,4 +1,5 @@
-//! Whether the old table may be emptied: every session that lives in it lives in the new one, and nobody writes it.
+//! Checks whether the old table may be emptied: every living session of it lives in the new table, and nobody writes
+//! it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,61 +11,61 @@ use switchover::migration::tool_deadline;
 use switchover::migration::{PAGE, SHOWN_MAX, SUSPECTS_MAX, Stride, look};
 use switchover::{Limits, Payload, Session, SessionKey, Timestamp, expires_in};
 
-/// How long the new database may take to insert a row that nobody holds; and how often it is asked.
+/// How long the new database may take to insert a row that nobody holds, and how often to try.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 const LOCK_TRIES: usize = 3;
-/// How long the count of expired rows may take, which is for the operator's eyes alone: it reads the whole table.
+/// How long the count of expired rows may take. It reads the whole table, and only informs the operator.
 const COUNT_WAIT: Duration = Duration::from_secs(600);
 const MINUTE: u64 = 60_000_000;
-/// Minutes of a year: what ends later counts as ending then.
+/// The minutes of a year. A later end counts as this one.
 const MINUTES_MAX: u64 = 366 * 24 * 60;
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
-    /// Unexpired rows of the old table.
+    /// The unexpired rows of the old table.
     pub(crate) rows: u64,
-    /// Rows of it that have expired. `None`: counting them would have taken too long, and they go in any case.
+    /// The expired rows of the old table. `None`: the count would have taken too long; they may be deleted in any case.
     pub(crate) expired_rows: Option<u64>,
-    /// Unexpired rows that the new database did not have, twice.
+    /// The unexpired rows that the new database lacked both times.
     pub(crate) only_old: u64,
-    /// When the last of them ends.
+    /// The latest end of these rows.
     pub(crate) last_only_old: Option<Timestamp>,
-    /// Rows of the old table that could not be read, and living rows of it whose row in the new one could not.
+    /// Unreadable rows of the old table, and its living rows whose row in the new table is unreadable.
     pub(crate) unreadable: u64,
-    /// The first of them.
+    /// The first unreadable rows.
     pub(crate) shown: Vec<Unreadable>,
-    /// A print of each unexpired row: no other may be deleted as one that was checked.
+    /// A print of each unexpired row. Only these rows count as checked.
     pub(crate) prints: HashSet<u64>,
-    /// Rows came, went or changed while it was checked.
+    /// Whether rows came, went or changed during the check.
     pub(crate) written: bool,
-    /// Both are one database, as far as locks tell.
+    /// Whether locks show that both are one database.
     pub(crate) same: bool,
 }
 
 impl Check {
-    /// Why it must not be emptied. `None`: it may.
+    /// Why the table must not be emptied. `None`: it may be emptied.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         if self.same {
             return Some(
-                "a row that is inserted in one database keeps the other waiting: they are the same, or one file, or the new one is locked \
-                 by somebody else all the time",
+                "an insert in one database makes the other wait: they are the same database, or one file, or somebody else locks the new \
+                 one all the time",
             );
         }
         if self.written {
-            return Some("the old table is being written: point the service at the new one alone first");
+            return Some("the old table is being written: let the service use only the new one first");
         }
         if self.only_old > 0 {
             return Some(
-                "sessions live only there: they were not carried over, or were deleted in the new database since; carry them \
+                "sessions live only there: they were not carried over, or were deleted in the new database afterwards; carry them \
                  over, or wait until they expire",
             );
         }
-        (self.unreadable > 0).then_some("rows cannot be read, so nobody knows whether they live: look at them by hand")
+        (self.unreadable > 0).then_some("rows cannot be read, so it is unknown whether they live: check them by hand")
     }
 }
 
-/// Looks twice, with a write deadline in between. `rows_read` is told how many more rows were read.
+/// Looks twice, a write deadline apart. Reports each further number of read rows to `rows_read`.
 pub(crate) async fn check(
     old: &dyn Database,
     new: &dyn Database,
@@ -72,7 +73,7 @@ pub(crate) async fn check(
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Check> {
     let same = are_same(old, new, limits).await?;
-    // One and the same for both looks, or a row of the far future would seem to move.
+    // Both looks use the same value. Otherwise a row of the far future would seem to change.
     let latest = expires_in(Duration::ZERO).as_micros() / MINUTE + MINUTES_MAX;
     let first = Look::at(old, new, None, latest, limits, rows_read).await?;
     tokio::time::sleep(limits.write_deadline).await;
@@ -95,7 +96,7 @@ pub(crate) async fn check(
     })
 }
 
-/// Of a row, by which it is known again.
+/// The print of a row, which identifies it later.
 pub(crate) fn print_of(session: &Session) -> u64 {
     let mut hasher = DefaultHasher::new();
     (session.key.expose(), session.payload.expose(), session.expires_at.as_micros()).hash(&mut hasher);
@@ -111,12 +112,13 @@ struct Look {
     unreadable: u64,
     shown: Vec<Unreadable>,
     prints: HashSet<u64>,
-    /// A sum over the rows that end in each minute, from key, payload and end.
+    /// For each minute, a sum over the rows that end in it, from key, payload and end.
     sums: BTreeMap<u64, u64>,
 }
 
 impl Look {
-    /// `suspects`: ask the new database for these alone; without them for every row. `latest`: the minute that stands for all later ones.
+    /// `suspects`: asks the new database only for these keys. `None`: asks for every row. `latest`: the minute that
+    /// stands for all later minutes.
     async fn at(
         old: &dyn Database,
         new: &dyn Database,
@@ -185,15 +187,15 @@ impl Look {
         }
     }
 
-    /// Whether a row that has not ended at `now` is in one look and not the same in the other.
+    /// Whether the two looks differ in a row that has not ended at `now`.
     fn differs_from(&self, other: &Self, now: Timestamp) -> bool {
         let alive = now.as_micros() / MINUTE + 1..;
         self.sums.range(alive.clone()).ne(other.sums.range(alive))
     }
 }
 
-/// Whether a row that is inserted in the old database, and not committed, keeps an insert of the same key in the new one waiting. Names
-/// and addresses cannot tell that; locks do, and this one needs no row that is there.
+/// Whether an uncommitted insert in the old database makes an insert of the same key in the new one wait. Then both are
+/// the same. Names and addresses cannot show that, but locks can, and this lock needs no existing row.
 async fn are_same(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<bool> {
     for _ in 0..LOCK_TRIES {
         let probe = probe(Duration::from_secs(1))?;
@@ -213,7 +215,7 @@ async fn are_same(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Re
     Ok(true)
 }
 
-/// A row of the program's own, under a key that nobody has and nobody is told.
+/// A row of the program's own, under a new key that nobody else knows.
 pub(crate) fn probe(lifetime: Duration) -> Result<Session> {
     let payload = Payload::parse("a row of `switchover purge`, which takes it away again")?;
     Ok(Session { key: SessionKey::random(), payload, expires_at: expires_in(lifetime) })

@@ -1,4 +1,4 @@
-//! Empties a table batch by batch, each batch checked against the new database right before it goes.
+//! Empties a table in batches, and checks each batch against the new database right before it deletes the batch.
 
 use std::collections::HashSet;
 
@@ -11,26 +11,27 @@ use switchover::{Limits, Session, SessionKey};
 use super::check::print_of;
 use crate::batches::{Batches, Stop, delete_expired};
 
-/// What was done so far.
+/// The progress so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Emptied {
-    /// Unexpired rows that were deleted, since the new database had them.
+    /// The deleted unexpired rows, which the new database had.
     pub(crate) in_both: u64,
-    /// Expired rows that were deleted.
+    /// The deleted expired rows.
     pub(crate) expired: u64,
-    /// Rows that are left: the new database did not have them, they were not there when they were checked, or others hold them.
+    /// The rows that are left: the new database did not have them, they were not there at the check, or others hold
+    /// them.
     pub(crate) kept: u64,
 }
 
 impl Emptied {
-    /// All rows that were deleted.
+    /// All deleted rows.
     pub(crate) fn deleted(&self) -> u64 {
         self.in_both + self.expired
     }
 }
 
-/// Deletes until nothing is left that may go, or until it is asked to stop. `prints`: the rows that were checked; no other living row
-/// goes. `emptied` is right also after an error.
+/// Deletes until no deletable row is left, or until a stop is asked for. `prints`: the checked rows; no other living
+/// row is deleted. `emptied` is correct even after an error.
 pub(crate) async fn empty(
     (old, new): (&dyn Database, &dyn Database),
     prints: &HashSet<u64>,
@@ -71,12 +72,12 @@ pub(crate) async fn empty(
     };
     delete_expired(old, None, batches, limits, stop, &mut count).await?;
     let left = left(old, batches, limits, stop).await;
-    let left = left.context("it cannot be told whether rows came meanwhile: run it again")?;
+    let left = left.context("cannot check whether rows came during the run: run it again")?;
     emptied.kept = left.unwrap_or(emptied.kept);
     Ok(())
 }
 
-/// How many rows there are, of whatever kind. `None`: it was asked to stop before it knew.
+/// Counts all rows of any kind. `None`: a stop was asked for before the count ended.
 async fn left(old: &dyn Database, batches: Batches, limits: &Limits, stop: &Stop) -> Result<Option<u64>> {
     let (mut left, mut after) = (0, None);
     while !stop.is_asked() {
@@ -116,16 +117,16 @@ mod tests {
         };
         let put = |sessions: Vec<Session>| sessions.into_iter().map(Write::Upsert).collect::<Vec<_>>();
         let olds = (0..25).map(|number| session(number, far)).chain([session(99, Timestamp::from_micros(1))]);
-        // One that nobody checked, though the new database has it, stays.
+        // A row that was not checked stays, although the new database has it.
         let prints = (0..25).filter(|number| *number != 11).map(|number| print_of(&session(number, far))).collect();
         old.write(put(olds.collect()), Terms::by(deadline())).await.unwrap();
         let mut news: Vec<_> = (0..25).filter(|number| *number != 7).map(|number| session(number, far)).collect();
-        // One that has ended in the new database is one that it does not have.
+        // A row that has ended in the new database counts as missing there.
         news[3].expires_at = Timestamp::from_micros(1);
         new.write(put(news), Terms::by(deadline())).await.unwrap();
 
         let mut emptied = Emptied::default();
-        // One comes back behind where it looked.
+        // A row comes back behind the cursor.
         let write_behind = |_| {
             let write = old.write(put(vec![session(0, far)]), Terms::by(deadline()));
             tokio::task::block_in_place(|| Handle::current().block_on(write)).unwrap();

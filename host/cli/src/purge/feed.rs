@@ -1,7 +1,9 @@
-//! Whether the new database is still fed from the old one: then what is deleted in the old one is lost in both.
+//! Checks whether the new database is still fed from the old one. Then a row that is deleted in the old one is lost in
+//! both.
 //!
-//! Three looks, each of which finds what the others may miss: what the databases tell of replication; a row of the program's own that is
-//! written to the old one and must not come to the new one; and the first few sessions that are deleted, which the new one must keep.
+//! There are three tests, and each finds what the others may miss. The first asks the databases about replication. The
+//! second writes a row of the program's own to the old database; it must not come to the new one. The third deletes the
+//! first few sessions; the new database must keep them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -14,20 +16,20 @@ use switchover::{Limits, Session, SessionKey};
 
 use super::check::{print_of, probe};
 
-/// Sessions that are deleted first, and as many that are only looked at beside them.
+/// How many sessions are deleted first. As many again are only read beside them.
 const FIRST_ROWS: usize = 10;
-/// The pause between two looks for the program's own row.
+/// The pause between two reads of the program's own row.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// What both databases tell of replication, each in a sentence.
+/// What both databases report about replication, each in a sentence.
 pub(crate) struct Told {
-    /// Why it must not be emptied, unless the operator knows better.
+    /// Why the table must not be emptied, unless the operator knows better.
     pub(crate) refusal: Option<String>,
-    /// What else is to be known.
+    /// What else the operator should know.
     pub(crate) notes: Vec<String>,
 }
 
-/// Asks both.
+/// Asks both databases about replication.
 pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Result<Told> {
     let feeds = async |database: &dyn Database| {
         database.upkeep().feeds(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
@@ -35,8 +37,8 @@ pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits)
     let (old, new): (Feeds, Feeds) = (feeds(old).await?, feeds(new).await?);
     let refusal = (!new.incoming.is_empty()).then(|| {
         format!(
-            "the new database is fed by {}: if that comes from the old one, what is deleted there is lost in both. End it first; or give \
-             --fed-from-elsewhere if it comes from somewhere else",
+            "the new database is fed by {}: if that comes from the old one, a row that is deleted there is lost in both. End it first, or give \
+             --fed-from-elsewhere if it comes from another database",
             new.incoming.join(", ")
         )
     });
@@ -54,11 +56,11 @@ pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits)
     Ok(Told { refusal, notes: notes.chain(unknown).collect() })
 }
 
-/// Writes a row of the program's own to the old database, and sees whether it comes to the new one within `watch`.
+/// Writes a row of the program's own to the old database, and watches for `watch` whether it comes to the new one.
 ///
 /// # Errors
 ///
-/// If it does. The row is taken away again in any case.
+/// If the row comes to the new database. The row is deleted again in any case.
 pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Duration, limits: &Limits) -> Result<()> {
     let deadline = || tool_deadline(limits.write_deadline);
     let row = probe(watch + limits.write_deadline * 30)?;
@@ -66,7 +68,7 @@ pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Durat
     let delete = || vec![Write::Delete(key.clone())];
     match old.write(vec![Write::Insert(row)], Terms::by(deadline())).await {
         Ok(_) => {}
-        // Whoever may only delete has the first sessions to go by.
+        // A user who may only delete relies on the test with the first sessions.
         Err(DatabaseError::Corrupt { .. }) => return Ok(()),
         Err(error) => return Err(error).with_context(|| old.summary()),
     }
@@ -100,13 +102,14 @@ async fn comes(new: &dyn Database, key: &SessionKey, watch: Duration, limits: &L
     }
 }
 
-/// Deletes the first few checked sessions of the old database, and sees whether the new one loses just them within `watch`.
+/// Deletes the first few checked sessions of the old database, waits for `watch`, and checks whether the new one lost
+/// exactly them.
 ///
-/// Answers how many were deleted.
+/// Returns how many were deleted.
 ///
 /// # Errors
 ///
-/// If it does: the sessions are written to both again first.
+/// If the new database lost them. The sessions are written to both again first.
 pub(crate) async fn try_first_rows(
     old: &dyn Database,
     new: &dyn Database,
@@ -130,7 +133,7 @@ pub(crate) async fn try_first_rows(
     let deleted = deleted.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
     tokio::time::sleep(watch).await;
     let (kept, kept_beside) = (living(new, first, limits).await?, living(new, beside, limits).await?);
-    // One by itself may have logged out, and where all others went too, something else deletes.
+    // A single session may have logged out. If all others are gone too, something else deletes.
     let lost = first.len() > 1 && kept.is_empty() && (beside.is_empty() || !kept_beside.is_empty());
     if !lost {
         return Ok(deleted);
@@ -149,7 +152,7 @@ pub(crate) async fn try_first_rows(
     )
 }
 
-/// The readable living sessions that a database has under the same keys.
+/// The readable living sessions of a database under the same keys.
 async fn living(database: &dyn Database, of: &[Session], limits: &Limits) -> Result<HashMap<SessionKey, Session>> {
     let keys: Vec<_> = of.iter().map(|session| session.key.clone()).collect();
     let found = look(database, &keys, &mut Stride::default(), limits).await?;

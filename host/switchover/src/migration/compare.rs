@@ -1,4 +1,5 @@
-//! What differs between two databases that are in use: a difference counts only if it outlives every write that may be under way.
+//! Compares two databases that are in use. A difference counts only if it lasts longer than any write that may be under
+//! way.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,33 +12,33 @@ use switchover_runtime::Limits;
 use super::error::CompareError;
 use super::look::{Stride, look, tool_deadline};
 
-/// Rows of one page at most. A page is one statement and holds no lock.
+/// The most rows of one page. A page is one statement and holds no lock.
 pub const PAGE: u32 = 500;
-/// So many differences are remembered for the second look; beyond it the two are simply not alike.
+/// How many differences are kept for the second look. With more, the two databases are not alike.
 pub const SUSPECTS_MAX: usize = 100_000;
-/// Looks at a session that is being written all the while, and the pause between two of them.
+/// How often to look at a session that is written all the time, and the pause between two looks.
 const LOOKS_MAX: u32 = 10;
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Rows that cannot be read are counted, all of them, and so many of each database are shown.
+/// How many unreadable rows of each database are shown. All of them are counted.
 pub const SHOWN_MAX: usize = 20;
 
-/// In what way two databases differ on a session.
+/// How two databases differ on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// The new one does not have it.
+    /// The new database does not have it.
     OnlyOld,
-    /// The old one does not have it.
+    /// The old database does not have it.
     OnlyNew,
-    /// Both have it, with other contents.
+    /// Both have it, with different contents.
     Payload,
-    /// Both have it, and it ends at other times.
+    /// Both have it, with different ends.
     Expiry,
-    /// It was written all the while, and never seen alike.
+    /// It was written all the time, and no look found it alike.
     Unsettled,
 }
 
 impl Difference {
-    /// In words.
+    /// The difference in words.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OnlyOld => "only in the old database",
@@ -49,7 +50,7 @@ impl Difference {
     }
 }
 
-/// What was read of one database. Every row is in one of the three.
+/// The rows that were read from one database. Every row counts in exactly one of the three.
 #[derive(Default)]
 pub struct Seen {
     /// Unexpired rows.
@@ -58,7 +59,7 @@ pub struct Seen {
     pub expired: u64,
     /// Rows that cannot be read.
     pub unreadable: u64,
-    /// The first of them.
+    /// The first unreadable rows.
     pub shown: Vec<Unreadable>,
 }
 
@@ -71,23 +72,23 @@ impl Seen {
     }
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Default)]
 pub struct Comparison {
-    /// Of the old database.
+    /// The rows of the old database.
     pub old: Seen,
-    /// Of the new database.
+    /// The rows of the new database.
     pub new: Seen,
     /// Sessions that are the same in both.
     pub equal: u64,
-    /// The others.
+    /// Sessions that differ.
     pub different: Vec<(SessionKey, Difference)>,
-    /// When the last of those that only the old database has ends.
+    /// The latest end among the sessions that only the old database has.
     pub last_only_old: Option<Timestamp>,
 }
 
 impl Comparison {
-    /// Whether every row was read, and nothing differs.
+    /// Whether every row was read and no session differs.
     pub fn is_alike(&self) -> bool {
         self.different.is_empty() && self.old.unreadable == 0 && self.new.unreadable == 0
     }
@@ -97,7 +98,7 @@ impl Comparison {
         self.different.len() as u64
     }
 
-    /// How many differ in this way.
+    /// How many sessions differ in this way.
     pub fn count(&self, kind: Difference) -> u64 {
         self.different.iter().filter(|(_, difference)| *difference == kind).count() as u64
     }
@@ -110,15 +111,7 @@ impl Comparison {
     }
 }
 
-/// Compares the unexpired sessions of two databases, both ways, while they are in use. A difference counts if it is still there when every
-/// write that was under way has ended, within the write deadline of `limits`: give the limits of the hosts that write. `rows_read` gets
-/// how many more rows were read.
-///
-/// Cost: every row of both tables is read, in pages without a lock; each page is looked for in the other database by its keys.
-///
-/// # Errors
-///
-/// [`CompareError`]; nothing that was found until then is returned.
+/// Compares two databases. Reports each further number of read rows to `rows_read`.
 pub async fn compare(
     old: &dyn Database,
     new: &dyn Database,
@@ -143,10 +136,10 @@ pub async fn compare(
                 let mut found = look(other, &keys, &mut stride, limits).await?;
                 for session in these {
                     match found.remove(&session.key) {
-                        // Rows that both have were compared the first way.
+                        // Rows that both have were compared in the first direction.
                         Some(Ok(twin)) if from_old && twin == *session => comparison.equal += 1,
                         Some(Ok(_)) if !from_old => {}
-                        // The other way tells of it.
+                        // The other direction finds it.
                         Some(Err(_)) => {}
                         None | Some(Ok(_)) => suspects.push(session.key.clone()),
                     }
@@ -165,7 +158,7 @@ pub async fn compare(
     Ok(comparison)
 }
 
-/// Looks a second time, when every write that was under way the first time has ended.
+/// Looks a second time, after every write that was under way at the first look has ended.
 async fn settle(
     old: &dyn Database,
     new: &dyn Database,
@@ -209,7 +202,7 @@ async fn settle(
                 let expires_at = old.as_ref().map(|session| session.expires_at);
                 match difference {
                     None => comparison.equal += u64::from(old.is_some()),
-                    // Twice the same difference: nobody is writing it, so it is one.
+                    // The same difference twice: nobody is writing the session, so the difference is real.
                     Some(difference) if before.get(key) == Some(&print) => comparison.add(key, difference, expires_at),
                     Some(_) if looks == LOOKS_MAX => comparison.add(key, Difference::Unsettled, expires_at),
                     Some(_) => {
@@ -285,9 +278,9 @@ mod tests {
         assert_eq!(comparison.last_only_old, Some(later));
     }
 
-    /// The configured deadline, not the default one: a write may take that long.
+    /// This waits for the configured deadline and not the default one, because a write may take that long.
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_difference_that_does_not_last_is_none() {
+    async fn difference_that_does_not_last_does_not_count() {
         let far = expires_in(Duration::from_secs(60));
         let saved = session("saved000", "v2", far);
         let mut limits = Limits::default();

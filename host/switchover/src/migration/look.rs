@@ -1,4 +1,4 @@
-//! Looks at one database by keys, a few at a time: as many as keep the payloads in memory small.
+//! Reads rows of one database by their keys, a few at a time, so that few payloads are in memory.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use switchover_runtime::Limits;
 
 use super::error::CompareError;
 
-/// Payload of one look above which the next one takes fewer keys.
+/// If the payloads of one look are larger than this, the next look takes fewer keys.
 const LOOK_BYTES: usize = 4 << 20;
-/// Keys of the first look, and of any.
+/// The number of keys of the first look, and the most of any look.
 const KEYS_FIRST: usize = 16;
 const KEYS_MAX: usize = 500;
 
@@ -28,7 +28,7 @@ impl Default for Stride {
 }
 
 impl Stride {
-    /// As many of the first ones as a look takes.
+    /// Takes the keys of the next look from the front.
     pub fn take<'a, T>(&self, all: &mut &'a [T]) -> Option<&'a [T]> {
         if all.is_empty() {
             return None;
@@ -38,7 +38,7 @@ impl Stride {
         Some(these)
     }
 
-    /// Learns from a look.
+    /// Adapts to the payloads of a look.
     fn took(&mut self, rows: &HashMap<SessionKey, Row>) {
         let bytes: usize = rows.values().flatten().map(|session| session.payload.len()).sum();
         self.0 = if bytes > LOOK_BYTES { (self.0 / 2).max(1) } else { (self.0 * 2).min(KEYS_MAX) };

@@ -120,7 +120,9 @@ impl Client {
 
     /// Both within one deadline.
     async fn hold_and_commit(&self, key: &SessionKey, deadline: Instant) -> Result<(), DatabaseError> {
-        self.database.hold(vec![Write::Update(session(key))], Terms::by(deadline)).await?.commit().await
+        let mut transaction = self.database.begin(Terms::by(deadline)).await?;
+        transaction.write(vec![Write::Update(session(key))]).await?;
+        transaction.commit().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! One connection through a proxy: each way is read into a short queue and written from it, under the faults in force.
+//! One connection through a proxy. Each way is read into a short queue and written from it, under the faults in force.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const PIECES_MAX: usize = 64;
 pub(super) async fn serve(mut client: TcpStream, shared: &Shared, faults: watch::Receiver<Faults>) {
     shared.counters.connection();
     let begun = *faults.borrow();
-    // It fails for a connection that has ended already, as the first read will tell.
+    // This fails for a connection that has already ended; the first read then shows it.
     let _ = client.set_nodelay(true);
     let interrupted = interrupted(faults.clone(), begun.resets);
     tokio::pin!(interrupted);
@@ -26,7 +26,7 @@ pub(super) async fn serve(mut client: TcpStream, shared: &Shared, faults: watch:
         connected = shared.upstream.connect() => connected,
         _ = &mut interrupted => return super::reset(&client),
     };
-    // A dead server is not to look like one that has closed the connection orderly.
+    // A dead server must not look like one that closed the connection in an orderly way.
     let Ok(mut server) = connected else { return super::reset(&client) };
     let asked = AtomicBool::new(false);
     let pipe = |way| Pipe { way, shared, asked: &asked, faults: faults.clone(), begun: begun.flows[way as usize] };
@@ -43,7 +43,7 @@ pub(super) async fn serve(mut client: TcpStream, shared: &Shared, faults: watch:
     };
     match end {
         End::Close => {
-            // Errors are of connections that have ended already.
+            // Errors concern connections that have already ended.
             let _ = client.shutdown().await;
             let _ = server.split().1.shutdown().await;
         }
@@ -62,11 +62,11 @@ async fn interrupted(mut faults: watch::Receiver<Faults>, resets: u64) -> End {
     }
 }
 
-/// What was read at one time; no bytes are the end of the stream.
+/// The bytes of one read. No bytes mean the end of the stream.
 struct Piece {
     bytes: Vec<u8>,
     arrived: Instant,
-    /// Its part of the jitter, from 0 to 1.
+    /// The share of the jitter for this piece, from 0 to 1.
     part: f64,
 }
 
@@ -74,15 +74,15 @@ struct Piece {
 struct Pipe<'a> {
     way: Way,
     shared: &'a Shared,
-    /// Whether bytes to the server await those to the client that make a round trip.
+    /// Whether bytes went to the server and no bytes to the client have followed yet: then they complete a round trip.
     asked: &'a AtomicBool,
     faults: watch::Receiver<Faults>,
-    /// As it was when the connection began.
+    /// The count when the connection began.
     begun: Flow,
 }
 
 impl Pipe<'_> {
-    /// Forwards to the end of the stream, which it passes on. An error ends the whole connection.
+    /// Forwards everything up to the end of the stream, and passes the end on. An error ends the whole connection.
     async fn run(&self, from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<(), End> {
         let (sender, receiver) = mpsc::channel(PIECES_MAX);
         let half_closed = self.until(|flow| flow.half_closes > self.begun.half_closes);
@@ -92,7 +92,7 @@ impl Pipe<'_> {
             }
             half_closed = half_closed => half_closed?,
         }
-        // It fails if the receiver has gone already, and then nobody misses it.
+        // This fails if the receiver is already gone, and then nobody needs it.
         let _ = to.shutdown().await;
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Pipe<'_> {
                 rest = later;
                 if let Some(rate) = rate {
                     free_at = free_at.max(Instant::now()) + Duration::from_secs_f64(some as f64 / f64::from(rate));
-                    // Another rate, or none, holds from when it is switched.
+                    // Another rate, or no rate, applies from the moment when it is switched.
                     self.wait(|flow| if flow.bytes_per_second == Some(rate) { free_at } else { Instant::now() })
                         .await?;
                 }
@@ -146,7 +146,7 @@ impl Pipe<'_> {
 
     async fn forward(&self, to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), End> {
         let (may_pass, end) = self.shared.pass(self.way, bytes.len());
-        // Counted first: who has received the bytes finds them counted.
+        // Counted before forwarding, so that the receiver of the bytes finds them counted.
         self.shared.counters.forwarded(self.way, may_pass, self.asked);
         to.write_all(&bytes[..may_pass]).await.map_err(|_| End::Reset)?;
         end.map_or(Ok(()), Err)
@@ -163,7 +163,7 @@ impl Pipe<'_> {
         found.map(drop).map_err(|_| End::Close)
     }
 
-    /// Waits until an instant, which the faults that are in force decide.
+    /// Waits until an instant that the faults in force decide.
     async fn wait(&self, instant: impl Fn(&Flow) -> Instant) -> Result<(), End> {
         let mut faults = self.faults.clone();
         loop {

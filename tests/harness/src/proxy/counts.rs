@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::faults::Way;
 
-/// What has passed a proxy.
+/// Counts of what passed a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -14,8 +14,9 @@ pub struct Counts {
     pub bytes_to_server: u64,
     /// Bytes that were forwarded to the client.
     pub bytes_to_client: u64,
-    /// How often bytes to the client followed bytes to the server, in each connection by itself: requests sent
-    /// together and all of their answers are one. What a server says first, as MariaDB's greeting, is none.
+    /// How often bytes to the client followed bytes to the server, counted for each connection separately. Requests
+    /// sent together and all their answers count once. What a server sends first, such as MariaDB's greeting, does not
+    /// count.
     pub round_trips: u64,
 }
 
@@ -31,7 +32,7 @@ impl Counters {
         self.connections.fetch_add(1, Relaxed);
     }
 
-    /// Counts bytes of a connection; `asked` is whether its last ones went to the server.
+    /// Counts bytes of a connection. `asked`: whether its last bytes went to the server.
     pub(super) fn forwarded(&self, way: Way, bytes: usize, asked: &AtomicBool) {
         if bytes == 0 {
             return;

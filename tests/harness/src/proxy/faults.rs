@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::Shared;
 
-/// Which way a fault concerns.
+/// The direction that a fault concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
     ToServer,
     /// From the server to the client.
     ToClient,
-    /// Each of the two.
+    /// Both directions.
     Both,
 }
 
@@ -29,9 +29,9 @@ impl Direction {
 /// How a connection ends, at both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With FIN, as by a server that shuts down. Whoever sends more is answered with RST.
+    /// With FIN, as by a server that shuts down. A side that sends more gets an RST.
     Close,
-    /// With RST, as by a server or a machine that is gone. What was forwarded just before may be lost.
+    /// With RST, as by a server or a machine that is gone. The last forwarded bytes may be lost.
     Reset,
 }
 
@@ -44,9 +44,9 @@ pub(super) enum Way {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
-    /// By [`Way`].
+    /// Indexed by [`Way`].
     pub(super) flows: [Flow; 2],
-    /// How often all connections were reset; one that has seen fewer ends.
+    /// How often all connections were reset. A connection that has seen fewer resets ends.
     pub(super) resets: u64,
 }
 
@@ -56,12 +56,12 @@ pub(super) struct Flow {
     pub(super) jitter: Duration,
     pub(super) bytes_per_second: Option<u32>,
     pub(super) held: bool,
-    /// How often this way of all connections was closed, as for `resets`.
+    /// How often this way of all connections was closed; used as `resets`.
     pub(super) half_closes: u64,
 }
 
 impl Faults {
-    /// What has happened stays; what is in force ends.
+    /// Ends the faults in force. Ended connections stay ended.
     pub(super) fn heal(&mut self) {
         for flow in &mut self.flows {
             *flow = Flow { half_closes: flow.half_closes, ..Flow::default() };
@@ -80,7 +80,7 @@ impl Shared {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many of the next `bytes` of a way may pass, and how the connection ends after them if it does.
+    /// How many of the next `bytes` of a way may pass, and how the connection ends after them, if it ends.
     pub(super) fn pass(&self, way: Way, bytes: usize) -> (usize, Option<End>) {
         let mut cuts = self.cut();
         let Some(cut) = &mut cuts[way as usize] else { return (bytes, None) };

@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 pub enum Upstream {
     /// Over TCP.
     Tcp(SocketAddr),
-    /// At a unix socket.
+    /// Over a unix socket.
     Unix(PathBuf),
 }
 
@@ -65,7 +65,7 @@ impl Stream {
         }
     }
 
-    /// Gives it up with RST. A unix socket knows none: its end is always orderly.
+    /// Ends it with RST. A unix socket has no RST: its end is always orderly.
     pub(super) fn reset(&self) {
         if let Stream::Tcp(stream) = self {
             super::reset(stream);

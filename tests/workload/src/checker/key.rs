@@ -8,7 +8,7 @@ use crate::history::{Action, HostId, KeyId, Micros, Operation, Outcome, Row};
 
 /// How far the clocks that decide an expiry may be apart, and how late a timer may fire.
 pub(super) const EXPIRY_MARGIN_US: Micros = 1_000_000;
-/// An operation of unknown outcome has no end.
+/// The end of an operation of unknown outcome.
 const NEVER: Micros = Micros::MAX;
 
 /// A write of payload and expiry that may have taken effect.
@@ -17,17 +17,17 @@ struct Write {
     host: HostId,
     version: u32,
     digest: u32,
-    /// More than one only when the row was taken over from a key whose expiry was being moved.
+    /// The possible expiries. There are several only if the row was taken over from a key whose expiry was being moved.
     expiries: Vec<Micros>,
     invoked: Micros,
-    /// When it was acknowledged, or first seen; [`NEVER`] if neither.
+    /// When it was acknowledged or first seen; [`NEVER`] if neither.
     settled: Micros,
-    /// When it had surely taken effect: it was acknowledged or seen; [`NEVER`] if neither.
+    /// When it had certainly taken effect, because it was acknowledged or seen; [`NEVER`] if neither.
     effect_by: Micros,
     acknowledged: bool,
-    /// Of a create by takeover: one of these was written, and which one only the reads tell.
+    /// True for a create by takeover: one of these was written, and only the reads show which.
     inherited: bool,
-    /// Of a create by takeover: a read told that it was another one.
+    /// True for a create by takeover if a read showed that another one was written.
     refuted: bool,
 }
 
@@ -43,71 +43,72 @@ struct Touch {
 #[derive(Clone, Copy, Debug)]
 struct Delete {
     host: HostId,
-    /// As a part of giving the session a new key.
+    /// Whether this delete is a part of giving the session a new key.
     cycled: bool,
     invoked: Micros,
     settled: Micros,
     acknowledged: bool,
 }
 
-/// What is wrong with an answer or a row, as far as one key can tell.
+/// What is wrong with an answer or a row, as far as the history of one key shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// This.
+    /// A broken promise.
     Kind(Kind),
-    /// No write under this key explains the payload.
+    /// No write under this key explains the payload of the row.
     Payload(Row),
-    /// No call under this key asked for this end of the payload.
+    /// No call under this key asked for this end together with this payload.
     End(Row),
 }
 
 /// The history of one key.
 #[derive(Default)]
 pub(super) struct KeyHistory {
-    /// By version.
+    /// Sorted by version.
     writes: Vec<Write>,
-    /// By the instant they settled.
+    /// Sorted by the instant when they settled.
     touches: Vec<Touch>,
-    /// The touches by the expiry that they asked for, to look up who may have set one.
+    /// The touches sorted by the expiry that they asked for, to find the touches that may have set an expiry.
     touches_by_expiry: Vec<Touch>,
-    /// Of each host the acknowledged writes by the instant they were acknowledged, each with the latest invocation up to it.
+    /// For each host, its acknowledged writes sorted by the instant of the acknowledgement, each with the latest
+    /// invocation up to it.
     acknowledged: BTreeMap<HostId, Vec<(Micros, Micros)>>,
     created: Option<Micros>,
-    /// Which key it took over from.
+    /// The key that it took over from.
     origin: Option<KeyId>,
     /// The deletes that may have taken effect, in the order in which they began.
     deletes: Vec<Delete>,
 }
 
-/// From when on a call must see what was acknowledged before.
+/// Since when a call must see what was acknowledged before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Since<'p> {
     /// When the call began.
     strictly: Micros,
-    /// A longer time ago, for what others acknowledged who could not reach the cache.
+    /// An earlier instant, for what other hosts acknowledged that could not reach the cache.
     leniently: Micros,
     cut_off: &'p [HostId],
     host: HostId,
 }
 
 impl<'p> Since<'p> {
-    /// Whoever acknowledged it.
+    /// The same instant for every host that acknowledged something.
     pub(super) fn strictly(from: Micros) -> Self {
         Self { strictly: from, leniently: from, cut_off: &[], host: HostId::default() }
     }
 
-    /// For a call that began at `from` on `host`.
+    /// The instants for a call that began at `from` on `host`.
     pub(super) fn leniently(from: Micros, host: HostId, bound: &'p StaleBound) -> Self {
         Self { strictly: from, leniently: from.saturating_sub(bound.age), cut_off: &bound.cut_off, host }
     }
 
-    /// For what a host acknowledged.
+    /// The instant for what a host acknowledged.
     fn of(&self, acknowledged_by: HostId) -> Micros {
         let may_be_missed = acknowledged_by != self.host && self.cut_off.contains(&acknowledged_by);
         if may_be_missed { self.leniently } else { self.strictly }
     }
 
-    /// For what was seen, by whomever.
+    /// The instant for what any call has seen.
     pub(super) fn seen(&self) -> Micros {
         self.leniently
     }
@@ -143,7 +144,7 @@ impl KeyHistory {
         let (settled, acknowledged) = match operation.outcome {
             Outcome::Done => (operation.returned, true),
             Outcome::Unknown => (NEVER, false),
-            // Deleting what is gone already is acknowledged all the same: no later call may find the session.
+            // A delete of a session that is already gone is acknowledged too: no later call may find the session.
             Outcome::Absent if operation.action == Action::Delete => (operation.returned, true),
             Outcome::Absent | Outcome::Failed | Outcome::Found(_) => return,
         };
@@ -185,8 +186,8 @@ impl KeyHistory {
         }
     }
 
-    /// A write of unknown outcome has taken effect when a read has seen it, and does not do so a second time. A takeover wrote the row
-    /// that was seen first.
+    /// A write of unknown outcome has taken effect once a read has seen it, and does not take effect a second time. A
+    /// takeover wrote the row that was seen first.
     fn settle_what_was_seen(&mut self, operations: &[Operation]) {
         let mut inherited = None;
         for operation in operations {
@@ -209,7 +210,7 @@ impl KeyHistory {
         }
     }
 
-    /// Which key it took over from.
+    /// The key that it took over from.
     pub(super) fn origin(&self) -> Option<KeyId> {
         self.origin
     }
@@ -223,7 +224,7 @@ impl KeyHistory {
                 let expired = row.expires_at.saturating_add(EXPIRY_MARGIN_US) < operation.invoked;
                 if expired { Err(Wrong::Kind(Kind::ServedExpired)) } else { Ok(()) }
             }
-            // A delete that finds nothing needs another one to explain it.
+            // A delete that finds nothing needs another delete to explain it.
             (Action::Delete, Outcome::Absent) => self.judge_absence(window, 1),
             (_, Outcome::Absent) => self.judge_absence(window, 0),
             (
@@ -235,12 +236,12 @@ impl KeyHistory {
         }
     }
 
-    /// A row was seen before `to`: it must be one that was written, and not replaced too long ago.
+    /// Checks a row that was seen before `to`: it must have been written, and must not have been replaced too long ago.
     pub(super) fn judge_row(&self, row: Row, since: Since<'_>, to: Micros) -> Result<(), Wrong> {
         self.judge_presence(since)?;
         let write = self.write(row.version).filter(|write| write.digest == row.digest && write.invoked <= to);
         let write = write.ok_or(Wrong::Payload(row))?;
-        // Another read saw that the takeover wrote another one.
+        // Another read saw that the takeover wrote another row.
         if write.refuted {
             return Err(Wrong::Kind(Kind::WentBack));
         }
@@ -254,7 +255,7 @@ impl KeyHistory {
         if stale { Err(Wrong::Kind(Kind::StaleRead)) } else { Ok(()) }
     }
 
-    /// The session was found, whatever it held: no delete may have been acknowledged too long ago.
+    /// Checks that the session may be found, whatever it held: no delete may have been acknowledged too long ago.
     fn judge_presence(&self, since: Since<'_>) -> Result<(), Wrong> {
         let over = |delete: &&Delete| delete.acknowledged && delete.settled < since.of(delete.host);
         let over = self.deletes.iter().filter(over).min_by_key(|delete| delete.cycled);
@@ -263,13 +264,14 @@ impl KeyHistory {
         })
     }
 
-    /// The session was not found: it must have been deleted, expired, or not yet created. `own_deletes` explain nothing.
+    /// Checks that the session may be absent: it must have been deleted, expired, or not yet created. `own_deletes` of
+    /// the deletes do not explain it.
     pub(super) fn judge_absence(&self, window: Window, own_deletes: usize) -> Result<(), Wrong> {
         let deleted = self.deletes.partition_point(|delete| delete.invoked <= window.to) > own_deletes;
         if deleted || !self.lived_unless_deleted(window) { Ok(()) } else { Err(Wrong::Kind(Kind::ToldGone)) }
     }
 
-    /// Whether the session was surely there within the window, if nobody deleted it.
+    /// Whether the session certainly existed within the window, if nobody deleted it.
     fn lived_unless_deleted(&self, window: Window) -> bool {
         let since = Since::strictly(window.from);
         let replaced_before = self.replaced_before(since);
@@ -280,20 +282,21 @@ impl KeyHistory {
         self.created.is_some_and(|created| created < window.from) && earliest.is_some_and(|earliest| earliest > ended)
     }
 
-    /// What weighs a call that was rightly told within `window` that the session is gone; `None`: it may have ended by itself.
+    /// The weight of a call that rightly reported within `window` that the session is gone. `None`: it may have ended
+    /// by itself.
     pub(super) fn weigh_absence(&self, window: Window, undone: Option<Allowance>) -> Option<Weight> {
         let count = self.deletes.partition_point(|delete| delete.invoked <= window.to);
         let weights = self.deletes[..count].iter().map(|delete| weight(delete.acknowledged, delete.invoked, undone));
-        // What may be undone explains the most.
+        // A write that may be undone explains the most.
         weights.max_by_key(|weight| *weight as u8).filter(|_| self.lived_unless_deleted(window))
     }
 
-    /// A row that was rightly seen, for what may be seen after it.
+    /// The sight of a row that was rightly seen. It limits what may be seen after it.
     pub(super) fn sight(&self, row: Row) -> Option<Sight> {
         self.write(row.version).map(|write| Sight { row, effect_by: write.effect_by })
     }
 
-    /// How sure it is that a row which was rightly seen stays: its payload, and its end.
+    /// How certain it is that a rightly seen row stays: the weight of its payload and of its end.
     pub(super) fn weigh_row(&self, row: Row, undone: Option<Allowance>) -> Option<(Weight, Weight)> {
         let write = self.write(row.version)?;
         let of_write = weight(write.acknowledged, write.invoked, undone);
@@ -310,7 +313,7 @@ impl KeyHistory {
             && self.deletes.iter().all(|delete| quiet(delete.acknowledged, delete.settled))
     }
 
-    /// Whether a row of this payload with this end may ever have been there.
+    /// Whether a row of this payload with this end may ever have existed.
     pub(super) fn ever_had(&self, row: Row) -> bool {
         self.write(row.version).is_some_and(|write| {
             write.expiries.contains(&row.expires_at) || self.touches_to(row.expires_at).next().is_some()
@@ -321,7 +324,7 @@ impl KeyHistory {
         self.writes.binary_search_by_key(&version, |write| write.version).ok().map(|at| &self.writes[at])
     }
 
-    /// The latest invocation among the writes that must be seen: what had settled before that was replaced.
+    /// The latest invocation among the writes that must be seen. What had settled before it was replaced.
     fn replaced_before(&self, since: Since<'_>) -> Micros {
         let latest = self.acknowledged.iter().filter_map(|(host, acknowledged)| {
             let count = acknowledged.partition_point(|(settled, _)| *settled < since.of(*host));
@@ -330,7 +333,8 @@ impl KeyHistory {
         latest.max().unwrap_or(0)
     }
 
-    /// The expiry that a row of `write` has at least: touches that surely followed the write and must be seen count.
+    /// The earliest expiry that a row of `write` may have. Touches count if they certainly followed the write and must
+    /// be seen.
     fn earliest_expiry(&self, write: &Write, since: Since<'_>) -> Micros {
         let own = write.expiries.iter().copied().min().unwrap_or(0);
         let first = self.touches.partition_point(|touch| touch.settled <= write.settled);
@@ -340,7 +344,8 @@ impl KeyHistory {
         surely.map(|touch| touch.expires_at).fold(own, Micros::max)
     }
 
-    /// Whether a row of `write` may have this expiry before `to`: its own, or that of a touch that did not surely come before it.
+    /// Whether a row of `write` may have this expiry before `to`: its own expiry, or that of a touch that may have
+    /// followed the write.
     fn may_expire_at(&self, write: &Write, expires_at: Micros, to: Micros) -> bool {
         let mut touches = self.touches_to(expires_at);
         write.expiries.contains(&expires_at)

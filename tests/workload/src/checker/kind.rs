@@ -1,4 +1,4 @@
-//! The promises, by what it is called when one was broken.
+//! The kinds of broken promises.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ pub enum Kind {
     LostWrite,
     /// A session was found after its delete was acknowledged.
     BackAfterLogout,
-    /// A session was found under its old key after it was told its new one.
+    /// A session was found under its old key after a call returned its new key.
     OldKeyFound,
-    /// A session was found again after a call had been told that it is gone, and its delete was under way or became known later.
+    /// A session was found again after a call had reported it as gone; its delete was under way, or became known later.
     CameBack,
     /// A read returned what an acknowledged write had replaced before it began.
     StaleRead,
-    /// A read returned what an earlier read had seen replaced, an older payload or an older end, and no write explains it.
+    /// A read returned an older payload or an older end than an earlier read, and no write explains it.
     WentBack,
-    /// What a write of unknown outcome wrote was read, and then it was as if it had never been.
+    /// The value of a write of unknown outcome was read, and then the write was undone.
     Undone,
-    /// A new key took over what had been replaced under the old one before the call began.
+    /// A new key took over a value that had been replaced under the old key before the call began.
     StaleCycle,
-    /// A living session was said to be gone.
+    /// A living session was reported as gone.
     ToldGone,
     /// A session was served after it had ended.
     ServedExpired,
@@ -29,11 +29,11 @@ pub enum Kind {
     Phantom,
     /// A payload that was written under another key.
     ForeignPayload,
-    /// A payload of a call that was told that nothing was written.
+    /// A payload of a call that was answered "nothing was written".
     FailedWrite,
-    /// An end that nobody asked for, or not for this payload.
+    /// An end that no call asked for, or no call asked for with this payload.
     UnaskedEnd,
-    /// Two databases that both had to hold the same hold different rows.
+    /// Two databases that had to be alike hold different rows.
     RowsDiffer,
 }
 
@@ -57,18 +57,18 @@ impl Kind {
         Self::RowsDiffer,
     ];
 
-    /// For people.
+    /// The name for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LostWrite => "lost writes",
             Self::BackAfterLogout => "back after logout",
-            Self::OldKeyFound => "old keys found after the new one was told",
+            Self::OldKeyFound => "old keys found after the new one was returned",
             Self::CameBack => "found again after they were gone",
             Self::StaleRead => "stale reads",
             Self::WentBack => "reads that went back",
             Self::Undone => "unknown outcomes read and then undone",
-            Self::StaleCycle => "new keys with what had been replaced",
-            Self::ToldGone => "told gone while alive",
+            Self::StaleCycle => "new keys with replaced data",
+            Self::ToldGone => "reported gone while alive",
             Self::ServedExpired => "served after expiry",
             Self::Phantom => "never written by anyone",
             Self::ForeignPayload => "another session's payload",
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Whether a read that is merely old, by an allowed time, can look like this.
+    /// Whether a read that is old, but within the allowed age, can look like this.
     pub(super) fn is_of_age(self) -> bool {
         match self {
             Self::BackAfterLogout
@@ -120,7 +120,7 @@ impl Kind {
         }
     }
 
-    /// What it is called where nothing follows any more: an old row is a lost write, since no later write will be seen.
+    /// The kind for a row at the end of a run. There an old row is a lost write, since no later write can be seen.
     pub(super) fn at_the_end(self) -> Self {
         match self {
             Self::StaleRead | Self::ToldGone | Self::WentBack => Self::LostWrite,

@@ -1,16 +1,16 @@
-//! One key after the other: every answer in the order in which the calls returned, then the rows that were left.
+//! Reviews one key: every answer in the order in which the calls returned, and then the final rows.
 
 use crate::checker::key::{KeyHistory, Since, Wrong};
 use crate::checker::seen::{Older, Seen, Weight};
 use crate::checker::{Fault, Findings, History, Kind, Left, Promises, Window};
 use crate::history::{Action, KeyId, Micros, Operation, Outcome, Row};
 
-/// Why an answer or a row is not simply right.
+/// What is wrong with an answer or a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Objection {
     /// A promise was broken.
     Broken(Kind),
-    /// An unknown outcome was seen and then undone, where that is allowed.
+    /// An unknown outcome was seen and then undone, and the store allows that.
     UndoneAsAllowed,
 }
 
@@ -39,7 +39,7 @@ impl<'h> Review<'h> {
         Self { history, promises, id, key, seen: Seen::default() }
     }
 
-    /// Every call on the key.
+    /// Checks every call on the key.
     pub(super) fn check_calls(&mut self, calls: &[Operation], findings: &mut Findings) {
         let mut calls: Vec<_> = calls.iter().collect();
         calls.sort_by_key(|call| call.returned);
@@ -58,7 +58,7 @@ impl<'h> Review<'h> {
         }
     }
 
-    /// What was left under the key.
+    /// Checks the final rows of the key.
     pub(super) fn check_left(&self, left: &[Left<'_>], findings: &mut Findings) {
         let mut right = true;
         for Left { rows, window } in left {
@@ -73,7 +73,7 @@ impl<'h> Review<'h> {
             }
             right = false;
         }
-        // Each may be right by itself, and yet not the same.
+        // Each row may be right by itself, and the two may still differ.
         if let ([old, new], Some(at), true) = (left, self.promises.alike_since, right)
             && self.key.is_quiet_since(at)
         {
@@ -110,7 +110,7 @@ impl<'h> Review<'h> {
         Ok(self.seen.check_row(sight, since.seen(), from - since.seen())?)
     }
 
-    /// Only a load asks a cache. What is written from a cache is never excused.
+    /// Only a load asks a cache. A write from a cache is never excused.
     fn is_old_within_the_bound(&self, call: &Operation, kind: Kind) -> bool {
         let Some(bound) = &self.promises.stale_bound else { return false };
         let since = Since::leniently(call.invoked, call.host, bound);
@@ -118,7 +118,7 @@ impl<'h> Review<'h> {
         asked_a_cache && matches!(self.judge(call, since), Ok(()) | Err(Objection::UndoneAsAllowed))
     }
 
-    /// What was rightly seen binds those that come later.
+    /// Remembers what was rightly seen: it limits what later calls may see.
     fn remember(&mut self, call: &Operation) {
         match (call.action, call.outcome) {
             (Action::Load, Outcome::Found(row)) => {
@@ -126,7 +126,7 @@ impl<'h> Review<'h> {
                     self.seen.add_row(row, weights, call.invoked, call.returned);
                 }
             }
-            // A delete that found nothing is acknowledged, which says more.
+            // A delete that found nothing is acknowledged, and that limits more.
             (Action::Delete | Action::Create(_) | Action::CycleFrom(_), _) => {}
             (_, Outcome::Absent) => {
                 let window = Window { from: call.invoked, to: call.returned, expired_by: call.returned };
@@ -149,7 +149,7 @@ impl<'h> Review<'h> {
         })
     }
 
-    /// The keys that the session had before. A key took over from one with a lower number, so this ends.
+    /// The keys that the session had before. A key takes over from a key with a lower number, so this ends.
     fn ancestors(&self) -> Vec<KeyId> {
         let origin = |id: &KeyId| self.history.key(*id)?.origin().filter(|origin| origin < id);
         std::iter::successors(origin(&self.id), origin).collect()

@@ -1,17 +1,17 @@
-//! What calls have seen of one key so far: a later one may not see what was before that.
+//! What calls have seen of one key so far. A later call may not see anything older.
 
 use std::collections::HashMap;
 
 use crate::history::{Micros, Row};
 
-/// How sure it is that what was seen stays.
+/// How certain it is that a seen value stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Weight {
     /// Its write was acknowledged.
     Sure,
-    /// The outcome of its write is unknown to whoever wrote it.
+    /// The outcome of its write is unknown to the caller.
     Unknown,
-    /// The same, of a write that may be undone after it was seen.
+    /// The outcome is unknown, and the write may be undone after it was seen.
     MayBeUndone,
 }
 
@@ -19,7 +19,7 @@ impl Weight {
     const ALL: [Self; 3] = [Self::Sure, Self::Unknown, Self::MayBeUndone];
 }
 
-/// What is older than what was seen before it.
+/// A value that is older than what was seen before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Older {
     /// A payload, or its end.
@@ -32,23 +32,23 @@ pub(super) enum Older {
 #[derive(Clone, Copy)]
 pub(super) struct Sight {
     pub(super) row: Row,
-    /// By when its write had surely taken effect.
+    /// By when its write had certainly taken effect.
     pub(super) effect_by: Micros,
 }
 
 /// What was seen, in the order in which the calls returned.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// By weight.
+    /// Indexed by weight.
     rows: [Latest; 3],
-    /// By version and weight: when a call returned, and the latest end that any had seen by then.
+    /// By version and weight: when a call returned, and the latest end that any call had seen by then.
     ends: HashMap<(u32, Weight), Vec<(Micros, Micros)>>,
-    /// By weight: when the first call returned that was told that the session is gone.
+    /// Indexed by weight: when the first call returned that reported the session as gone.
     gone: [Option<Micros>; 3],
 }
 
 impl Seen {
-    /// A call that began at `invoked` and returned at `returned` saw a row.
+    /// Adds a row that was seen by a call that began at `invoked` and returned at `returned`.
     pub(super) fn add_row(&mut self, row: Row, (write, end): (Weight, Weight), invoked: Micros, returned: Micros) {
         self.rows[write as usize].add(row.version, invoked, returned);
         let ends = self.ends.entry((row.version, end)).or_default();
@@ -56,18 +56,19 @@ impl Seen {
         ends.push((returned, latest));
     }
 
-    /// A call that returned at `returned` was told that the session is gone, though it had not ended by itself.
+    /// Adds a call that returned at `returned` and reported the session as gone, although it had not ended by itself.
     pub(super) fn add_gone(&mut self, weight: Weight, returned: Micros) {
         self.gone[weight as usize].get_or_insert(returned);
     }
 
-    /// Whether the session may be there for a call that began at `from`.
+    /// Whether a call that began at `from` may find the session.
     pub(super) fn check_there(&self, from: Micros) -> Result<(), Older> {
         let gone = Weight::ALL.into_iter().find(|weight| self.gone[*weight as usize].is_some_and(|gone| gone < from));
         gone.map_or(Ok(()), |weight| Err(Older::Gone(weight)))
     }
 
-    /// Whether a call that began at `from` may see this, if every row that was seen may have been older by `age` than it seemed.
+    /// Whether a call that began at `from` may see this row, if every seen row may have been older by `age` than it
+    /// seemed.
     pub(super) fn check_row(&self, sight: Sight, from: Micros, age: Micros) -> Result<(), Older> {
         self.check_there(from)?;
         let Sight { row, effect_by } = sight;
@@ -84,11 +85,12 @@ impl Seen {
     }
 }
 
-/// The versions that were seen last.
+/// The latest versions that were seen.
 #[derive(Default)]
 struct Latest(Vec<Step>);
 
-/// Of all calls that returned by `returned`: the version that the latest to begin saw, and the latest that saw another one.
+/// For all calls that returned by `returned`: the version seen by the call that began last, and the last call that saw
+/// another version.
 #[derive(Clone, Copy)]
 struct Step {
     returned: Micros,
@@ -113,7 +115,8 @@ impl Latest {
         self.0.push(step);
     }
 
-    /// When the latest call to begin began that saw another version than this, among those that had returned before `before`.
+    /// Among the calls that had returned before `before` and saw a version other than this: when the last of them
+    /// began.
     fn latest_other(&self, version: u32, before: Micros) -> Option<Micros> {
         let count = self.0.partition_point(|step| step.returned < before);
         let step = self.0[..count].last()?;

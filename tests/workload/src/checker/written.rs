@@ -1,4 +1,4 @@
-//! Who wrote a payload, whatever became of it.
+//! Which call wrote a payload, whether the write succeeded or not.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use crate::history::{Action, KeyId, Operation, Outcome, Row};
 struct Author {
     key: KeyId,
     digest: u32,
-    /// Not told that nothing was written.
+    /// Whether the call may have written: it was not answered "nothing was written".
     may_have_written: bool,
 }
 
-/// Every payload that a call gave, by its version.
+/// Every payload of a call, by its version.
 pub(super) struct Written(HashMap<u32, Author>);
 
 impl Written {
@@ -28,14 +28,14 @@ impl Written {
         Self(written)
     }
 
-    /// What it is called that `key`, which took over from `ancestors`, holds a payload that no write explains.
+    /// The kind of fault if `key`, which took over from `ancestors`, holds a payload that no write explains.
     pub(super) fn unexplained(&self, row: Row, key: KeyId, ancestors: &[KeyId]) -> Kind {
         match self.0.get(&row.version) {
             Some(author) if author.digest != row.digest => Kind::Phantom,
             Some(author) if author.key == key || ancestors.contains(&author.key) => {
                 match (author.may_have_written, author.key == key) {
                     (false, _) => Kind::FailedWrite,
-                    // Read before anybody had written it.
+                    // It was read before any call had written it.
                     (true, true) => Kind::Phantom,
                     (true, false) => Kind::StaleCycle,
                 }

@@ -1,4 +1,4 @@
-//! The demo's own look at its two tables, in plain SQL: so that the audit does not rest on the code that it audits.
+//! The demo reads its two tables in plain SQL, so that the audit does not depend on the code that it audits.
 
 mod mysql;
 mod postgres;
@@ -14,32 +14,32 @@ use switchover::Timestamp;
 
 use crate::history::Micros;
 
-/// How long one look may take: a server that hangs is asked again, on another connection.
+/// How long one read may take. A server that hangs is asked again, on another connection.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
-/// Questions for the time of a server; the one that was answered fastest counts.
+/// How often a server is asked for its time. The fastest answer counts.
 const CLOCK_LOOKS: usize = 5;
 
-/// Where a table is. An address may hold a password, so this is never printed.
+/// The place of a table. An address may hold a password, so this is never printed.
 #[derive(Clone)]
 pub enum Place {
     /// A file.
     Sqlite(PathBuf),
     /// `postgres://…`
     Postgres(String),
-    /// `mysql://…`, also of MariaDB.
+    /// `mysql://…`, also for MariaDB.
     MySql(String),
 }
 
 /// A table of the demo.
 #[derive(Clone)]
 pub struct Table {
-    /// Where it is.
+    /// Its place.
     pub place: Place,
-    /// Its name, of characters that need no quotes.
+    /// Its name, in characters that need no quotes.
     pub name: String,
 }
 
-/// A row as it stands in Django's table.
+/// A row of Django's table, as stored.
 pub struct RawRow {
     /// `session_key`.
     pub key: String,
@@ -49,7 +49,7 @@ pub struct RawRow {
     pub expires_at: Timestamp,
 }
 
-/// What a look at a table wants.
+/// What a read of a table returns.
 #[derive(Clone, Copy)]
 enum Wanted {
     Rows,
@@ -67,7 +67,7 @@ impl Wanted {
 }
 
 impl Table {
-    /// Whether there is one of this name.
+    /// Whether a table of this name exists.
     pub async fn exists(&self) -> Result<bool> {
         let name = self.name.clone();
         match &self.place {
@@ -82,7 +82,7 @@ impl Table {
         let name = self.name.clone();
         match &self.place {
             Place::Sqlite(path) => in_file(path, move |path| sqlite::insert(path, &name, &rows)).await,
-            // As long as it takes: nothing else happens yet.
+            // Without a time limit: nothing else happens yet.
             Place::Postgres(url) => postgres::insert(url, &name, &rows).await,
             Place::MySql(url) => mysql::insert(url, &name, &rows).await,
         }
@@ -93,7 +93,7 @@ impl Table {
         self.look(Wanted::Rows).await
     }
 
-    /// Removes it, if it is there.
+    /// Removes the table, if it exists.
     pub async fn remove(&self) -> Result<()> {
         let sql = self.removal();
         match &self.place {
@@ -103,13 +103,13 @@ impl Table {
         }
     }
 
-    /// The statement that removes it.
+    /// The statement that removes the table.
     pub fn removal(&self) -> String {
         format!("DROP TABLE IF EXISTS {}", self.name)
     }
 
-    /// How far the clock that decides what has expired is ahead of `now`, in microseconds, and how uncertain that is. A file has no
-    /// clock of its own.
+    /// How far the clock that decides expiry is ahead of `now`, and how uncertain that is, both in microseconds. A file
+    /// has no clock of its own.
     pub async fn clock_offset(&self, now: impl Fn() -> Micros) -> Result<(i64, u64)> {
         let mut best = (0, u64::MAX);
         match &self.place {
@@ -142,19 +142,19 @@ impl Table {
     }
 }
 
-/// How far the move is.
+/// The progress of the move.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Move {
-    /// Unexpired sessions that the old database has.
+    /// The unexpired sessions in the old database.
     pub old: u64,
-    /// Those of them that the new database does not have.
+    /// Those of them that are not in the new database.
     pub only_old: u64,
 }
 
 impl Move {
-    /// Counts what is there at `now`. Keys that nobody was told do not count: nobody can carry them over.
+    /// Counts the sessions at `now`. Keys that no caller received do not count: nobody can carry them over.
     pub async fn count(old: &Table, new: &Table, now: Micros, known: impl Fn(&str) -> bool) -> Result<Self> {
-        // The old one first: what is carried over in between is not counted as left behind.
+        // The old table is read first, so a session that is carried over in between does not count as left behind.
         let olds = old.look(Wanted::Keys).await?;
         let news: HashSet<String> = new.look(Wanted::Keys).await?.into_iter().map(|row| row.key).collect();
         let mut counts = Self::default();
@@ -186,7 +186,7 @@ async fn in_file<T: Send + 'static>(
     look: impl FnOnce(&std::path::Path) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let path = path.to_owned();
-    tokio::task::spawn_blocking(move || look(&path)).await.context("a look at a file panicked")?
+    tokio::task::spawn_blocking(move || look(&path)).await.context("a read of a file panicked")?
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fastest_answer_tells_the_clock() {
+    fn fastest_answer_gives_the_clock() {
         let at = Timestamp::from_micros;
         let slow = closer((0, u64::MAX), 1_000, at(5_000), 3_000);
         assert_eq!(slow, (3_000, 1_000));

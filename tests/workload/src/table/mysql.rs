@@ -1,4 +1,4 @@
-//! The look at a table in MySQL or MariaDB, on a connection of its own each time.
+//! Reads a table in MySQL or MariaDB, on a new connection each time.
 
 use anyhow::{Context, Result, anyhow};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
@@ -8,7 +8,7 @@ use switchover::Timestamp;
 use super::time::{from_django, to_django};
 use super::{RawRow, Wanted};
 
-/// Rows of one statement: far below the 16 MiB that a server takes.
+/// Rows of one statement, far below the 16 MiB that a server accepts.
 const CHUNK: usize = 500;
 
 pub(super) async fn exists(url: &str, table: &str) -> Result<bool> {
@@ -64,7 +64,7 @@ impl Clock {
 async fn connect(url: &str) -> Result<MySqlConnection> {
     // The parser's own message may repeat the address.
     let address: MySqlConnectOptions =
-        url.parse().map_err(|_| anyhow!("an address is like mysql://USER:PASSWORD@HOST:3306/DATABASE"))?;
+        url.parse().map_err(|_| anyhow!("an address has the form mysql://USER:PASSWORD@HOST:3306/DATABASE"))?;
     let address = address.disable_statement_logging();
     MySqlConnection::connect_with(&address).await.context("cannot connect to MySQL")
 }

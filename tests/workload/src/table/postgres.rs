@@ -1,4 +1,4 @@
-//! The look at a table in PostgreSQL, on a connection of its own each time.
+//! Reads a table in PostgreSQL, on a new connection each time.
 
 use anyhow::{Context, Result, anyhow};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -64,8 +64,8 @@ impl Clock {
 async fn connect(url: &str) -> Result<PgConnection> {
     // The parser's own message may repeat the address.
     let address: PgConnectOptions =
-        url.parse().map_err(|_| anyhow!("an address is like postgres://USER:PASSWORD@HOST:5432/DATABASE"))?;
-    // A pooler lets none of the parameters through that it does not know, and the driver asks for ISO dates by itself.
+        url.parse().map_err(|_| anyhow!("an address has the form postgres://USER:PASSWORD@HOST:5432/DATABASE"))?;
+    // A pooler refuses parameters that it does not know. The driver asks for ISO dates by itself.
     let address = address.disable_statement_logging().extra_float_digits(None);
     PgConnection::connect_with(&address).await.context("cannot connect to PostgreSQL")
 }

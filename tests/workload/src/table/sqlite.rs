@@ -1,4 +1,4 @@
-//! The look at a table in an SQLite file.
+//! Reads a table in an SQLite file.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Times as Django writes them into a text or a column without a time zone.
+//! Times in the form in which Django writes them into a text or a column without a time zone.
 
 use anyhow::{Result, anyhow};
 use chrono::{DateTime, NaiveDateTime};
@@ -6,7 +6,7 @@ use switchover::Timestamp;
 
 use crate::history::Micros;
 
-/// `str()` of a naive UTC `datetime` of Python, which drops the fraction of a whole second.
+/// Python's `str()` of a naive UTC `datetime`. It drops the fraction of a whole second.
 pub(super) fn to_django(at: Micros) -> String {
     let at = i64::try_from(at).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default().naive_utc();
     let format =

@@ -1,4 +1,4 @@
-//! What the operator of the story does: swaps, flags, and the comparison. Each waits while a server is away.
+//! What the operator of the story does: swaps, flags, and the comparison. Each step waits while a server is away.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -15,21 +15,22 @@ use super::{Compared, Story};
 use crate::demo::latency::{Change, Changed};
 
 impl Story<'_> {
-    /// Unknown outcomes are settled first, as far as the databases answer. A difference that is found while there are more of them
-    /// is looked at again.
+    /// Compares both databases. Unknown outcomes are settled first, as far as the databases answer. If more of them
+    /// come during a comparison that finds a difference, the comparison is repeated.
     pub(super) async fn compare(&mut self) -> Result<Compared> {
         let (old, new) = (&self.stage.old.database, &self.stage.new.database);
         let give_up = Instant::now() + PATIENCE;
         loop {
             let unknown = self.site.meter.unknown_outcomes();
             let mut comparison = patiently("the databases cannot be compared", async || {
-                ensure!(self.switchover.repairs_pending() == 0, "unknown outcomes are still to be settled");
+                ensure!(self.switchover.repairs_pending() == 0, "unknown outcomes are not settled yet");
                 compare(&**old, &**new, &Limits::default(), &mut |_| {}).await.map_err(anyhow::Error::from)
             })
             .await?;
             let unreadable = comparison.old.unreadable + comparison.new.unreadable;
             ensure!(unreadable == 0, "{unreadable} rows cannot be read");
-            // Nobody was told their keys, so nobody carries them over: creates of unknown outcome, for one.
+            // No caller received these keys, so nobody carries the sessions over. Creates of unknown outcome leave such
+            // keys.
             let known = known_keys(&self.site);
             let differences = comparison.different.len();
             comparison.different.retain(|(key, _)| known.contains(key.expose()));
@@ -37,7 +38,7 @@ impl Story<'_> {
             let explained = self.site.nameless.load(Ordering::Relaxed) + self.switchover.counts().new_keys_left;
             ensure!(
                 nameless <= explained,
-                "{nameless} sessions are in one database alone, under keys that nobody was told"
+                "{nameless} sessions are only in one database, under keys that no caller received"
             );
             let settled = comparison.differences() == 0 || self.site.meter.unknown_outcomes() == unknown;
             if settled || Instant::now() >= give_up {
@@ -69,14 +70,14 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// A policy that cannot be used is refused, and the one that runs goes on.
+    /// Tries to swap in an unusable policy. It must be refused, and the running one must stay.
     pub(super) async fn refuse(&mut self, bytes: Vec<u8>) -> Result<()> {
         let before = self.switchover.policy().version;
         let from = self.site.clock.now();
         let refused = self.switchover.swap_policy(Policy::bytes(bytes)).await;
         self.changed(Change::Policy, from);
-        let Err(error) = refused else { bail!("a broken policy was taken into use") };
-        ensure!(self.switchover.policy().version == before, "a broken policy displaced the one that ran");
+        let Err(error) = refused else { bail!("a broken policy was put into use") };
+        ensure!(self.switchover.policy().version == before, "a broken policy replaced the running one");
         self.policies_refused += 1;
         self.progress.event(&format!("refused: {error}"));
         Ok(())
@@ -96,7 +97,7 @@ impl Story<'_> {
     }
 }
 
-/// Calls that did not end in time are waited for again; any other answer is one.
+/// Turns "calls did not end in time" into an error that is tried again. Any other answer is final.
 fn drained<T>(changed: Result<T, SwapError>) -> Result<Result<T>> {
     match changed {
         Err(error @ SwapError::NotDrained { .. }) => Err(error.into()),
@@ -104,7 +105,7 @@ fn drained<T>(changed: Result<T, SwapError>) -> Result<Result<T>> {
     }
 }
 
-/// The keys that somebody was told.
+/// The keys that a caller received.
 pub(super) fn known_keys(site: &Site) -> HashSet<String> {
     site.population.keys().iter().map(SessionKey::expose).map(str::to_owned).collect()
 }

@@ -1,4 +1,5 @@
-//! The story of 2016, told live: sessions move from one database to another while the site is busy, and no step needs a restart.
+//! The steps of the design of 2016, live: sessions move from one database to another while the site is busy, without
+//! any restart.
 
 mod changes;
 
@@ -26,22 +27,23 @@ use crate::demo::seed;
 use crate::demo::stage::Stage;
 use crate::demo::told::{StepReport, Told};
 
-/// The two aliases, old and new, as in the story.
+/// The two aliases, old and new, of the design of 2016.
 pub(crate) const OLD: &str = "default";
 pub(crate) const NEW: &str = "new_session_store";
 const MIGRATION_FLAG: &str = "migration_flag";
 const ROUTER_FLAG: &str = "new_db_router_flag";
 const STEPS: usize = 8;
-/// How often the databases are asked how far the move is.
+/// How often the demo asks the databases for the progress of the move.
 const WATCH_PAUSE: Duration = Duration::from_millis(250);
-/// How much longer than twice the run sessions may take to move, on a slow disk or while a server is away.
+/// How long sessions may take to move beyond twice the length of the run, on a slow disk or while a server is away.
 const MOVE_PATIENCE: Duration = PATIENCE;
-/// Between two swaps while sessions move.
+/// The pause between two swaps while sessions move.
 const SWAP_PAUSE: Duration = Duration::from_millis(1_500);
-/// Calls of a run, about. Each is 72 bytes of history, and as much again while it is checked: a long run is made slower instead.
+/// The approximate limit of calls of a run. Each call takes 72 bytes of history, and as much again while it is checked.
+/// So a long run makes fewer calls a second.
 const CALLS_MAX: f64 = 4e6;
 
-/// Tells the story on `stage`. A server may be dead, paused or started again at any moment after the beginning.
+/// Runs all steps on `stage`. A server may be dead, paused or restarted at any moment after the beginning.
 pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
     let mut story = Story::begin(options, stage).await?;
     let told = story.walk().await;
@@ -88,7 +90,8 @@ struct Story<'s> {
     seed: u64,
 }
 
-/// Both databases side by side, without sessions under keys that nobody was told, and how many there are of those.
+/// The comparison of both databases without sessions under keys that no caller received, and the number of those
+/// sessions.
 type Compared = (Comparison, u64);
 
 struct Walked {
@@ -101,7 +104,7 @@ struct Walked {
 }
 
 impl<'s> Story<'s> {
-    /// Two tables, sessions in the old one, and a host on `cached-db`.
+    /// Sets up two tables, sessions in the old one, and a host with `cached-db`.
     async fn begin(options: &Options, stage: &'s Stage) -> Result<Self> {
         let progress = Progress::new(STEPS);
         progress.step(stage.title());
@@ -200,7 +203,7 @@ impl<'s> Story<'s> {
         let compared = self.compare().await?;
         self.end_step(title, OLD).await?;
 
-        let title = "new_db_router_flag on: the new one is home";
+        let title = "new_db_router_flag on: the new database is home";
         self.step(title);
         let cutover_began = self.site.clock.now();
         self.set_flag(ROUTER_FLAG, true).await?;
@@ -216,7 +219,7 @@ impl<'s> Story<'s> {
         self.pause(0.06).await;
         self.end_step(title, NEW).await?;
 
-        let title = "cached-db is swapped in on the new one";
+        let title = "cached-db serves the new database";
         self.step(title);
         let on_new = || cached_db().setting("database", NEW);
         self.swap(on_new()).await?;
@@ -229,14 +232,14 @@ impl<'s> Story<'s> {
         Ok(((both_began, cutover.1), cutover, compared))
     }
 
-    /// Until no unexpired session is in the old database alone: those that are used were carried over by a write, the others
-    /// have expired. Policies are swapped meanwhile.
+    /// Waits until no unexpired session is only in the old database: a write carried each used session over, and the
+    /// others have expired. Swaps policies meanwhile.
     async fn wait_until_moved(&mut self, policy: impl Fn() -> Policy) -> Result<()> {
         let give_up = Instant::now() + Duration::from_secs_f64(self.seconds * 2.0) + MOVE_PATIENCE;
         let mut next_swap = Instant::now() + SWAP_PAUSE;
         let (old, new) = (&self.stage.old.table, &self.stage.new.table);
         loop {
-            let counts = patiently("the databases cannot be looked at", async || {
+            let counts = patiently("the databases cannot be read", async || {
                 let known = known_keys(&self.site);
                 Move::count(old, new, self.site.clock.now(), |key| known.contains(key)).await
             });
@@ -248,7 +251,7 @@ impl<'s> Story<'s> {
             let waiting = counts.only_old;
             ensure!(
                 Instant::now() < give_up,
-                "{waiting} sessions are still in the old database alone: take fewer --sessions or more --concurrency"
+                "{waiting} sessions are still only in the old database: give fewer --sessions or more --concurrency"
             );
             if Instant::now() >= next_swap {
                 if self.swaps.is_multiple_of(2) {
@@ -276,7 +279,7 @@ impl<'s> Story<'s> {
         self.step_began = (Instant::now(), meter.calls(), meter.failures(), meter.unknown_outcomes());
     }
 
-    /// The router tells other parts of the site where sessions are: it has to agree with the step.
+    /// Ends a step. The router tells other parts of the site where sessions are, so it must agree with the step.
     async fn end_step(&mut self, title: &'static str, expected: &str) -> Result<()> {
         let router = self.switchover.router();
         let ask = async || {
@@ -286,7 +289,7 @@ impl<'s> Story<'s> {
         let (read, written) = patiently("the router does not answer", ask).await?;
         ensure!(
             read.as_str() == expected && written == read,
-            "{title}: the router says {read} and {written} instead of {expected}"
+            "{title}: the router answers {read} and {written} instead of {expected}"
         );
         let (began, calls, failed, unknown) = self.step_began;
         self.steps.push(StepReport {

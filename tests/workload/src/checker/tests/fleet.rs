@@ -1,4 +1,4 @@
-//! What several hosts with one cache may do and may not: old reads, new keys, and the rows at the end.
+//! What several hosts with one cache may and may not do: old reads, new keys, and the rows at the end.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn found(key: KeyId, at: Micros, version: u32) -> Operation {
     on(key, call(at, at + 5, Action::Load, Outcome::Found(row(version))))
 }
 
-/// Both sides of a new key.
+/// Both halves of a call that gives a new key.
 fn cycle(old: KeyId, new: KeyId, from: Micros, to: Micros) -> [Operation; 2] {
     [
         on(old, call(from, to, Action::CycleAway, Outcome::Done)),
@@ -32,13 +32,13 @@ fn bounded(age: Micros) -> Promises {
     Promises { stale_bound: Some(StaleBound { age, cut_off: vec![CUT_OFF] }), ..Promises::default() }
 }
 
-/// On the host that is cut off.
+/// The same call on the host that is cut off.
 fn cut_off(operation: Operation) -> Operation {
     Operation { host: CUT_OFF, ..operation }
 }
 
 #[test]
-fn an_old_read_within_the_bound_is_counted_and_a_staler_one_is_a_fault() {
+fn old_read_within_the_bound_is_counted_and_a_staler_one_is_a_fault() {
     let save = cut_off(call(30, 40, Action::Save(row(2)), Outcome::Done));
     let old = |at| History::new(vec![created(), save, found(KEY, at, 1)]).check(&bounded(50), &[]);
     let findings = old(90);
@@ -48,7 +48,7 @@ fn an_old_read_within_the_bound_is_counted_and_a_staler_one_is_a_fault() {
 }
 
 #[test]
-fn the_bound_is_for_every_way_in_which_a_load_can_be_old() {
+fn bound_applies_to_every_way_in_which_a_load_can_be_old() {
     let delete = call(30, 40, Action::Delete, Outcome::Done);
     let touch = call(30, 40, Action::Touch(FAR + 9), Outcome::Done);
     let slow_save = call(30, 200, Action::Save(row(2)), Outcome::Done);
@@ -71,17 +71,21 @@ fn the_bound_is_for_every_way_in_which_a_load_can_be_old() {
 }
 
 #[test]
-fn the_bound_is_for_what_others_wrote_who_were_cut_off() {
+fn bound_applies_to_what_other_hosts_wrote_while_cut_off() {
     let touch = call(30, 40, Action::Touch(FAR + 9), Outcome::Done);
     let delete = call(30, 40, Action::Delete, Outcome::Done);
     let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
     for (kind, write) in [(Kind::StaleRead, save), (Kind::StaleRead, touch), (Kind::BackAfterLogout, delete)] {
         let old = found(KEY, 50, 1);
         assert_eq!(kinds_by(&[created(), cut_off(write), old], &bounded(60)), []);
-        assert_eq!(kinds_by(&[created(), write, old], &bounded(60)), [kind], "who wrote reached the cache");
-        assert_eq!(kinds_by(&[created(), cut_off(write), cut_off(old)], &bounded(60)), [kind], "who wrote reads");
+        assert_eq!(kinds_by(&[created(), write, old], &bounded(60)), [kind], "the writer reached the cache");
+        assert_eq!(
+            kinds_by(&[created(), cut_off(write), cut_off(old)], &bounded(60)),
+            [kind],
+            "the writer itself reads"
+        );
     }
-    // Of two writes, the one of the host that reached the cache has to be seen.
+    // Of two writes, a load must see the write of the host that reached the cache.
     let later = call(42, 44, Action::Save(row(3)), Outcome::Done);
     let history = |version| [created(), cut_off(save), later, found(KEY, 50, version)];
     assert_eq!(kinds_by(&history(3), &bounded(60)), []);
@@ -90,7 +94,7 @@ fn the_bound_is_for_what_others_wrote_who_were_cut_off() {
 }
 
 #[test]
-fn the_bound_is_for_loads_alone() {
+fn bound_applies_to_loads_alone() {
     let delete = cut_off(call(30, 40, Action::Delete, Outcome::Done));
     for action in [Action::Save(row(2)), Action::Touch(FAR), Action::Exists, Action::Delete, Action::CycleAway] {
         let back = call(50, 60, action, Outcome::Done);
@@ -103,8 +107,9 @@ fn the_bound_is_for_loads_alone() {
 }
 
 #[test]
-fn an_old_read_accuses_nobody_else() {
-    // One host has seen the later of two saves at once; another one reads the earlier one from a cache; then it is the first again.
+fn old_read_accuses_no_other_call() {
+    // One host has seen the later of two saves at once. Another host reads the earlier save from a cache. Then the
+    // first host reads again.
     let saves = [2, 3].map(|version| call(30, 40, Action::Save(row(version)), Outcome::Done));
     let reads = [(50, 2), (60, 3), (70, 2)].map(|(at, version)| found(KEY, at, version));
     let history = all(&[&[created()], &saves, &reads]);
@@ -114,12 +119,12 @@ fn an_old_read_accuses_nobody_else() {
 }
 
 #[test]
-fn a_new_key_holds_what_was_the_latest_when_the_call_began() {
+fn new_key_holds_what_was_the_latest_when_the_call_began() {
     let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
     let history = |version| all(&[&[created(), save], &cycle(KEY, NEW, 50, 60), &[found(NEW, 70, version)]]);
     assert_eq!(kinds(&history(2)), []);
     assert_eq!(kinds(&history(1)), [Kind::StaleCycle]);
-    // Whatever a read may be, what is written from it may not.
+    // A read may be old, but a write from it may not.
     assert_eq!(kinds_by(&history(1), &bounded(FAR)), [Kind::StaleCycle]);
     let overlapping = call(30, 55, Action::Save(row(2)), Outcome::Done);
     for version in [1, 2] {
@@ -129,7 +134,7 @@ fn a_new_key_holds_what_was_the_latest_when_the_call_began() {
 }
 
 #[test]
-fn a_new_key_ends_when_the_old_one_would_have() {
+fn new_key_ends_when_the_old_one_would_have() {
     let touch = call(30, 40, Action::Touch(FAR + 9), Outcome::Done);
     let history = |end| {
         let found = call(70, 75, Action::Load, Outcome::Found(Row { expires_at: end, ..row(1) }));
@@ -141,7 +146,7 @@ fn a_new_key_ends_when_the_old_one_would_have() {
 }
 
 #[test]
-fn a_chain_of_new_keys_is_followed() {
+fn chain_of_new_keys_is_followed() {
     let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
     let chain = all(&[&[created(), save], &cycle(KEY, NEW, 50, 60), &cycle(NEW, NEWEST, 70, 80)]);
     let then = |last| kinds(&all(&[&chain, &[last]]));
@@ -149,7 +154,7 @@ fn a_chain_of_new_keys_is_followed() {
     assert_eq!(then(found(NEWEST, 90, 1)), [Kind::StaleCycle]);
     assert_eq!(then(found(NEW, 90, 2)), [Kind::OldKeyFound]);
     assert_eq!(then(found(KEY, 90, 2)), [Kind::OldKeyFound]);
-    // What a read told of a key in between is known of the last one too.
+    // What a read showed of a key in between also holds for the last key.
     let concurrent = call(30, 55, Action::Save(row(2)), Outcome::Done);
     let chain = [&[created(), concurrent][..], &cycle(KEY, NEW, 50, 60), &[found(NEW, 62, 2)]];
     let then = |version| kinds(&all(&[&all(&chain), &cycle(NEW, NEWEST, 70, 80), &[found(NEWEST, 90, version)]]));
@@ -158,7 +163,7 @@ fn a_chain_of_new_keys_is_followed() {
 }
 
 #[test]
-fn the_row_of_a_new_key_is_held_to_the_old_one() {
+fn row_of_a_new_key_is_compared_with_the_old_one() {
     let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
     let history = History::new(all(&[&[created(), save], &cycle(KEY, NEW, 50, 60)]));
     let window = Window { from: 100, to: 100, expired_by: 100 };
@@ -187,7 +192,7 @@ fn two_databases_that_had_to_hold_the_same_do() {
     assert_eq!(differ(&history, Some(2), Some(2), Some(50)), []);
     assert_eq!(differ(&history, Some(3), Some(2), Some(50)), [Kind::RowsDiffer]);
     assert_eq!(differ(&history, Some(3), Some(2), Some(35)), [], "it was still written");
-    assert_eq!(differ(&history, Some(3), Some(2), None), [], "they need not be alike");
+    assert_eq!(differ(&history, Some(3), Some(2), None), [], "they may differ");
     let unknown = call(30, 40, Action::Delete, Outcome::Unknown);
     assert_eq!(differ(&[created(), unknown], None, Some(1), Some(50)), [], "it may still be deleted");
 }

@@ -1,4 +1,4 @@
-//! The checker against histories whose truth is known: by hand, and from a simulated store into which bugs are seeded.
+//! Tests the checker with histories whose truth is known: written by hand, and from a simulated store with seeded bugs.
 
 mod fleet;
 mod reads;
@@ -40,7 +40,7 @@ fn end_kind(operations: &[Operation], row: Option<Row>, at: Micros) -> Option<Ki
 }
 
 #[test]
-fn a_quiet_history_is_accepted() {
+fn quiet_history_is_accepted() {
     let history = [
         created(),
         call(30, 40, Action::Load, Outcome::Found(row(1))),
@@ -81,13 +81,13 @@ fn overlapping_calls_count_both_ways() {
 }
 
 #[test]
-fn a_read_of_what_was_replaced_is_stale() {
+fn read_of_what_was_replaced_is_stale() {
     let save = call(30, 40, Action::Save(row(2)), Outcome::Done);
     assert_eq!(kinds(&[created(), save, call(41, 50, Action::Load, Outcome::Found(row(1)))]), [Kind::StaleRead]);
 }
 
 #[test]
-fn a_read_of_what_was_deleted_is_back_after_logout() {
+fn read_of_what_was_deleted_is_back_after_logout() {
     let delete = call(30, 40, Action::Delete, Outcome::Done);
     for back in [
         call(41, 50, Action::Load, Outcome::Found(row(1))),
@@ -105,7 +105,7 @@ fn a_read_of_what_was_deleted_is_back_after_logout() {
 }
 
 #[test]
-fn a_living_session_is_never_told_gone() {
+fn living_session_is_never_reported_gone() {
     for action in
         [Action::Load, Action::Save(row(2)), Action::Touch(FAR), Action::Delete, Action::Exists, Action::CycleAway]
     {
@@ -125,7 +125,7 @@ fn what_nobody_wrote_is_a_phantom() {
 }
 
 #[test]
-fn an_unknown_write_takes_effect_at_any_later_time_but_once() {
+fn unknown_write_takes_effect_at_any_later_time_but_once() {
     let unknown = call(30, 40, Action::Save(row(2)), Outcome::Unknown);
     let found = |at, version| call(at, at + 5, Action::Load, Outcome::Found(row(version)));
     let save = call(60, 70, Action::Save(row(3)), Outcome::Done);
@@ -136,7 +136,7 @@ fn an_unknown_write_takes_effect_at_any_later_time_but_once() {
 }
 
 #[test]
-fn an_unknown_delete_counts_both_ways() {
+fn unknown_delete_counts_both_ways() {
     let unknown = call(30, 40, Action::Delete, Outcome::Unknown);
     for outcome in [Outcome::Absent, Outcome::Found(row(1))] {
         assert_eq!(kinds(&[created(), unknown, call(50, 60, Action::Load, outcome)]), []);
@@ -159,7 +159,7 @@ fn expiry_is_known_with_a_margin() {
 }
 
 #[test]
-fn a_touch_moves_the_expiry_and_never_shortens_it() {
+fn touch_moves_the_expiry_and_never_shortens_it() {
     let early = Row { expires_at: 5 * SECOND, ..row(1) };
     let late = Row { expires_at: 50 * SECOND, ..row(1) };
     let create = call(10, 20, Action::Create(early), Outcome::Done);
@@ -181,7 +181,7 @@ fn a_touch_moves_the_expiry_and_never_shortens_it() {
 }
 
 #[test]
-fn a_cycled_key_holds_what_the_old_one_held() {
+fn cycled_key_holds_what_the_old_one_held() {
     let new = KeyId(1);
     let cycled = [
         created(),
@@ -212,7 +212,7 @@ fn a_cycled_key_holds_what_the_old_one_held() {
 }
 
 #[test]
-fn the_databases_at_the_end_are_held_to_the_history() {
+fn databases_at_the_end_are_compared_with_the_history() {
     let saved = [created(), call(30, 40, Action::Save(row(2)), Outcome::Done)];
     assert_eq!(end_kind(&saved, Some(row(2)), 100), None);
     assert_eq!(end_kind(&saved, Some(row(1)), 100), Some(Kind::LostWrite));

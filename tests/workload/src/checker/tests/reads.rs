@@ -1,4 +1,4 @@
-//! Reads that go back, and reads of what was never written.
+//! Reads that go back, and reads of values that were never written.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn allowing_undone(from: Micros, to: Micros) -> Promises {
 }
 
 #[test]
-fn a_read_never_goes_back_behind_another_read() {
+fn read_never_goes_back_behind_another_read() {
     let save = call(30, 100, Action::Save(row(2)), Outcome::Done);
     let seen = |versions: [u32; 3]| {
         let loads = versions.into_iter().zip([40, 50, 60]).map(|(version, at)| found(at, row(version)));
@@ -31,7 +31,7 @@ fn a_read_never_goes_back_behind_another_read() {
     }
     assert_eq!(seen([2, 1, 1]), [Kind::WentBack; 2]);
     assert_eq!(seen([1, 2, 1]), [Kind::WentBack]);
-    // What went back is no measure for others.
+    // A read that went back does not limit other reads.
     assert_eq!(seen([2, 1, 2]), [Kind::WentBack]);
 }
 
@@ -59,7 +59,7 @@ fn of_two_writes_at_once_the_one_that_was_replaced_does_not_come_back() {
 }
 
 #[test]
-fn an_end_never_goes_back_behind_another_read() {
+fn end_never_goes_back_behind_another_read() {
     let touch = call(30, 100, Action::Touch(FAR + 9), Outcome::Done);
     let (short, long) = (until(1, FAR), until(1, FAR + 9));
     assert_eq!(kinds(&[created(), touch, found(40, short), found(50, long)]), []);
@@ -71,16 +71,16 @@ fn an_end_never_goes_back_behind_another_read() {
 }
 
 #[test]
-fn an_unknown_outcome_that_was_read_is_not_undone() {
+fn unknown_outcome_that_was_read_is_not_undone() {
     let unknown = call(30, 35, Action::Save(row(2)), Outcome::Unknown);
     let undone = [created(), unknown, found(40, row(1)), found(50, row(2)), found(60, row(1)), found(70, row(1))];
     assert_eq!(kinds(&undone), [Kind::Undone; 2]);
     let findings = History::new(undone.to_vec()).check(&allowing_undone(30, 40), &[]);
     assert_eq!((findings.faults, findings.undone_as_allowed), (vec![], 2), "allowed, and counted");
-    assert_eq!(kinds_by(&undone, &allowing_undone(31, 40)), [Kind::Undone; 2], "of another time");
+    assert_eq!(kinds_by(&undone, &allowing_undone(31, 40)), [Kind::Undone; 2], "outside the allowed time");
     assert_eq!(end_kind(&[created(), unknown, found(50, row(2))], Some(row(1)), 100), Some(Kind::Undone));
     assert_eq!(end_kind(&[created(), unknown, found(50, row(1))], Some(row(2)), 100), None);
-    // An acknowledged write is not excused by the allowance.
+    // The allowance does not excuse an acknowledged write.
     let acknowledged = call(30, 100, Action::Save(row(2)), Outcome::Done);
     let back = [created(), acknowledged, found(50, row(2)), found(60, row(1))];
     assert_eq!(kinds_by(&back, &allowing_undone(0, FAR)), [Kind::WentBack]);
@@ -114,7 +114,7 @@ fn what_ended_by_itself_may_be_saved_again() {
 }
 
 #[test]
-fn a_payload_of_another_key_is_called_so() {
+fn payload_of_another_key_is_called_so() {
     let other = Operation { key: KeyId(1), ..call(10, 20, Action::Create(row(7)), Outcome::Done) };
     assert_eq!(kinds(&[created(), other, found(30, row(7))]), [Kind::ForeignPayload]);
     assert_eq!(kinds(&[created(), other, found(30, Row { digest: 8, ..row(7) })]), [Kind::Phantom]);
@@ -122,7 +122,7 @@ fn a_payload_of_another_key_is_called_so() {
 }
 
 #[test]
-fn a_payload_of_a_failed_call_is_called_so() {
+fn payload_of_a_failed_call_is_called_so() {
     for outcome in [Outcome::Failed, Outcome::Absent] {
         let failed = call(15, 25, Action::Save(row(2)), outcome);
         assert_eq!(kinds(&[created(), failed, found(30, row(2))]), [Kind::FailedWrite], "{outcome:?}");
@@ -131,7 +131,7 @@ fn a_payload_of_a_failed_call_is_called_so() {
 }
 
 #[test]
-fn an_end_that_nobody_asked_for_is_called_so() {
+fn end_that_nobody_asked_for_is_called_so() {
     let touch = |outcome| call(22, 25, Action::Touch(FAR + 9), outcome);
     let found = |end| found(30, until(1, end));
     assert_eq!(kinds(&[created(), touch(Outcome::Done), found(FAR + 9)]), []);

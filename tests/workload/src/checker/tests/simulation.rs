@@ -1,19 +1,19 @@
-//! A simulated store of a few keys, into which bugs are seeded.
+//! A simulated store of a few keys, with seeded bugs.
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::checker::key::EXPIRY_MARGIN_US;
 
-/// What the simulated store does wrong, each time with the probability of its simulation.
+/// A bug of the simulated store. It strikes each time with the probability of its simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     None,
-    /// Acknowledges a save that it does not do.
+    /// Acknowledges a save without doing it.
     LosesSaves,
-    /// Acknowledges a touch that it does not do.
+    /// Acknowledges a touch without doing it.
     LosesTouches,
-    /// Acknowledges a delete that it does not do.
+    /// Acknowledges a delete without doing it.
     LosesDeletes,
     /// Inserts where it should update, so that a save brings a deleted session back.
     Upserts,
@@ -33,31 +33,31 @@ enum Bug {
     ComesBackBeforeTheAnswer,
     /// Takes back a late write of unknown outcome.
     UndoesWhatWasUnknown,
-    /// Does a save that it says it has not done.
+    /// Does a save and reports that it did not.
     FailsAndWrites,
-    /// Gives a row another end than the save asked for.
+    /// Gives a row a different end from the one that the save asked for.
     InventsEnds,
     /// Gives a new key what the old one held before.
     CyclesTheRowBefore,
-    /// Keeps the session under its old key too.
+    /// Keeps the session under its old key as well.
     KeepsTheOldKey,
     /// At the end, a row is as it was before.
     EndsWithTheRowBefore,
     /// At the end, a row is missing.
     EndsWithoutARow,
-    /// At the end, the row of a deleted session is there.
+    /// At the end, the row of a deleted session is present.
     EndsWithADeletedRow,
 }
 
 impl Bug {
-    /// Seen only while somebody waits, so that somebody has to.
+    /// Whether the bug shows only while another client waits. Then the simulation makes one wait.
     fn needs_slow_answers(self) -> bool {
         matches!(self, Self::GoesBackBeforeTheAnswer | Self::ComesBackBeforeTheAnswer)
     }
 }
 
-/// A store of a few keys under a few clients, one event after another: each call has an instant of effect between its invocation
-/// and its return.
+/// A store of a few keys with a few clients, one event after another. Each call takes effect at an instant between its
+/// invocation and its return.
 struct Simulation {
     rng: fastrand::Rng,
     bug: Bug,
@@ -65,15 +65,15 @@ struct Simulation {
     now: Micros,
     rows: BTreeMap<KeyId, Row>,
     rows_before: BTreeMap<KeyId, Row>,
-    /// Every row a key ever had, for bugs that bring one back.
+    /// Every row that a key ever had, for bugs that bring one back.
     graveyard: BTreeMap<KeyId, Row>,
     keys: Vec<KeyId>,
     version: u32,
     key_count: u32,
     late: Vec<(Micros, KeyId, Action)>,
-    /// Late saves to be taken back: when, and which row then comes back.
+    /// Late saves that will be undone: when, and which row then comes back.
     undo: Vec<(Micros, KeyId, u32, Row)>,
-    /// Until when the last save or delete of a key that took effect is not acknowledged.
+    /// By key: until when the last save or delete that took effect stays unacknowledged.
     unanswered: BTreeMap<KeyId, Micros>,
     history: Vec<Operation>,
     seeded: u32,
@@ -180,7 +180,7 @@ impl Simulation {
         };
         let is_write = matches!(action, Action::Save(_) | Action::Touch(_) | Action::Delete);
         if is_write && self.rng.u8(..100) < 4 {
-            // No answer, and an effect at some later time, or none.
+            // The call gets no answer. It takes effect at some later time, or never.
             let times = if self.buggy(Bug::WritesTwice) { 2 } else { self.rng.usize(..2) };
             for _ in 0..times {
                 let at = self.now + self.rng.u64(1..SECOND);
@@ -319,9 +319,10 @@ impl Simulation {
         }
     }
 
-    /// What the checker finds in the answers, and then in the rows that are left.
+    /// What the checker finds in the answers, and then in the final rows.
     fn faults(mut self) -> (u32, Vec<Kind>) {
-        // A write may still be under way; its return is in the history already, so look at the rows after all of them.
+        // A write may still be under way although its return is already in the history. So read the rows after all
+        // returns.
         let at = self.now + 3 * SECOND;
         self.now = at;
         self.apply_late();
@@ -349,7 +350,7 @@ impl Simulation {
 }
 
 #[test]
-fn a_correct_store_is_never_accused() {
+fn correct_store_is_never_accused() {
     for seed in 0..600 {
         let (_, faults) = Simulation::run(seed, Bug::None, 0.0).faults();
         assert_eq!(faults, [], "seed {seed}");
@@ -367,12 +368,13 @@ fn every_seeded_bug_is_found_and_called_by_its_name() {
         (Bug::ReadsAnotherKey, &[Kind::ForeignPayload], 95),
         (Bug::SaysGone, &[Kind::ToldGone], 95),
         (Bug::ServesExpired, &[Kind::ServedExpired], 95),
-        // Seen only if a read falls between the two effects, an acknowledged save after it, and a read after the second.
+        // Visible only if a read falls between the two effects, an acknowledged save follows it, and a read follows the
+        // second effect.
         (Bug::WritesTwice, &[Kind::StaleRead, Kind::WentBack], 10),
-        // Seen only if a read that saw the later row has returned before, and the save has not.
+        // Visible only if a read that saw the later row has returned before, and the save has not.
         (Bug::GoesBackBeforeTheAnswer, &[Kind::WentBack], 50),
         (Bug::ComesBackBeforeTheAnswer, &[Kind::CameBack], 15),
-        // Seen only if one read falls between the effect and its end, and another one after that.
+        // Visible only if one read falls between the effect and its end, and another read follows.
         (Bug::UndoesWhatWasUnknown, &[Kind::Undone], 25),
         (Bug::FailsAndWrites, &[Kind::FailedWrite], 95),
         (Bug::InventsEnds, &[Kind::UnaskedEnd], 95),
