@@ -59,7 +59,7 @@ pub use switchover_core::{
 #[cfg(feature = "wasm")]
 pub use switchover_runtime::Builtin;
 pub use switchover_runtime::counters::{CallCounts, CallKind, HostCounts, Latencies};
-pub use switchover_runtime::{Error, Limits, Policy, PolicyFault, PolicyStatus, PolicyVersion, SwapError};
+pub use switchover_runtime::{Error, Limits, Policy, PolicyFault, PolicyStatus, PolicyVersion, Rejection, SwapError};
 
 /// A policy tried by itself: for tools and scripts.
 pub mod isolation {

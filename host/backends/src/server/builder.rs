@@ -117,8 +117,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Unavailable`] if the address is none, the server cannot be reached or refuses, or if the table's name has other
-    /// characters; [`DatabaseError::Timeout`] if it does not answer.
+    /// [`DatabaseError::Invalid`] if the address is none or the table's name has other characters; [`DatabaseError::Unavailable`] if the
+    /// server cannot be reached or refuses; [`DatabaseError::Timeout`] if it does not answer.
     ///
     /// # Panics
     ///

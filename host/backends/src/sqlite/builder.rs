@@ -94,7 +94,7 @@ impl SqliteBuilder {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Unavailable`] if the file is not there and may not be made, cannot be opened, cannot have a
+    /// [`DatabaseError::Invalid`] if the path or the table's name cannot be one; [`DatabaseError::Unavailable`] if the file is not there and may not be made, cannot be opened, cannot have a
     /// write-ahead log (a network file system, `:memory:`), or if the table's name has other characters;
     /// [`DatabaseError::Corrupt`] if it is no SQLite file; [`DatabaseError::Conflict`] if another process keeps it locked.
     ///
@@ -115,7 +115,7 @@ impl SqliteBuilder {
         let table = table_name(&self.table)?;
         if self.is_address() {
             let message = "the path of a file is wanted, and this is the address of a server".to_owned();
-            return Err(DatabaseError::Unavailable { message });
+            return Err(DatabaseError::Invalid { message });
         }
         let summary = format!("sqlite at {}, table {}", self.path.display(), table.as_str());
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;
