@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread;
 
+use switchover_core::DJANGO_TABLE;
 use switchover_core::capabilities::{Clock, DatabaseError, SystemClock};
 use tokio::sync::watch;
 
@@ -21,8 +22,6 @@ const READERS_DEFAULT: usize = 2;
 const READERS_MAX: usize = 64;
 /// At 10,000 operations a second, 4,096 waiting ones are answered in less than half a second.
 const QUEUE_DEFAULT: usize = 4_096;
-/// The table's name in every Django project that did not rename it.
-const TABLE_DEFAULT: &str = "django_session";
 
 /// How to open a database in an SQLite file; made by [`Sqlite::builder`].
 #[derive(Clone)]
@@ -40,7 +39,7 @@ impl SqliteBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            table: TABLE_DEFAULT.to_owned(),
+            table: DJANGO_TABLE.to_owned(),
             create_if_missing: false,
             readers: READERS_DEFAULT,
             queue: QUEUE_DEFAULT,
