@@ -8,6 +8,7 @@ mod django_time;
 mod faulty;
 #[cfg(feature = "flag-file")]
 mod flag_file;
+mod locator;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "mysql")]
@@ -38,6 +39,7 @@ mod transaction;
 pub use faulty::{Fault, Faulty, Operation, OperationCounts};
 #[cfg(feature = "flag-file")]
 pub use flag_file::FlagFile;
+pub use locator::{Address, Kind};
 #[cfg(feature = "memory")]
 pub use memory::{FlagSwitch, MemoryCache, MemoryDatabase};
 #[cfg(feature = "mysql")]

@@ -24,7 +24,7 @@ impl TableName {
             None => format!("this one has {} bytes, or begins with a digit", name.len()),
         };
         let rule = format!("1 to {TABLE_NAME_LENGTH_MAX} characters of a-z, A-Z, 0-9 and _, no digit first");
-        Err(DatabaseError::Unavailable { message: format!("a table's name has {rule}: {wrong}") })
+        Err(DatabaseError::Invalid { message: format!("a table's name has {rule}: {wrong}") })
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use switchover::backends::{MySql, Postgres, Sqlite};
+use switchover::backends::{Address, Kind};
 use switchover::capabilities::Database;
 use switchover::migration::tool_deadline;
-use switchover::{Config, DatabaseName, Limits};
+use switchover::{Config, DJANGO_TABLE, DatabaseName, Limits};
 
 /// The configuration that is read if no other is given.
 pub(crate) const CONFIG: &str = "switchover.toml";
@@ -15,30 +15,8 @@ const SQLITE: &str = "sqlite:";
 
 /// Opens the database `name`. `create`: creates the file of an address if it does not exist.
 pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<dyn Database>> {
-    if let Some(path) = name.strip_prefix(SQLITE) {
-        if !create && !Path::new(path).exists() {
-            let path = shown_path(Path::new(path));
-            bail!(
-                "there is no file {path}: check the path, or create it and its table with `switchover init {SQLITE}{path}`"
-            );
-        }
-        let opened = Sqlite::builder(path).create_if_missing(create).open().await;
-        return Ok(Arc::new(opened.context("cannot open the file of this address")?));
-    }
-    // No message repeats the address or its error, because it may hold a password.
-    let server = match name.split_once("://").map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql") => Some(Postgres::builder(name)),
-        Some("mysql" | "mariadb") => Some(MySql::builder(name)),
-        _ => None,
-    };
-    if let Some(server) = server {
-        return Ok(Arc::new(server.connect().await.context("cannot open the database of this address")?));
-    }
-    if name.contains(':') {
-        bail!(
-            "an address begins with `{SQLITE}`, `postgres://` or `mysql://`: give one of those, or an alias of {}",
-            config.display()
-        );
+    if is_address(name) {
+        return open_address(name, config, create).await;
     }
     // It is not an alias either. It may be an address without its scheme.
     DatabaseName::parse(name)
@@ -52,6 +30,27 @@ pub(crate) async fn open(name: &str, config: &Path, create: bool) -> Result<Arc<
             config_file.database_names().join(", "),
         ),
     }
+}
+
+async fn open_address(text: &str, config: &Path, create: bool) -> Result<Arc<dyn Database>> {
+    // No message repeats the address or its error, because it may hold a password.
+    let address = Address::parse(text).ok().filter(|address| !matches!(address.kind(), Kind::Memory | Kind::Redis));
+    let Some(address) = address else {
+        bail!(
+            "an address begins with `{SQLITE}`, `postgres://` or `mysql://`: give one of those, or an alias of {}",
+            config.display()
+        );
+    };
+    if let Some(path) = address.path()
+        && !create
+        && !path.exists()
+    {
+        let path = shown_path(path);
+        bail!(
+            "there is no file {path}: check the path, or create it and its table with `switchover init {SQLITE}{path}`"
+        );
+    }
+    address.open(DJANGO_TABLE, create).await.context("cannot open the database of this address")
 }
 
 /// The limits of the configuration, or the defaults without one. A tool must wait as long as the hosts may write.

@@ -19,6 +19,9 @@ use std::time::Duration;
 
 use capabilities::{Clock, SystemClock};
 
+/// The table's name in every Django project that did not rename it.
+pub const DJANGO_TABLE: &str = "django_session";
+
 /// The instant that is `after` from now, by the machine's clock: when a session shall end.
 pub fn expires_in(after: Duration) -> Timestamp {
     SystemClock.now().plus(after)

@@ -1,13 +1,21 @@
 //! Errors, named by who must act. No message holds a key or a payload.
 
 use std::fmt;
+use std::time::Duration;
 
 use switchover_contract::ErrorCode;
 use switchover_core::SessionKey;
 
 use crate::status::PolicyVersion;
 
-/// Why a call failed.
+/// When nothing better is known: a server that cannot be reached is tried again about once a second.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Others hold a row for about as long as two commits take.
+const RETRY_AFTER_CONFLICT: Duration = Duration::from_millis(50);
+/// Calls that are under way end within some tens of milliseconds.
+const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(100);
+
+/// Why a call failed, named by who must act.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,9 +28,27 @@ pub enum Error {
     },
     /// A database could not do it now, and nothing was written: try again, and look after the database.
     Unavailable {
-        /// Which kind of failure: `unavailable`, `timeout`, `conflict`, `fenced`, `corrupt`, and so on.
+        /// `unavailable`, `timeout` or `conflict`.
         code: ErrorCode,
-        /// What failed, as the policy and the database tell it.
+        /// What failed, as the policy and the database say it.
+        message: String,
+    },
+    /// The policy or the router asked for what it was not given, or for what this version cannot do: the operator mends the
+    /// configuration or the policy. Nothing was written.
+    Refused {
+        /// `denied` or `unsupported`.
+        code: ErrorCode,
+        /// What was asked for, and what to do.
+        message: String,
+    },
+    /// A row or a table is not what it must be, or a database refused to store a row: the operator looks at it. Nothing was written.
+    Corrupt {
+        /// Which row, by a short hash of its key, and what is wrong with it.
+        message: String,
+    },
+    /// The epoch of this host is behind the fence of a migration: the host catches up by itself, try again. Nothing was written.
+    Fenced {
+        /// What the database said.
         message: String,
     },
     /// A write was sent and may have happened, now or later: safe to repeat. The host carries it to an agreed state by itself
@@ -53,15 +79,47 @@ pub enum Error {
     },
     /// The host was closed.
     Closed,
+    /// A fault of the host or of a database's driver: please report it. Nothing was written.
+    Internal {
+        /// What was seen that cannot be.
+        message: String,
+    },
 }
 
 impl Error {
+    /// The error of one of the contract's kinds.
+    pub fn of(code: ErrorCode, message: String) -> Self {
+        match code {
+            ErrorCode::Invalid | ErrorCode::TooLarge => Self::Invalid { code, message },
+            ErrorCode::Unavailable | ErrorCode::Timeout | ErrorCode::Conflict => Self::Unavailable { code, message },
+            ErrorCode::Denied | ErrorCode::Unsupported => Self::Refused { code, message },
+            ErrorCode::Corrupt => Self::Corrupt { message },
+            ErrorCode::Fenced => Self::Fenced { message },
+            ErrorCode::UnknownOutcome => Self::UnknownOutcome { message },
+            ErrorCode::Overloaded => Self::Overloaded { message },
+            ErrorCode::Internal => Self::Internal { message },
+        }
+    }
+
     /// Whether the same call may succeed when it is made again.
     pub fn is_retryable(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
+    /// After how long the same call may succeed, at the earliest; `None`: it will fail again until somebody has mended something. Add
+    /// some jitter where many retry.
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Unavailable { code, .. } => code.is_retryable(),
-            Self::UnknownOutcome { .. } | Self::Overloaded { .. } => true,
-            Self::CycleIncomplete { .. } | Self::Invalid { .. } | Self::Policy { .. } | Self::Closed => false,
+            Self::Unavailable { code: ErrorCode::Conflict, .. } => Some(RETRY_AFTER_CONFLICT),
+            Self::Unavailable { .. } | Self::UnknownOutcome { .. } | Self::Fenced { .. } => Some(RETRY_AFTER),
+            Self::Overloaded { .. } => Some(RETRY_AFTER_OVERLOAD),
+            Self::Invalid { .. }
+            | Self::Refused { .. }
+            | Self::Corrupt { .. }
+            | Self::Policy { .. }
+            | Self::CycleIncomplete { .. }
+            | Self::Closed
+            | Self::Internal { .. } => None,
         }
     }
 
@@ -70,17 +128,19 @@ impl Error {
     ///
     /// | error | code |
     /// | --- | --- |
-    /// | [`Error::Invalid`], [`Error::Unavailable`] | the one that it carries |
+    /// | [`Error::Invalid`], [`Error::Unavailable`], [`Error::Refused`] | the one that it carries |
+    /// | [`Error::Corrupt`], [`Error::Fenced`], [`Error::Overloaded`], [`Error::Internal`] | its own name |
     /// | [`Error::UnknownOutcome`], [`Error::CycleIncomplete`] | `unknown-outcome` |
-    /// | [`Error::Overloaded`] | `overloaded` |
     /// | [`Error::Policy`] | `internal` |
     /// | [`Error::Closed`] | `unavailable` |
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid { code, .. } | Self::Unavailable { code, .. } => *code,
+            Self::Invalid { code, .. } | Self::Unavailable { code, .. } | Self::Refused { code, .. } => *code,
+            Self::Corrupt { .. } => ErrorCode::Corrupt,
+            Self::Fenced { .. } => ErrorCode::Fenced,
             Self::UnknownOutcome { .. } | Self::CycleIncomplete { .. } => ErrorCode::UnknownOutcome,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
-            Self::Policy { .. } => ErrorCode::Internal,
+            Self::Policy { .. } | Self::Internal { .. } => ErrorCode::Internal,
             Self::Closed => ErrorCode::Unavailable,
         }
     }
@@ -94,7 +154,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid { code, message } | Self::Unavailable { code, message } => write!(f, "{code}: {message}"),
+            Self::Invalid { message, .. }
+            | Self::Unavailable { message, .. }
+            | Self::Refused { message, .. }
+            | Self::Corrupt { message }
+            | Self::Fenced { message } => write!(f, "{}: {message}", self.code()),
             Self::UnknownOutcome { message } => {
                 write!(f, "the outcome of a write is not known, it is safe to repeat: {message}")
             }
@@ -104,6 +168,7 @@ impl fmt::Display for Error {
                 write!(f, "the session has its new key, but the old one may live, delete it again: {source}")
             }
             Self::Closed => f.write_str("this host was closed"),
+            Self::Internal { message } => write!(f, "internal, please report it: {message}"),
         }
     }
 }
@@ -174,8 +239,10 @@ impl std::error::Error for PolicyFault {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SwapError {
-    /// The policy itself cannot be used: not a component, another world, a fault in its trial, a database it was not given.
+    /// The policy itself cannot be used.
     Rejected {
+        /// For a program.
+        kind: Rejection,
         /// What is wrong with it, and what to do.
         message: String,
     },
@@ -193,7 +260,7 @@ pub enum SwapError {
 impl fmt::Display for SwapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rejected { message } => write!(f, "the policy was rejected: {message}"),
+            Self::Rejected { message, .. } => write!(f, "the policy was rejected: {message}"),
             Self::NotDrained { in_flight } => {
                 write!(f, "{in_flight} calls under the old policy or flags did not end in time; they go on, try again")
             }
@@ -205,6 +272,28 @@ impl fmt::Display for SwapError {
 
 impl std::error::Error for SwapError {}
 
-pub(crate) fn rejected(message: String) -> SwapError {
-    SwapError::Rejected { message }
+/// Why a policy cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// It cannot be read, or is larger than a component may be.
+    Unreadable,
+    /// It is no component: native code, a core module, or no WebAssembly at all; or it cannot be compiled here.
+    NotAComponent,
+    /// It is for another contract: it imports or exports what this host does not know.
+    Contract,
+    /// It does not describe itself, or not in words that can be shown.
+    Description,
+    /// It names a database that the host does not have.
+    UnknownDatabase,
+    /// It fails its trial under its settings and the flags.
+    Trial,
+    /// This machine cannot run it: no engine or no instance can be made.
+    Machine,
+}
+
+impl Rejection {
+    pub(crate) fn because(self, message: impl Into<String>) -> SwapError {
+        SwapError::Rejected { kind: self, message: message.into() }
+    }
 }

@@ -12,7 +12,7 @@ use crate::call::{
     AllowMigrate, AllowRelation, ClearExpired, DbForRead, DbForWrite, Delete, Describe, Exists, Freshness, Grants,
     Load, PolicyScope, Question, Save, Touch,
 };
-use crate::error::{SwapError, rejected};
+use crate::error::{Rejection, SwapError};
 use crate::limits::Limits;
 use crate::load::{Loaded, Loader};
 use crate::run::Linked;
@@ -49,7 +49,8 @@ impl Isolated {
     pub async fn load(policy: &Policy) -> std::result::Result<Self, SwapError> {
         let limits = Limits { calls_in_flight_max: 16, ..Limits::default() };
         let loader = Loader::new(limits.clone(), BTreeSet::new(), Arc::default());
-        let loader = loader.map_err(|error| rejected(format!("no engine can be made here: {error}")))?;
+        let loader =
+            loader.map_err(|error| Rejection::Machine.because(format!("no engine can be made here: {error}")))?;
         let settings = policy.settings.clone();
         Ok(Self { loaded: loader.link(policy).await?, settings, limits, script: Mutex::default() })
     }
@@ -64,7 +65,7 @@ impl Isolated {
         let linked = self.linked(self.settings.clone(), false);
         let (databases, flags) = (&self.loaded.description.databases, Arc::new(flags.into_iter().collect()));
         let tried = try_out(&linked, databases, flags, &Arc::default(), &self.limits).await;
-        tried.map_err(rejected)
+        tried.map_err(|message| Rejection::Trial.because(message))
     }
 
     /// What the policy says of itself.

@@ -29,7 +29,7 @@ mod version;
 #[cfg(feature = "wasm")]
 mod wasm;
 
-pub use error::{Error, PolicyFault, SwapError};
+pub use error::{Error, PolicyFault, Rejection, SwapError};
 pub use gate::{Gate, Ticket};
 pub use isolated::Isolated;
 pub use limits::Limits;

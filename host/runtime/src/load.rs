@@ -13,7 +13,7 @@ use switchover_core::capabilities::FlagSnapshot;
 use crate::call::Runner;
 use crate::call::{Grants, PolicyScope};
 use crate::counters::Counters;
-use crate::error::{SwapError, rejected};
+use crate::error::{Rejection, SwapError};
 use crate::limits::Limits;
 use crate::run::Linked;
 use crate::source::{Code, Policy};
@@ -68,7 +68,7 @@ impl Loader {
         let unknown = loaded.description.databases.iter().find(|name| !self.databases.contains(*name));
         if let Some(unknown) = unknown {
             let known: Vec<_> = self.databases.iter().map(String::as_str).collect();
-            return Err(rejected(format!(
+            return Err(Rejection::UnknownDatabase.because(format!(
                 "policy {} names database `{}`, and this host has {}: configure it, or change the policy's settings",
                 name_of(&loaded.description),
                 DatabaseName::shown(unknown),
@@ -89,7 +89,7 @@ impl Loader {
         let version = Arc::new(Version::new(id, loaded.description, linked));
         self.try_out(&version, &flags).await?;
         let warm = version.linked().runner.warm(self.limits.warm_instances).await;
-        warm.map_err(|_| rejected("no instances of it can be made".to_owned()))?;
+        warm.map_err(|_| Rejection::Machine.because("no instances of it can be made"))?;
         Ok(version)
     }
 
@@ -102,7 +102,7 @@ impl Loader {
         if !version.was_tried(flags) {
             let databases = &version.description().databases;
             let tried = try_out(version.linked(), databases, Arc::clone(flags), &self.counters, &self.limits).await;
-            tried.map_err(rejected)?;
+            tried.map_err(|message| Rejection::Trial.because(message))?;
             version.passed(flags);
         }
         Ok(())
@@ -119,7 +119,7 @@ impl Loader {
             }
         };
         let described = describe(Arc::clone(&runner), policy.settings.clone(), &self.counters, &self.limits).await;
-        let description = described.map_err(rejected)?;
+        let description = described.map_err(|message| Rejection::Description.because(message))?;
         let digest = version_digest(&code_digest, &policy.settings, policy.payload, &description);
         Ok(Loaded { digest, component_bytes, runner, description })
     }

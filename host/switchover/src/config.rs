@@ -36,9 +36,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use switchover_backends::{FlagFile, FlagSwitch, MemoryCache, MemoryDatabase, Sqlite};
-use switchover_core::DatabaseName;
+use switchover_backends::{Address, FlagFile, FlagSwitch, Kind, MemoryCache};
 use switchover_core::capabilities::{Database, Flags};
+use switchover_core::{DJANGO_TABLE, DatabaseName};
 use switchover_runtime::{Builtin, Limits, Policy};
 use toml::Spanned;
 
@@ -169,7 +169,7 @@ struct LimitsTable {
 }
 
 fn django_session() -> String {
-    "django_session".to_owned()
+    DJANGO_TABLE.to_owned()
 }
 
 impl Config {
@@ -287,36 +287,31 @@ impl Config {
     }
 
     async fn open(&self, name: &str, table: &DatabaseTable) -> Result<Arc<dyn Database>, ConfigError> {
-        let address = table.address.get_ref();
-        if address == "memory:" {
-            return Ok(Arc::new(MemoryDatabase::new()));
-        }
-        let failed = |error| self.at(&table.address, &format!("databases.{name}: {error}"));
-        if let Some(path) = address.strip_prefix("sqlite:") {
-            let path = self.beside(Path::new(path));
-            if !table.create && !address.contains("://") && !path.exists() {
+        let wrong = |message: String| self.at(&table.address, &format!("databases.{name}.{message}"));
+        let known =
+            "`sqlite:PATH`, `memory:`, `postgres://...` and `mysql://...`, each if this program was built with it";
+        let address = Address::parse(table.address.get_ref());
+        let address = address.ok().filter(|address| address.kind() != Kind::Redis);
+        let address = address.ok_or_else(|| wrong(format!("address: what there is: {known}")))?;
+        let address = address.beside(self.path.parent().unwrap_or(Path::new("")));
+        match address.path() {
+            Some(path) if !table.create && !address.expose().contains("://") && !path.exists() => {
                 let message = format!("there is no file {}: check the path, or say `create = true`", path.display());
                 return Err(self.at(&table.address, &format!("databases.{name}: {message}")));
             }
-            let builder = Sqlite::builder(path).table(&table.table);
-            let opened = builder.create_if_missing(table.create).open().await;
-            return Ok(Arc::new(opened.map_err(failed)?));
-        }
-        #[cfg(any(feature = "postgres", feature = "mysql"))]
-        if let Some(builder) = server(address) {
-            if table.create {
-                let message = "create: only an SQLite file can be made; make the database on the server";
-                return Err(self.at(&table.address, &format!("databases.{name}.{message}")));
+            None if table.create && address.kind() != Kind::Memory => {
+                return Err(wrong(
+                    "create: only an SQLite file can be made; make the database on the server".to_owned(),
+                ));
             }
-            return Ok(Arc::new(builder.table(&table.table).connect().await.map_err(failed)?));
+            Some(_) | None => {}
         }
-        let known =
-            "`sqlite:PATH`, `memory:`, `postgres://...` and `mysql://...`, each if this program was built with it";
-        Err(self.at(&table.address, &format!("databases.{name}.address: what there is: {known}")))
+        let failed = |error| self.at(&table.address, &format!("databases.{name}: {error}"));
+        address.open(&table.table, table.create).await.map_err(failed)
     }
 
     async fn cache(&self, builder: Builder, cache: &CacheTable) -> Result<Builder, ConfigError> {
-        if servers::is_redis(cache.address.get_ref()) {
+        if is_redis(cache.address.get_ref()) {
             return self.redis_cache(builder, cache).await;
         }
         if cache.address.get_ref() != "memory:" {
@@ -364,16 +359,9 @@ impl Config {
     }
 }
 
-/// A database on a server; `None`: the address is of another kind.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-fn server(address: &str) -> Option<switchover_backends::ServerBuilder> {
-    match address.split_once("://")?.0 {
-        #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Some(switchover_backends::Postgres::builder(address)),
-        #[cfg(feature = "mysql")]
-        "mysql" | "mariadb" => Some(switchover_backends::MySql::builder(address)),
-        _ => None,
-    }
+/// Whether an address is one of Redis or Valkey.
+fn is_redis(address: &str) -> bool {
+    Address::parse(address).is_ok_and(|address| address.kind() == Kind::Redis)
 }
 
 /// Flags that are values of the configuration.

@@ -53,13 +53,13 @@ pub use sessions::{CycleOutcome, Sessions};
 pub use switchover_backends as backends;
 pub use switchover_contract::{Description, ErrorCode, Hints, Model, Object, SaveOutcome};
 pub use switchover_core::{
-    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN, Payload, Session,
-    SessionKey, Timestamp, capabilities, expires_in,
+    DJANGO_TABLE, DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN,
+    Payload, Session, SessionKey, Timestamp, capabilities, expires_in,
 };
 #[cfg(feature = "wasm")]
 pub use switchover_runtime::Builtin;
 pub use switchover_runtime::counters::{CallCounts, CallKind, HostCounts, Latencies};
-pub use switchover_runtime::{Error, Limits, Policy, PolicyFault, PolicyStatus, PolicyVersion, SwapError};
+pub use switchover_runtime::{Error, Limits, Policy, PolicyFault, PolicyStatus, PolicyVersion, Rejection, SwapError};
 
 /// A policy tried by itself: for tools and scripts.
 pub mod isolation {

@@ -18,7 +18,7 @@ const DEFAULT: &str = "default";
 /// # Errors
 ///
 /// A policy that fails is an error, never "no opinion". A policy that names a database which the host does not have is an
-/// [`Error::Unavailable`] with code `denied`.
+/// [`Error::Refused`].
 #[derive(Clone)]
 pub struct Router {
     host: Arc<Host>,
@@ -93,7 +93,7 @@ impl Router {
         let named = named.filter(|name| !name.is_empty()).or(instance_database);
         let name = named.as_deref().unwrap_or(DEFAULT);
         let known = self.host.store.databases().find(|(known, _)| known.as_str() == name);
-        known.map(|(name, _)| name.clone()).ok_or_else(|| Error::Unavailable {
+        known.map(|(name, _)| name.clone()).ok_or_else(|| Error::Refused {
             code: ErrorCode::Denied,
             message: format!(
                 "the router names database `{}`, which this host does not have; configure it",

@@ -136,7 +136,7 @@ async fn create(admitted: &Admitted, payload: Payload, expires_at: Timestamp) ->
             SaveOutcome::Exists => {}
             SaveOutcome::Missing | SaveOutcome::Conflict => {
                 let message = "a create was answered as if it were an update".to_owned();
-                return Err(Error::Unavailable { code: ErrorCode::Internal, message });
+                return Err(Error::Internal { message });
             }
         }
     }

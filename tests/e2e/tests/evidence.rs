@@ -231,7 +231,7 @@ async fn absence_needs_every_database_that_was_asked_at_the_same_time() -> Resul
 async fn only_the_cleaner_deletes_and_only_what_has_ended() -> Result<()> {
     let (host, key) = host::<{ lie::CLEANS_IN_A_LOAD }>().await?;
     let error = host.sessions().load(&key).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
+    assert!(matches!(error, Error::Refused { code: ErrorCode::Denied, .. }), "{error}");
     assert!(host.sessions().exists(&key).await?);
     assert_eq!(host.sessions().clear_expired(1_000).await?, 0);
     Ok(())
@@ -248,10 +248,10 @@ async fn cleaner_tells_no_more_than_was_cleared() -> Result<()> {
 async fn cache_takes_only_what_was_loaded_after_its_lease() -> Result<()> {
     let (host, key) = host::<{ lie::FILLS_WHAT_IT_LOADED_BEFORE }>().await?;
     let error = host.sessions().load(&key).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
+    assert!(matches!(error, Error::Refused { code: ErrorCode::Denied, .. }), "{error}");
     let (host, key) = self::host::<{ lie::FILLS_WHAT_IT_SHALL_SAVE }>().await?;
     let error = host.sessions().save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
+    assert!(matches!(error, Error::Refused { code: ErrorCode::Denied, .. }), "{error}");
     assert_eq!(host.sessions().load(&key).await?.unwrap().payload, payload("v1"));
     Ok(())
 }
@@ -261,7 +261,7 @@ async fn nothing_is_written_that_only_the_cache_gave() -> Result<()> {
     let (host, key) = host::<{ lie::WRITES_WHAT_THE_CACHE_GAVE }>().await?;
     assert!(host.sessions().load(&key).await?.is_some(), "it fills the cache");
     let error = host.sessions().load(&key).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { code: ErrorCode::Denied, .. }), "{error}");
+    assert!(matches!(error, Error::Refused { code: ErrorCode::Denied, .. }), "{error}");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use switchover::backends::FlagFile;
 use switchover::capabilities::{Clock as _, Database, SystemClock};
-use switchover::{Builtin, Policy, SwapError, Switchover, expires_in};
+use switchover::{Builtin, Policy, Rejection, SwapError, Switchover, expires_in};
 use switchover_guest::{Description, Host, Result as Told, SaveMode, SaveOutcome, Target};
 use switchover_tests::{Bench, Load, create, payload};
 
@@ -144,7 +144,10 @@ async fn flags_under_which_the_running_policy_fails_are_refused_until_another_on
     load.progress(100).await?;
     bench.flags.set("new_db_router_flag", "true");
     let refused = bench.switchover.apply_flags().await.unwrap_err();
-    assert!(matches!(&refused, SwapError::Rejected { message } if message.contains("exists")), "{refused}");
+    assert!(
+        matches!(&refused, SwapError::Rejected { kind: Rejection::Trial, message } if message.contains("exists")),
+        "{refused}"
+    );
     assert!(!bench.switchover.flags().enabled("new_db_router_flag"), "the flags of before stay");
     load.progress(100).await?;
     load.stop().await?;
@@ -154,7 +157,10 @@ async fn flags_under_which_the_running_policy_fails_are_refused_until_another_on
     bench.switchover.apply_flags().await?;
     assert!(bench.switchover.flags().enabled("new_db_router_flag"));
     let refused = bench.switchover.rollback_policy().await.unwrap_err();
-    assert!(matches!(&refused, SwapError::Rejected { message } if message.contains("exists")), "{refused}");
+    assert!(
+        matches!(&refused, SwapError::Rejected { kind: Rejection::Trial, message } if message.contains("exists")),
+        "{refused}"
+    );
     assert_eq!(bench.switchover.policy().version.name, "fallback");
 
     let insisting = Bench::with(|builder| builder.policy(Policy::native::<Astray>()).insist_on_flags(true)).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use switchover::backends::{MemoryCache, MemoryDatabase};
-use switchover::{Builtin, Error, Policy, PolicyFault, SwapError, Switchover, expires_in};
+use switchover::{Builtin, Error, Policy, PolicyFault, Rejection, SwapError, Switchover, expires_in};
 use switchover_tests::{Bench, Load, component, create, payload};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,14 +27,14 @@ async fn wake(bench: &Bench, policy: Policy) -> Result<()> {
     bench.flag("armed", true).await
 }
 
-async fn rejected(bench: &Bench, policy: Policy) -> String {
+async fn rejected(bench: &Bench, policy: Policy) -> (Rejection, String) {
     let before = bench.switchover.policy().version;
     let key = create(&bench.sessions(), "v1").await.unwrap();
     let error = bench.switchover.swap_policy(policy).await.unwrap_err();
-    assert!(matches!(error, SwapError::Rejected { .. }), "{error}");
+    let SwapError::Rejected { kind, .. } = error else { panic!("{error}") };
     assert_eq!(bench.switchover.policy().version, before, "the old policy keeps serving");
     assert!(bench.sessions().load(&key).await.unwrap().is_some());
-    error.to_string()
+    (kind, error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,8 +57,10 @@ async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() 
     ];
     for (behaviour, says) in cases {
         load.progress(20).await?;
-        let error = rejected(&bench, hostile(behaviour)).await;
+        let (kind, error) = rejected(&bench, hostile(behaviour)).await;
         assert!(error.contains(says), "{behaviour}: {error}");
+        let expected = if behaviour == "describe-trap" { Rejection::Description } else { Rejection::Trial };
+        assert_eq!(kind, expected, "{behaviour}: {error}");
     }
     load.progress(200).await?;
     load.stop().await?;
@@ -88,15 +90,16 @@ async fn file_that_is_no_policy_is_refused_with_what_it_is() -> Result<()> {
     ];
     for (bytes, says) in cases {
         std::fs::write(&path, &bytes)?;
-        let error = rejected(&bench, Policy::file(&path)).await;
-        assert!(error.contains(says), "{} bytes: {error}", bytes.len());
-        let error = rejected(&bench, Policy::bytes(bytes)).await;
-        assert!(error.contains(says), "{error}");
+        let expected = if says.contains("world") { Rejection::Contract } else { Rejection::NotAComponent };
+        let (kind, error) = rejected(&bench, Policy::file(&path)).await;
+        assert!(kind == expected && error.contains(says), "{} bytes: {error}", bytes.len());
+        let (kind, error) = rejected(&bench, Policy::bytes(bytes)).await;
+        assert!(kind == expected && error.contains(says), "{error}");
     }
-    let error = rejected(&bench, Policy::file(folder.path().join("absent.wasm"))).await;
-    assert!(error.contains("absent.wasm"), "{error}");
-    let error = rejected(&bench, Policy::file(folder.path())).await;
-    assert!(error.contains("cannot read"), "{error}");
+    let (kind, error) = rejected(&bench, Policy::file(folder.path().join("absent.wasm"))).await;
+    assert!(kind == Rejection::Unreadable && error.contains("absent.wasm"), "{error}");
+    let (kind, error) = rejected(&bench, Policy::file(folder.path())).await;
+    assert!(kind == Rejection::Unreadable && error.contains("cannot read"), "{error}");
     Ok(())
 }
 
@@ -106,10 +109,10 @@ async fn two_hundred_megabytes_of_zeros_are_refused_without_being_read() -> Resu
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("zeros.wasm");
     std::fs::File::create(&path)?.set_len(200 << 20)?;
-    let error = rejected(&bench, Policy::file(&path)).await;
-    assert!(error.contains("32 MiB"), "{error}");
-    let error = rejected(&bench, Policy::file("/dev/zero")).await;
-    assert!(error.contains("32 MiB"), "{error}");
+    let (kind, error) = rejected(&bench, Policy::file(&path)).await;
+    assert!(kind == Rejection::Unreadable && error.contains("32 MiB"), "{error}");
+    let (kind, error) = rejected(&bench, Policy::file("/dev/zero")).await;
+    assert!(kind == Rejection::Unreadable && error.contains("32 MiB"), "{error}");
     Ok(())
 }
 
@@ -117,7 +120,8 @@ async fn two_hundred_megabytes_of_zeros_are_refused_without_being_read() -> Resu
 async fn missing_import_and_missing_database_are_named() -> Result<()> {
     let bench = Bench::insisting().await?;
     let policy = Policy::builtin(Builtin::Fallback).setting("new", "elsewhere");
-    let error = rejected(&bench, policy).await;
+    let (kind, error) = rejected(&bench, policy).await;
+    assert_eq!(kind, Rejection::UnknownDatabase);
     assert!(error.contains("`elsewhere`") && error.contains("new_session_store"), "{error}");
     Ok(())
 }

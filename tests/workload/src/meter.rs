@@ -81,11 +81,8 @@ impl Meter {
 /// The kind of an error, in the contract's word if it has one.
 fn code(error: &Error) -> &'static str {
     match error {
-        Error::Invalid { code, .. } | Error::Unavailable { code, .. } => code.as_str(),
-        Error::UnknownOutcome { .. } => "unknown-outcome",
         Error::CycleIncomplete { .. } => "cycle-incomplete",
-        Error::Overloaded { .. } => "overloaded",
         Error::Policy { .. } => "policy",
-        _ => "other",
+        error => error.code().as_str(),
     }
 }

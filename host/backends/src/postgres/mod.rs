@@ -86,7 +86,7 @@ impl Driver for PostgresDriver {
     type Link = Connection;
 
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        let wrong = |message| DatabaseError::Unavailable { message };
+        let wrong = |message| DatabaseError::Invalid { message };
         SHAPE.check(url).map_err(wrong)?;
         // The parser's own message may repeat the address.
         let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;

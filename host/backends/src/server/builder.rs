@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use switchover_core::DJANGO_TABLE;
 use switchover_core::capabilities::{Clock, DatabaseError};
 use tokio::sync::watch;
 
@@ -26,8 +27,6 @@ const QUEUE_DEFAULT: usize = 4_096;
 const TOOL_QUEUE: usize = 64;
 /// How long opening waits for the first connection.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
-/// The table's name in every Django project that did not rename it.
-const TABLE_DEFAULT: &str = "django_session";
 /// What the server shows of whom it works for.
 const APPLICATION_NAME_DEFAULT: &str = "switchover";
 
@@ -55,7 +54,7 @@ impl ServerBuilder {
         Self {
             address: address.into(),
             open: |builder| Box::pin(builder.open_by::<D>()),
-            table: TABLE_DEFAULT.to_owned(),
+            table: DJANGO_TABLE.to_owned(),
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
             clock: None,
             readers: LANES_DEFAULT,
@@ -117,8 +116,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Unavailable`] if the address is none, the server cannot be reached or refuses, or if the table's name has other
-    /// characters; [`DatabaseError::Timeout`] if it does not answer.
+    /// [`DatabaseError::Invalid`] if the address is none or the table's name has other characters; [`DatabaseError::Unavailable`] if the
+    /// server cannot be reached or refuses; [`DatabaseError::Timeout`] if it does not answer.
     ///
     /// # Panics
     ///

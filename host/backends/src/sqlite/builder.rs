@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread;
 
+use switchover_core::DJANGO_TABLE;
 use switchover_core::capabilities::{Clock, DatabaseError, SystemClock};
 use tokio::sync::watch;
 
@@ -21,8 +22,6 @@ const READERS_DEFAULT: usize = 2;
 const READERS_MAX: usize = 64;
 /// At 10,000 operations a second, 4,096 waiting ones are answered in less than half a second.
 const QUEUE_DEFAULT: usize = 4_096;
-/// The table's name in every Django project that did not rename it.
-const TABLE_DEFAULT: &str = "django_session";
 
 /// How to open a database in an SQLite file; made by [`Sqlite::builder`].
 #[derive(Clone)]
@@ -40,7 +39,7 @@ impl SqliteBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            table: TABLE_DEFAULT.to_owned(),
+            table: DJANGO_TABLE.to_owned(),
             create_if_missing: false,
             readers: READERS_DEFAULT,
             queue: QUEUE_DEFAULT,
@@ -94,7 +93,7 @@ impl SqliteBuilder {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Unavailable`] if the file is not there and may not be made, cannot be opened, cannot have a
+    /// [`DatabaseError::Invalid`] if the path or the table's name cannot be one; [`DatabaseError::Unavailable`] if the file is not there and may not be made, cannot be opened, cannot have a
     /// write-ahead log (a network file system, `:memory:`), or if the table's name has other characters;
     /// [`DatabaseError::Corrupt`] if it is no SQLite file; [`DatabaseError::Conflict`] if another process keeps it locked.
     ///
@@ -115,7 +114,7 @@ impl SqliteBuilder {
         let table = table_name(&self.table)?;
         if self.is_address() {
             let message = "the path of a file is wanted, and this is the address of a server".to_owned();
-            return Err(DatabaseError::Unavailable { message });
+            return Err(DatabaseError::Invalid { message });
         }
         let summary = format!("sqlite at {}, table {}", self.path.display(), table.as_str());
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;

@@ -15,7 +15,7 @@ pub(super) fn table_name(name: &str) -> Result<TableName, DatabaseError> {
     let table = TableName::parse(name)?;
     if name.to_ascii_lowercase().starts_with("sqlite_") {
         let message = format!("SQLite keeps table names that begin with `sqlite_` for itself: not {name:?}");
-        return Err(DatabaseError::Unavailable { message });
+        return Err(DatabaseError::Invalid { message });
     }
     Ok(table)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use switchover::backends::{MemoryCache, MySql, Postgres, Redis, Sqlite};
+use switchover::backends::{Address, Kind, MemoryCache, MySql, Postgres, Redis, Sqlite};
 use switchover::capabilities::{Clock, Database, SystemClock};
 use switchover::{Builder, Limits};
 use switchover_workload::patience::patiently;
@@ -114,12 +114,14 @@ impl Stage {
 
 impl Side {
     async fn open(address: &str, table: &str) -> Result<Self> {
-        if let Some(path) = address.strip_prefix("sqlite:") {
-            return Self::open_file(PathBuf::from(path), table, false).await;
+        let located = Address::parse(address).ok();
+        let kind = located.as_ref().map(Address::kind);
+        if let Some(path) = located.as_ref().and_then(Address::path) {
+            return Self::open_file(path.to_owned(), table, false).await;
         }
-        let (place, server) = match address.split_once("://").map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => (Place::Postgres(address.to_owned()), Postgres::builder(address)),
-            Some("mysql" | "mariadb") => (Place::MySql(address.to_owned()), MySql::builder(address)),
+        let (place, server) = match kind {
+            Some(Kind::Postgres) => (Place::Postgres(address.to_owned()), Postgres::builder(address)),
+            Some(Kind::MySql) => (Place::MySql(address.to_owned()), MySql::builder(address)),
             // The address may hold a password, so the message does not repeat it.
             _ => bail!("the addresses of this version are `sqlite:PATH`, `postgres://...` and `mysql://...`"),
         };

@@ -101,6 +101,11 @@ impl From<Unreadable> for DatabaseError {
 /// It is exhaustive: a new case shall not compile until the host says what becomes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseError {
+    /// What it was asked with cannot be: an address, a table's name, an option. Mend it; nothing was asked of the server.
+    Invalid {
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
     /// It could not be reached, or refused; nothing was written.
     Unavailable {
         /// What it said.
@@ -132,6 +137,7 @@ pub enum DatabaseError {
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Invalid { message } => f.write_str(message),
             Self::Unavailable { message } => write!(f, "unavailable: {message}"),
             Self::Timeout => f.write_str("no answer before the deadline; nothing was written"),
             Self::UnknownOutcome { message } => write!(f, "the outcome of a write is not known: {message}"),

@@ -68,25 +68,8 @@ impl Refused {
             }
             Failure::Fault(fault) => Error::Policy { version: Box::new(version.clone()), source: fault },
             Failure::Answered(error) if self.may_have_written => Error::UnknownOutcome { message: error.message },
-            Failure::Answered(error) => from_contract(error),
+            Failure::Answered(error) => Error::of(error.code, error.message),
             Failure::Host(message) => Error::Overloaded { message },
         }
-    }
-}
-
-fn from_contract(error: ContractError) -> Error {
-    let ContractError { code, message, .. } = error;
-    match code {
-        ErrorCode::Invalid | ErrorCode::TooLarge => Error::Invalid { code, message },
-        ErrorCode::Overloaded => Error::Overloaded { message },
-        ErrorCode::UnknownOutcome => Error::UnknownOutcome { message },
-        ErrorCode::Unavailable
-        | ErrorCode::Timeout
-        | ErrorCode::Denied
-        | ErrorCode::Corrupt
-        | ErrorCode::Fenced
-        | ErrorCode::Conflict
-        | ErrorCode::Unsupported
-        | ErrorCode::Internal => Error::Unavailable { code, message },
     }
 }

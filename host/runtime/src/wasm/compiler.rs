@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 use super::engine::PolicyEngine;
 use super::instance::{WasmRunner, reason};
 use super::limits::COMPONENT_BYTES_MAX;
-use crate::error::{SwapError, rejected};
+use crate::error::{Rejection, SwapError};
 use crate::limits::Limits;
 
 /// Compiled components that are kept, so that a swap back compiles nothing.
@@ -56,7 +56,7 @@ impl Compiler {
         let (component, digest, bytes) = self.compile(source.clone()).await?;
         check_imports(&component, &self.engine)?;
         let linked = WasmRunner::link(Arc::clone(&self.engine), &component, limits);
-        let runner = linked.map_err(|error| rejected(contract_message(&error)))?;
+        let runner = linked.map_err(|error| Rejection::Contract.because(contract_message(&error)))?;
         Ok(Compiled { runner: Arc::new(runner), digest, bytes })
     }
 
@@ -75,7 +75,7 @@ impl Compiler {
                 return Ok((component, digest, bytes.len()));
             }
             let component = Component::from_binary(&engine, &bytes).map_err(|error| {
-                rejected(format!("it is not a valid component, or needs what this host does not have (the component model's async ABI): {}", reason(&error)))
+                Rejection::NotAComponent.because(format!("it is not a valid component, or needs what this host does not have (the component model's async ABI): {}", reason(&error)))
             })?;
             // Without the image each instance copies its memory; it still runs.
             let _optional = component.initialize_copy_on_write_image();
@@ -84,7 +84,7 @@ impl Compiler {
         // Compiling takes milliseconds to seconds: never on the threads that serve calls.
         let compiled = tokio::task::spawn_blocking(compile).await;
         let (component, digest, bytes) =
-            compiled.unwrap_or_else(|_| Err(rejected("its compilation panicked".to_owned())))?;
+            compiled.unwrap_or_else(|_| Err(Rejection::NotAComponent.because("its compilation panicked")))?;
         let mut kept = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(other, _)| *other != digest);
         kept.push((digest, component.clone()));
@@ -97,7 +97,8 @@ impl Compiler {
 
 /// Reads a component, never more of a file than a component may have.
 fn read_component(path: &Path) -> Result<Vec<u8>, SwapError> {
-    let unreadable = |error: std::io::Error| rejected(format!("cannot read {}: {error}", path.display()));
+    let unreadable =
+        |error: std::io::Error| Rejection::Unreadable.because(format!("cannot read {}: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -106,16 +107,14 @@ fn read_component(path: &Path) -> Result<Vec<u8>, SwapError> {
 
 fn check_kind(bytes: &[u8]) -> Result<(), SwapError> {
     if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-        return Err(rejected(format!(
-            "it is larger than the {} MiB that a component may have",
-            COMPONENT_BYTES_MAX >> 20
-        )));
+        return Err(Rejection::Unreadable
+            .because(format!("it is larger than the {} MiB that a component may have", COMPONENT_BYTES_MAX >> 20)));
     }
     if bytes.starts_with(COMPONENT_HEADER) {
         return Ok(());
     }
     // Precompiled code is native code, which nothing confines: it is refused whoever signed it.
-    Err(rejected(if wasmtime::Engine::detect_precompiled(bytes).is_some() {
+    Err(Rejection::NotAComponent.because(if wasmtime::Engine::detect_precompiled(bytes).is_some() {
         "it is precompiled native code; give the component itself".to_owned()
     } else if bytes.starts_with(MODULE_HEADER) {
         "it is a core module, not a component; build it with `cargo guests --crate DIR --out FILE`, or wrap it with \
@@ -130,11 +129,13 @@ fn check_kind(bytes: &[u8]) -> Result<(), SwapError> {
 fn check_imports(component: &Component, engine: &PolicyEngine) -> Result<(), SwapError> {
     for (name, _) in component.component_type().imports(&engine.engine) {
         if name.starts_with("wasi:http") {
-            return Err(rejected("it imports `wasi:http`, which this host does not have: build it without".to_owned()));
+            return Err(
+                Rejection::Contract.because("it imports `wasi:http`, which this host does not have: build it without")
+            );
         }
         let of_contract = name.strip_prefix(contract::PACKAGE).is_some_and(|rest| rest.starts_with('/'));
         if of_contract && name.rsplit('@').next() != Some(contract::VERSION) {
-            return Err(rejected(format!(
+            return Err(Rejection::Contract.because(format!(
                 "it is for another version of the contract, `{name}`; this host has {}: build it again with wit/",
                 contract::VERSION
             )));

@@ -5,12 +5,6 @@ use toml::Spanned;
 use super::{CacheTable, Config, ConfigError, FlagsTable};
 use crate::host::Builder;
 
-/// Whether an address is one of Redis or Valkey.
-pub(super) fn is_redis(address: &str) -> bool {
-    let schemes = ["redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
-    address.split_once(':').is_some_and(|(scheme, _)| schemes.contains(&scheme))
-}
-
 #[cfg(feature = "redis")]
 impl Config {
     /// A server that does not answer now is connected to later; one that refuses is an error.
@@ -40,7 +34,7 @@ impl Config {
     ) -> Result<Builder, ConfigError> {
         let FlagsTable { address, hash, poll_ms, ca_file, .. } = table.get_ref();
         let address = address.as_ref().map(|address| address.get_ref().as_str()).unwrap_or_default();
-        if !is_redis(address) {
+        if !super::is_redis(address) {
             return Err(self.at(table, "flags.address: `redis://…`, `rediss://…` or `redis+unix://…`"));
         }
         let mut flags = switchover_backends::RedisFlags::builder(address);

@@ -38,7 +38,7 @@ impl Switchover {
             asked.spawn(async move {
                 let begun = Instant::now();
                 let problem = host.store.ask(name.as_str()).await.err();
-                let problem = problem.map(|error| Error::Unavailable { code: error.code, message: error.message });
+                let problem = problem.map(|error| Error::of(error.code, error.message));
                 DatabaseCheck { database: name, summary, latency: begun.elapsed(), problem }
             });
         }

@@ -128,6 +128,7 @@ impl Store {
 
 fn database_error(name: &DatabaseName, error: &DatabaseError) -> Error {
     let code = match error {
+        DatabaseError::Invalid { .. } => ErrorCode::Invalid,
         DatabaseError::Unavailable { .. } => ErrorCode::Unavailable,
         DatabaseError::Timeout => ErrorCode::Timeout,
         DatabaseError::UnknownOutcome { .. } => ErrorCode::UnknownOutcome,

@@ -107,8 +107,5 @@ async fn unreadable_row_can_be_saved_and_logged_out_under_a_strict_mirror() -> R
 }
 
 fn code(error: &switchover::Error) -> Option<ErrorCode> {
-    match error {
-        switchover::Error::Unavailable { code, .. } => Some(*code),
-        _ => None,
-    }
+    matches!(error, switchover::Error::Corrupt { .. }).then(|| error.code())
 }

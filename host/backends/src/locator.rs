@@ -1,0 +1,147 @@
+//! Where a database or a cache is, as an operator writes it: looked at in one place, and never printed.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use switchover_core::capabilities::{Database, DatabaseError};
+
+/// What an address leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `memory:`
+    Memory,
+    /// `sqlite:PATH`
+    Sqlite,
+    /// `postgres://…` or `postgresql://…`
+    Postgres,
+    /// `mysql://…` or `mariadb://…`
+    MySql,
+    /// `redis://…`, `rediss://…`, `redis+unix://…` and the same for Valkey.
+    Redis,
+}
+
+/// The address of a database or a cache. It may hold a password: `Debug` prints what kind it is of, nothing else does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    kind: Kind,
+    text: String,
+}
+
+impl Address {
+    /// Takes an address that an operator has written. What stands behind the scheme is looked at when it is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Invalid`] if it begins as none does. It does not repeat it.
+    pub fn parse(text: &str) -> Result<Self, DatabaseError> {
+        let scheme = text.split_once(':').map(|(scheme, rest)| (scheme, rest.starts_with("//")));
+        let kind = match scheme {
+            Some(("memory", false)) if text == "memory:" => Kind::Memory,
+            Some(("sqlite", _)) => Kind::Sqlite,
+            Some(("postgres" | "postgresql", true)) => Kind::Postgres,
+            Some(("mysql" | "mariadb", true)) => Kind::MySql,
+            Some(("redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix", _)) => Kind::Redis,
+            _ => {
+                let known = "`memory:`, `sqlite:PATH`, `postgres://…`, `mysql://…` and `redis://…`";
+                return Err(DatabaseError::Invalid { message: format!("what there is: {known}") });
+            }
+        };
+        Ok(Self { kind, text: text.to_owned() })
+    }
+
+    /// What it leads to.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The file of an SQLite database.
+    pub fn path(&self) -> Option<&Path> {
+        self.text.strip_prefix("sqlite:").map(Path::new)
+    }
+
+    /// The same address, a relative path counted from `folder`.
+    #[must_use]
+    pub fn beside(self, folder: &Path) -> Self {
+        match self.path() {
+            Some(path) => Self { text: format!("sqlite:{}", folder.join(path).display()), ..self },
+            None => self,
+        }
+    }
+
+    /// The address itself. Never let it into a log or an error: it may hold a password.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Opens the database that it leads to. `create`: the file of an SQLite database is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Invalid`] if it leads to no database, or to a kind that this program was built without; else as the database says.
+    pub async fn open(&self, table: &str, create: bool) -> Result<Arc<dyn Database>, DatabaseError> {
+        match self.kind {
+            #[cfg(feature = "memory")]
+            Kind::Memory => Ok(Arc::new(crate::MemoryDatabase::new())),
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => {
+                let path = self.path().unwrap_or(Path::new(""));
+                Ok(Arc::new(crate::Sqlite::builder(path).table(table).create_if_missing(create).open().await?))
+            }
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => Ok(Arc::new(crate::Postgres::builder(&self.text).table(table).connect().await?)),
+            #[cfg(feature = "mysql")]
+            Kind::MySql => Ok(Arc::new(crate::MySql::builder(&self.text).table(table).connect().await?)),
+            Kind::Redis => {
+                Err(DatabaseError::Invalid { message: "Redis is a cache here, and no database of sessions".to_owned() })
+            }
+            #[cfg(not(all(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql")))]
+            kind => {
+                let _of_other_kinds = (table, create);
+                Err(DatabaseError::Invalid { message: format!("this program was built without {kind:?}") })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({:?})", self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_is_read_from_the_scheme_and_nothing_is_repeated() {
+        for (text, kind) in [
+            ("memory:", Kind::Memory),
+            ("sqlite:old.sqlite3", Kind::Sqlite),
+            ("postgres://app:secret@db-1/app", Kind::Postgres),
+            ("postgresql://db-1", Kind::Postgres),
+            ("mysql://db-1/app", Kind::MySql),
+            ("mariadb://db-1/app", Kind::MySql),
+            ("redis://:secret@cache-1", Kind::Redis),
+            ("valkey+unix:///run/valkey", Kind::Redis),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.kind(), kind, "{text}");
+            assert!(!format!("{address:?}").contains("secret"));
+        }
+        for text in ["", "default", "memory:secret", "oracle://secret", "postgres:secret", "//secret"] {
+            let error = Address::parse(text).unwrap_err();
+            assert!(matches!(error, DatabaseError::Invalid { .. }) && !error.to_string().contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn relative_path_counts_from_a_folder() {
+        let beside = |text: &str| Address::parse(text).unwrap().beside(Path::new("/srv")).path().map(Path::to_owned);
+        assert_eq!(beside("sqlite:old.sqlite3"), Some("/srv/old.sqlite3".into()));
+        assert_eq!(beside("sqlite:/tmp/old.sqlite3"), Some("/tmp/old.sqlite3".into()));
+        assert_eq!(beside("memory:"), None);
+    }
+}
