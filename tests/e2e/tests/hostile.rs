@@ -59,7 +59,11 @@ async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() 
         load.progress(20).await?;
         let (kind, error) = rejected(&bench, hostile(behaviour)).await;
         assert!(error.contains(says), "{behaviour}: {error}");
-        let expected = if behaviour == "describe-trap" { Rejection::Description } else { Rejection::Trial };
+        let expected = match behaviour {
+            "describe-trap" => Rejection::Description,
+            "undeclared" => Rejection::UnknownDatabase,
+            _ => Rejection::Trial,
+        };
         assert_eq!(kind, expected, "{behaviour}: {error}");
     }
     load.progress(200).await?;
