@@ -1,6 +1,6 @@
 //! Every rule left out, and the published schemes: each with the promises that it breaks.
 
-use switchover_phased::{Phase, Profile};
+use switchover_protocol::{Phase, Profile};
 
 use crate::model::Migration;
 use crate::rules::{CacheScheme, Fence, Rules, Size, Upsert};

@@ -1,6 +1,6 @@
 //! The controller: barrier, guards, fence, settling, steps forwards and back, and hosts that crash or are given up.
 
-use switchover_phased::{Phase, Profile, Side};
+use switchover_protocol::{Phase, Profile, Side};
 
 use crate::model::{Action, Migration};
 use crate::rules::{Fence, Guards};

@@ -1,7 +1,7 @@
 //! An explicit-state model of the migration protocol that calls the policy's own table.
 //!
 //! ```text
-//!   switchover_phased::plan ──> table ──┐
+//!   switchover_protocol::plan ──> table ──┐
 //!                              rules ───┼──> model ──> check ──> trace
 //!                              size ────┘      │
 //!                                              ├ host      calls of clients, step by step

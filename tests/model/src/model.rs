@@ -1,7 +1,7 @@
 //! The model itself: which actions a state allows, and what each makes of it.
 
 use stateright::{Model, Property};
-use switchover_phased::{Operation, Phase, Plan, Side};
+use switchover_protocol::{Operation, Phase, Plan, Side};
 
 use crate::rules::{Fence, Rules, Size};
 use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WORKER};

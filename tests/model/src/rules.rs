@@ -1,6 +1,6 @@
 //! What is modelled: how large, and which rules of the protocol are kept.
 
-use switchover_phased::{Phase, Profile};
+use switchover_protocol::{Phase, Profile};
 
 use crate::state::HOSTS_MAX;
 

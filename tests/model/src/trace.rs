@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use switchover_guest::Guarantee;
-use switchover_phased::{Operation, Side};
+use switchover_contract::Guarantee;
+use switchover_protocol::{Operation, Side};
 
 use crate::model::{Action, Migration, Reply, process_name, side_name};
 use crate::promises::{self, Way};

@@ -1,6 +1,6 @@
 //! The worker, which brings marked and idle keys over, and the verifier, which reads both databases one after the other.
 
-use switchover_phased::{Phase, Side};
+use switchover_protocol::{Phase, Side};
 
 use crate::control;
 use crate::model::{Action, Migration, Reply};

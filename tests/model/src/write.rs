@@ -1,7 +1,7 @@
 //! The steps of a write: one transaction at home, or one at the database with the lock around a statement to the other.
 
-use switchover_guest::{Guarantee, MirrorAction};
-use switchover_phased::{self as phased, Operation, Plan, Side};
+use switchover_contract::{Guarantee, MirrorAction};
+use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
 use crate::model::{Migration, Reply};
 use crate::promises;
@@ -44,7 +44,7 @@ fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> b
 }
 
 fn begin_in_cache(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
-    let removes = plan.cache == phased::Cache::Invalidate;
+    let removes = plan.cache == protocol::Cache::Invalidate;
     if model.size.cache && removes && model.rules.cache == CacheScheme::GuardedLease {
         state.cache.entry = 0;
         state.cache.leases = 0;
@@ -61,7 +61,7 @@ pub(crate) fn end_in_cache(model: &Migration, state: &mut State, index: u8, call
 
 /// All databases have it: the cache comes next, then the client.
 fn written(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan) -> bool {
-    if model.size.cache && plan.cache == phased::Cache::Invalidate {
+    if model.size.cache && plan.cache == protocol::Cache::Invalidate {
         call.step = Step::Written;
         return true;
     }

@@ -10,7 +10,7 @@ use switchover_model::model::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_model::weaken;
-use switchover_phased::{Operation, Phase, Profile, plan, route};
+use switchover_protocol::{Operation, Phase, Profile, plan, route};
 
 fn explore(profile: Profile, size: Size) -> Outcome {
     let model = Migration { table: Table::shipped(), rules: Rules::of(profile), size };
