@@ -1,7 +1,7 @@
 //! The model itself: which actions a state allows, and what each makes of it.
 
 use stateright::{Model, Property};
-use switchover_protocol::{Operation, Phase, Plan, Side};
+use switchover_protocol::{Operation, Phase, Plan};
 
 use crate::rules::{Fence, Rules, Size};
 use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WORKER};
@@ -161,7 +161,7 @@ impl Model for Migration {
             Action::Acknowledge(process) => control::acknowledge(&mut state, process),
             Action::Evict(process) => control::evict(&mut state, process),
             Action::Seal => state.control.fence = state.control.epoch,
-            Action::Decide(next) => control::decide(self, &mut state, next),
+            Action::Decide(next) => control::decide(&mut state, next),
             Action::Enter => control::enter(self, &mut state),
             Action::Arrive => write::arrive(self, &mut state),
             Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
@@ -203,12 +203,4 @@ impl Model for Migration {
 /// The process of a lock or a crash, in words.
 pub fn process_name(process: u8) -> String {
     if process == WORKER { "worker".to_owned() } else { format!("host {}", (b'A' + process) as char) }
-}
-
-/// A database, in words.
-pub fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Old => "old",
-        Side::New => "new",
-    }
 }

@@ -10,7 +10,7 @@ use switchover_model::model::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_model::weaken;
-use switchover_protocol::{Operation, Phase, Profile, plan, route};
+use switchover_protocol::{Guard, Operation, Phase, Profile, Side, edges, plan, route};
 
 fn explore(profile: Profile, size: Size) -> Outcome {
     let model = Migration { table: Table::shipped(), rules: Rules::of(profile), size };
@@ -29,7 +29,7 @@ fn assert_holds(outcome: &Outcome) {
 }
 
 #[test]
-fn table_of_the_model_is_the_policys_own() {
+fn table_of_the_model_is_the_protocols_own() {
     let table = Table::shipped();
     for phase in Phase::ALL {
         for profile in Profile::ALL {
@@ -140,6 +140,27 @@ fn rules_that_another_one_covers_break_nothing_alone() {
     for case in cases::redundant() {
         let outcome = search(&case.model, Search::WHOLE, |_, _, _| {});
         assert!(outcome.broken.is_empty() && outcome.is_whole, "{} is needed after all", case.name);
+    }
+}
+
+#[test]
+fn every_hard_guard_that_the_model_can_see_breaks_something_when_it_is_left_out() {
+    let sees = |profile, guard| match guard {
+        // A migration has begun already.
+        Guard::SideTables | Guard::LosslessSchema | Guard::PredecessorClosed => false,
+        // Of `lazy` only suspect keys are marked at old, and they are not modelled.
+        Guard::NoMarks(Side::Old) => profile == Profile::Backfill,
+        Guard::NoMarks(Side::New) | Guard::Settled | Guard::Verified | Guard::LivingAtNew => true,
+        Guard::Backfilled => unreachable!("it is advice"),
+    };
+    for profile in Profile::ALL {
+        let hard = edges(profile).iter().flat_map(|edge| edge.guards).filter(|guard| guard.is_hard());
+        for guard in hard.filter(|guard| sees(profile, **guard)) {
+            let rules = Rules { without: std::slice::from_ref(guard), ..Rules::of(profile) };
+            let size = Size { transitions: 8, rollbacks: 2, ..Size::CALM };
+            let outcome = search(&Migration { table: Table::shipped(), rules, size }, Search::WHOLE, |_, _, _| {});
+            assert!(!outcome.broken.is_empty(), "profile {profile} needs no guard {guard}");
+        }
     }
 }
 
