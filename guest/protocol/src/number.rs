@@ -5,8 +5,6 @@
 use core::fmt;
 use core::num::TryFromIntError;
 
-use crate::Side;
-
 /// Counts the changes of a migration: of the phase, of the policy, and settling.
 ///
 /// A fence is an epoch too: the lowest that a database still takes.
@@ -29,7 +27,7 @@ impl Epoch {
     }
 }
 
-/// Counts the statements that the database without the key lock, new, has executed for one key.
+/// Counts the statements that new, the database without the key lock, has executed for one key; a marked write there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Number(i64);
 
@@ -44,15 +42,6 @@ impl Number {
     /// of another holder, who has taken the lock meanwhile.
     pub fn next(kept: Self, known: Self) -> Self {
         Self(kept.max(known).0.saturating_add(1))
-    }
-
-    /// The number of the key's row after a marked write at `home`. At new it is a statement that was executed there; at old, where
-    /// `mirror` marks, nothing went to new.
-    pub fn after_mark(self, home: Side) -> Self {
-        match home {
-            Side::Old => self,
-            Side::New => Self::next(self, Self::ZERO),
-        }
     }
 }
 
@@ -177,13 +166,6 @@ mod tests {
         let Some(TooLate::Overtaken { known }) = stamp(4, Some(2)).too_late(SEEN) else { panic!("7 was executed") };
         let next = Number::next(Number(1), known);
         assert_eq!(Stamp { number: Some(next), ..stamp(4, None) }.too_late(SEEN), None);
-    }
-
-    #[test]
-    fn marked_write_at_new_overtakes_what_was_sent_before_it() {
-        let number = SEEN.number.after_mark(Side::New);
-        assert!(stamp(4, Some(8)).too_late(Seen { number, ..SEEN }).is_some());
-        assert_eq!(SEEN.number.after_mark(Side::Old), SEEN.number);
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(crate) fn proceed(model: &Migration, state: &mut State, reply: Reply) {
 /// The statement to the new database, which does not have the lock.
 fn carry(model: &Migration, state: &mut State, copying: &mut Copying, reply: Reply) -> bool {
     let is_next = copying.is_next || !model.rules.number_before_lock;
-    if model.rules.number && !is_next {
+    if !model.takes_numbered(state, copying.epoch, is_next) {
         return false;
     }
     let is_equal = state.at(Side::New).row == copying.version;

@@ -113,6 +113,7 @@ fn mark(model: &Migration, state: &mut State, side: Side) {
     if let Some(copying) = &mut state.worker.task {
         copying.is_same_mark &= copying.from != side;
     }
+    // At old it counts for nobody but a weakened table, whose lock is at new.
     if model.rules.number_at_home {
         state.count_up(side);
     }
@@ -156,7 +157,7 @@ pub(crate) fn carry(model: &Migration, state: &mut State, call: &mut Call, plan:
     let side = call.other;
     // Learned only now, a number says nothing of what happened since the lock was taken.
     let is_next = call.is_next || !model.rules.number_before_lock;
-    let is_refused = !model.takes(state, call.epoch) || (model.rules.number && !is_next);
+    let is_refused = !model.takes_numbered(state, call.epoch, is_next);
     let mode = if side == plan.home { mode_at_home(model, call) } else { Mode::Put };
     let version = version_at(call, plan, side);
     match reply {
