@@ -11,8 +11,8 @@
 //! ```
 //!
 //! `rules` says which of the protocol's rules are kept: a variant leaves out guards, effects or numbers, and decides none again.
-//! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the table.
-//! `docs/protocol.md` says what the protocol is, and what this model leaves out.
+//! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the
+//! table. `docs/protocol.md` says what the protocol is, and what this model leaves out.
 
 pub mod cases;
 pub mod check;

@@ -22,7 +22,8 @@
 //! | `migration_profile` | `backfill` or `lazy`; anything else is an error, and so is none |
 //!
 //! **The flags must not be set by hand over a fleet.** `docs/protocol.md` has the order, the guards between the phases and what the
-//! hosts have to do; the table alone is not safe. The table is [`switchover_protocol::plan()`], and the model in `tests/model` searches the same function.
+//! hosts have to do; the table alone is not safe. The table is [`switchover_protocol::plan()`], and the model in `tests/model`
+//! searches the same function.
 
 use switchover_guest::{
     Description, Error, ErrorCode, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
