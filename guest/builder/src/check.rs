@@ -39,13 +39,15 @@ mod tests {
     use crate::digests::Entry;
     use crate::guests;
 
-    const FILES: [(&str, &str); 9] = [
+    const FILES: [(&str, &str); 11] = [
         ("Cargo.lock", "[[package]]\nname = \"wit-bindgen\"\nversion = \"0.61.1\"\n"),
         ("wit/types.wit", "a"),
         ("guest/sdk/Cargo.toml", "b"),
         ("guest/sdk/src/lib.rs", "c"),
         ("guest/contract/Cargo.toml", "d"),
         ("guest/contract/src/lib.rs", "h"),
+        ("guest/protocol/Cargo.toml", "i"),
+        ("guest/protocol/src/edge.rs", "j"),
         ("guest/policies/one/Cargo.toml", "e"),
         ("guest/policies/one/src/deep/part.rs", "f"),
         ("guest/components/one.wasm", "g"),

@@ -15,10 +15,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The crates that a guest may be linked with. All of them count, whichever it names.
-const LINKED: [&str; 2] = ["guest/contract", "guest/sdk"];
+const LINKED: [&str; 3] = ["guest/contract", "guest/protocol", "guest/sdk"];
 
-/// The digest of a guest's sources: contract, SDK, its own crate, the version of the workspace, the bindings' generator
-/// and the compiler's options.
+/// The digest of a guest's sources: contract, protocol, SDK, its own crate, the version of the workspace, the bindings'
+/// generator and the compiler's options.
 pub(crate) fn digest(root: &Path, guest: &Path) -> Result<String> {
     let mut files = Vec::new();
     collect(&root.join("wit"), &mut files)?;

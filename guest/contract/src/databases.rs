@@ -36,7 +36,7 @@ pub struct Mirror {
 pub struct Target {
     /// The database that decides the outcome.
     pub home: String,
-    /// The database whose row lock orders the writes of one key; `None`: home.
+    /// The database where the key is locked while the write is made; `None`: home. Of a copy, `None`: its source.
     pub lock: Option<String>,
     /// The databases that the write is carried to, in this order.
     pub mirrors: Vec<Mirror>,

@@ -61,10 +61,10 @@ pub trait Host: Sync {
     /// Moves the end of a session, never to an earlier time.
     fn touch(&self, to: &Target, key: &str, expires_at: Instant) -> impl Future<Output = Result<SaveOutcome>> + Send;
 
-    /// Deletes a session from home and from every mirror; `true`: at least one of them had it.
+    /// Deletes a session from home and from every mirror; `true`: at least one of those written before the answer had it.
     fn delete(&self, to: &Target, key: &str) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Brings home and mirrors of `to` to the row of `source`, under the key lock.
+    /// Brings home and mirrors of `to` to the row of `source`, under the lock that `to` names; `None`: that of `source`.
     fn copy(&self, source: &str, to: &Target, key: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Whether there is a row under this key, also one that has ended.

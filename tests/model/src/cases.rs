@@ -1,6 +1,6 @@
 //! Every rule left out, and the published schemes: each with the promises that it breaks.
 
-use switchover_phased::{Phase, Profile};
+use switchover_protocol::{Effect, Guard, Phase, Profile, Side};
 
 use crate::model::Migration;
 use crate::rules::{CacheScheme, Fence, Rules, Size, Upsert};
@@ -56,28 +56,28 @@ fn phases() -> Vec<Case> {
             "no-verification",
             "`mirror` is left without a verification",
             &[Lost, Back, Stale, Gone],
-            Rules { verify: false, ..rules },
+            Rules { without: &[Guard::Verified], ..rules },
             calm,
         ),
         of(
             "no-guard-on-old-marks",
             "reads move to the new database while the old one has marks",
             ALL,
-            Rules { old_marks: false, ..rules },
+            Rules { without: &[Guard::NoMarks(Side::Old)], ..rules },
             calm,
         ),
         of(
             "no-guard-on-new-marks",
             "reads move back to the old database while the new one has marks",
             ALL,
-            Rules { new_marks: false, ..rules },
+            Rules { without: &[Guard::NoMarks(Side::New)], ..rules },
             Size { transitions: 7, rollbacks: 2, ..calm },
         ),
         of(
             "verification-kept",
             "a verification is believed after `off` was entered again",
             ALL,
-            Rules { forget_verification: false, ..rules },
+            Rules { without_effects: &[Effect::Forgets], ..rules },
             back,
         ),
         of(
@@ -98,7 +98,7 @@ fn phases() -> Vec<Case> {
             "lazy-without-truncation",
             "the profile `lazy` begins again with the rows of the last time",
             &[Back, Stale],
-            Rules { truncate: false, ..lazy },
+            Rules { without_effects: &[Effect::EmptiesNew], ..lazy },
             Size { transitions: 7, rollbacks: 2, ..calm },
         ),
     ]
@@ -128,7 +128,7 @@ fn epochs() -> Vec<Case> {
             "no-settling",
             "verification begins in the first epoch of `mirror`",
             &[Back, Stale],
-            Rules { settle: false, ..rules },
+            Rules { without: &[Guard::Settled], ..rules },
             calm,
         ),
         of(

@@ -1,9 +1,9 @@
 //! The controller: barrier, guards, fence, settling, steps forwards and back, and hosts that crash or are given up.
 
-use switchover_phased::{Phase, Profile, Side};
+use switchover_protocol::{Effect, Epoch, Facts, Guard, Phase, Side, Standing, entered};
 
 use crate::model::{Action, Migration};
-use crate::rules::{Fence, Guards};
+use crate::rules::Fence;
 use crate::state::{Process, State, WORKER};
 
 /// What the controller may do next, and who may acknowledge.
@@ -36,19 +36,17 @@ fn may_acknowledge<Task>(model: &Migration, state: &State, process: &Process<Tas
 
 fn decisions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
     let (control, rules) = (&state.control, &model.rules);
-    if !is_settled_down(model, state) || control.epoch > model.size.transitions || control.phase == Phase::Complete {
+    if !is_settled_down(model, state) || control.epoch > model.size.transitions {
         return;
     }
     let at = rules.path.iter().position(|phase| *phase == control.phase).unwrap_or_default();
-    if control.phase == Phase::Mirror && rules.settle && !control.settled {
-        actions.push(Action::Decide(Phase::Mirror));
-    }
-    if let Some(next) = rules.path.get(at + 1).filter(|next| may_advance(model, state, **next)) {
-        actions.push(Action::Decide(*next));
-    }
-    if at > 0 && state.left.rollbacks > 0 && may_go_back(model, state, rules.path[at - 1]) {
-        actions.push(Action::Decide(rules.path[at - 1]));
-    }
+    // Settling once more changes nothing but that a verification has to be made again.
+    let settles = rules.keeps(Guard::Settled) && !control.settled;
+    let settling = settles.then_some(control.phase);
+    let forwards = rules.path.get(at + 1).copied();
+    let back = (at > 0 && state.left.rollbacks > 0).then(|| rules.path[at - 1]);
+    let steps = [settling, forwards, back].into_iter().flatten();
+    actions.extend(steps.filter(|next| is_open(model, state, *next)).map(Action::Decide));
 }
 
 fn wants_fence(model: &Migration, state: &State) -> bool {
@@ -69,32 +67,49 @@ pub(crate) fn is_settled_down(model: &Migration, state: &State) -> bool {
     has_barrier(model, state) && (is_fenced || !model.rules.fence_first || !wants_fence(model, state))
 }
 
-/// The guards of a step forwards.
-fn may_advance(model: &Migration, state: &State, next: Phase) -> bool {
-    let (control, rules) = (&state.control, &model.rules);
-    let (old, new) = (state.at(Side::Old), state.at(Side::New));
-    if rules.guards == Guards::EqualRows {
-        return !reads_new(next) || reads_new(control.phase) || old.row == new.row;
+/// Whether there is a step to this phase, and the guards that are kept are green.
+fn is_open(model: &Migration, state: &State, next: Phase) -> bool {
+    let rules = &model.rules;
+    let (standing, facts) = (standing(model, state), facts(state));
+    let mut findings = rules.edges(standing.phase, next).map(|edge| {
+        let edge = edge?;
+        Some(edge.findings(&standing, &facts).all(|finding| !rules.keeps(finding.guard) || !finding.blocks()))
+    });
+    let is_green = findings.all(|is_green| is_green == Some(true));
+    is_green && (!rules.compares_rows || is_equal_where_reads_move(state, next))
+}
+
+fn is_equal_where_reads_move(state: &State, next: Phase) -> bool {
+    let moves_reads = state.control.phase.home() == Side::Old && next.home() == Side::New;
+    !moves_reads || state.at(Side::Old).row == state.at(Side::New).row
+}
+
+/// The control document as the protocol has it. Which epoch has settled is no part of the state, only whether a verification is
+/// of that one.
+pub(crate) fn standing(model: &Migration, state: &State) -> Standing {
+    let control = &state.control;
+    let epoch = Epoch::from(u32::from(control.epoch));
+    Standing {
+        epoch,
+        phase: control.phase,
+        sealed: if is_settled_down(model, state) { epoch } else { Epoch::ZERO },
+        settled: control.settled.then_some(Epoch::FIRST),
+        verified: control.verified.then_some(Epoch::FIRST),
     }
-    let leaves_mirror = control.phase == Phase::Mirror;
-    let is_settled = !leaves_mirror || !rules.settle || control.settled;
-    let is_verified = !leaves_mirror || !rules.verify || control.verified;
-    let moves_reads = reads_new(next) && !reads_new(control.phase);
-    let has_no_marks = !moves_reads || !rules.old_marks || !old.mark;
-    let has_all = !moves_reads || rules.profile != Profile::Lazy || old.row == 0 || new.row != 0;
-    is_settled && is_verified && has_no_marks && has_all
 }
 
-/// The guard of a step back.
-fn may_go_back(model: &Migration, state: &State, next: Phase) -> bool {
-    let moves_reads = reads_new(state.control.phase) && !reads_new(next);
-    !moves_reads || !model.rules.new_marks || !state.at(Side::New).mark
-}
-
-fn reads_new(phase: Phase) -> bool {
-    match phase {
-        Phase::Off | Phase::Invalidate | Phase::Mirror | Phase::Strict => false,
-        Phase::Cutover | Phase::Reverse | Phase::Complete => true,
+/// What is seen of the one key.
+fn facts(state: &State) -> Facts {
+    let (old, new) = (state.at(Side::Old), state.at(Side::New));
+    Facts {
+        // Beginning a migration is not modelled.
+        side_tables: Some(true),
+        lossless_schema: Some(true),
+        predecessor_closed: Some(true),
+        backfilled: None,
+        marks_at_old: Some(old.mark.into()),
+        marks_at_new: Some(new.mark.into()),
+        living_not_at_new: Some((old.row != 0 && new.row == 0).into()),
     }
 }
 
@@ -106,9 +121,8 @@ pub(crate) fn all_acknowledged(model: &Migration, state: &State) -> bool {
 }
 
 /// Barrier and guards are in order: the step is decided, and its guards are not looked at again.
-pub(crate) fn decide(model: &Migration, state: &mut State, next: Phase) {
-    let place = |phase: Phase| model.rules.path.iter().position(|other| *other == phase);
-    if place(next) < place(state.control.phase) {
+pub(crate) fn decide(state: &mut State, next: Phase) {
+    if next < state.control.phase {
         state.left.rollbacks -= 1;
         state.control.rolled_back = true;
     }
@@ -118,23 +132,22 @@ pub(crate) fn decide(model: &Migration, state: &mut State, next: Phase) {
 /// The next epoch is in force.
 pub(crate) fn enter(model: &Migration, state: &mut State) {
     let Some(next) = state.control.next.take() else { return };
-    let raises = wants_fence(model, state);
-    let control = &mut state.control;
-    if raises {
-        control.fence = control.epoch;
+    let edge =
+        model.rules.edges(state.control.phase, next).next_back().flatten().expect("it was open when it was decided");
+    let entered = entered(standing(model, state), &edge);
+    if wants_fence(model, state) {
+        state.control.fence = state.control.epoch;
     }
-    control.epoch += 1;
-    // Who comes back to `mirror` from `strict` was settled and verified before.
-    control.settled = next == Phase::Mirror && (control.phase == Phase::Mirror || control.verified);
-    if next == Phase::Off && model.rules.forget_verification {
-        control.verified = false;
-    }
-    let begins = control.phase == Phase::Off;
-    control.phase = next;
-    state.verifier = None;
-    if next == Phase::Invalidate && begins && model.rules.truncate {
+    if edge.effect == Effect::EmptiesNew {
         state.at_mut(Side::New).row = 0;
     }
+    let is_settled_already = next == Phase::Mirror && !model.rules.keeps(Guard::Settled);
+    let control = &mut state.control;
+    control.epoch += 1;
+    control.phase = entered.phase;
+    control.settled = entered.settled.is_some() || is_settled_already;
+    control.verified = entered.is_verified();
+    state.verifier = None;
 }
 
 /// A process takes over the epoch in force.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use switchover_phased::Side;
+use switchover_protocol::Side;
 
 use crate::model::{Action, Migration, process_name};
 use crate::state::{Broken, CopyStep, State, Step, WORKER};

@@ -1,7 +1,7 @@
 //! The calls of clients at a host: each reads and writes by the table, under the epoch that it began with.
 
-use switchover_guest::Guarantee;
-use switchover_phased::{self as phased, Operation, Plan, Side};
+use switchover_contract::Guarantee;
+use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
 use crate::model::{Action, Migration, Reply};
 use crate::promises;
@@ -186,5 +186,5 @@ fn load(model: &Migration, state: &mut State, index: u8, call: &mut Call, plan: 
     }
     state.broken = state.broken.or(promises::of_load(state, call));
     call.step = Step::Found;
-    model.size.cache && call.version != 0 && plan.cache == phased::Cache::Fill
+    model.size.cache && call.version != 0 && plan.cache == protocol::Cache::Fill
 }

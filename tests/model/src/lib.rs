@@ -1,17 +1,18 @@
-//! An explicit-state model of the migration protocol that calls the policy's own table.
+//! An explicit-state model of the migration protocol that calls the protocol's own table, edges, guards and numbers.
 //!
 //! ```text
-//!   switchover_phased::plan ──> table ──┐
-//!                              rules ───┼──> model ──> check ──> trace
-//!                              size ────┘      │
-//!                                              ├ host      calls of clients, step by step
-//!                                              ├ worker    copies, verification
-//!                                              ├ control   epochs, barrier, fence, guards, crashes
-//!                                              └ promises  what a user may rely on
+//!   switchover_protocol: plan ──────────────────────> table ──┐
+//!   switchover_protocol: edges, guards, too_late ───> rules ──┼──> model ──> check ──> trace
+//!                                                     size ───┘      │
+//!                                                                    ├ host      calls of clients, step by step
+//!                                                                    ├ worker    copies, verification
+//!                                                                    ├ control   epochs, barrier, fence, edges, crashes
+//!                                                                    └ promises  what a user may rely on
 //! ```
 //!
-//! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the table.
-//! `docs/protocol.md` says what the protocol is, and what this model leaves out.
+//! `rules` says which of the protocol's rules are kept: a variant leaves out guards, effects or numbers, and decides none again.
+//! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the
+//! table. `docs/protocol.md` says what the protocol is, and what this model leaves out.
 
 pub mod cases;
 pub mod check;

@@ -1,12 +1,16 @@
 //! The model itself: which actions a state allows, and what each makes of it.
 
 use stateright::{Model, Property};
-use switchover_phased::{Operation, Phase, Plan, Side};
+use switchover_protocol::{Epoch, Number, Operation, Phase, Plan, Seen, Stamp, TooLate};
 
-use crate::rules::{Fence, Rules, Size};
+use crate::rules::{Rules, Size};
 use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WORKER};
 use crate::table::Table;
 use crate::{control, host, promises, worker, write};
+
+/// What the key's row has counted to, in every state: of numbers only their order matters, and a state says of each statement on
+/// its way whether its number is still the next one.
+const COUNTED: Number = Number::ZERO;
 
 /// A migration of one key by a table under rules.
 #[derive(Clone, Debug)]
@@ -73,9 +77,21 @@ impl Migration {
         self.table.plan(phase, self.rules.profile, operation).expect("a path has only phases of its profile")
     }
 
-    /// Whether a database still takes statements of an epoch.
+    /// Whether a database takes a statement of an epoch that carries no number. A variant without a fence never raises it.
     pub fn takes(&self, state: &State, epoch: u8) -> bool {
-        self.rules.fence == Fence::Never || epoch >= state.control.fence
+        self.too_late(state, epoch, None).is_none()
+    }
+
+    /// Whether a database takes a statement that carries a number, which is or is not the next one still.
+    pub(crate) fn takes_numbered(&self, state: &State, epoch: u8, is_next: bool) -> bool {
+        let number = if is_next { Number::next(COUNTED, Number::ZERO) } else { COUNTED };
+        self.too_late(state, epoch, self.rules.number.then_some(number)).is_none()
+    }
+
+    fn too_late(&self, state: &State, epoch: u8, number: Option<Number>) -> Option<TooLate> {
+        let fence = Epoch::from(u32::from(state.control.fence));
+        let stamp = Stamp { epoch: Epoch::from(u32::from(epoch)), number };
+        stamp.too_late(Seen { fence: Some(fence), number: COUNTED })
     }
 
     fn first(&self, told: Told, row: u8) -> State {
@@ -114,10 +130,13 @@ impl Migration {
 
     /// A late statement that no database would take any more is no part of the state.
     fn forget_the_dead(&self, state: &mut State) {
-        let is_dead = state.late.is_some_and(|late| {
-            !self.takes(state, late.epoch) || (self.rules.number && late.is_numbered && !late.is_next)
-        });
-        if is_dead {
+        let Some(late) = state.late else { return };
+        let is_taken = if late.is_numbered {
+            self.takes_numbered(state, late.epoch, late.is_next)
+        } else {
+            self.takes(state, late.epoch)
+        };
+        if !is_taken {
             state.late = None;
         }
     }
@@ -161,7 +180,7 @@ impl Model for Migration {
             Action::Acknowledge(process) => control::acknowledge(&mut state, process),
             Action::Evict(process) => control::evict(&mut state, process),
             Action::Seal => state.control.fence = state.control.epoch,
-            Action::Decide(next) => control::decide(self, &mut state, next),
+            Action::Decide(next) => control::decide(&mut state, next),
             Action::Enter => control::enter(self, &mut state),
             Action::Arrive => write::arrive(self, &mut state),
             Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
@@ -203,12 +222,4 @@ impl Model for Migration {
 /// The process of a lock or a crash, in words.
 pub fn process_name(process: u8) -> String {
     if process == WORKER { "worker".to_owned() } else { format!("host {}", (b'A' + process) as char) }
-}
-
-/// A database, in words.
-pub fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Old => "old",
-        Side::New => "new",
-    }
 }

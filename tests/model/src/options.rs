@@ -7,7 +7,7 @@ use switchover_model::check::Search;
 use switchover_model::model::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
-use switchover_phased::Profile;
+use switchover_protocol::Profile;
 
 /// Explores the migration protocol by the policy's own table: every interleaving within the bounds that are given
 #[derive(Parser)]

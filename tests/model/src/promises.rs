@@ -1,7 +1,7 @@
 //! What a user may rely on, as predicates over a state, and the record of what clients were told.
 
 use stateright::Property;
-use switchover_phased::{Operation, Phase};
+use switchover_protocol::{Operation, Phase};
 
 use crate::control;
 use crate::model::Migration;

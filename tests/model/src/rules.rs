@@ -1,6 +1,6 @@
 //! What is modelled: how large, and which rules of the protocol are kept.
 
-use switchover_phased::{Phase, Profile};
+use switchover_protocol::{Edge, Effect, Guard, Phase, Profile, edge};
 
 use crate::state::HOSTS_MAX;
 
@@ -85,15 +85,6 @@ pub enum Upsert {
     Always,
 }
 
-/// What must hold before the phase changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guards {
-    /// The protocol's own.
-    Protocol,
-    /// Both databases have the same row; the check of the published schemes.
-    EqualRows,
-}
-
 /// When the fence is raised to the epoch in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
@@ -120,18 +111,13 @@ pub struct Rules {
     pub fence: Fence,
     /// Guards are looked at, and a verification begins, only when the fence stands at the epoch in force.
     pub fence_first: bool,
-    /// What is checked between phases.
-    pub guards: Guards,
-    /// Mirror is settled by an epoch of its own before verification begins.
-    pub settle: bool,
-    /// Mirror is left only after a verification.
-    pub verify: bool,
-    /// A verification does not outlive a return to `off`.
-    pub forget_verification: bool,
-    /// Reads move to the new database only when the old one has no mark.
-    pub old_marks: bool,
-    /// Reads move back only when the new one has no mark.
-    pub new_marks: bool,
+    /// Which guards of the protocol's edges are left out. Without `settled` the first epoch of `mirror` is as good as a settled
+    /// one; without `verified` nobody verifies.
+    pub without: &'static [Guard],
+    /// Which effects of entering an edge are left out.
+    pub without_effects: &'static [Effect],
+    /// Reads move to the new database only if both have the same row; the check of the published schemes.
+    pub compares_rows: bool,
     /// A marked write and its mark are one transaction.
     pub mark_with_row: bool,
     /// The mark of the new database is cleared only if nobody has set it again since its row was read.
@@ -152,8 +138,6 @@ pub struct Rules {
     pub upsert: Upsert,
     /// What the cache does.
     pub cache: CacheScheme,
-    /// Entering `invalidate` empties the new database.
-    pub truncate: bool,
 }
 
 impl Rules {
@@ -166,12 +150,9 @@ impl Rules {
             drain: true,
             fence: Fence::AtEveryEpoch,
             fence_first: true,
-            guards: Guards::Protocol,
-            settle: true,
-            verify: true,
-            forget_verification: true,
-            old_marks: true,
-            new_marks: true,
+            without: &[],
+            without_effects: &[],
+            compares_rows: false,
             mark_with_row: true,
             mark_token: true,
             copy_locked: true,
@@ -182,7 +163,6 @@ impl Rules {
             number_at_home: true,
             upsert: Upsert::Never,
             cache: CacheScheme::GuardedLease,
-            truncate: true,
         }
     }
 
@@ -194,14 +174,35 @@ impl Rules {
             drain: false,
             fence: Fence::Never,
             fence_first: false,
-            settle: false,
-            verify: false,
-            old_marks: false,
-            new_marks: false,
+            without: &Guard::ALL,
+            compares_rows: true,
             worker: false,
             number: false,
-            guards: Guards::EqualRows,
             ..Self::of(Profile::Backfill)
         }
+    }
+
+    /// Whether a guard is kept where an edge has it.
+    pub fn keeps(&self, guard: Guard) -> bool {
+        !self.without.contains(&guard)
+    }
+
+    /// The protocol's edges on the way from one phase of the path to another: one, or more where phases between both are left
+    /// out. `None` in it: there is no such edge.
+    pub(crate) fn edges(&self, from: Phase, to: Phase) -> impl DoubleEndedIterator<Item = Option<Edge>> {
+        let whole = self.profile.path();
+        let place =
+            |phase| whole.iter().position(|other| *other == phase).expect("a path has only phases of its profile");
+        let (at, end) = (place(from), place(to));
+        let forwards = (at..end).map(move |place| (whole[place], whole[place + 1]));
+        let back = (end..at).rev().map(move |place| (whole[place + 1], whole[place]));
+        let same = (from == to).then_some((from, to));
+        let steps = forwards.chain(back).chain(same);
+        steps.map(move |(from, to)| edge(self.profile, from, to).map(|edge| self.weakened(*edge)))
+    }
+
+    fn weakened(&self, edge: Edge) -> Edge {
+        let effect = if self.without_effects.contains(&edge.effect) { Effect::Nothing } else { edge.effect };
+        Edge { effect, ..edge }
     }
 }

@@ -1,7 +1,7 @@
 //! The published schemes as tables of the policy's type, without the mechanism that they do not have.
 
-use switchover_guest::{Guarantee, MirrorAction};
-use switchover_phased::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
+use switchover_contract::{Guarantee, MirrorAction};
+use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
 
 use crate::cases::Case;
 use crate::model::Migration;

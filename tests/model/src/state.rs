@@ -1,6 +1,6 @@
 //! One state: one key in two databases and a cache, the processes, and what clients were told.
 
-use switchover_phased::{Operation, Phase, Side};
+use switchover_protocol::{Operation, Phase, Side};
 
 /// More hosts than these are not modelled.
 pub const HOSTS_MAX: usize = 3;

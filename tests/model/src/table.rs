@@ -1,6 +1,6 @@
 //! The policy's table as data: the shipped one is read from the policy's own function, others are made by changing arms.
 
-use switchover_phased::{Operation, Phase, Plan, Profile, Side, plan, route};
+use switchover_protocol::{Operation, Phase, Plan, Profile, Side, plan, route};
 
 /// What the policy answers for every phase, profile and operation, and for the router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of the policy `phased`: every answer of [`switchover_phased::plan()`] and [`switchover_phased::route`].
+    /// The table of the policy `phased`: every answer of [`switchover_protocol::plan()`] and [`switchover_protocol::route`].
     pub fn shipped() -> Self {
         Self {
             plans: Phase::ALL.map(|phase| {

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use switchover_guest::Guarantee;
-use switchover_phased::{Operation, Side};
+use switchover_contract::Guarantee;
+use switchover_protocol::{Operation, Side};
 
-use crate::model::{Action, Migration, Reply, process_name, side_name};
+use crate::model::{Action, Migration, Reply, process_name};
 use crate::promises::{self, Way};
 use crate::state::{Broken, Call, CopyStep, Database, State, Step, Version};
 
@@ -91,7 +91,7 @@ pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &St
         Action::Copy => match &after.worker.task {
             Some(copying) => {
                 let lock = if copying.holds { "locks the key at old, " } else { "" };
-                format!("{lock}{} at {}, to copy it", reads(copying.version), side_name(copying.from))
+                format!("{lock}{} at {}, to copy it", reads(copying.version), copying.from)
             }
             None => "is refused: its epoch is below the fence".to_owned(),
         },
@@ -111,7 +111,7 @@ pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &St
         Action::VerifyNew if control.verified => "reads it at new: equal or marked".to_owned(),
         Action::VerifyNew => "reads it at new: a mismatch, to be tried again".to_owned(),
         Action::Arrive => {
-            let late = before.late.map(|late| format!("{} at {}", writes(late.version), side_name(late.side)));
+            let late = before.late.map(|late| format!("{} at {}", writes(late.version), late.side));
             format!("the late statement executes, and {}", late.unwrap_or_default())
         }
         Action::GuardEnds(_) => "its guard in the cache ends by itself".to_owned(),
@@ -151,23 +151,21 @@ fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: 
     let done = if is_done { ", and acknowledges" } else { "" };
     let (sent, ends) = match call.step {
         Step::Written => return format!("tells the cache{done}"),
-        Step::Begun if is_strict => {
-            (format!("locks the key at {}, {writes} there", side_name(plan.lock)), next.is_none())
-        }
+        Step::Begun if is_strict => (format!("locks the key at {}, {writes} there", plan.lock), next.is_none()),
         Step::Begun => {
             let marked =
                 if mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked) { ", marked" } else { "" };
-            (format!("{writes} at {}{marked}", side_name(plan.home)), next.is_none() && !is_done)
+            (format!("{writes} at {}{marked}", plan.home), next.is_none() && !is_done)
         }
-        Step::Locked => (format!("{writes} at {}", side_name(call.other)), next.is_none()),
-        Step::Homed => (format!("{writes} at {}", side_name(plan.home.other())), false),
-        Step::Carried => (format!("commits at {}", side_name(plan.lock)), next.is_none() && !is_done),
+        Step::Locked => (format!("{writes} at {}", call.other), next.is_none()),
+        Step::Homed => (format!("{writes} at {}", plan.home.other()), false),
+        Step::Carried => (format!("commits at {}", plan.lock), next.is_none() && !is_done),
         Step::ReadFirst | Step::Found => return String::new(),
     };
     match reply {
         Reply::Unheard => format!("{sent}; the answer is lost, and it tells an error"),
         Reply::Failed if call.step == Step::Homed => {
-            format!("{writes} at {}: fails{done}", side_name(plan.home.other()))
+            format!("{writes} at {}: fails{done}", plan.home.other())
         }
         Reply::Failed => format!("{sent}: fails, and it tells an error"),
         Reply::Late => format!("{sent}: no answer; it gives up, and the statement is still on its way"),

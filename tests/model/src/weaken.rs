@@ -1,7 +1,7 @@
 //! Every single weakening of every arm of the table, and the harmless ones with their reasons.
 
-use switchover_guest::{Guarantee, MirrorAction};
-use switchover_phased::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
+use switchover_contract::{Guarantee, MirrorAction};
+use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
 
 use crate::model::Migration;
 use crate::rules::{Rules, Size};

@@ -1,6 +1,6 @@
 //! The worker, which brings marked and idle keys over, and the verifier, which reads both databases one after the other.
 
-use switchover_phased::{Phase, Side};
+use switchover_protocol::{Guard, Phase, Side};
 
 use crate::control;
 use crate::model::{Action, Migration, Reply};
@@ -13,7 +13,7 @@ pub(crate) fn actions(model: &Migration, state: &State, actions: &mut Vec<Action
     }
     match &state.worker.task {
         None => {
-            let from = source(state.worker.phase);
+            let from = state.worker.phase.source();
             if from.is_some_and(|from| has_work(state, from) && !is_blocked(model, state)) {
                 actions.push(Action::Copy);
             }
@@ -42,15 +42,6 @@ fn proceed_actions(state: &State, copying: &Copying, actions: &mut Vec<Action>) 
     }
 }
 
-/// Which database the worker copies from: the one that decides.
-fn source(phase: Phase) -> Option<Side> {
-    match phase {
-        Phase::Mirror | Phase::Strict => Some(Side::Old),
-        Phase::Cutover | Phase::Reverse => Some(Side::New),
-        Phase::Off | Phase::Invalidate | Phase::Complete => None,
-    }
-}
-
 /// In `mirror` every key is copied once; else what is marked.
 fn has_work(state: &State, from: Side) -> bool {
     state.at(from).mark || state.worker.phase == Phase::Mirror
@@ -62,7 +53,7 @@ fn is_blocked(model: &Migration, state: &State) -> bool {
 
 /// Locks the key at the old database, whatever the direction, and reads it at its source.
 pub(crate) fn begin(model: &Migration, state: &mut State) {
-    let Some(from) = source(state.worker.phase) else { return };
+    let Some(from) = state.worker.phase.source() else { return };
     let epoch = state.worker.epoch;
     if !model.takes(state, epoch) {
         return;
@@ -116,7 +107,7 @@ pub(crate) fn proceed(model: &Migration, state: &mut State, reply: Reply) {
 /// The statement to the new database, which does not have the lock.
 fn carry(model: &Migration, state: &mut State, copying: &mut Copying, reply: Reply) -> bool {
     let is_next = copying.is_next || !model.rules.number_before_lock;
-    if model.rules.number && !is_next {
+    if !model.takes_numbered(state, copying.epoch, is_next) {
         return false;
     }
     let is_equal = state.at(Side::New).row == copying.version;
@@ -151,12 +142,12 @@ fn commit(model: &Migration, state: &mut State, copying: &mut Copying, reply: Re
 
 fn verifier_actions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
     let control = &state.control;
-    if control.phase != Phase::Mirror || control.verified || !model.rules.verify {
+    if control.phase != Phase::Mirror || control.verified || !model.rules.keeps(Guard::Verified) {
         return;
     }
     if state.verifier.is_some() {
         actions.push(Action::VerifyNew);
-    } else if (control.settled || !model.rules.settle) && control::is_settled_down(model, state) {
+    } else if control::standing(model, state).verification().is_some() {
         actions.push(Action::VerifyOld);
     }
 }

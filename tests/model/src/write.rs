@@ -1,7 +1,7 @@
 //! The steps of a write: one transaction at home, or one at the database with the lock around a statement to the other.
 
-use switchover_guest::{Guarantee, MirrorAction};
-use switchover_phased::{self as phased, Operation, Plan, Side};
+use switchover_contract::{Guarantee, MirrorAction};
+use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
 use crate::model::{Migration, Reply};
 use crate::promises;
@@ -44,7 +44,7 @@ fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> b
 }
 
 fn begin_in_cache(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
-    let removes = plan.cache == phased::Cache::Invalidate;
+    let removes = plan.cache == protocol::Cache::Invalidate;
     if model.size.cache && removes && model.rules.cache == CacheScheme::GuardedLease {
         state.cache.entry = 0;
         state.cache.leases = 0;
@@ -61,7 +61,7 @@ pub(crate) fn end_in_cache(model: &Migration, state: &mut State, index: u8, call
 
 /// All databases have it: the cache comes next, then the client.
 fn written(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan) -> bool {
-    if model.size.cache && plan.cache == phased::Cache::Invalidate {
+    if model.size.cache && plan.cache == protocol::Cache::Invalidate {
         call.step = Step::Written;
         return true;
     }
@@ -113,6 +113,7 @@ fn mark(model: &Migration, state: &mut State, side: Side) {
     if let Some(copying) = &mut state.worker.task {
         copying.is_same_mark &= copying.from != side;
     }
+    // At old it counts for nobody but a weakened table, whose lock is at new.
     if model.rules.number_at_home {
         state.count_up(side);
     }
@@ -156,7 +157,7 @@ pub(crate) fn carry(model: &Migration, state: &mut State, call: &mut Call, plan:
     let side = call.other;
     // Learned only now, a number says nothing of what happened since the lock was taken.
     let is_next = call.is_next || !model.rules.number_before_lock;
-    let is_refused = !model.takes(state, call.epoch) || (model.rules.number && !is_next);
+    let is_refused = !model.takes_numbered(state, call.epoch, is_next);
     let mode = if side == plan.home { mode_at_home(model, call) } else { Mode::Put };
     let version = version_at(call, plan, side);
     match reply {

@@ -1,5 +1,6 @@
 //! The protocol keeps its promises in every state of a bounded size, and breaks them without any one of its rules.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::{env, fs};
 
@@ -10,7 +11,7 @@ use switchover_model::model::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_model::weaken;
-use switchover_phased::{Operation, Phase, Profile, plan, route};
+use switchover_protocol::{Guard, Operation, Phase, Profile, Side, edges, plan, route};
 
 fn explore(profile: Profile, size: Size) -> Outcome {
     let model = Migration { table: Table::shipped(), rules: Rules::of(profile), size };
@@ -29,7 +30,7 @@ fn assert_holds(outcome: &Outcome) {
 }
 
 #[test]
-fn table_of_the_model_is_the_policys_own() {
+fn table_of_the_model_is_the_protocols_own() {
     let table = Table::shipped();
     for phase in Phase::ALL {
         for profile in Profile::ALL {
@@ -103,26 +104,50 @@ fn every_rule_left_out_and_every_published_scheme_breaks_its_promises() {
     assert!(differing.is_empty(), "other traces than the pinned ones, UPDATE_GOLDENFILES=1 pins them: {differing:?}");
 }
 
-/// The shortest run of each case, of its first promise, stands in the page between two markers.
+/// The shortest run of each case, of its first promise, stands in the page behind a marker that names the case: `<!-- a, b -->`
+/// where two cases have the same run.
 #[test]
 fn page_shows_what_happens_without_each_rule() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol-counterexamples.md");
     let page = fs::read_to_string(&path).unwrap();
-    let mut updated = page.clone();
-    for case in cases::all() {
-        let runs = shortest(&case).unwrap();
-        let (promise, steps) = &runs[0];
-        let begin = format!("<!-- {} -->\n", case.name);
-        let (before, rest) = updated.split_once(&begin).unwrap_or_else(|| panic!("the page has no `{}`", begin.trim()));
-        let (_, after) = rest.split_once("<!-- end -->").unwrap();
-        let diagram = diagram::render(&case.model, steps, *promise);
-        updated = format!("{before}{begin}```mermaid\n{diagram}```\n<!-- end -->{after}");
-    }
+    let updated = with_diagrams(&page);
     if env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1") {
         fs::write(&path, updated).unwrap();
     } else {
         assert!(page == updated, "the page shows other runs than the model finds: UPDATE_GOLDENFILES=1 rewrites them");
     }
+}
+
+/// The page with each diagram as the model finds it.
+fn with_diagrams(page: &str) -> String {
+    let mut left: BTreeMap<_, _> = cases::all().iter().map(|case| (case.name, diagram_of(case))).collect();
+    let mut shown: Vec<String> = Vec::new();
+    let mut parts = page.split("<!-- ");
+    let mut updated = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (names, rest) = part.split_once(" -->\n").expect("a marker ends its line");
+        if names == "end" {
+            updated += &format!("<!-- end -->\n{rest}");
+            continue;
+        }
+        let mut diagrams: Vec<_> = names
+            .split(", ")
+            .map(|name| left.remove(name).unwrap_or_else(|| panic!("no case, or twice: {name}")))
+            .collect();
+        diagrams.dedup();
+        let [diagram] = &diagrams[..] else { panic!("they differ: give each of `{names}` a diagram of its own") };
+        assert!(!shown.contains(diagram), "`{names}`: the same is shown above, name both there");
+        updated += &format!("<!-- {names} -->\n```mermaid\n{diagram}```\n");
+        shown.push(diagram.clone());
+    }
+    assert!(left.is_empty(), "the page has no marker for {:?}", left.keys());
+    updated
+}
+
+fn diagram_of(case: &Case) -> String {
+    let runs = shortest(case).expect("every case breaks its promises");
+    let (promise, steps) = &runs[0];
+    diagram::render(&case.model, steps, *promise)
 }
 
 #[test]
@@ -140,6 +165,27 @@ fn rules_that_another_one_covers_break_nothing_alone() {
     for case in cases::redundant() {
         let outcome = search(&case.model, Search::WHOLE, |_, _, _| {});
         assert!(outcome.broken.is_empty() && outcome.is_whole, "{} is needed after all", case.name);
+    }
+}
+
+#[test]
+fn every_hard_guard_that_the_model_can_see_breaks_something_when_it_is_left_out() {
+    let sees = |profile, guard| match guard {
+        // A migration has begun already.
+        Guard::SideTables | Guard::LosslessSchema | Guard::PredecessorClosed => false,
+        // Of `lazy` only suspect keys are marked at old, and they are not modelled.
+        Guard::NoMarks(Side::Old) => profile == Profile::Backfill,
+        Guard::NoMarks(Side::New) | Guard::Settled | Guard::Verified | Guard::LivingAtNew => true,
+        Guard::Backfilled => unreachable!("it is advice"),
+    };
+    for profile in Profile::ALL {
+        let hard = edges(profile).iter().flat_map(|edge| edge.guards).filter(|guard| guard.is_hard());
+        for guard in hard.filter(|guard| sees(profile, **guard)) {
+            let rules = Rules { without: std::slice::from_ref(guard), ..Rules::of(profile) };
+            let size = Size { transitions: 8, rollbacks: 2, ..Size::CALM };
+            let outcome = search(&Migration { table: Table::shipped(), rules, size }, Search::WHOLE, |_, _, _| {});
+            assert!(!outcome.broken.is_empty(), "profile {profile} needs no guard {guard}");
+        }
     }
 }
 

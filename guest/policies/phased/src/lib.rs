@@ -22,15 +22,13 @@
 //! | `migration_profile` | `backfill` or `lazy`; anything else is an error, and so is none |
 //!
 //! **The flags must not be set by hand over a fleet.** `docs/protocol.md` has the order, the guards between the phases and what the
-//! hosts have to do; the table alone is not safe. [`plan()`] is the table, and the model in `tests/model` checks the same function.
-
-mod plan;
+//! hosts have to do; the table alone is not safe. The table is [`switchover_protocol::plan()`], and the model in `tests/model`
+//! searches the same function.
 
 use switchover_guest::{
     Description, Error, ErrorCode, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
 };
-
-pub use plan::{Cache, Mirror, Operation, Phase, Plan, Profile, Side, plan, route};
+use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side, plan, route};
 
 const PHASE_FLAG: &str = "migration_phase";
 const PROFILE_FLAG: &str = "migration_profile";
@@ -41,23 +39,13 @@ pub struct Phased;
 
 switchover_guest::export!(Phased);
 
-impl Side {
-    /// The operator's word for it.
-    fn name(self, host: &impl Host) -> String {
-        match self {
-            Self::Old => host.setting_or("old", "default"),
-            Self::New => host.setting_or("new", "new_session_store"),
-        }
-    }
-}
-
 impl Policy for Phased {
     fn describe<H: Host>(host: &H) -> Description {
         Description {
             name: "phased".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             protocol: "phased-1".into(),
-            databases: vec![Side::Old.name(host), Side::New.name(host)],
+            databases: vec![name_of(host, Side::Old), name_of(host, Side::New)],
             flags: vec![PHASE_FLAG.into(), PROFILE_FLAG.into()],
             attributes: Vec::new(),
         }
@@ -100,7 +88,7 @@ impl Policy for Phased {
     async fn exists<H: Host>(host: &H, key: &str) -> Result<bool> {
         let plan = planned(host, Operation::Exists)?;
         for side in plan.reads {
-            if host.exists(&side.name(host), key).await? {
+            if host.exists(&name_of(host, *side), key).await? {
                 return Ok(true);
             }
         }
@@ -112,12 +100,12 @@ impl Policy for Phased {
         let Some((first, rest)) = plan.reads.split_first() else { return Ok(0) };
         // Two databases are swept with one cut-off and one limit.
         let cut_off = (!rest.is_empty()).then(|| host.now());
-        let mut cleared = host.delete_expired(&first.name(host), cut_off, limit).await?;
+        let mut cleared = host.delete_expired(&name_of(host, *first), cut_off, limit).await?;
         for side in rest {
             let left = limit.saturating_sub(cleared);
             if left > 0 {
                 // What the first cleared is cleared, whatever becomes of the second.
-                cleared += host.delete_expired(&side.name(host), cut_off, left).await.unwrap_or(0);
+                cleared += host.delete_expired(&name_of(host, *side), cut_off, left).await.unwrap_or(0);
             }
         }
         Ok(cleared)
@@ -139,8 +127,16 @@ impl Policy for Phased {
         _hints: &Hints,
     ) -> Result<Option<bool>> {
         // Both databases need the table before the first phase, and until the old one is given up by hand.
-        let is_one_of_two = [Side::Old, Side::New].iter().any(|side| side.name(host) == database);
+        let is_one_of_two = [Side::Old, Side::New].iter().any(|side| name_of(host, *side) == database);
         Ok((app_label == host.setting_or("app_label", "sessions")).then_some(is_one_of_two))
+    }
+}
+
+/// The operator's word for a database.
+fn name_of(host: &impl Host, side: Side) -> String {
+    match side {
+        Side::Old => host.setting_or("old", "default"),
+        Side::New => host.setting_or("new", "new_session_store"),
     }
 }
 
@@ -171,25 +167,29 @@ fn planned(host: &impl Host, operation: Operation) -> Result<Plan> {
 
 fn target(host: &impl Host, operation: Operation) -> Result<Target> {
     let plan = planned(host, operation)?;
-    let mut target = Target::home(plan.home.name(host));
-    target.lock = (plan.lock != plan.home).then(|| plan.lock.name(host));
+    let mut target = Target::home(name_of(host, plan.home));
+    target.lock = (plan.lock != plan.home).then(|| name_of(host, plan.lock));
     target.mirrors = plan.mirrors.iter().map(|mirror| mirror_of(host, mirror)).collect();
     Ok(target)
 }
 
 fn mirror_of(host: &impl Host, mirror: &Mirror) -> switchover_guest::Mirror {
-    switchover_guest::Mirror { database: mirror.side.name(host), guarantee: mirror.guarantee, action: mirror.action }
+    switchover_guest::Mirror {
+        database: name_of(host, mirror.side),
+        guarantee: mirror.guarantee,
+        action: mirror.action,
+    }
 }
 
 /// Asks one database after the other until one has the session. A failure of one is made good by the last alone: it decides.
 async fn read<H: Host>(host: &H, plan: &Plan, key: &str) -> Result<Option<H::Session>> {
     let Some((last, first)) = plan.reads.split_last() else { return Ok(None) };
     for side in first {
-        if let Ok(Some(session)) = host.load(&side.name(host), key).await {
+        if let Ok(Some(session)) = host.load(&name_of(host, *side), key).await {
             return Ok(Some(session));
         }
     }
-    host.load(&last.name(host), key).await
+    host.load(&name_of(host, *last), key).await
 }
 
 /// The database of an application's tables; `None`: no opinion.
@@ -199,5 +199,5 @@ fn routed(host: &impl Host, app_label: &str) -> Result<Option<String>> {
         return Ok(None);
     }
     let side = route(phase, profile).ok_or_else(|| no_such_phase(phase, profile))?;
-    Ok(Some(side.name(host)))
+    Ok(Some(name_of(host, side)))
 }

@@ -1,118 +1,8 @@
 //! The table: what is done for a phase, a profile and an operation. Plain data and one pure function; the model reads the same.
 
-use std::fmt;
+use switchover_contract::{Guarantee, MirrorAction};
 
-use switchover_guest::{Guarantee, MirrorAction};
-
-/// One of the two databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Where sessions live before.
-    Old,
-    /// Where they live after.
-    New,
-}
-
-impl Side {
-    /// The other one.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Old => Self::New,
-            Self::New => Self::Old,
-        }
-    }
-}
-
-/// The step of a migration, as operators name it in the flag `migration_phase`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The old database alone.
-    Off,
-    /// Profile `lazy` alone: the new database has no row of a key that was written since.
-    Invalidate,
-    /// Profile `backfill` alone: the old database decides, a durable mark remembers what the new one lacks.
-    Mirror,
-    /// Both databases or neither; the old one decides.
-    Strict,
-    /// Both databases or neither; the new one decides and is read.
-    Cutover,
-    /// The new database decides, a durable mark remembers what the old one lacks.
-    Reverse,
-    /// The new database alone.
-    Complete,
-}
-
-impl Phase {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Off, Self::Invalidate, Self::Mirror, Self::Strict, Self::Cutover, Self::Reverse, Self::Complete];
-
-    /// The operator's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Invalidate => "invalidate",
-            Self::Mirror => "mirror",
-            Self::Strict => "strict",
-            Self::Cutover => "cutover",
-            Self::Reverse => "reverse",
-            Self::Complete => "complete",
-        }
-    }
-
-    /// The phase of a word; `None`: there is none.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == word)
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How idle sessions come into the new database, as operators name it in the flag `migration_profile`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Profile {
-    /// They are copied in `mirror`.
-    Backfill,
-    /// They are not: use carries them over, or they end.
-    Lazy,
-}
-
-impl Profile {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Backfill, Self::Lazy];
-
-    /// The operator's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Backfill => "backfill",
-            Self::Lazy => "lazy",
-        }
-    }
-
-    /// The profile of a word; `None`: there is none.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|profile| profile.as_str() == word)
-    }
-
-    /// The phases that a migration of this profile goes through, each a neighbour of the next.
-    pub fn path(self) -> &'static [Phase] {
-        use Phase::{Complete, Cutover, Invalidate, Mirror, Off, Reverse, Strict};
-        match self {
-            Self::Backfill => &[Off, Mirror, Strict, Cutover, Reverse, Complete],
-            Self::Lazy => &[Off, Invalidate, Strict, Cutover, Reverse, Complete],
-        }
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::{Phase, Profile, Side};
 
 /// What a caller asks of the session store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -236,15 +126,9 @@ pub fn plan(phase: Phase, profile: Profile, operation: Operation) -> Option<Plan
     })
 }
 
-/// Where the router sends the application: to the database that decides.
+/// Where the router sends the application: to the database that decides. `None`: the profile has no such phase.
 pub fn route(phase: Phase, profile: Profile) -> Option<Side> {
-    use Phase::{Complete, Cutover, Invalidate, Mirror, Off, Reverse, Strict};
-    use Profile::{Backfill, Lazy};
-    Some(match (phase, profile) {
-        (Off | Strict, Backfill | Lazy) | (Mirror, Backfill) | (Invalidate, Lazy) => Side::Old,
-        (Cutover | Reverse | Complete, Backfill | Lazy) => Side::New,
-        (Mirror, Lazy) | (Invalidate, Backfill) => return None,
-    })
+    profile.path().contains(&phase).then(|| phase.home())
 }
 
 fn load(reads: &'static [Side]) -> Plan {
@@ -265,4 +149,30 @@ fn write(home: Side, mirrors: &'static [Mirror]) -> Plan {
     let is_strict = mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::Strict);
     let lock = if is_strict { Side::Old } else { home };
     Plan { reads: &[], home, lock, mirrors, cache: Cache::Invalidate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profile_has_plans_for_the_phases_of_its_path_and_for_no_others() {
+        for profile in Profile::ALL {
+            for phase in Phase::ALL {
+                for operation in Operation::ALL {
+                    assert_eq!(plan(phase, profile, operation).is_some(), profile.path().contains(&phase));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn router_and_writes_agree_on_who_decides() {
+        for profile in Profile::ALL {
+            for phase in Phase::ALL {
+                let home = plan(phase, profile, Operation::Update).map(|plan| plan.home);
+                assert_eq!(home, route(phase, profile));
+            }
+        }
+    }
 }
