@@ -11,7 +11,7 @@ use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
-use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Session, SessionKey, Timestamp};
 use tokio::time::sleep_until;
 
 /// A kind of operation on a database.
@@ -258,6 +258,10 @@ impl<D: Database + 'static> Database for Faulty<D> {
 
     async fn close(&self) {
         self.shared.inner.close().await;
+    }
+
+    fn layout(&self) -> Layout {
+        self.shared.inner.layout()
     }
 
     fn summary(&self) -> String {

@@ -6,6 +6,8 @@ mod address;
 mod django_time;
 #[cfg(feature = "memory")]
 mod faulty;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod fit;
 #[cfg(feature = "flag-file")]
 mod flag_file;
 mod locator;

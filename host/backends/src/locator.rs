@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use switchover_core::Layout;
 use switchover_core::capabilities::{Database, DatabaseError};
 
 /// What an address leads to.
@@ -75,30 +76,44 @@ impl Address {
         &self.text
     }
 
-    /// Opens the database that it leads to. `create`: the file of an SQLite database is made if it is not there.
+    /// Opens the database that it leads to. `table`: its name as the operator writes it; `None`: the layout's own. `create`: the file of
+    /// an SQLite database is made if it is not there. A database in memory has no table, and holds every session.
     ///
     /// # Errors
     ///
     /// [`DatabaseError::Invalid`] if it leads to no database, or to a kind that this program was built without; else as the database says.
-    pub async fn open(&self, table: &str, create: bool) -> Result<Arc<dyn Database>, DatabaseError> {
+    pub async fn open(
+        &self,
+        table: Option<&str>,
+        layout: Layout,
+        create: bool,
+    ) -> Result<Arc<dyn Database>, DatabaseError> {
         match self.kind {
             #[cfg(feature = "memory")]
             Kind::Memory => Ok(Arc::new(crate::MemoryDatabase::new())),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => {
                 let path = self.path().unwrap_or(Path::new(""));
-                Ok(Arc::new(crate::Sqlite::builder(path).table(table).create_if_missing(create).open().await?))
+                let builder = crate::Sqlite::builder(path).layout(layout).create_if_missing(create);
+                let builder = table.into_iter().fold(builder, crate::SqliteBuilder::table);
+                Ok(Arc::new(builder.open().await?))
             }
             #[cfg(feature = "postgres")]
-            Kind::Postgres => Ok(Arc::new(crate::Postgres::builder(&self.text).table(table).connect().await?)),
+            Kind::Postgres => {
+                let builder = crate::Postgres::builder(&self.text).layout(layout);
+                Ok(Arc::new(table.into_iter().fold(builder, crate::ServerBuilder::table).connect().await?))
+            }
             #[cfg(feature = "mysql")]
-            Kind::MySql => Ok(Arc::new(crate::MySql::builder(&self.text).table(table).connect().await?)),
+            Kind::MySql => {
+                let builder = crate::MySql::builder(&self.text).layout(layout);
+                Ok(Arc::new(table.into_iter().fold(builder, crate::ServerBuilder::table).connect().await?))
+            }
             Kind::Redis => {
                 Err(DatabaseError::Invalid { message: "Redis is a cache here, and no database of sessions".to_owned() })
             }
             #[cfg(not(all(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql")))]
             kind => {
-                let _of_other_kinds = (table, create);
+                let _of_other_kinds = (table, layout, create);
                 Err(DatabaseError::Invalid { message: format!("this program was built without {kind:?}") })
             }
         }

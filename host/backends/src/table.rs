@@ -1,49 +1,40 @@
-//! The name of a session table, and what is said of a table that is not Django's.
+//! The table that a database keeps its sessions in, and what is said of one that is not as its layout says.
 
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::{Layout, Table};
 
-/// A name that needs no escaping between the quotes of any database.
+/// A table, and how sessions stand in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TableName(String);
+pub(super) struct SessionTable {
+    pub(super) table: Table,
+    pub(super) layout: Layout,
+}
 
-/// PostgreSQL cuts longer names off (`NAMEDATALEN`); MySQL's limit is 64, and SQLite has none.
-const TABLE_NAME_LENGTH_MAX: usize = 63;
+impl SessionTable {
+    /// `name`: as the operator writes it; `None`: the layout's own.
+    pub(super) fn parse(name: Option<&str>, layout: Layout) -> Result<Self, DatabaseError> {
+        let table = Table::parse(name.unwrap_or(layout.default_table()));
+        let table = table.map_err(|error| DatabaseError::Invalid { message: error.to_string() })?;
+        Ok(Self { table, layout })
+    }
 
-impl TableName {
-    pub(super) fn parse(name: &str) -> Result<Self, DatabaseError> {
-        let allowed = (1..=TABLE_NAME_LENGTH_MAX).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && !name.starts_with(|first: char| first.is_ascii_digit());
-        if allowed {
-            return Ok(Self(name.to_owned()));
+    /// The name of an index on one of its columns. Django ends it with eight digits of the MD5 of table and column, for the table that
+    /// everybody has; for any other table the name is without, and cut so that it fits.
+    pub(super) fn index(&self, column: &str, django: &str, suffix: &str) -> String {
+        match self.table.name() {
+            "django_session" if self.layout == Layout::DJANGO => format!("django_session_{column}_{django}{suffix}"),
+            other => format!("{}_{column}{suffix}", &other[..other.floor_char_boundary(40)]),
         }
-        // The name is not repeated: an address may have come into its place.
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let wrong = match name.bytes().position(|byte| !is_word(byte)) {
-            Some(at) => format!("this one has another at byte {at}"),
-            None => format!("this one has {} bytes, or begins with a digit", name.len()),
-        };
-        let rule = format!("1 to {TABLE_NAME_LENGTH_MAX} characters of a-z, A-Z, 0-9 and _, no digit first");
-        Err(DatabaseError::Invalid { message: format!("a table's name has {rule}: {wrong}") })
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+    /// What it has that its layout has not, or the other way round.
+    pub(super) fn different(&self, difference: impl AsRef<str>) -> DatabaseError {
+        let (table, layout, difference) = (&self.table, self.layout.name(), difference.as_ref());
+        DatabaseError::Corrupt { message: format!("{table} is not a table of the layout `{layout}`: {difference}") }
     }
 
-    /// As PostgreSQL and SQLite quote it.
-    #[cfg(feature = "postgres")]
-    pub(super) fn quoted(&self) -> String {
-        format!("\"{}\"", self.0)
+    /// What is said of a column that would be neither compared nor carried over.
+    pub(super) fn extra_column(&self, column: &str) -> DatabaseError {
+        self.different(format!("it has the column {column} that the layout has not"))
     }
-}
-
-/// What a table has that Django's has not, or the other way round.
-pub(super) fn different(table: &TableName, difference: String) -> DatabaseError {
-    DatabaseError::Corrupt { message: format!("{} is not Django's table: {difference}", table.as_str()) }
-}
-
-/// What is said of a column that would be neither compared nor carried over.
-pub(super) fn extra_column(table: &TableName, column: &str) -> DatabaseError {
-    different(table, format!("it has the column {column} that Django's has not"))
 }

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{DatabaseError, Terms, Transaction, Write, WriteOutcome};
-use switchover_core::{Session, SessionKey};
+use switchover_core::{Layout, Session, SessionKey};
 
+use crate::fit;
 use crate::request::{Late, Request, request};
 
 /// What a transaction is asked next.
@@ -32,6 +33,7 @@ pub(crate) trait Open: Send + 'static {
 /// The caller's end of a transaction.
 pub(crate) struct Opening<O: Open> {
     deadline: Instant,
+    layout: Layout,
     stage: Stage<O>,
 }
 
@@ -44,8 +46,8 @@ enum Stage<O: Open> {
 }
 
 impl<O: Open> Opening<O> {
-    pub(crate) fn new(open: O, terms: &Terms) -> Self {
-        Self { deadline: terms.deadline, stage: Stage::Fresh(open) }
+    pub(crate) fn new(open: O, layout: Layout, terms: &Terms) -> Self {
+        Self { deadline: terms.deadline, layout, stage: Stage::Fresh(open) }
     }
 
     async fn ask<T: Send>(&mut self, step: impl FnOnce(Request<T>) -> Step) -> Result<T, DatabaseError> {
@@ -76,11 +78,11 @@ impl<O: Open> Opening<O> {
 #[async_trait]
 impl<O: Open<Steps: Sync> + Sync> Transaction for Opening<O> {
     async fn lock(&mut self, keys: Vec<SessionKey>) -> Result<Vec<Option<Session>>, DatabaseError> {
-        self.ask(|request| Step::Lock(keys, request)).await
+        fit::lock(self.layout, keys, |keys| self.ask(|request| Step::Lock(keys, request))).await
     }
 
     async fn write(&mut self, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        self.ask(|request| Step::Write(batch, request)).await
+        fit::write(self.layout, batch, |batch| self.ask(|request| Step::Write(batch, request))).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), DatabaseError> {

@@ -5,7 +5,7 @@
 
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "memory", feature = "flag-file"))]
 mod conformance {
-    /// Runs each claim once for each database.
+    /// Runs each claim once for each database, on those that have tables for each layout.
     macro_rules! claims {
         ($($claim:ident,)*) => {
             mod memory { $(
@@ -26,16 +26,34 @@ mod conformance {
                     super::$claim(crate::conformance::fixture::Fixture::sqlite().await?).await
                 }
             )* }
+            mod sqlite_own { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::sqlite_of(switchover_core::Layout::SWITCHOVER).await?).await
+                }
+            )* }
             mod postgres { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
                     super::$claim(crate::conformance::fixture::Fixture::postgres().await?).await
                 }
             )* }
+            mod postgres_own { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::postgres_of(switchover_core::Layout::SWITCHOVER).await?).await
+                }
+            )* }
             mod mariadb { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
                     super::$claim(crate::conformance::fixture::Fixture::mariadb().await?).await
+                }
+            )* }
+            mod mariadb_own { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::fixture::Fixture::mariadb_of(switchover_core::Layout::SWITCHOVER).await?).await
                 }
             )* }
         };
@@ -50,6 +68,7 @@ mod conformance {
     mod fixture;
     mod flags;
     mod holds;
+    mod layouts;
     mod mysql_server;
     mod packets;
     mod plans;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use switchover::backends::{Address, Kind};
 use switchover::capabilities::Database;
 use switchover::migration::tool_deadline;
-use switchover::{Config, DJANGO_TABLE, DatabaseName, Limits};
+use switchover::{Config, DatabaseName, Layout, Limits};
 
 /// The configuration that is read if no other is given.
 pub(crate) const CONFIG: &str = "switchover.toml";
@@ -50,7 +50,7 @@ async fn open_address(text: &str, config: &Path, create: bool) -> Result<Arc<dyn
             "there is no file {path}: check the path, or create it and its table with `switchover init {SQLITE}{path}`"
         );
     }
-    address.open(DJANGO_TABLE, create).await.context("cannot open the database of this address")
+    address.open(None, Layout::DJANGO, create).await.context("cannot open the database of this address")
 }
 
 /// The limits of the configuration, or the defaults without one. A tool must wait as long as the hosts may write.

@@ -2,25 +2,29 @@
 //!
 //! ```text
 //! backends ──offer──> capabilities (Database, Cache, Flags, Clock) <──use── runtime, store
-//!                     in the words of a session: SessionKey, Payload, Timestamp, DatabaseName
+//!                     in the words of a session: SessionKey, Payload, Timestamp, Layout, Table, DatabaseName
 //! ```
 //!
 //! No driver and no wasmtime is known here.
 
 pub mod capabilities;
+mod key;
+mod layout;
+mod payload;
 mod session;
+mod table;
 
-pub use session::{
-    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN, Payload, Session,
-    SessionKey, Timestamp, short_hash,
-};
+pub use key::{InvalidKey, KEY_LENGTH_MAX, SessionKey, short_hash};
+pub use layout::{Layout, NotCarried, Unfit};
+#[cfg(feature = "serde")]
+pub use payload::NotJson;
+pub use payload::Payload;
+pub use session::{DatabaseName, InvalidDatabaseName, Session, Timestamp};
+pub use table::{InvalidTable, Table};
 
 use std::time::Duration;
 
 use capabilities::{Clock, SystemClock};
-
-/// The table's name in every Django project that did not rename it.
-pub const DJANGO_TABLE: &str = "django_session";
 
 /// The instant that is `after` from now, by the machine's clock: when a session shall end.
 pub fn expires_in(after: Duration) -> Timestamp {

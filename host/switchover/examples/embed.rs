@@ -30,11 +30,11 @@ async fn main() -> anyhow::Result<()> {
         .await?;
 
     let sessions = switchover.sessions();
-    let key = sessions.create(Payload::parse("opaque text")?, expires_in(HOUR)).await?;
+    let key = sessions.create(Payload::from("opaque text"), expires_in(HOUR)).await?;
     let version = switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
     flags.set("migration_flag", "true");
     switchover.apply_flags().await?;
-    let outcome = sessions.save(&key, Payload::parse("now in both databases")?, expires_in(HOUR)).await?;
+    let outcome = sessions.save(&key, Payload::from("now in both databases"), expires_in(HOUR)).await?;
     let session = sessions.load(&key).await?;
     println!("{version} answered {outcome:?}, then {session:?}");
     switchover.close().await;

@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     }
 
     let sessions = switchover.sessions();
-    let key = sessions.create(Payload::parse("opaque text")?, expires_in(HOUR)).await?;
+    let key = sessions.create(Payload::from("opaque text"), expires_in(HOUR)).await?;
     println!("in both databases: {:?}", sessions.load(&key).await?);
     sessions.delete(&key).await?;
     switchover.close().await;

@@ -92,7 +92,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Logs in, reads, saves and logs out, until the host is closed.
 async fn visit(sessions: Sessions, counts: Arc<Counts>) -> Result<()> {
-    let payload = Payload::parse("a visitor")?;
+    let payload = Payload::from("a visitor");
     loop {
         match visit_once(&sessions, &payload, &counts).await {
             Ok(()) => {}

@@ -8,7 +8,8 @@
 //!
 //! [databases.default]
 //! address = "sqlite:old.sqlite3"    # relative to the folder of this file
-//! table = "django_session"
+//! layout = "django"                 # or "switchover": keys of up to 255 bytes, payloads of any bytes
+//! table = "django_session"          # or SCHEMA.NAME; without it, the layout's own
 //! create = true                     # make the file if it is missing
 //!
 //! [databases.new_session_store]
@@ -38,7 +39,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use switchover_backends::{Address, FlagFile, FlagSwitch, Kind, MemoryCache};
 use switchover_core::capabilities::{Database, Flags};
-use switchover_core::{DJANGO_TABLE, DatabaseName};
+use switchover_core::{DatabaseName, Layout, Table};
 use switchover_runtime::{Builtin, Limits, Policy};
 use toml::Spanned;
 
@@ -92,8 +93,8 @@ impl fmt::Debug for PolicyTable {
 #[serde(deny_unknown_fields)]
 struct DatabaseTable {
     address: Spanned<String>,
-    #[serde(default = "django_session")]
-    table: String,
+    table: Option<Spanned<String>>,
+    layout: Option<Spanned<String>>,
     #[serde(default)]
     create: bool,
 }
@@ -166,10 +167,6 @@ struct LimitsTable {
     drain_wait_ms: Option<u64>,
     repair_patience_ms: Option<u64>,
     warm_instances: Option<usize>,
-}
-
-fn django_session() -> String {
-    DJANGO_TABLE.to_owned()
 }
 
 impl Config {
@@ -307,7 +304,20 @@ impl Config {
             Some(_) | None => {}
         }
         let failed = |error| self.at(&table.address, &format!("databases.{name}: {error}"));
-        address.open(&table.table, table.create).await.map_err(failed)
+        let layout = match &table.layout {
+            None => Layout::default(),
+            Some(written) => Layout::named(written.get_ref()).ok_or_else(|| {
+                let known = Layout::ALL.map(|layout| layout.name()).join(", ");
+                self.at(written, &format!("databases.{name}.layout: the layouts that there are: {known}"))
+            })?,
+        };
+        if let Some(written) = &table.table
+            && let Err(error) = Table::parse(written.get_ref())
+        {
+            return Err(self.at(written, &format!("databases.{name}.table: {error}")));
+        }
+        let table_name = table.table.as_ref().map(|written| written.get_ref().as_str());
+        address.open(table_name, layout, table.create).await.map_err(failed)
     }
 
     async fn cache(&self, builder: Builder, cache: &CacheTable) -> Result<Builder, ConfigError> {

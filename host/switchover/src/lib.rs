@@ -24,7 +24,7 @@
 //!     .await?;
 //!
 //! let sessions = switchover.sessions();
-//! let key = sessions.create(Payload::parse("opaque text")?, expires_in(Duration::from_secs(60))).await?;
+//! let key = sessions.create(Payload::from("opaque text"), expires_in(Duration::from_secs(60))).await?;
 //! assert!(sessions.load(&key).await?.is_some());
 //!
 //! switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
@@ -53,8 +53,8 @@ pub use sessions::{CycleOutcome, Sessions};
 pub use switchover_backends as backends;
 pub use switchover_contract::{Description, ErrorCode, Hints, Model, Object, SaveOutcome};
 pub use switchover_core::{
-    DJANGO_TABLE, DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN,
-    Payload, Session, SessionKey, Timestamp, capabilities, expires_in,
+    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidTable, KEY_LENGTH_MAX, Layout, NotCarried, Payload, Session,
+    SessionKey, Table, Timestamp, Unfit, capabilities, expires_in,
 };
 #[cfg(feature = "wasm")]
 pub use switchover_runtime::Builtin;

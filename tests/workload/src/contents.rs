@@ -48,7 +48,7 @@ impl Scribe {
         };
         let text = self.codec.encode(&contents, now / 1_000_000)?;
         let row = Row { version, digest: digest(&text), expires_at };
-        Ok((Payload::parse(text)?, row))
+        Ok((Payload::from(text), row))
     }
 
     /// The row of a payload, in the types of the history.
@@ -91,9 +91,9 @@ mod tests {
         for version in 1..=200 {
             let (payload, row) = scribe.write(version, 5, 1_700_000_000_000_000, &mut rng).unwrap();
             assert_eq!(row.version, version);
-            assert_eq!(scribe.read(payload.expose(), Timestamp::from_micros(5)), row);
+            assert_eq!(scribe.read(payload.as_text().unwrap_or_default(), Timestamp::from_micros(5)), row);
             large += u32::from(payload.len() > 600);
-            compressed += u32::from(payload.expose().starts_with('.'));
+            compressed += u32::from(payload.as_text().unwrap_or_default().starts_with('.'));
         }
         assert!(compressed > 10 && large < 200, "{compressed} compressed, {large} large");
     }

@@ -262,7 +262,9 @@ impl Worker {
     async fn look_up(&self, member: &Arc<Member>) -> Outcome {
         let (span, answer) = self.timed("load", |host| host.load(&member.key)).await;
         let outcome = match answer {
-            Ok(Some(session)) => Outcome::Found(self.site.scribe.read(session.payload.expose(), session.expires_at)),
+            Ok(Some(session)) => {
+                Outcome::Found(self.site.scribe.read(session.payload.as_text().unwrap_or_default(), session.expires_at))
+            }
             Ok(None) => Outcome::Absent,
             Err(error) => outcome_of(&error),
         };

@@ -12,7 +12,7 @@ use switchover_core::capabilities::{
     Clock, Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics,
     SystemClock, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
-use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Session, SessionKey, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
@@ -214,6 +214,11 @@ impl Database for MemoryDatabase {
             let Some(until) = until else { return };
             timeout_at(until.into(), freed).await.ok();
         }
+    }
+
+    /// A row in memory can hold every session.
+    fn layout(&self) -> Layout {
+        Layout::SWITCHOVER
     }
 
     fn summary(&self) -> String {

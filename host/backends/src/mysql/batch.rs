@@ -26,7 +26,7 @@ pub(super) struct Plan<'b> {
 #[derive(Clone)]
 pub(super) struct Values<'b> {
     pub(super) key: &'b str,
-    pub(super) payload: &'b str,
+    pub(super) payload: &'b [u8],
     pub(super) expires_at: String,
 }
 

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Session, SessionKey, Timestamp};
 
 use super::batch::{Locked, Packet, Plan, Values};
 use super::errors::{DUPLICATE_KEY, failure, number, schema_failure, unavailable};
@@ -19,8 +19,8 @@ use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, schema, statistics};
 use crate::django_time;
 use crate::page::{Page, PageRows, ScannedRow};
-use crate::row::{foreign_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+use crate::row::{foreign_row, session_of_row, unreadable_row};
+use crate::server::{Failure, Found, Link, Options};
 
 /// What every connection is set to and asked, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
 /// does not fit is refused and not cut off.
@@ -56,6 +56,10 @@ impl Connection {
         let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
         let (statements, options) = (Arc::clone(statements), options.clone());
         Ok(Self { connection, statements, options, page_rows: PageRows::default(), packet, may_have_written: false })
+    }
+
+    fn layout(&self) -> Layout {
+        self.options.table.layout
     }
 
     fn now(&self) -> Option<String> {
@@ -94,7 +98,7 @@ impl Connection {
         let key = write.key().expose();
         let (found, row) = match write {
             Write::Insert(session) => {
-                let inserted = bind(sqlx::query(&statements.insert), &Values::of(session));
+                let inserted = bind(sqlx::query(&statements.insert), &Values::of(session), self.layout());
                 match inserted.execute(&mut self.connection).await {
                     Err(error) if number(&error) == Some(DUPLICATE_KEY) => return Ok(WriteOutcome::Exists),
                     Err(error) => return Err(self.failure(&error)),
@@ -103,12 +107,13 @@ impl Connection {
             }
             Write::Update(session) => {
                 let Values { key, payload, expires_at } = Values::of(session);
-                let query = sqlx::query(&statements.update).bind(payload).bind(expires_at).bind(key).bind(key);
+                let query = bind_payload(sqlx::query(&statements.update), payload, self.layout());
+                let query = query.bind(expires_at).bind(key).bind(key);
                 (self.execute(query).await?, Some(session.clone()))
             }
             Write::Upsert(session) => {
                 let sql = statements.upsert_many(1);
-                self.execute(bind(sqlx::query(&sql), &Values::of(session))).await?;
+                self.execute(bind(sqlx::query(&sql), &Values::of(session), self.layout())).await?;
                 (1, Some(session.clone()))
             }
             Write::Touch(_, expires_at) => {
@@ -156,7 +161,9 @@ impl Connection {
     }
 
     async fn put(&mut self, sql: &str, rows: &[Values<'_>]) -> Result<(), Failure> {
-        self.execute(rows.iter().fold(sqlx::query(sql), bind)).await.map(drop)
+        let layout = self.layout();
+        let query = rows.iter().fold(sqlx::query(sql), |query, row| bind(query, row, layout));
+        self.execute(query).await.map(drop)
     }
 
     async fn lock_rows(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
@@ -169,7 +176,7 @@ impl Connection {
             for row in &rows {
                 let found = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
-                    locked.insert((*key).clone(), whole.then(|| session(row, key)));
+                    locked.insert((*key).clone(), whole.then(|| session(self.layout(), row, key)));
                 }
             }
         }
@@ -216,7 +223,7 @@ impl Link for Connection {
                 // A collation may find the row of another key.
                 let at = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
-                    found.push((key.clone(), session(row, key)));
+                    found.push((key.clone(), session(self.layout(), row, key)));
                 }
             }
         }
@@ -314,14 +321,14 @@ impl Link for Connection {
                 sqlx::query(&statements.scan).bind(now).bind(after)
             }
         };
-        let mut page = Page::new(limit);
+        let (layout, mut page) = (self.layout(), Page::new(limit));
         let mut rows = query.bind(i64::from(limit) + i64::from(ahead)).fetch(&mut self.connection);
         let more = loop {
             match rows.try_next().await {
                 Ok(Some(_)) if page.is_full() => break true,
                 Ok(Some(row)) => {
                     let key = raw(&row, 0)?;
-                    page.add(key, scanned(&row, key)?);
+                    page.add(key, scanned(layout, &row, key)?);
                 }
                 Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
@@ -338,12 +345,12 @@ impl Link for Connection {
     }
 
     async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
-        let table = self.options.table.clone();
+        let table = self.options.table.table.clone();
         feeds::identity(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
     }
 
     async fn feeds(&mut self) -> Result<Feeds, Failure> {
-        let table = self.options.table.clone();
+        let table = self.options.table.table.clone();
         feeds::feeds(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
     }
 
@@ -392,24 +399,33 @@ impl Link for Connection {
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(row: &MySqlRow, key: &SessionKey) -> Result<Session, Unreadable> {
-    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+fn session(layout: Layout, row: &MySqlRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
     let expires_at = raw(row, 2).ok().and_then(|text| django_time::from_text(str::from_utf8(text).ok()?));
-    session_of_row(key, payload, expires_at)
+    session_of_row(layout, key, payload, expires_at)
 }
 
 /// A row of a page; `key`: the bytes of its key.
-fn scanned(row: &MySqlRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+fn scanned(layout: Layout, row: &MySqlRow, key: &[u8]) -> Result<ScannedRow, Failure> {
     let alive: i64 = column(row, 3)?;
-    Ok(match (alive != 0, key_of_row(key)) {
+    Ok(match (alive != 0, layout.key_of_row(key)) {
         (false, _) => ScannedRow::Expired,
-        (true, Some(key)) => session(row, &key).into(),
-        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+        (true, Some(key)) => session(layout, row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(layout, key)),
     })
 }
 
-fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>) -> MySqlQuery<'q> {
-    query.bind(values.key).bind(values.payload).bind(values.expires_at.clone())
+fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>, layout: Layout) -> MySqlQuery<'q> {
+    bind_payload(query.bind(values.key), values.payload, layout).bind(values.expires_at.clone())
+}
+
+/// What is bound as text the server converts to the character set of its column.
+fn bind_payload<'q>(query: MySqlQuery<'q>, payload: &'q [u8], layout: Layout) -> MySqlQuery<'q> {
+    if layout.has_bytes() {
+        query.bind(payload)
+    } else {
+        query.bind(str::from_utf8(payload).expect("the layout takes text alone"))
+    }
 }
 
 /// The slice, with its last item repeated up to a power of two: few lengths, few statements to prepare.
@@ -425,7 +441,7 @@ fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
 /// statement: a copy of a payload could be as large as all others together.
 fn filled_up_before<'b>(rows: &[Values<'b>]) -> Vec<Values<'b>> {
     let missing = rows.len().next_power_of_two() - rows.len();
-    let nothing = rows.first().map(|first| Values { payload: "", ..first.clone() });
+    let nothing = rows.first().map(|first| Values { payload: b"", ..first.clone() });
     nothing.into_iter().cycle().take(missing).chain(rows.iter().cloned()).collect()
 }
 
@@ -441,9 +457,9 @@ fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
 
 /// The bytes of a text. The driver takes a text of a binary collation for no text.
 fn raw(row: &MySqlRow, at: usize) -> Result<&[u8], Failure> {
-    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than its layout's"))
 }
 
 fn column<'r, T: sqlx::Decode<'r, MySql> + sqlx::Type<MySql>>(row: &'r MySqlRow, at: usize) -> Result<T, Failure> {
-    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than its layout's"))
 }

@@ -33,7 +33,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     let Error::Database(refused) = error else {
         return match error {
             Error::ColumnDecode { .. } | Error::Decode(_) => {
-                Failure::corrupt("a column has another type than Django's")
+                Failure::corrupt("a column has another type than its layout's")
             }
             Error::Io(error) => Failure::Lost(format!("the connection broke: {error}")),
             Error::Tls(_) => Failure::Lost("the connection broke: TLS failed".to_owned()),

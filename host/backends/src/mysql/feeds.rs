@@ -4,20 +4,18 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{Executor as _, Row as _};
 use switchover_core::capabilities::{Feeds, Identity};
 
-use crate::table::TableName;
+use switchover_core::Table;
 
 /// What tells one server from another. MySQL has an identifier of the server, MariaDB none in every version: host, port, folder and socket
 /// stand in for it. Of a Galera cluster every node has the same rows, and the cluster's identifier.
 const SERVER: [&str; 7] =
     ["hostname", "port", "datadir", "socket", "server_uuid", "server_uid", "wsrep_cluster_state_uuid"];
 
-pub(super) async fn identity(
-    connection: &mut MySqlConnection,
-    table: &TableName,
-) -> Result<Option<Identity>, sqlx::Error> {
+pub(super) async fn identity(connection: &mut MySqlConnection, table: &Table) -> Result<Option<Identity>, sqlx::Error> {
     let here = "SELECT cast(table_schema AS char), cast(table_name AS char) FROM information_schema.tables \
-                WHERE table_schema = database() AND table_name = ?";
-    let found = sqlx::query(here).persistent(false).bind(table.as_str()).fetch_optional(&mut *connection).await?;
+                WHERE table_schema = coalesce(?, database()) AND table_name = ?";
+    let found = sqlx::query(here).persistent(false).bind(table.schema()).bind(table.name());
+    let found = found.fetch_optional(&mut *connection).await?;
     let Some(found) = found else { return Ok(None) };
     let (schema, table): (String, String) = (found.try_get(0)?, found.try_get(1)?);
     let mut told = Vec::new();
@@ -32,7 +30,7 @@ pub(super) async fn identity(
     Ok(Some(Identity::new("mysql", &[&server, &schema, &table])))
 }
 
-pub(super) async fn feeds(connection: &mut MySqlConnection, table: &TableName) -> Result<Feeds, sqlx::Error> {
+pub(super) async fn feeds(connection: &mut MySqlConnection, table: &Table) -> Result<Feeds, sqlx::Error> {
     let mut feeds = Feeds::default();
     // MariaDB's word knows replicas of several primaries, MySQL's newer word the one.
     let mut primaries = Err(sqlx::Error::RowNotFound);
@@ -64,8 +62,8 @@ pub(super) async fn feeds(connection: &mut MySqlConnection, table: &TableName) -
         feeds.outgoing.push(format!("a Galera cluster of {nodes} nodes"));
     }
     let triggers = "SELECT cast(trigger_name AS char) FROM information_schema.triggers \
-                    WHERE event_object_schema = database() AND event_object_table = ?";
-    let triggers = sqlx::query_scalar(triggers).persistent(false).bind(table.as_str());
+                    WHERE event_object_schema = coalesce(?, database()) AND event_object_table = ?";
+    let triggers = sqlx::query_scalar(triggers).persistent(false).bind(table.schema()).bind(table.name());
     let triggers: Vec<String> = triggers.fetch_all(connection).await?;
     feeds.outgoing.extend(triggers.iter().map(|name| format!("the trigger {name}")));
     Ok(feeds)

@@ -1,4 +1,4 @@
-//! Sessions on a MySQL or MariaDB server, in Django's table.
+//! Sessions on a MySQL or MariaDB server.
 
 mod batch;
 mod connection;
@@ -80,7 +80,7 @@ impl Driver for MySqlDriver {
             return Err(wrong(SHAPE.invalid()));
         }
         let address = address.disable_statement_logging();
-        let statements = Arc::new(Statements::of(options.table.as_str(), &options.application_name));
+        let statements = Arc::new(Statements::of(&options.table, &options.application_name));
         Ok(Self { address, statements, options })
     }
 
@@ -90,7 +90,7 @@ impl Driver for MySqlDriver {
             None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
         };
         let database = self.address.get_database().unwrap_or_default();
-        format!("mysql at {place}, database {database}, table {}", self.options.table.as_str())
+        format!("mysql at {place}, database {database}, table {}", self.options.table.table)
     }
 
     async fn connect(&self) -> Result<Connection, DatabaseError> {

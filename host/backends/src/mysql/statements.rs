@@ -1,11 +1,11 @@
 //! The SQL for one table. The texts of batches come in few lengths, so that a connection prepares each once.
 
+use switchover_core::Layout;
+
+use crate::table::SessionTable;
+
 /// Now, by the clock that the first parameter brings, or by the server's.
 const NOW: &str = "coalesce(cast(? AS datetime(6)), utc_timestamp(6))";
-/// The key of the row, byte for byte, whatever the collation and the character set; the index finds the row by the first half.
-const KEY: &str = "session_key = ? AND cast(convert(session_key USING utf8mb4) AS binary) = cast(? AS binary)";
-const ROW: &str = "session_key, session_data, cast(expire_date AS char(26))";
-
 /// Rows or keys of one statement at most; a batch with more takes several.
 pub(super) const CHUNK_MAX: usize = 128;
 /// Characters of an application's name.
@@ -15,7 +15,9 @@ const APPLICATION_NAME_MAX: usize = 64;
 pub(super) struct Statements {
     /// Before each text: whose it is.
     whose: String,
+    /// The name as it is quoted.
     table: String,
+    layout: Layout,
     pub(super) insert: String,
     pub(super) update: String,
     pub(super) touch: String,
@@ -27,79 +29,81 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(table: &str, application_name: &str) -> Self {
-        let (whose, table) = (comment(application_name), format!("`{table}`"));
+    pub(super) fn of(SessionTable { table, layout }: &SessionTable, application_name: &str) -> Self {
+        let (whose, table) = (comment(application_name), table.quoted('`'));
+        let ([key, payload, end], row, of_key) = (layout.columns(), row(*layout), of_key(*layout));
         Self {
-            insert: insert(&whose, &table, 1),
-            update: format!("{whose}UPDATE {table} SET session_data = ?, expire_date = ? WHERE {KEY}"),
-            touch: format!(
-                "{whose}UPDATE {table} SET expire_date = greatest(expire_date, cast(? AS datetime(6))) WHERE {KEY}"
-            ),
-            delete: format!("{whose}DELETE FROM {table} WHERE {KEY}"),
+            insert: insert(&whose, &table, *layout, 1),
+            update: format!("{whose}UPDATE {table} SET {payload} = ?, {end} = ? WHERE {of_key}"),
+            touch: format!("{whose}UPDATE {table} SET {end} = greatest({end}, cast(? AS datetime(6))) WHERE {of_key}"),
+            delete: format!("{whose}DELETE FROM {table} WHERE {of_key}"),
             delete_expired: format!(
-                "{whose}DELETE FROM {table} WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
-                 ORDER BY expire_date LIMIT ?"
+                "{whose}DELETE FROM {table} WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
+                 ORDER BY {end} LIMIT ?"
             ),
             expired_left: format!(
                 "{whose}SELECT cast(count(*) AS signed) FROM {table} \
-                 WHERE expire_date < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
+                 WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
             ),
-            scan_first: format!("{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} ORDER BY session_key LIMIT ?"),
-            scan: format!(
-                "{whose}SELECT {ROW}, expire_date > {NOW} FROM {table} WHERE session_key > ? ORDER BY session_key LIMIT ?"
-            ),
+            scan_first: format!("{whose}SELECT {row}, {end} > {NOW} FROM {table} ORDER BY {key} LIMIT ?"),
+            scan: format!("{whose}SELECT {row}, {end} > {NOW} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"),
             whose,
             table,
+            layout: *layout,
         }
     }
 
     /// The unexpired rows of so many keys, and the clock.
     pub(super) fn load(&self, keys: usize) -> String {
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
-        format!("{whose}SELECT {ROW} FROM {table} WHERE session_key IN ({keys}) AND expire_date > {NOW}")
+        let ([key, _, end], row) = (self.layout.columns(), row(self.layout));
+        format!("{whose}SELECT {row} FROM {table} WHERE {key} IN ({keys}) AND {end} > {NOW}")
     }
 
     pub(super) fn existing(&self, keys: usize) -> String {
-        format!("{}SELECT session_key FROM {} WHERE session_key IN ({})", self.whose, self.table, list("?", keys))
+        let (whose, table, [key, ..]) = (&self.whose, &self.table, self.layout.columns());
+        format!("{whose}SELECT {key} FROM {table} WHERE {key} IN ({})", list("?", keys))
     }
 
     /// Locks the rows of so many keys, in the order of the keys, and answers them, or their keys alone.
     pub(super) fn lock(&self, keys: usize, whole: bool, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
-        let columns = if whole { ROW } else { "session_key" };
+        let [key, ..] = self.layout.columns();
+        let columns = if whole { row(self.layout) } else { key.to_owned() };
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
-        format!(
-            "{whose}SELECT {columns} FROM {table} WHERE session_key IN ({keys}) ORDER BY session_key FOR UPDATE{nowait}"
-        )
+        format!("{whose}SELECT {columns} FROM {table} WHERE {key} IN ({keys}) ORDER BY {key} FOR UPDATE{nowait}")
     }
 
     pub(super) fn insert_many(&self, rows: usize) -> String {
-        insert(&self.whose, &self.table, rows)
+        insert(&self.whose, &self.table, self.layout, rows)
     }
 
     /// Inserts, or brings the row to payload and expiry; and to the key, where the collation took another key for it.
     pub(super) fn upsert_many(&self, rows: usize) -> String {
+        let [key, payload, end] = self.layout.columns();
         format!(
-            "{} ON DUPLICATE KEY UPDATE session_key = VALUES(session_key), session_data = VALUES(session_data), \
-             expire_date = VALUES(expire_date)",
-            insert(&self.whose, &self.table, rows)
+            "{} ON DUPLICATE KEY UPDATE {key} = VALUES({key}), {payload} = VALUES({payload}), \
+             {end} = VALUES({end})",
+            insert(&self.whose, &self.table, self.layout, rows)
         )
     }
 
     /// Moves the expiry of rows that are there, and locked: for each first its key and its end, then all keys once more.
     pub(super) fn touch_many(&self, rows: usize) -> String {
         let (whose, table, these) = (&self.whose, &self.table, list("?", rows));
+        let [key, _, end] = self.layout.columns();
         let ends = vec!["WHEN ? THEN cast(? AS datetime(6))"; rows].join(" ");
         format!(
-            "{whose}UPDATE {table} SET expire_date = greatest(expire_date, CASE session_key {ends} END) \
-             WHERE session_key IN ({these}) ORDER BY session_key LIMIT {rows}"
+            "{whose}UPDATE {table} SET {end} = greatest({end}, CASE {key} {ends} END) \
+             WHERE {key} IN ({these}) ORDER BY {key} LIMIT {rows}"
         )
     }
 
     /// Without order and limit MariaDB reads all of a small table, and waits for rows of other keys that somebody has locked.
     pub(super) fn delete_many(&self, keys: usize) -> String {
         let (whose, table, these) = (&self.whose, &self.table, list("?", keys));
-        format!("{whose}DELETE FROM {table} WHERE session_key IN ({these}) ORDER BY session_key LIMIT {keys}")
+        let [key, ..] = self.layout.columns();
+        format!("{whose}DELETE FROM {table} WHERE {key} IN ({these}) ORDER BY {key} LIMIT {keys}")
     }
 }
 
@@ -110,9 +114,22 @@ fn comment(application_name: &str) -> String {
     if name.is_empty() { name } else { format!("/* {name} */ ") }
 }
 
-fn insert(whose: &str, table: &str, rows: usize) -> String {
+/// The columns of a row, its end as text.
+fn row(layout: Layout) -> String {
+    let [key, payload, end] = layout.columns();
+    format!("{key}, {payload}, cast({end} AS char(26))")
+}
+
+/// The key of the row, byte for byte, whatever the collation and the character set; the index finds the row by the first half.
+fn of_key(layout: Layout) -> String {
+    let [key, ..] = layout.columns();
+    format!("{key} = ? AND cast(convert({key} USING utf8mb4) AS binary) = cast(? AS binary)")
+}
+
+fn insert(whose: &str, table: &str, layout: Layout, rows: usize) -> String {
+    let [key, payload, end] = layout.columns();
     let rows = list("(?, ?, ?)", rows);
-    format!("{whose}INSERT INTO {table} (session_key, session_data, expire_date) VALUES {rows}")
+    format!("{whose}INSERT INTO {table} ({key}, {payload}, {end}) VALUES {rows}")
 }
 
 fn list(item: &str, times: usize) -> String {

@@ -4,7 +4,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{Executor as _, Row as _};
 use switchover_core::capabilities::{Remedy, Statistics};
 
-use crate::table::TableName;
+use crate::table::SessionTable;
 
 /// MySQL shows sizes of up to a day ago unless it is told not to; MariaDB, which has no such setting, reads no comment of this version.
 const FRESH: &str = "SET SESSION autocommit = 1 /*!80000 , SESSION information_schema_stats_expiry = 0 */";
@@ -16,29 +16,31 @@ const GROWTH_BYTES: u64 = 4 << 20;
 /// Counts every row: as slow as reading the whole table once. The room is InnoDB's own estimate, which may lag behind.
 pub(super) async fn statistics(
     connection: &mut MySqlConnection,
-    table: &TableName,
+    table: &SessionTable,
     now: Option<String>,
 ) -> Result<Statistics, sqlx::Error> {
-    let name = table.as_str();
-    let ended = "expire_date < coalesce(cast(? AS datetime(6)), utc_timestamp(6))";
+    let [key, payload, end] = table.layout.columns();
+    let name = table.table.quoted('`');
+    let ended = format!("{end} < coalesce(cast(? AS datetime(6)), utc_timestamp(6))");
     // InnoDB adds 33 bytes to a row and 16 to an entry of its second index, and fills pages to 15/16.
     let sql = format!(
         "SELECT cast(count(*) AS signed), cast(count(CASE WHEN {ended} THEN 1 END) AS signed), \
-                cast(coalesce(sum(octet_length(session_data)), 0) AS signed), \
-                cast(coalesce(sum(CASE WHEN {ended} THEN octet_length(session_data) END), 0) AS signed), \
-                cast(coalesce(ceil(sum(octet_length(session_key) + octet_length(session_data) + 33) * 16 / 15), 0) AS signed), \
-                cast(coalesce(ceil(sum(octet_length(session_key) + 16) * 16 / 15), 0) AS signed) \
-         FROM `{name}`"
+                cast(coalesce(sum(octet_length({payload})), 0) AS signed), \
+                cast(coalesce(sum(CASE WHEN {ended} THEN octet_length({payload}) END), 0) AS signed), \
+                cast(coalesce(ceil(sum(octet_length({key}) + octet_length({payload}) + 33) * 16 / 15), 0) AS signed), \
+                cast(coalesce(ceil(sum(octet_length({key}) + 16) * 16 / 15), 0) AS signed) \
+         FROM {name}"
     );
     let held = sqlx::query(&sql).persistent(false).bind(now.clone()).bind(now).fetch_one(&mut *connection).await?;
     let held = |at: usize| held.try_get::<i64, _>(at).map(i64::unsigned_abs);
     connection.execute(sqlx::raw_sql(FRESH)).await?;
     let room = sqlx::query(
         "SELECT cast(data_length AS signed), cast(index_length AS signed), cast(data_free AS signed) \
-         FROM information_schema.tables WHERE table_schema = database() AND table_name = ?",
+         FROM information_schema.tables WHERE table_schema = coalesce(?, database()) AND table_name = ?",
     )
     .persistent(false)
-    .bind(name)
+    .bind(table.table.schema())
+    .bind(table.table.name())
     .fetch_one(connection)
     .await?;
     let room = |at: usize| room.try_get::<Option<i64>, _>(at).map(|bytes| bytes.map(i64::unsigned_abs));
@@ -57,7 +59,7 @@ pub(super) async fn statistics(
         index_bytes: index,
         unused_bytes: unused,
         remedies: vec![Remedy::new(
-            format!("OPTIMIZE TABLE `{name}`"),
+            format!("OPTIMIZE TABLE {name}"),
             "makes the table anew beside the traffic, and needs its room once more meanwhile",
         )],
         ..Statistics::default()

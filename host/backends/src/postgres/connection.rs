@@ -11,15 +11,15 @@ use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Payload, Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Payload, Session, SessionKey, Timestamp};
 
 use super::errors::{failure, unavailable};
 use super::statements::Statements;
 use super::types::{Instant, RawText};
 use super::{feeds, schema, statistics};
 use crate::page::{Page, PageRows, ScannedRow};
-use crate::row::{foreign_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Options, key_of_row, session_of_row};
+use crate::row::{foreign_row, session_of_row, unreadable_row};
+use crate::server::{Failure, Found, Link, Options};
 
 /// What every connection is set to, in one round trip.
 ///
@@ -64,6 +64,10 @@ impl Connection {
         Ok(Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false })
     }
 
+    fn layout(&self) -> Layout {
+        self.options.table.layout
+    }
+
     fn now(&self) -> Option<Instant> {
         self.options.clock.as_deref().map(Clock::now).map(Instant)
     }
@@ -103,34 +107,32 @@ impl Connection {
     /// one that cannot be read is an error.
     async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = Arc::clone(&self.statements);
-        let rows = self.rows(Batch::of(batch).bind(&statements.write).bind(carries)).await?;
+        let layout = self.layout();
+        let rows = self.rows(Batch::of(batch).bind(&statements.write, layout).bind(carries)).await?;
         let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
             written.insert(column(row, 0)?, row);
         }
-        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied(), carries)).collect()
+        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied(), carries, layout)).collect()
     }
 
     /// Locks rows and reads them. Those that are not there are not locked.
     async fn lock_rows(&mut self, keys: &[&SessionKey]) -> Result<Vec<Option<Session>>, Failure> {
         let statements = Arc::clone(&self.statements);
-        let rows = self.rows(Batch::locking(keys).bind(&statements.write).bind(true)).await?;
+        let layout = self.layout();
+        let rows = self.rows(Batch::locking(keys).bind(&statements.write, layout).bind(true)).await?;
         let mut locked: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
             locked.insert(column(row, 0)?, row);
         }
-        let found = keys.iter().map(|key| locked.get(key.expose()).map(|row| session(row, key)).transpose());
+        let found = keys.iter().map(|key| locked.get(key.expose()).map(|row| session(layout, row, key)).transpose());
         found.map(|found| found.map_err(|row| Failure::Row(row.to_string()))).collect()
     }
 
     /// Locks a key that has no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
     /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
     async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
-        let absent = Session {
-            key: key.clone(),
-            payload: Payload::parse("").expect("an empty text has no NUL in it"),
-            expires_at: Timestamp::from_micros(0),
-        };
+        let absent = Session { key: key.clone(), payload: Payload::from(""), expires_at: Timestamp::from_micros(0) };
         if self.write_batch(&[Write::Insert(absent)], true).await? == [WriteOutcome::Exists] {
             return Ok(self.lock_rows(&[key]).await?.pop().flatten());
         }
@@ -160,9 +162,10 @@ impl Link for Connection {
         let rows = self.rows(query).await?;
         let wanted: HashMap<_, _> = keys.iter().map(|key| (key.expose(), key)).collect();
         // The key is compared here again, byte for byte.
+        let layout = self.layout();
         let found = rows.iter().map(|row| {
             let key: &str = column(row, 0)?;
-            Ok(wanted.get(key).map(|&key| (key.clone(), session(row, key))))
+            Ok(wanted.get(key).map(|&key| (key.clone(), session(layout, row, key))))
         });
         found.filter_map(Result::transpose).collect()
     }
@@ -228,14 +231,14 @@ impl Link for Connection {
         let statements = Arc::clone(&self.statements);
         let query =
             self.page_query(&statements.scan_first, &statements.scan, after, i64::from(limit) + i64::from(ahead));
-        let mut page = Page::new(limit);
+        let (layout, mut page) = (self.layout(), Page::new(limit));
         let mut rows = query.fetch(&mut self.connection);
         let more = loop {
             match rows.try_next().await {
                 Ok(Some(_)) if page.is_full() => break true,
                 Ok(Some(row)) => {
                     let key = raw(&row, 0)?;
-                    page.add(key, scanned(&row, key)?);
+                    page.add(key, scanned(layout, &row, key)?);
                 }
                 Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
@@ -261,12 +264,12 @@ impl Link for Connection {
     }
 
     async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
-        let name = self.options.table.quoted();
+        let name = self.options.table.table.quoted('"');
         schema::identity(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
     }
 
     async fn feeds(&mut self) -> Result<Feeds, Failure> {
-        let name = self.options.table.quoted();
+        let name = self.options.table.table.quoted('"');
         feeds::feeds(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
     }
 
@@ -337,7 +340,7 @@ struct Batch<'b> {
 #[derive(Default)]
 struct Sessions<'b> {
     keys: Vec<&'b str>,
-    payloads: Vec<&'b str>,
+    payloads: Vec<&'b [u8]>,
     ends: Vec<Instant>,
 }
 
@@ -379,41 +382,49 @@ impl<'b> Batch<'b> {
         Self { locked: keys.clone(), only_locked: keys, ..Self::default() }
     }
 
-    fn bind(self, sql: &'b str) -> Query<'b, Postgres, PgArguments> {
+    fn bind(self, sql: &'b str, layout: Layout) -> Query<'b, Postgres, PgArguments> {
         let mut query = sqlx::query(sql).bind(self.locked);
-        for sessions in [self.inserted, self.updated, self.upserted] {
-            query = query.bind(sessions.keys).bind(sessions.payloads).bind(sessions.ends);
+        for Sessions { keys, payloads, ends } in [self.inserted, self.updated, self.upserted] {
+            query = query.bind(keys);
+            query = if layout.has_bytes() {
+                query.bind(payloads)
+            } else {
+                query.bind(payloads.into_iter().map(RawText).collect::<Vec<_>>())
+            };
+            query = query.bind(ends);
         }
         query.bind(self.touched.0).bind(self.touched.1).bind(self.deleted).bind(self.only_locked)
     }
 }
 
-fn outcome(write: &Write, row: Option<&PgRow>, carries: bool) -> Result<WriteOutcome, Failure> {
+fn outcome(write: &Write, row: Option<&PgRow>, carries: bool, layout: Layout) -> Result<WriteOutcome, Failure> {
     let Some(row) = row else {
         return Ok(if matches!(write, Write::Insert(_)) { WriteOutcome::Exists } else { WriteOutcome::Missing });
     };
     let row = match write {
         Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
-        Write::Touch(key, _) if carries => Some(session(row, key).map_err(|row| Failure::Row(row.to_string()))?),
+        Write::Touch(key, _) if carries => {
+            Some(session(layout, row, key).map_err(|row| Failure::Row(row.to_string()))?)
+        }
         Write::Touch(..) | Write::Delete(_) => None,
     };
     Ok(WriteOutcome::Done(row))
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(row: &PgRow, key: &SessionKey) -> Result<Session, Unreadable> {
-    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload that is not text"))?;
+fn session(layout: Layout, row: &PgRow, key: &SessionKey) -> Result<Session, Unreadable> {
+    let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
     let expires_at: Instant = row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time"))?;
-    session_of_row(key, payload, Some(expires_at.0))
+    session_of_row(layout, key, payload, Some(expires_at.0))
 }
 
 /// A row of a page; `key`: the bytes of its key.
-fn scanned(row: &PgRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+fn scanned(layout: Layout, row: &PgRow, key: &[u8]) -> Result<ScannedRow, Failure> {
     let alive: bool = column(row, 3)?;
-    Ok(match (alive, key_of_row(key)) {
+    Ok(match (alive, layout.key_of_row(key)) {
         (false, _) => ScannedRow::Expired,
-        (true, Some(key)) => session(row, &key).into(),
-        (true, None) => ScannedRow::Unreadable(foreign_row(key)),
+        (true, Some(key)) => session(layout, row, &key).into(),
+        (true, None) => ScannedRow::Unreadable(foreign_row(layout, key)),
     })
 }
 
@@ -432,9 +443,9 @@ fn exposed(keys: &[SessionKey]) -> Vec<&str> {
 
 /// The bytes of a text, whatever they are.
 fn raw(row: &PgRow, at: usize) -> Result<&[u8], Failure> {
-    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+    row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than its layout's"))
 }
 
 fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r PgRow, at: usize) -> Result<T, Failure> {
-    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than Django's"))
+    row.try_get(at).map_err(|_| Failure::corrupt("a column has another type than its layout's"))
 }

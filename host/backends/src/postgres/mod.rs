@@ -1,4 +1,4 @@
-//! Sessions on a PostgreSQL server, in Django's table.
+//! Sessions on a PostgreSQL server.
 
 mod connection;
 mod errors;
@@ -93,7 +93,7 @@ impl Driver for PostgresDriver {
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
         // A pooler refuses parameters that it does not know, and sessions hold no floating point.
         let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
-        let statements = Arc::new(Statements::of(options.table.as_str()));
+        let statements = Arc::new(Statements::of(&options.table));
         Ok(Self { address, statements, options })
     }
 
@@ -103,7 +103,7 @@ impl Driver for PostgresDriver {
             None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
         };
         let database = self.address.get_database().unwrap_or(self.address.get_username());
-        format!("postgres at {place}, database {database}, table {}", self.options.table.as_str())
+        format!("postgres at {place}, database {database}, table {}", self.options.table.table)
     }
 
     async fn check(&self) -> Result<(), DatabaseError> {

@@ -1,14 +1,21 @@
-//! Django's table on PostgreSQL: made where it is missing and checked where it is not.
+//! The session table on PostgreSQL: made where it is missing and checked where it is not.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use switchover_core::capabilities::{DatabaseError, Identity};
+use switchover_core::{Layout, Table};
 
 use crate::server::{Column, check_columns, check_no_more};
-use crate::table::{TableName, different};
+use crate::table::SessionTable;
 
-/// What Django's schema editor makes, as the catalogue shows it.
-const KINDS: [&str; 3] = ["character varying(40)", "text", "timestamp with time zone"];
+/// The types of the columns of a layout, as the catalogue shows them. Django's schema editor makes the first.
+fn kinds(layout: Layout) -> [&'static str; 3] {
+    if layout == Layout::DJANGO {
+        ["character varying(40)", "text", "timestamp with time zone"]
+    } else {
+        ["character varying(255)", "bytea", "timestamp with time zone"]
+    }
+}
 
 pub(super) enum Error {
     Driver(sqlx::Error),
@@ -22,26 +29,28 @@ impl From<sqlx::Error> for Error {
 }
 
 /// The statements that would make what is missing. An index under another name that serves as well is not missing.
-pub(super) async fn missing(connection: &mut PgConnection, table: &TableName) -> Result<Vec<String>, Error> {
-    let name = table.quoted();
+pub(super) async fn missing(connection: &mut PgConnection, table: &SessionTable) -> Result<Vec<String>, Error> {
+    let name = table.table.quoted('"');
     let Some(columns) = checked(connection, table, &name).await? else {
-        return Ok(vec![create_table(table), like_index(table), expiry_index(table)]);
+        let like = is_django(table).then(|| like_index(table));
+        return Ok([create_table(table)].into_iter().chain(like).chain([expiry_index(table)]).collect());
     };
     check_no_more(table, &columns).map_err(Error::Different)?;
     let indexes = indexes(connection, &name).await?;
+    let [key, _, end] = table.layout.columns();
     let mut missing = Vec::new();
-    if !indexes.iter().any(|index| index.is_pattern && index.starts_with("session_key")) {
+    if is_django(table) && !indexes.iter().any(|index| index.is_pattern && index.starts_with(key)) {
         missing.push(like_index(table));
     }
-    if !indexes.iter().any(|index| index.starts_with("expire_date")) {
+    if !indexes.iter().any(|index| index.starts_with(end)) {
         missing.push(expiry_index(table));
     }
     Ok(missing)
 }
 
-/// Whether the columns that sessions need are Django's, if the table is there; others are no matter.
-pub(super) async fn check(connection: &mut PgConnection, table: &TableName) -> Result<(), Error> {
-    checked(connection, table, &table.quoted()).await.map(drop)
+/// Whether the columns that sessions need are the layout's, if the table is there; others are no matter.
+pub(super) async fn check(connection: &mut PgConnection, table: &SessionTable) -> Result<(), Error> {
+    checked(connection, table, &table.table.quoted('"')).await.map(drop)
 }
 
 /// Which server this is, since when it runs, and which table. A copy of a server has its identifier, and another start.
@@ -55,44 +64,60 @@ pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Resul
 }
 
 /// The columns, if they hold what sessions need. `None`: there is no such table.
-async fn checked(connection: &mut PgConnection, table: &TableName, name: &str) -> Result<Option<Vec<Column>>, Error> {
+async fn checked(
+    connection: &mut PgConnection,
+    table: &SessionTable,
+    name: &str,
+) -> Result<Option<Vec<Column>>, Error> {
     // The name as it is quoted, looked for along the search path, as the statements of sessions find it.
     let sql = "SELECT c.relkind::text, row_security_active(c.oid) FROM pg_class AS c WHERE c.oid = to_regclass($1)";
     let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(None) };
     let (kind, hides_rows): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
     // Ordinary and partitioned tables.
     if !matches!(kind.as_str(), "r" | "p") {
-        return Err(Error::Different(different(table, "it is no table".to_owned())));
+        return Err(Error::Different(table.different("it is no table")));
     }
     if hides_rows {
         let difference = "row security hides rows of it from this user: take one that has BYPASSRLS, or owns the table";
-        return Err(Error::Different(different(table, difference.to_owned())));
+        return Err(Error::Different(table.different(difference)));
     }
     let columns = columns(connection, name).await?;
-    check_columns(table, &columns, KINDS, |column, kind| remedy(table, column, kind)).map_err(Error::Different)?;
+    check_columns(table, &columns, kinds(table.layout), |column, kind| remedy(table, column, kind))
+        .map_err(Error::Different)?;
     let indexes = indexes(connection, name).await?;
     if !indexes.iter().any(|index| index.is_unique && index.columns == ["session_key"]) {
-        return Err(Error::Different(different(table, "its session_key is not the primary key".to_owned())));
+        return Err(Error::Different(
+            table.different(format!("its {} is not the primary key", table.layout.columns()[0])),
+        ));
     }
     Ok(Some(columns))
 }
 
-fn remedy(table: &TableName, column: &str, kind: &str) -> Option<String> {
-    (column == "expire_date" && kind == "timestamp without time zone").then(|| {
+/// Django makes a second index on its keys, which serves `LIKE`.
+fn is_django(table: &SessionTable) -> bool {
+    table.layout == Layout::DJANGO
+}
+
+fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
+    (column == table.layout.columns()[2] && kind == "timestamp without time zone").then(|| {
         format!(
-            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN expire_date TYPE \
-             timestamptz USING expire_date AT TIME ZONE 'UTC'` mends it, and locks the table while it is rewritten",
-            table.quoted()
+            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN {column} TYPE \
+             timestamptz USING {column} AT TIME ZONE 'UTC'` mends it, and locks the table while it is rewritten",
+            table.table.quoted('"')
         )
     })
 }
 
 async fn columns(connection: &mut PgConnection, name: &str) -> Result<Vec<Column>, sqlx::Error> {
-    let sql = "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute \
+    let sql = "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull, \
+                      coalesce((SELECT collisdeterministic FROM pg_collation AS c WHERE c.oid = attcollation), true) FROM pg_attribute \
                WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
     let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
     rows.iter()
-        .map(|row| Ok(Column { name: row.try_get(0)?, kind: row.try_get(1)?, nullable: row.try_get(2)? }))
+        .map(|row| {
+            let (name, kind) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(Column { name, kind, nullable: row.try_get(2)?, exact: row.try_get(3)? })
+        })
         .collect()
 }
 
@@ -121,26 +146,32 @@ async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<Index>
         .collect()
 }
 
-fn create_table(table: &TableName) -> String {
+fn create_table(table: &SessionTable) -> String {
+    let [key, payload, end] = table.layout.columns();
+    let kinds = kinds(table.layout);
+    let collation = if is_django(table) { "" } else { " COLLATE \"C\"" };
+    // As Django's schema editor writes it.
+    let short = |kind: &str| kind.replace("character varying", "varchar");
     format!(
-        "CREATE TABLE \"{}\" (\"session_key\" varchar(40) NOT NULL PRIMARY KEY, \"session_data\" text NOT NULL, \
-         \"expire_date\" timestamp with time zone NOT NULL);",
-        table.as_str()
+        "CREATE TABLE {} (\"{key}\" {}{collation} NOT NULL PRIMARY KEY, \"{payload}\" {} NOT NULL, \"{end}\" {} NOT NULL);",
+        table.table.quoted('"'),
+        short(kinds[0]),
+        kinds[1],
+        kinds[2],
     )
 }
 
-fn like_index(table: &TableName) -> String {
+fn like_index(table: &SessionTable) -> String {
+    let name = table.index("session_key", "c0390e0f", "_like");
     format!(
-        "CREATE INDEX \"{}\" ON \"{}\" (\"session_key\" varchar_pattern_ops);",
-        table.index("session_key", "c0390e0f", "_like"),
-        table.as_str()
+        "CREATE INDEX {} ON {} (\"session_key\" varchar_pattern_ops);",
+        Table::quote(&name, '"'),
+        table.table.quoted('"')
     )
 }
 
-fn expiry_index(table: &TableName) -> String {
-    format!(
-        "CREATE INDEX \"{}\" ON \"{}\" (\"expire_date\");",
-        table.index("expire_date", "a5c62663", ""),
-        table.as_str()
-    )
+fn expiry_index(table: &SessionTable) -> String {
+    let [.., end] = table.layout.columns();
+    let name = table.index(end, "a5c62663", "");
+    format!("CREATE INDEX {} ON {} (\"{end}\");", Table::quote(&name, '"'), table.table.quoted('"'))
 }

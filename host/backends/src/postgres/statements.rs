@@ -1,5 +1,9 @@
 //! The SQL for one table. Each text is fixed, so that a connection prepares it once.
 
+use switchover_core::Layout;
+
+use crate::table::SessionTable;
+
 /// The texts for one table.
 pub(super) struct Statements {
     pub(super) load: String,
@@ -15,36 +19,39 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(table: &str) -> Self {
-        let row = "session_key, session_data, expire_date";
+    pub(super) fn of(table: &SessionTable) -> Self {
+        let [key, payload, end] = table.layout.columns();
+        let (layout, table) = (table.layout, table.table.quoted('"'));
+        let row = format!("{key}, {payload}, {end}");
         let scan = |payload: &str, behind: &str| {
             format!(
-                "SELECT session_key, {payload}, expire_date, expire_date > coalesce($2, statement_timestamp()) FROM \"{table}\" \
-                 {behind} ORDER BY session_key LIMIT $1"
+                "SELECT {key}, {payload}, {end}, {end} > coalesce($2, statement_timestamp()) FROM {table} \
+                 {behind} ORDER BY {key} LIMIT $1"
             )
         };
+        let behind = format!("WHERE {key} > $3");
         Self {
             // `IS TRUE` keeps the index on the end out of it: while the table is small a plan may take that one, and is kept as the table grows.
             load: format!(
-                "SELECT {row} FROM \"{table}\" \
-                 WHERE session_key = ANY($1) AND (expire_date > coalesce($2, statement_timestamp())) IS TRUE"
+                "SELECT {row} FROM {table} \
+                 WHERE {key} = ANY($1) AND ({end} > coalesce($2, statement_timestamp())) IS TRUE"
             ),
-            existing: format!("SELECT session_key FROM \"{table}\" WHERE session_key = ANY($1)"),
-            write: write(table),
+            existing: format!("SELECT {key} FROM {table} WHERE {key} = ANY($1)"),
+            write: write(layout, &table),
             // Rows that somebody else writes are left for the next time: they may be about to live on.
             delete_expired: format!(
-                "DELETE FROM \"{table}\" WHERE session_key = ANY(ARRAY(\
-                     SELECT session_key FROM \"{table}\" \
-                     WHERE expire_date < least($1, coalesce($2, statement_timestamp())) \
-                     ORDER BY expire_date LIMIT $3 FOR UPDATE SKIP LOCKED))"
+                "DELETE FROM {table} WHERE {key} = ANY(ARRAY(\
+                     SELECT {key} FROM {table} \
+                     WHERE {end} < least($1, coalesce($2, statement_timestamp())) \
+                     ORDER BY {end} LIMIT $3 FOR UPDATE SKIP LOCKED))"
             ),
             expired_left: format!(
-                "SELECT count(*) FROM \"{table}\" WHERE expire_date < least($1, coalesce($2, statement_timestamp()))"
+                "SELECT count(*) FROM {table} WHERE {end} < least($1, coalesce($2, statement_timestamp()))"
             ),
-            scan_first: scan("session_data", ""),
-            scan: scan("session_data", "WHERE session_key > $3"),
+            scan_first: scan(payload, ""),
+            scan: scan(payload, &behind),
             scan_past_first: scan("''", ""),
-            scan_past: scan("''", "WHERE session_key > $3"),
+            scan_past: scan("''", &behind),
         }
     }
 }
@@ -57,41 +64,43 @@ impl Statements {
 ///
 /// A row is found by `= ANY(ARRAY[key])` where `= key` says the same. A plain join may be planned as a scan of an index from end to end, if
 /// the table was analysed while it was empty, and that plan is kept as the table grows; by an array the index is only looked up.
-fn write(table: &str) -> String {
+fn write(layout: Layout, table: &str) -> String {
+    let [key, payload, end] = layout.columns();
+    let kind = if layout.has_bytes() { "bytea" } else { "text" };
     format!(
         "WITH locked AS MATERIALIZED (\
-             SELECT session_key, CASE WHEN $15 AND session_key = ANY($14) THEN session_data END AS session_data, expire_date \
-             FROM \"{table}\" \
-             WHERE session_key = ANY($1) ORDER BY session_key FOR UPDATE), \
+             SELECT {key}, CASE WHEN $15 AND {key} = ANY($14) THEN {payload} END AS {payload}, {end} \
+             FROM {table} \
+             WHERE {key} = ANY($1) ORDER BY {key} FOR UPDATE), \
          inserted AS (\
-             INSERT INTO \"{table}\" (session_key, session_data, expire_date) \
-             SELECT * FROM unnest($2::text[], $3::text[], $4::timestamptz[]) \
-             ON CONFLICT (session_key) DO NOTHING RETURNING session_key), \
+             INSERT INTO {table} ({key}, {payload}, {end}) \
+             SELECT * FROM unnest($2::text[], $3::{kind}[], $4::timestamptz[]) \
+             ON CONFLICT ({key}) DO NOTHING RETURNING {key}), \
          updated AS (\
-             UPDATE \"{table}\" AS t SET session_data = v.session_data, expire_date = v.expire_date \
-             FROM unnest($5::text[], $6::text[], $7::timestamptz[]) AS v (session_key, session_data, expire_date) \
-             JOIN locked USING (session_key) \
-             WHERE t.session_key = ANY(ARRAY[v.session_key]) RETURNING t.session_key), \
+             UPDATE {table} AS t SET {payload} = v.{payload}, {end} = v.{end} \
+             FROM unnest($5::text[], $6::{kind}[], $7::timestamptz[]) AS v ({key}, {payload}, {end}) \
+             JOIN locked USING ({key}) \
+             WHERE t.{key} = ANY(ARRAY[v.{key}]) RETURNING t.{key}), \
          upserted AS (\
-             INSERT INTO \"{table}\" (session_key, session_data, expire_date) \
-             SELECT * FROM unnest($8::text[], $9::text[], $10::timestamptz[]) \
-             ON CONFLICT (session_key) DO UPDATE \
-             SET session_data = excluded.session_data, expire_date = excluded.expire_date RETURNING session_key), \
+             INSERT INTO {table} ({key}, {payload}, {end}) \
+             SELECT * FROM unnest($8::text[], $9::{kind}[], $10::timestamptz[]) \
+             ON CONFLICT ({key}) DO UPDATE \
+             SET {payload} = excluded.{payload}, {end} = excluded.{end} RETURNING {key}), \
          touched AS (\
-             UPDATE \"{table}\" AS t SET expire_date = greatest(t.expire_date, v.expire_date) \
-             FROM unnest($11::text[], $12::timestamptz[]) AS v (session_key, expire_date) \
-             JOIN locked USING (session_key) \
-             WHERE t.session_key = ANY(ARRAY[v.session_key]) \
-             RETURNING t.session_key, CASE WHEN $15 THEN t.session_data END AS session_data, t.expire_date), \
+             UPDATE {table} AS t SET {end} = greatest(t.{end}, v.{end}) \
+             FROM unnest($11::text[], $12::timestamptz[]) AS v ({key}, {end}) \
+             JOIN locked USING ({key}) \
+             WHERE t.{key} = ANY(ARRAY[v.{key}]) \
+             RETURNING t.{key}, CASE WHEN $15 THEN t.{payload} END AS {payload}, t.{end}), \
          deleted AS (\
-             DELETE FROM \"{table}\" AS t USING locked \
-             WHERE t.session_key = ANY(ARRAY[locked.session_key]) AND locked.session_key = ANY($13) \
-             RETURNING t.session_key) \
-         SELECT session_key, NULL::text, NULL::timestamptz FROM inserted \
-         UNION ALL SELECT session_key, NULL, NULL FROM updated \
-         UNION ALL SELECT session_key, NULL, NULL FROM upserted \
-         UNION ALL SELECT session_key, session_data, expire_date FROM touched \
-         UNION ALL SELECT session_key, NULL, NULL FROM deleted \
-         UNION ALL SELECT session_key, session_data, expire_date FROM locked WHERE session_key = ANY($14)"
+             DELETE FROM {table} AS t USING locked \
+             WHERE t.{key} = ANY(ARRAY[locked.{key}]) AND locked.{key} = ANY($13) \
+             RETURNING t.{key}) \
+         SELECT {key}, NULL::{kind}, NULL::timestamptz FROM inserted \
+         UNION ALL SELECT {key}, NULL, NULL FROM updated \
+         UNION ALL SELECT {key}, NULL, NULL FROM upserted \
+         UNION ALL SELECT {key}, {payload}, {end} FROM touched \
+         UNION ALL SELECT {key}, NULL, NULL FROM deleted \
+         UNION ALL SELECT {key}, {payload}, {end} FROM locked WHERE {key} = ANY($14)"
     )
 }

@@ -7,12 +7,18 @@ use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat
 use sqlx::{Decode, Encode, Postgres, Type};
 use switchover_core::Timestamp;
 
-/// Text by its bytes, whatever they are: a key that a scan goes on behind.
+/// Text by its bytes, whatever they are: a key that a scan goes on behind, a payload that is text.
 pub(super) struct RawText<'t>(pub(super) &'t [u8]);
 
 impl Type<Postgres> for RawText<'_> {
     fn type_info() -> PgTypeInfo {
         <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for RawText<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        <&str as PgHasArrayType>::array_type_info()
     }
 }
 
@@ -23,7 +29,7 @@ impl Encode<'_, Postgres> for RawText<'_> {
     }
 }
 
-/// `timestamptz` and its array, as `pg_type` has them since ever.
+/// `timestamptz` and its array, fixed OIDs in `pg_type`.
 const TIMESTAMPTZ: Oid = Oid(1184);
 const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
 /// 2000-01-01, from which PostgreSQL counts, in microseconds of the Unix epoch.

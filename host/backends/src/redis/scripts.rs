@@ -223,7 +223,7 @@ impl Scripts {
         ttl_ms: u64,
     ) -> ScriptInvocation<'_> {
         let key = KeyDigest::of(&session.key);
-        let payload = session.payload.expose().as_bytes();
+        let payload = session.payload.expose();
         let entry = [b"E", &server.0[..], key.check(), digits(session.expires_at).as_bytes(), payload].concat();
         let mut call = self.fill.key(key.name(&self.prefix));
         call.arg(lease_value(server, lease)).arg(entry).arg(ttl_ms).arg(LEASE_MS);
@@ -311,8 +311,7 @@ fn is_guarded(value: &[u8], now: Timestamp) -> bool {
 fn session(key: &SessionKey, entry: &[u8]) -> Option<Session> {
     let (expires_at, payload) = entry.split_at_checked(EXPIRES_DIGITS)?;
     let expires_at = Timestamp::from_micros(std::str::from_utf8(expires_at).ok()?.parse().ok()?);
-    let payload = Payload::parse(std::str::from_utf8(payload).ok()?).ok()?;
-    Some(Session { key: key.clone(), payload, expires_at })
+    Some(Session { key: key.clone(), payload: Payload::from(payload), expires_at })
 }
 
 /// Eighteen digits hold [`Timestamp::MAX`]. Lua's numbers do not, so it compares nine at a time.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use switchover_core::DJANGO_TABLE;
+use switchover_core::Layout;
 use switchover_core::capabilities::{Clock, DatabaseError};
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use super::link::{Driver, Options};
 use super::supervisor::spawn;
 use super::write_queue::WriteQueue;
 use super::{Queues, Server, Shared, WriteSender, read, tool, transaction, write};
-use crate::table::TableName;
+use crate::table::SessionTable;
 
 /// Two of each kind: while one lane waits for the server, the other gathers what comes meanwhile.
 const LANES_DEFAULT: usize = 2;
@@ -37,7 +37,8 @@ pub struct ServerBuilder {
     /// It may hold a password.
     address: String,
     open: fn(Self) -> Opening,
-    table: String,
+    table: Option<String>,
+    layout: Layout,
     application_name: String,
     clock: Option<Arc<dyn Clock>>,
     readers: usize,
@@ -54,7 +55,8 @@ impl ServerBuilder {
         Self {
             address: address.into(),
             open: |builder| Box::pin(builder.open_by::<D>()),
-            table: DJANGO_TABLE.to_owned(),
+            table: None,
+            layout: Layout::default(),
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
             clock: None,
             readers: LANES_DEFAULT,
@@ -64,9 +66,16 @@ impl ServerBuilder {
         }
     }
 
-    /// The table's name, `django_session` if not given: 1 to 63 characters of `a-z A-Z 0-9 _`, the first no digit.
+    /// The table's name, the layout's own if not given: `sessions`, `app.sessions`, `"Web Sessions"`; see
+    /// [`Table`](switchover_core::Table). Without a schema PostgreSQL looks along the search path, MySQL in the address's database.
     pub fn table(mut self, name: impl Into<String>) -> Self {
-        self.table = name.into();
+        self.table = Some(name.into());
+        self
+    }
+
+    /// How sessions stand in the table; [`Layout::DJANGO`] if not given.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
         self
     }
 
@@ -116,7 +125,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Invalid`] if the address is none or the table's name has other characters; [`DatabaseError::Unavailable`] if the
+    /// [`DatabaseError::Invalid`] if the address or the table's name is none; [`DatabaseError::Unavailable`] if the
     /// server cannot be reached or refuses; [`DatabaseError::Timeout`] if it does not answer.
     ///
     /// # Panics
@@ -128,7 +137,7 @@ impl ServerBuilder {
 
     async fn open_by<D: Driver>(self) -> Result<Server, DatabaseError> {
         let options = Options {
-            table: TableName::parse(&self.table)?,
+            table: SessionTable::parse(self.table.as_deref(), self.layout)?,
             application_name: self.application_name.clone(),
             clock: self.clock.clone(),
         };
@@ -173,7 +182,7 @@ impl ServerBuilder {
         spawn(&alive, &connector, None, move |lane| tool::run(lane, Arc::clone(&inbox)));
 
         let queues = RwLock::new(Some(Queues { reads, writes: WriteSender(writes), transactions, tools }));
-        Ok(Server { shared: Arc::new(Shared { queues, ended, summary }) })
+        Ok(Server { shared: Arc::new(Shared { queues, ended, summary, layout: self.layout }) })
     }
 }
 

@@ -9,7 +9,7 @@ use switchover_core::capabilities::{
 };
 use switchover_core::{Session, SessionKey, Timestamp};
 
-use crate::table::TableName;
+use crate::table::SessionTable;
 
 /// Why an operation on a connection did not succeed.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) type Found = (SessionKey, Result<Session, Unreadable>);
 /// What a driver needs to know beside the address.
 #[derive(Clone)]
 pub(crate) struct Options {
-    pub(crate) table: TableName,
+    pub(crate) table: SessionTable,
     pub(crate) application_name: String,
     /// `None`: the server's.
     pub(crate) clock: Option<Arc<dyn Clock>>,

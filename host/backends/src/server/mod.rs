@@ -18,7 +18,6 @@ mod link;
 #[cfg(test)]
 mod panics;
 mod read;
-mod row;
 mod supervisor;
 mod table;
 mod tool;
@@ -36,20 +35,20 @@ use tokio::sync::{mpsc, watch};
 pub use self::builder::ServerBuilder;
 pub(super) use self::link::{Driver, Failure, Found, Link, Options};
 use self::read::ReadJob;
-pub(super) use self::row::{key_of_row, session_of_row};
 pub(super) use self::table::{Column, check_columns, check_no_more};
 use self::tool::ToolJob;
 use self::transaction::TransactionJob;
 use self::write_queue::{WriteJob, WriteQueue};
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
-use switchover_core::Timestamp;
+use crate::fit;
 use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
+use switchover_core::{Layout, Timestamp};
 
-/// A database on a server, in Django's table, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
+/// A database on a server, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
 ///
 /// Cheap to clone: all clones are one database. When the last one is dropped, what is queued is done and the connections end;
 /// [`Database::close`] also waits for that.
@@ -76,6 +75,7 @@ struct Shared {
     /// Closed when the last lane has ended.
     ended: watch::Receiver<()>,
     summary: String,
+    layout: Layout,
 }
 
 struct Queues {
@@ -131,20 +131,30 @@ impl Database for Server {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let job = |request| ReadJob { batch, request };
-        self.send(terms.deadline, Late::Timeout, |queues, request| enqueue(&queues.reads, job(request))).await
+        let ask = |batch| {
+            let job = |request| ReadJob { batch, request };
+            self.send(terms.deadline, Late::Timeout, |queues, request| enqueue(&queues.reads, job(request)))
+        };
+        fit::read(self.layout(), batch, ask).await
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let push = |queues: &Queues, request| queues.writes.0.push(WriteJob::new(batch, request));
-        self.send(terms.deadline, Late::UnknownOutcome, push).await
+        let ask = |batch| {
+            let push = |queues: &Queues, request| queues.writes.0.push(WriteJob::new(batch, request));
+            self.send(terms.deadline, Late::UnknownOutcome, push)
+        };
+        fit::write(self.layout(), batch, ask).await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
-        Ok(Box::new(Opening::new(self.clone(), &terms)))
+        Ok(Box::new(Opening::new(self.clone(), self.layout(), &terms)))
+    }
+
+    fn layout(&self) -> Layout {
+        self.shared.layout
     }
 
     fn upkeep(&self) -> &dyn Upkeep {

@@ -38,7 +38,8 @@ impl Driver for Fragile {
 }
 
 fn carry(batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
-    let fatal = |write: &Write| matches!(write, Write::Upsert(session) if session.payload.expose() == FATAL_PAYLOAD);
+    let fatal =
+        |write: &Write| matches!(write, Write::Upsert(session) if session.payload.as_text() == Some(FATAL_PAYLOAD));
     assert!(!batch.iter().any(fatal), "this driver panics on purpose");
     Ok(batch.iter().map(|_| WriteOutcome::Done(None)).collect())
 }
@@ -134,7 +135,7 @@ fn key(text: &str) -> SessionKey {
 }
 
 fn upsert(payload: &str) -> Vec<Write> {
-    let (key, payload) = (key("aaaaaaaa"), Payload::parse(payload).unwrap());
+    let (key, payload) = (key("aaaaaaaa"), Payload::from(payload));
     vec![Write::Upsert(Session { key, payload, expires_at: Timestamp::from_micros(1) })]
 }
 

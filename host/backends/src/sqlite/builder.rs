@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread;
 
-use switchover_core::DJANGO_TABLE;
+use switchover_core::Layout;
 use switchover_core::capabilities::{Clock, DatabaseError, SystemClock};
 use tokio::sync::watch;
 
 use super::connection::{Connections, Synchronous};
 use super::reader::Reader;
-use super::schema::table_name;
+use super::schema::session_table;
 use super::statements::Statements;
 use super::writer::Writer;
 use super::{Queues, Shared, Sqlite, unavailable};
@@ -27,7 +27,8 @@ const QUEUE_DEFAULT: usize = 4_096;
 #[derive(Clone)]
 pub struct SqliteBuilder {
     path: PathBuf,
-    table: String,
+    table: Option<String>,
+    layout: Layout,
     create_if_missing: bool,
     readers: usize,
     queue: usize,
@@ -39,7 +40,8 @@ impl SqliteBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            table: DJANGO_TABLE.to_owned(),
+            table: None,
+            layout: Layout::default(),
             create_if_missing: false,
             readers: READERS_DEFAULT,
             queue: QUEUE_DEFAULT,
@@ -48,9 +50,16 @@ impl SqliteBuilder {
         }
     }
 
-    /// The table's name, `django_session` if not given: 1 to 63 characters of `a-z A-Z 0-9 _`, the first no digit.
+    /// The table's name, the layout's own if not given: `sessions`, `"Web Sessions"`; see [`Table`](switchover_core::Table). SQLite has
+    /// no schemas.
     pub fn table(mut self, name: impl Into<String>) -> Self {
-        self.table = name.into();
+        self.table = Some(name.into());
+        self
+    }
+
+    /// How sessions stand in the table; [`Layout::DJANGO`] if not given.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
         self
     }
 
@@ -94,7 +103,7 @@ impl SqliteBuilder {
     /// # Errors
     ///
     /// [`DatabaseError::Invalid`] if the path or the table's name cannot be one; [`DatabaseError::Unavailable`] if the file is not there and may not be made, cannot be opened, cannot have a
-    /// write-ahead log (a network file system, `:memory:`), or if the table's name has other characters;
+    /// write-ahead log (a network file system, `:memory:`);
     /// [`DatabaseError::Corrupt`] if it is no SQLite file; [`DatabaseError::Conflict`] if another process keeps it locked.
     ///
     /// # Panics
@@ -111,12 +120,12 @@ impl SqliteBuilder {
     }
 
     fn open_blocking(self) -> Result<Sqlite, DatabaseError> {
-        let table = table_name(&self.table)?;
+        let table = session_table(self.table.as_deref(), self.layout)?;
         if self.is_address() {
             let message = "the path of a file is wanted, and this is the address of a server".to_owned();
             return Err(DatabaseError::Invalid { message });
         }
-        let summary = format!("sqlite at {}, table {}", self.path.display(), table.as_str());
+        let summary = format!("sqlite at {}, table {}", self.path.display(), table.table);
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;
         let statements = Arc::new(Statements::of(table));
 
@@ -133,7 +142,7 @@ impl SqliteBuilder {
             spawn("sqlite-reader", alive.clone(), move || reader.run())?;
         }
         let queues = RwLock::new(Some(Queues { writes, reads }));
-        Ok(Sqlite { shared: Arc::new(Shared { queues, ended, summary }) })
+        Ok(Sqlite { shared: Arc::new(Shared { queues, ended, summary, layout: self.layout }) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sessions in an SQLite file, in Django's table.
+//! Sessions in an SQLite file, in a table of its layout.
 //!
 //! ```text
 //!               ┌ bounded queue ─ writer thread:  BEGIN IMMEDIATE, every queued batch, COMMIT, then the answers
@@ -35,13 +35,14 @@ use self::reader::ReadCommand;
 use self::writer::WriteCommand;
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
-use switchover_core::Timestamp;
+use crate::fit;
 use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
+use switchover_core::{Layout, Timestamp};
 
-/// A database in an SQLite file, in Django's table; its clock is this machine's.
+/// A database in an SQLite file, in a table of its layout; its clock is this machine's.
 ///
 /// Cheap to clone: all clones are one database. When the last one is dropped, what is queued is done and the threads end;
 /// [`Database::close`] also waits for that.
@@ -66,6 +67,7 @@ struct Shared {
     /// Closed when the last thread has ended.
     ended: watch::Receiver<()>,
     summary: String,
+    layout: Layout,
 }
 
 struct Queues {
@@ -125,15 +127,21 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Database for Sqlite {
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
-        self.send_read(terms.deadline, |request| ReadCommand::Read { batch, request }).await
+        let ask = |batch| self.send_read(terms.deadline, |request| ReadCommand::Read { batch, request });
+        fit::read(self.layout(), batch, ask).await
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        self.send_write(terms.deadline, |request| WriteCommand::Write { batch, request }).await
+        let ask = |batch| self.send_write(terms.deadline, |request| WriteCommand::Write { batch, request });
+        fit::write(self.layout(), batch, ask).await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
-        Ok(Box::new(Opening::new(self.clone(), &terms)))
+        Ok(Box::new(Opening::new(self.clone(), self.layout(), &terms)))
+    }
+
+    fn layout(&self) -> Layout {
+        self.shared.layout
     }
 
     fn upkeep(&self) -> &dyn Upkeep {

@@ -1,10 +1,11 @@
 //! Every statement of a session finds its rows by an index, however many rows the table has, analysed or not.
 
 use rusqlite::Connection;
+use switchover_core::Layout;
 
 use super::schema;
 use super::statements::Statements;
-use crate::table::TableName;
+use crate::table::SessionTable;
 
 const SIZES: [u32; 4] = [0, 300, 3_000, 300_000];
 
@@ -17,19 +18,27 @@ fn plan(connection: &Connection, sql: &str) -> String {
 
 #[test]
 fn every_statement_of_a_session_has_its_index() {
-    let table = TableName::parse("django_session").unwrap();
+    for layout in Layout::ALL {
+        every_statement_has_its_index(&SessionTable::parse(None, layout).unwrap());
+    }
+}
+
+fn every_statement_has_its_index(table: &SessionTable) {
     let statements = Statements::of(table.clone());
     let connection = Connection::open_in_memory().unwrap();
-    for sql in schema::missing(&connection, &table).unwrap() {
+    for sql in schema::missing(&connection, table).unwrap() {
         connection.execute_batch(&sql).unwrap();
     }
+    let fill = format!(
+        "WITH RECURSIVE n (i) AS (SELECT ?1 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) \
+         INSERT INTO {} SELECT printf('key%08d', i), 'payload', \
+         CASE i % 3 WHEN 0 THEN '2016-01-01 00:00:00' ELSE '2999-01-01 00:00:00' END FROM n",
+        table.table.quoted('"')
+    );
     let mut rows = 0;
     for size in SIZES {
-        let fill = "WITH RECURSIVE n (i) AS (SELECT ?1 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) \
-                    INSERT INTO django_session SELECT printf('key%08d', i), 'payload', \
-                    CASE i % 3 WHEN 0 THEN '2016-01-01 00:00:00' ELSE '2999-01-01 00:00:00' END FROM n";
         if size > rows {
-            connection.execute(fill, [rows, size]).unwrap();
+            connection.execute(&fill, [rows, size]).unwrap();
         }
         rows = size;
         for analysed in [false, true] {

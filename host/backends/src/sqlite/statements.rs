@@ -5,32 +5,35 @@ use rusqlite::{Connection, Row, ToSql};
 use switchover_core::capabilities::{
     Cursor, DatabaseError, ExpiredLeft, ReadOutcome, Scan, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Session, SessionKey, Timestamp};
 
 use super::connection::database_error;
 use crate::django_time as time;
 use crate::page::{Page, ScannedRow};
 use crate::row::{expiry_of_row, foreign_row, payload_of_row};
-use crate::table::TableName;
+use crate::table::SessionTable;
 
 /// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
 /// is left alone.
-pub(super) const EXPIRED: &str = concat!("expire_date < ?1 AND ", is_time!());
-/// A row whose end is no time of Django's.
-pub(super) const NO_TIME: &str = concat!("NOT ", is_time!());
-
-macro_rules! is_time {
-    () => {
-        "(typeof(expire_date) = 'text' AND (\
-         expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]' OR \
-         expire_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9]*'))"
-    };
+pub(super) fn expired(layout: Layout) -> String {
+    let [.., end] = layout.columns();
+    format!("{end} < ?1 AND {}", is_time(layout))
 }
-use is_time;
+
+/// A row whose end is no time of Django's.
+pub(super) fn no_time(layout: Layout) -> String {
+    format!("NOT {}", is_time(layout))
+}
+
+fn is_time(layout: Layout) -> String {
+    let [.., end] = layout.columns();
+    let seconds = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]";
+    format!("(typeof({end}) = 'text' AND ({end} GLOB '{seconds}' OR {end} GLOB '{seconds}.[0-9]*'))")
+}
 
 /// The statements on one table.
 pub(super) struct Statements {
-    table: TableName,
+    table: SessionTable,
     load: String,
     exists: String,
     insert: String,
@@ -46,35 +49,30 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(table: TableName) -> Self {
-        let name = format!("\"{}\"", table.as_str());
-        let insert = format!(
-            "INSERT INTO {name} (session_key, session_data, expire_date) VALUES (?1, ?2, ?3) ON CONFLICT (session_key)"
-        );
+    pub(super) fn of(table: SessionTable) -> Self {
+        let (name, [key, payload, end]) = (table.table.quoted('"'), table.layout.columns());
+        let (expired, no_time) = (expired(table.layout), no_time(table.layout));
+        let insert = format!("INSERT INTO {name} ({key}, {payload}, {end}) VALUES (?1, ?2, ?3) ON CONFLICT ({key})");
         Self {
             table,
-            load: format!("SELECT session_key, session_data, expire_date FROM {name} WHERE session_key = ?1"),
-            exists: format!("SELECT session_key FROM {name} WHERE session_key = ?1"),
-            update: format!("UPDATE {name} SET session_data = ?2, expire_date = ?3 WHERE session_key = ?1"),
-            upsert: format!(
-                "{insert} DO UPDATE SET session_data = excluded.session_data, expire_date = excluded.expire_date"
-            ),
+            load: format!("SELECT {key}, {payload}, {end} FROM {name} WHERE {key} = ?1"),
+            exists: format!("SELECT {key} FROM {name} WHERE {key} = ?1"),
+            update: format!("UPDATE {name} SET {payload} = ?2, {end} = ?3 WHERE {key} = ?1"),
+            upsert: format!("{insert} DO UPDATE SET {payload} = excluded.{payload}, {end} = excluded.{end}"),
             insert: format!("{insert} DO NOTHING"),
-            update_expiry: format!("UPDATE {name} SET expire_date = ?2 WHERE session_key = ?1"),
-            delete: format!("DELETE FROM {name} WHERE session_key = ?1"),
+            update_expiry: format!("UPDATE {name} SET {end} = ?2 WHERE {key} = ?1"),
+            delete: format!("DELETE FROM {name} WHERE {key} = ?1"),
             delete_expired: format!(
-                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {EXPIRED} ORDER BY expire_date LIMIT ?2)"
+                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2)"
             ),
-            expired_left: format!("SELECT count(*) FROM {name} WHERE {EXPIRED}"),
-            no_time: format!("SELECT count(*) FROM {name} WHERE {NO_TIME}"),
-            scan_first: format!("SELECT session_key, session_data, expire_date FROM {name} ORDER BY session_key"),
-            scan: format!(
-                "SELECT session_key, session_data, expire_date FROM {name} WHERE session_key > ?1 ORDER BY session_key"
-            ),
+            expired_left: format!("SELECT count(*) FROM {name} WHERE {expired}"),
+            no_time: format!("SELECT count(*) FROM {name} WHERE {no_time}"),
+            scan_first: format!("SELECT {key}, {payload}, {end} FROM {name} ORDER BY {key}"),
+            scan: format!("SELECT {key}, {payload}, {end} FROM {name} WHERE {key} > ?1 ORDER BY {key}"),
         }
     }
 
-    pub(super) fn table(&self) -> &TableName {
+    pub(super) fn table(&self) -> &SessionTable {
         &self.table
     }
 
@@ -106,7 +104,7 @@ impl Statements {
         let read = self.with_row(connection, key, |row| {
             let expires_at = expiry(row, key)?;
             // Compared here and not in SQL: exact whatever form the text has, and an unreadable one is an error, not an absence.
-            if expires_at > now { session(row, key, expires_at).map(Some) } else { Ok(None) }
+            if expires_at > now { session(self.table.layout, row, key, expires_at).map(Some) } else { Ok(None) }
         })?;
         Ok(read.transpose().map_or_else(ReadOutcome::Unreadable, |found| ReadOutcome::Session(found.flatten())))
     }
@@ -122,7 +120,8 @@ impl Statements {
     pub(super) fn write(&self, connection: &Connection, write: &Write) -> Result<WriteOutcome, DatabaseError> {
         let put = |sql: &str, session: &Session| {
             let expires_at = time::to_text(session.expires_at);
-            execute(connection, sql, &[&session.key.expose(), &session.payload.expose(), &expires_at])
+            let payload = stored(self.table.layout, session.payload.expose());
+            execute(connection, sql, &[&session.key.expose(), &payload, &expires_at])
         };
         let outcome = match write {
             Write::Insert(session) => match put(&self.insert, session)? {
@@ -162,7 +161,7 @@ impl Statements {
 
     /// The row, also one that has ended.
     pub(super) fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
-        let row = self.with_row(connection, key, |row| session(row, key, expiry(row, key)?))?;
+        let row = self.with_row(connection, key, |row| session(self.table.layout, row, key, expiry(row, key)?))?;
         Ok(row.transpose()?)
     }
 
@@ -226,7 +225,7 @@ impl Statements {
                 return Ok(page.end(true));
             }
             let (kind, bytes) = RawKey::of_row(row);
-            page.add(&[&[kind], bytes].concat(), scanned(row, now));
+            page.add(&[&[kind], bytes].concat(), scanned(self.table.layout, row, now));
         }
         Ok(page.end(false))
     }
@@ -265,14 +264,14 @@ impl ToSql for RawKey<'_> {
 }
 
 /// A row of a page, whatever stands in it.
-fn scanned(row: &Row<'_>, now: Timestamp) -> ScannedRow {
+fn scanned(layout: Layout, row: &Row<'_>, now: Timestamp) -> ScannedRow {
     let ended = text(row, 2).and_then(time::from_text);
     if ended.is_some_and(|ended| ended <= now) {
         return ScannedRow::Expired;
     }
-    match key(row) {
-        Some(key) => expiry(row, &key).and_then(|expires_at| session(row, &key, expires_at)).into(),
-        None => ScannedRow::Unreadable(foreign_row(RawKey::of_row(row).1)),
+    match key(layout, row) {
+        Some(key) => expiry(row, &key).and_then(|expires_at| session(layout, row, &key, expires_at)).into(),
+        None => ScannedRow::Unreadable(foreign_row(layout, RawKey::of_row(row).1)),
     }
 }
 
@@ -288,17 +287,28 @@ fn is_of(row: &Row<'_>, key: &SessionKey) -> bool {
     matches!(row.get_ref(0), Ok(ValueRef::Text(text)) if text == key.expose().as_bytes())
 }
 
-fn key(row: &Row<'_>) -> Option<SessionKey> {
+fn key(layout: Layout, row: &Row<'_>) -> Option<SessionKey> {
     let Ok(ValueRef::Text(text)) = row.get_ref(0) else { return None };
-    SessionKey::parse(std::str::from_utf8(text).ok()?).ok()
+    layout.key_of_row(text)
 }
 
 fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, Unreadable> {
     expiry_of_row(key, text(row, 2).and_then(time::from_text))
 }
 
-fn session(row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {
-    Ok(Session { key: key.clone(), payload: payload_of_row(key, text(row, 1))?, expires_at })
+fn session(layout: Layout, row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {
+    let payload = match row.get_ref(1) {
+        Ok(ValueRef::Text(text)) if !layout.has_bytes() => Some(text),
+        Ok(ValueRef::Blob(bytes)) if layout.has_bytes() => Some(bytes),
+        _ => None,
+    };
+    Ok(Session { key: key.clone(), payload: payload_of_row(layout, key, payload)?, expires_at })
+}
+
+/// A payload as its column holds it.
+fn stored(layout: Layout, payload: &[u8]) -> ToSqlOutput<'_> {
+    let value = if layout.has_bytes() { ValueRef::Blob(payload) } else { ValueRef::Text(payload) };
+    ToSqlOutput::Borrowed(value)
 }
 
 fn text<'r>(row: &'r Row<'_>, column: usize) -> Option<&'r str> {

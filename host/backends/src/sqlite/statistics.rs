@@ -7,9 +7,9 @@ use switchover_core::Timestamp;
 use switchover_core::capabilities::{DatabaseError, Remedy, Statistics};
 
 use super::connection::database_error;
-use super::statements::{EXPIRED, NO_TIME};
+use super::statements::{expired, no_time};
 use crate::django_time as time;
-use crate::table::TableName;
+use crate::table::SessionTable;
 
 /// Steps of SQLite's machine between two looks at the clock: well below a millisecond.
 const STEPS: i32 = 10_000;
@@ -31,19 +31,21 @@ pub(super) fn until<T>(
 /// Counts and asks.
 pub(super) fn statistics(
     connection: &Connection,
-    table: &TableName,
+    table: &SessionTable,
     now: Timestamp,
 ) -> Result<Statistics, DatabaseError> {
     count(connection, table, now).map_err(|error| database_error(&error))
 }
 
-fn count(connection: &Connection, table: &TableName, now: Timestamp) -> rusqlite::Result<Statistics> {
+fn count(connection: &Connection, table: &SessionTable, now: Timestamp) -> rusqlite::Result<Statistics> {
     let mut statistics = Statistics::default();
-    let name = table.as_str();
-    let bytes = "octet_length(session_data)";
+    let [_, payload, _] = table.layout.columns();
+    let (expired, no_time) = (expired(table.layout), no_time(table.layout));
+    let bytes = format!("octet_length({payload})");
     let sql = format!(
-        "SELECT count(*), count(*) FILTER (WHERE {EXPIRED}), coalesce(sum({bytes}), 0), \
-         coalesce(sum({bytes}) FILTER (WHERE {EXPIRED}), 0), count(*) FILTER (WHERE {NO_TIME}) FROM \"{name}\""
+        "SELECT count(*), count(*) FILTER (WHERE {expired}), coalesce(sum({bytes}), 0), \
+         coalesce(sum({bytes}) FILTER (WHERE {expired}), 0), count(*) FILTER (WHERE {no_time}) FROM {}",
+        table.table.quoted('"')
     );
     connection.query_row(&sql, [time::to_text(now)], |row| {
         statistics.rows = number(row, 0)?;
@@ -61,7 +63,9 @@ fn count(connection: &Connection, table: &TableName, now: Timestamp) -> rusqlite
     if one("SELECT count(*) FROM pragma_module_list WHERE name = 'dbstat'")? > 0 {
         let sql = "SELECT coalesce(sum(pgsize), 0), coalesce(sum(unused), 0) FROM dbstat \
                    WHERE name IN (SELECT name FROM sqlite_master WHERE type = ?1 AND tbl_name = ?2 COLLATE NOCASE)";
-        let room = |kind: &str| connection.query_row(sql, [kind, name], |row| Ok((number(row, 0)?, number(row, 1)?)));
+        let room = |kind: &str| {
+            connection.query_row(sql, [kind, table.table.name()], |row| Ok((number(row, 0)?, number(row, 1)?)))
+        };
         let ((table, in_table), (index, in_index)) = (room("table")?, room("index")?);
         (statistics.table_bytes, statistics.index_bytes) = (Some(table), Some(index));
         unused += in_table + in_index;

@@ -200,7 +200,7 @@ async fn nobody_reads_an_old_row_after_a_write(cache: Arc<dyn Cache>) -> Result<
             for _ in 0..2_000 {
                 match cache.get(&key("aaaaaaaa"), now()).await? {
                     CacheLookup::Hit(session) => {
-                        let seen: u64 = session.payload.expose().parse()?;
+                        let seen: u64 = session.payload.as_text().unwrap_or_default().parse()?;
                         // Every write was acknowledged or is under its guard: a hit is the row as it is, or was while this
                         // looked.
                         let before = *row.lock().expect("no panic under it");
@@ -220,7 +220,7 @@ async fn nobody_reads_an_old_row_after_a_write(cache: Arc<dyn Cache>) -> Result<
     tasks.join_all().await.into_iter().collect::<Result<()>>()?;
     let last = row.lock().expect("no panic under it").to_string();
     if let CacheLookup::Hit(session) = cache.get(&key("aaaaaaaa"), now()).await? {
-        assert_eq!(session.payload.expose(), last, "a stale entry outlived the writes");
+        assert_eq!(session.payload.as_text().unwrap_or_default(), last, "a stale entry outlived the writes");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use switchover_backends::{Faulty, MemoryDatabase, MySql, Postgres, ServerBuilder
 use switchover_core::capabilities::{
     Clock, Database, DatabaseError, Read, ReadOutcome, Terms, Transaction, Write, WriteOutcome,
 };
-use switchover_core::{Payload, Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Payload, Session, SessionKey, Timestamp};
 use tempfile::TempDir;
 
 /// Longer than any test takes that passes.
@@ -57,22 +57,34 @@ impl Fixture {
     }
 
     pub(crate) async fn sqlite() -> Result<Self> {
+        Self::sqlite_of(Layout::DJANGO).await
+    }
+
+    pub(crate) async fn sqlite_of(layout: Layout) -> Result<Self> {
         let clock = TestClock::at(SECOND);
         let directory = TempDir::new()?;
         let path = directory.path().join("sessions.sqlite3");
-        let database = Sqlite::builder(path).create_if_missing(true).clock(clock.clone()).open().await?;
+        let database = Sqlite::builder(path).layout(layout).create_if_missing(true).clock(clock.clone()).open().await?;
         database.upkeep().create_schema(soon()).await?;
         Ok(Self { database: Arc::new(database), clock, _directory: Some(directory) })
     }
 
     pub(crate) async fn postgres() -> Result<Self> {
+        Self::postgres_of(Layout::DJANGO).await
+    }
+
+    pub(crate) async fn postgres_of(layout: Layout) -> Result<Self> {
         let server = switchover_harness::Postgres::shared().await?;
-        Self::on_server(Postgres::builder(server.url())).await
+        Self::on_server(Postgres::builder(server.url()).layout(layout)).await
     }
 
     pub(crate) async fn mariadb() -> Result<Self> {
+        Self::mariadb_of(Layout::DJANGO).await
+    }
+
+    pub(crate) async fn mariadb_of(layout: Layout) -> Result<Self> {
         let server = switchover_harness::MariaDb::shared().await?;
-        Self::on_server(MySql::builder(server.url())).await
+        Self::on_server(MySql::builder(server.url()).layout(layout)).await
     }
 
     /// A table of its own on a server that the tests of this process share.
@@ -113,11 +125,7 @@ pub(crate) fn key(text: &str) -> SessionKey {
 }
 
 pub(crate) fn session(key: &str, payload: &str, expires_at: Timestamp) -> Session {
-    Session {
-        key: self::key(key),
-        payload: Payload::parse(payload).expect("the test names a valid payload"),
-        expires_at,
-    }
+    Session { key: self::key(key), payload: Payload::from(payload), expires_at }
 }
 
 /// One write. The row that the database did not read for its answer is read afterwards.

@@ -70,7 +70,7 @@ async fn payload_that_never_fits_is_refused_by_itself() -> Result<()> {
     let database = table(&server).await?;
     let mut all = sessions(16, 10 * KIB);
     let bytes = 1_100 * KIB;
-    all[5].payload = Payload::parse("x".repeat(bytes))?;
+    all[5].payload = Payload::from("x".repeat(bytes));
     for (at, outcome) in at_once(&database, all.iter().cloned().map(Write::Upsert).collect()).await.iter().enumerate() {
         match outcome {
             Ok(WriteOutcome::Done(_)) if at != 5 => {}

@@ -33,7 +33,7 @@ pub(crate) async fn sessions(site: &Site, options: &Options, table: &Table) -> R
         let member = site.population.join(SessionKey::random(), user, habit);
         rows.push(RawRow {
             key: member.key.expose().to_owned(),
-            data: payload.expose().to_owned(),
+            data: payload.as_text().unwrap_or_default().to_owned(),
             expires_at: Timestamp::from_micros(expires_at),
         });
         operations.push(Operation {

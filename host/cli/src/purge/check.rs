@@ -217,7 +217,7 @@ async fn are_same(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Re
 
 /// A row of the program's own, under a new key that nobody else knows.
 pub(crate) fn probe(lifetime: Duration) -> Result<Session> {
-    let payload = Payload::parse("a row of `switchover purge`, which takes it away again")?;
+    let payload = Payload::from("a row of `switchover purge`, which takes it away again");
     Ok(Session { key: SessionKey::random(), payload, expires_at: expires_in(lifetime) })
 }
 
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     fn session(key: &str, payload: &str, seconds: u64) -> Session {
-        let (key, payload) = (SessionKey::parse(key).unwrap(), Payload::parse(payload).unwrap());
+        let (key, payload) = (SessionKey::parse(key).unwrap(), Payload::from(payload));
         Session { key, payload, expires_at: expires_in(Duration::from_secs(seconds)) }
     }
 

@@ -112,7 +112,7 @@ mod tests {
         let far = expires_in(Duration::from_secs(600));
         let session = |number: u64, expires_at| Session {
             key: SessionKey::parse(&format!("key{number:05}")).unwrap(),
-            payload: Payload::parse("v1").unwrap(),
+            payload: Payload::from("v1"),
             expires_at,
         };
         let put = |sessions: Vec<Session>| sessions.into_iter().map(Write::Upsert).collect::<Vec<_>>();

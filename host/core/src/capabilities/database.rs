@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{DatabaseError, Read, ReadOutcome, Terms, Transaction, Upkeep, Write, WriteOutcome};
+use crate::Layout;
 
 /// A database of sessions, as calls need it. Every function ends at the deadline of its terms, whatever the server does.
 ///
@@ -19,6 +20,10 @@ pub trait Database: Send + Sync {
 
     /// Begins a transaction, which is sent with its first statement.
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError>;
+
+    /// Which sessions it can hold. A session that it cannot is [`DatabaseError::Invalid`] to whoever writes it; under a key that it
+    /// cannot hold there is no row.
+    fn layout(&self) -> Layout;
 
     /// What tools and sweepers need of it.
     fn upkeep(&self) -> &dyn Upkeep;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Session, SessionKey, Timestamp, short_hash};
+use crate::{Session, SessionKey, Timestamp, Unfit, short_hash};
 
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,8 @@ impl From<Unreadable> for DatabaseError {
 /// It is exhaustive: a new case shall not compile until the host says what becomes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseError {
-    /// What it was asked with cannot be: an address, a table's name, an option. Mend it; nothing was asked of the server.
+    /// What it was asked with cannot be: an address, a table's name, a session that its layout cannot hold. Nothing was asked of the
+    /// server.
     Invalid {
         /// What is wrong, and what to write instead.
         message: String,
@@ -120,7 +121,7 @@ pub enum DatabaseError {
     },
     /// Its queue is full.
     Overloaded,
-    /// A row, or the table, is not what Django makes.
+    /// A row, or the table, is not what its layout says.
     Corrupt {
         /// What is wrong with it.
         message: String,
@@ -142,7 +143,7 @@ impl fmt::Display for DatabaseError {
             Self::Timeout => f.write_str("no answer before the deadline; nothing was written"),
             Self::UnknownOutcome { message } => write!(f, "the outcome of a write is not known: {message}"),
             Self::Overloaded => f.write_str("too many operations are waiting"),
-            Self::Corrupt { message } => write!(f, "not a session table or row of Django's: {message}"),
+            Self::Corrupt { message } => write!(f, "not a session table or row of its layout: {message}"),
             Self::Fenced => f.write_str("a newer epoch is in force"),
             Self::Conflict { message } => write!(f, "in conflict with another write: {message}"),
         }
@@ -150,3 +151,9 @@ impl fmt::Display for DatabaseError {
 }
 
 impl std::error::Error for DatabaseError {}
+
+impl From<Unfit> for DatabaseError {
+    fn from(unfit: Unfit) -> Self {
+        Self::Invalid { message: unfit.to_string() }
+    }
+}

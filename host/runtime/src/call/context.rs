@@ -205,7 +205,7 @@ impl CallContext {
         }
         self.granted_session(session)?;
         self.scope.payload_read.store(true, Ordering::Relaxed);
-        Ok(session.payload.expose().as_bytes().to_vec())
+        Ok(session.payload.expose().to_vec())
     }
 
     pub(super) fn deny(&self, message: String) -> Error {

@@ -110,13 +110,17 @@ impl Reach for FakeStore {
 pub(crate) fn from_fake(found: &FakeSession) -> Session {
     Session {
         key: SessionKey::parse(found.key()).expect("keys of scripts are valid"),
-        payload: Payload::parse(found.text()).expect("payloads of scripts have no NUL"),
+        payload: Payload::from(found.text()),
         expires_at: Timestamp::from_micros(found.expires_at()),
     }
 }
 
 pub(crate) fn to_fake(session: &Session) -> FakeSession {
-    FakeSession::new(session.key.expose(), session.payload.expose(), session.expires_at.as_micros())
+    FakeSession::new(
+        session.key.expose(),
+        session.payload.as_text().unwrap_or_default(),
+        session.expires_at.as_micros(),
+    )
 }
 
 /// The clock of the fakes.

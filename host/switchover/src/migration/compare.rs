@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     fn session(key: &str, payload: &str, expires_at: Timestamp) -> Session {
-        Session { key: SessionKey::parse(key).unwrap(), payload: Payload::parse(payload).unwrap(), expires_at }
+        Session { key: SessionKey::parse(key).unwrap(), payload: Payload::from(payload), expires_at }
     }
 
     async fn put(database: &dyn Database, sessions: &[Session]) {

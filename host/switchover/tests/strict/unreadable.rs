@@ -88,9 +88,9 @@ async fn unreadable_row_can_be_saved_and_logged_out_under_a_strict_mirror() -> R
                 if logs_out {
                     assert!(sessions.delete(&key).await?, "it was there");
                 } else if is_home {
-                    let saved = sessions.save(&key, Payload::parse("whole")?, far).await?;
+                    let saved = sessions.save(&key, Payload::from("whole"), far).await?;
                     assert_eq!(saved, SaveOutcome::Saved);
-                    assert_eq!(sessions.load(&key).await?.map(|found| found.payload), Some(Payload::parse("whole")?));
+                    assert_eq!(sessions.load(&key).await?.map(|found| found.payload), Some(Payload::from("whole")));
                     // What carries the row on has to read it.
                     old.break_row(key.expose()).await?;
                     let error = sessions.touch(&key, expires_in(Duration::from_secs(7_200))).await.unwrap_err();

@@ -164,7 +164,7 @@ impl Peer {
     /// What Django would store for this data at this instant, and until when.
     pub(crate) fn encode(&mut self, data: &Value, now: Timestamp) -> Result<(Payload, Timestamp)> {
         let encoded = self.ask("encode", "default", json!({ "data": data, "now": now.as_micros() }))?;
-        Ok((Payload::parse(text(&encoded["payload"])?)?, instant(&encoded["expires"])?))
+        Ok((Payload::from(text(&encoded["payload"])?), instant(&encoded["expires"])?))
     }
 
     /// Runs a command of `manage.py`.
@@ -214,7 +214,7 @@ fn found(answer: Value) -> Result<Option<Found>> {
 fn session(row: &Value) -> Result<Session> {
     Ok(Session {
         key: SessionKey::parse(text(&row["key"])?)?,
-        payload: Payload::parse(text(&row["payload"])?)?,
+        payload: Payload::from(text(&row["payload"])?),
         expires_at: instant(&row["expires"])?,
     })
 }

@@ -127,6 +127,6 @@ impl Client {
 }
 
 fn session(key: &SessionKey) -> Session {
-    let payload = Payload::parse("p".repeat(PAYLOAD_BYTES)).expect("letters");
+    let payload = Payload::from("p".repeat(PAYLOAD_BYTES));
     Session { key: key.clone(), payload, expires_at: expires_in(LIFE) }
 }

@@ -93,7 +93,7 @@ impl Contestant {
     pub(crate) async fn save(&self, key: &SessionKey, payload: &Payload, expires_at: Timestamp) -> Result<()> {
         let saved = match self {
             Self::Host { sessions, .. } => sessions.save(key, payload.clone(), expires_at).await? == SaveOutcome::Saved,
-            Self::ByHand(proxy) => proxy.save(key.expose(), payload.expose(), expires_at).await?,
+            Self::ByHand(proxy) => proxy.save(key.expose(), payload.as_text().unwrap_or_default(), expires_at).await?,
         };
         ensure!(saved, "a session that is there was not saved");
         Ok(())

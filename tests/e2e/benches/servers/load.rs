@@ -57,7 +57,7 @@ impl Data {
     pub(crate) fn new(options: &Options) -> Self {
         let payload = |at: usize| {
             let text: String = std::iter::repeat_n(char::from(b'a' + at as u8), options.payload).collect();
-            Payload::parse(text).expect("letters")
+            Payload::from(text)
         };
         Self {
             keys: (0..options.sessions.max(1)).map(|_| SessionKey::random()).collect(),

@@ -59,7 +59,7 @@ impl Place {
         let keys: Vec<_> = data.keys.iter().map(|key| key.expose()).collect();
         let sql =
             "INSERT INTO django_session SELECT key, $2, now() + interval '30 days' FROM unnest($1::text[]) AS key";
-        sqlx::query(sql).bind(keys).bind(data.payloads[0].expose()).execute(&mut old).await?;
+        sqlx::query(sql).bind(keys).bind(data.payloads[0].as_text().unwrap_or_default()).execute(&mut old).await?;
         old.execute("VACUUM ANALYZE django_session").await?;
         Ok(())
     }

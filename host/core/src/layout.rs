@@ -1,0 +1,259 @@
+//! How sessions stand in a table: which keys and payloads it takes, and in which columns.
+
+use std::fmt;
+
+use crate::{Session, SessionKey};
+
+/// How sessions stand in a table. Two tables of one migration may have different ones, as long as the new one takes everything that the old
+/// one can hold: [`Layout::carried_by`] says so.
+///
+/// | layout | key | payload | end | table if none is named |
+/// | --- | --- | --- | --- | --- |
+/// | [`DJANGO`](Self::DJANGO) | `session_key`, 8 to 40 of `a-z 0-9` | `session_data`, text | `expire_date` | `django_session` |
+/// | [`SWITCHOVER`](Self::SWITCHOVER) | `session_key`, 1 to 255 bytes of visible ASCII | `payload`, bytes | `expires_at` | `switchover_session` |
+///
+/// In both an end is kept to the microsecond, and the end has an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    name: &'static str,
+    table: &'static str,
+    keys: Keys,
+    payloads: Payloads,
+    columns: [&'static str; 3],
+}
+
+/// Which keys a table takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Keys {
+    /// 8 to 40 characters of `a-z` and `0-9`: those that Django makes, at any length that it takes (`SessionBase._validate_session_key`,
+    /// `varchar(40)`).
+    Django,
+    /// Every key.
+    All,
+}
+
+/// Which payloads a table takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Payloads {
+    /// Text in UTF-8 without NUL, which PostgreSQL cannot store in a text.
+    Text,
+    /// Every payload.
+    All,
+}
+
+impl Layout {
+    /// Django's `django_session`, as every version of Django from 1.8 on makes and reads it.
+    pub const DJANGO: Self = Self {
+        name: "django",
+        table: "django_session",
+        keys: Keys::Django,
+        payloads: Payloads::Text,
+        columns: ["session_key", "session_data", "expire_date"],
+    };
+
+    /// The product's own: every key of up to 255 bytes under a binary collation, every payload.
+    pub const SWITCHOVER: Self = Self {
+        name: "switchover",
+        table: "switchover_session",
+        keys: Keys::All,
+        payloads: Payloads::All,
+        columns: ["session_key", "payload", "expires_at"],
+    };
+
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::DJANGO, Self::SWITCHOVER];
+
+    /// The layout of this name, as a configuration has it: `django`, `switchover`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.name == name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The table's name where the operator gives none.
+    pub fn default_table(&self) -> &'static str {
+        self.table
+    }
+
+    /// The columns of key, payload and end.
+    pub fn columns(&self) -> [&'static str; 3] {
+        self.columns
+    }
+
+    /// Whether payloads are bytes; else they are text.
+    pub fn has_bytes(&self) -> bool {
+        self.payloads == Payloads::All
+    }
+
+    /// Whether a session of the table can have this key.
+    pub fn takes_key(&self, key: &SessionKey) -> bool {
+        let key = key.expose().as_bytes();
+        match self.keys {
+            Keys::All => true,
+            Keys::Django => {
+                (8..=40).contains(&key.len())
+                    && key.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            }
+        }
+    }
+
+    /// The key of a row by its bytes; `None` if a session of the table cannot have it.
+    pub fn key_of_row(&self, key: &[u8]) -> Option<SessionKey> {
+        SessionKey::parse(str::from_utf8(key).ok()?).ok().filter(|key| self.takes_key(key))
+    }
+
+    /// Whether the table can hold this session as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`] names the column that cannot.
+    pub fn check(&self, session: &Session) -> Result<(), Unfit> {
+        let [key, payload, _] = self.columns;
+        let unfit = |column, takes| Err(Unfit { layout: self.name, column, takes });
+        if !self.takes_key(&session.key) {
+            return unfit(key, self.keys.in_words());
+        }
+        let is_text = || session.payload.as_text().is_some_and(|text| !text.contains('\0'));
+        if self.payloads == Payloads::Text && !is_text() {
+            return unfit(payload, self.payloads.in_words());
+        }
+        Ok(())
+    }
+
+    /// Whether a table of the layout `new` can hold everything that one of this layout can.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCarried`] names the first column of this layout that holds more.
+    pub fn carried_by(&self, new: &Self) -> Result<(), NotCarried> {
+        let [key, payload, _] = self.columns;
+        let refused = |column, holds, takes| Err(NotCarried { old: self.name, column, holds, new: new.name, takes });
+        if new.keys == Keys::Django && self.keys == Keys::All {
+            return refused(key, self.keys.in_words(), new.keys.in_words());
+        }
+        if new.payloads == Payloads::Text && self.payloads == Payloads::All {
+            return refused(payload, self.payloads.in_words(), new.payloads.in_words());
+        }
+        Ok(())
+    }
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::DJANGO
+    }
+}
+
+impl Keys {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Django => "8 to 40 characters of a-z and 0-9",
+            Self::All => "1 to 255 bytes of visible ASCII",
+        }
+    }
+}
+
+impl Payloads {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "text in UTF-8 without NUL",
+            Self::All => "any bytes",
+        }
+    }
+}
+
+/// A session that a table of a layout cannot hold. Nothing of it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unfit {
+    /// The name of the layout.
+    pub layout: &'static str,
+    /// The column that cannot hold its part.
+    pub column: &'static str,
+    takes: &'static str,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { layout, column, takes } = self;
+        write!(f, "the column {column} of the layout `{layout}` holds {takes}, and this session has something else")
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+/// Why not everything of one table can be carried into another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotCarried {
+    /// The layout of the old table.
+    pub old: &'static str,
+    /// Its column that holds more than the new table takes.
+    pub column: &'static str,
+    holds: &'static str,
+    /// The layout of the new table.
+    pub new: &'static str,
+    takes: &'static str,
+}
+
+impl fmt::Display for NotCarried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { old, column, holds, new, takes } = self;
+        write!(
+            f,
+            "the column {column} of the layout `{old}` can hold {holds}, and the layout `{new}` takes {takes}: give the new table another \
+             layout"
+        )
+    }
+}
+
+impl std::error::Error for NotCarried {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Payload, Timestamp};
+
+    fn session(key: &str, payload: &[u8]) -> Session {
+        let key = SessionKey::parse(key).unwrap();
+        Session { key, payload: Payload::from(payload), expires_at: Timestamp::from_micros(1) }
+    }
+
+    #[test]
+    fn django_takes_its_own_keys_and_text() {
+        let unfit =
+            |key: &str, payload: &[u8]| Layout::DJANGO.check(&session(key, payload)).err().map(|unfit| unfit.column);
+        assert_eq!(unfit("abcdefgh", b"text"), None);
+        assert_eq!(unfit(&"a0".repeat(20), "größe".as_bytes()), None);
+        for key in ["abcdefg", "ABCDEFGH", "abcdefg-", &"a".repeat(41)] {
+            assert_eq!(unfit(key, b"text"), Some("session_key"), "{key}");
+        }
+        for payload in [&b"a\0b"[..], b"\xff"] {
+            assert_eq!(unfit("abcdefgh", payload), Some("session_data"));
+        }
+    }
+
+    #[test]
+    fn own_layout_takes_every_session() {
+        for (key, payload) in [("a", &b""[..]), ("!~", b"\0"), (&"Z".repeat(255), b"\xff\0")] {
+            assert_eq!(Layout::SWITCHOVER.check(&session(key, payload)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_an_old_table_can_hold_is_carried_or_refused_by_its_column() {
+        assert_eq!(Layout::DJANGO.carried_by(&Layout::SWITCHOVER), Ok(()));
+        assert!(Layout::ALL.iter().all(|layout| layout.carried_by(layout) == Ok(())));
+        let refused = Layout::SWITCHOVER.carried_by(&Layout::DJANGO).unwrap_err();
+        assert_eq!((refused.column, refused.new), ("session_key", "django"));
+    }
+
+    #[test]
+    fn layout_is_found_by_its_name() {
+        assert!(Layout::ALL.iter().all(|layout| Layout::named(layout.name()) == Some(*layout)));
+        assert_eq!(Layout::named("rails"), None);
+    }
+}
