@@ -15,6 +15,8 @@ mod locator;
 mod memory;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod others;
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod page;
 #[cfg(feature = "postgres")]

@@ -37,6 +37,11 @@ impl Page {
     pub(super) fn add(&mut self, cursor: &[u8], row: ScannedRow) {
         self.rows += 1;
         match row {
+            ScannedRow::Living(session) if session.others.unreadable().is_some() => {
+                let column = session.others.unreadable().unwrap_or_default();
+                let what = format!("has something else in its column {column} than the column's type says");
+                self.scan.unreadable.push(Unreadable::new(session.key.expose().as_bytes(), what));
+            }
             ScannedRow::Living(session) => {
                 self.bytes += session.payload.len();
                 self.scan.sessions.push(session);

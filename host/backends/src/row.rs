@@ -1,7 +1,9 @@
 //! The columns of a row as the parts of a session, and what is said of a row that is none.
 
 use switchover_core::capabilities::Unreadable;
-use switchover_core::{Layout, Payload, Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Payload, SessionKey, Timestamp};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use switchover_core::{Others, Session};
 
 /// A row whose key is not one of its layout's, by the bytes of its key.
 pub(super) fn foreign_row(layout: Layout, key: &[u8]) -> Unreadable {
@@ -38,7 +40,8 @@ pub(super) fn session_of_row(
     key: &SessionKey,
     payload: &[u8],
     expires_at: Option<Timestamp>,
+    others: Others,
 ) -> Result<Session, Unreadable> {
     let (expires_at, payload) = (expiry_of_row(key, expires_at)?, payload_of_row(layout, key, Some(payload))?);
-    Ok(Session { key: key.clone(), payload, expires_at })
+    Ok(Session { key: key.clone(), payload, expires_at, others })
 }

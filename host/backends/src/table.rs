@@ -3,6 +3,8 @@
 use switchover_core::capabilities::DatabaseError;
 use switchover_core::{Layout, Table};
 
+use crate::others::OtherColumn;
+
 /// A table, and how sessions stand in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SessionTable {
@@ -27,14 +29,20 @@ impl SessionTable {
         }
     }
 
+    /// Whether rows can be made without knowing its other columns.
+    pub(super) fn check_others(&self, others: &[OtherColumn]) -> Result<(), DatabaseError> {
+        match others.iter().find(|other| !other.column.nullable && !other.has_default) {
+            Some(OtherColumn { column, .. }) => Err(self.different(format!(
+                "its column {} must be filled, and only the application knows with what: give it a default",
+                column.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// What it has that its layout has not, or the other way round.
     pub(super) fn different(&self, difference: impl AsRef<str>) -> DatabaseError {
         let (table, layout, difference) = (&self.table, self.layout.name(), difference.as_ref());
         DatabaseError::Corrupt { message: format!("{table} is not a table of the layout `{layout}`: {difference}") }
-    }
-
-    /// What is said of a column that would be neither compared nor carried over.
-    pub(super) fn extra_column(&self, column: &str) -> DatabaseError {
-        self.different(format!("it has the column {column} that the layout has not"))
     }
 }

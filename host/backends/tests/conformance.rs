@@ -70,6 +70,7 @@ mod conformance {
     mod holds;
     mod layouts;
     mod mysql_server;
+    mod others;
     mod packets;
     mod plans;
     mod pooler;

@@ -21,8 +21,8 @@ Examples:
 Sessions may be written while this runs. So a difference counts only if it lasts longer than any
 write may take. Rows that only OLD has are a difference too: they must still be carried over by use,
 or expire. Rows that cannot be read are counted and shown; with such rows the databases never count
-as alike. Columns other than Django's are refused before anything is compared. The exit status is 1
-on any of these.")]
+as alike. Other columns are compared too; a column that NEW cannot hold is refused before anything
+is compared. The exit status is 1 on any of these.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     old: String,
@@ -63,9 +63,14 @@ fn show(comparison: &Comparison) -> Result<()> {
         comparison.old.rows, comparison.new.rows, comparison.old.expired, comparison.new.expired
     ))?;
     print(format_args!("  {:>8} equal", comparison.equal))?;
-    for kind in
-        [Difference::OnlyOld, Difference::OnlyNew, Difference::Payload, Difference::Expiry, Difference::Unsettled]
-    {
+    for kind in [
+        Difference::OnlyOld,
+        Difference::OnlyNew,
+        Difference::Payload,
+        Difference::Expiry,
+        Difference::Column,
+        Difference::Unsettled,
+    ] {
         let count = comparison.count(kind);
         let colour = if count == 0 { Colour::Green } else { Colour::Red };
         let last = comparison.last_only_old.filter(|_| kind == Difference::OnlyOld);
@@ -123,6 +128,7 @@ fn as_json(comparison: &Comparison) -> serde_json::Value {
         "only_new": comparison.count(Difference::OnlyNew),
         "payload_differs": comparison.count(Difference::Payload),
         "expiry_differs": comparison.count(Difference::Expiry),
+        "column_differs": comparison.count(Difference::Column),
         "unsettled": comparison.count(Difference::Unsettled),
         "last_only_old_expires_at": comparison.last_only_old.map(utc),
         "differences": shown,

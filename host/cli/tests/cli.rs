@@ -132,10 +132,42 @@ fn init_lists_first_and_changes_nothing_that_is_there() {
     let rows: u32 = connection.query_row("SELECT count(*) FROM django_session", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
 
+    // Another column is nothing that is missing.
     connection.execute_batch("ALTER TABLE django_session ADD COLUMN user_id integer").unwrap();
     let other = switchover(&["init", &sqlite(&path)]);
+    assert!(other.status.success(), "{}", text(&other.stderr));
+    connection.execute_batch("ALTER TABLE django_session RENAME COLUMN session_data TO data").unwrap();
+    let other = switchover(&["init", &sqlite(&path)]);
     assert_eq!(other.status.code(), Some(1));
-    assert!(text(&other.stderr).contains("user_id"), "{}", text(&other.stderr));
+    assert!(text(&other.stderr).contains("session_data"), "{}", text(&other.stderr));
+}
+
+#[test]
+fn verify_compares_other_columns_and_refuses_what_the_new_table_cannot_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = [("samesamesame", "v1"), ("changedchanged", "v1")];
+    let (old, new) = (table(folder.path(), "old.sqlite3", &rows), table(folder.path(), "new.sqlite3", &rows));
+    let verify = || switchover(&["verify", &sqlite(&old), &sqlite(&new), "--json"]);
+    let execute = |path: &Path, sql: &str| Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    execute(&old, "ALTER TABLE django_session ADD COLUMN user_id integer");
+    let refused = verify();
+    assert!(refused.status.code() == Some(1) && text(&refused.stderr).contains("user_id"), "{}", text(&refused.stderr));
+    assert_eq!(text(&refused.stdout), "", "it compared nothing");
+
+    execute(&new, "ALTER TABLE django_session ADD COLUMN user_id integer");
+    assert!(verify().status.success());
+    execute(&old, "UPDATE django_session SET user_id = 7");
+    execute(&new, "UPDATE django_session SET user_id = 7 WHERE session_key = 'samesamesame'");
+    let differs = verify();
+    assert_eq!(differs.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&differs.stdout).unwrap();
+    assert_eq!((&said["column_differs"], &said["equal"]), (&1.into(), &1.into()), "{said}");
+    // SQLite takes whatever it is given: the session is read, and the row is not.
+    execute(&old, "UPDATE django_session SET user_id = 'seven'");
+    execute(&new, "UPDATE django_session SET user_id = 'seven'");
+    let unreadable = verify();
+    assert_eq!(unreadable.status.code(), Some(1));
+    assert!(text(&unreadable.stdout).contains("user_id"), "{}", text(&unreadable.stdout));
 }
 
 #[test]

@@ -219,7 +219,7 @@ mod tests {
 
     fn session(key: &str, payload: &[u8]) -> Session {
         let key = SessionKey::parse(key).unwrap();
-        Session { key, payload: Payload::from(payload), expires_at: Timestamp::from_micros(1) }
+        Session::new(key, Payload::from(payload), Timestamp::from_micros(1))
     }
 
     #[test]

@@ -10,12 +10,14 @@
 pub mod capabilities;
 mod key;
 mod layout;
+mod others;
 mod payload;
 mod session;
 mod table;
 
 pub use key::{InvalidKey, KEY_LENGTH_MAX, SessionKey, short_hash};
 pub use layout::{Layout, NotCarried, Unfit};
+pub use others::{Column, ColumnKind, Others, Value, columns_carried};
 #[cfg(feature = "serde")]
 pub use payload::NotJson;
 pub use payload::Payload;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{Payload, SessionKey};
+use crate::{Others, Payload, SessionKey};
 
 /// A point in time in microseconds since the Unix epoch, UTC: the precision of Django's column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +50,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// One session: a row of the table. Immutable, and cheap to clone.
+/// One session: a row of the table. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Its key.
@@ -59,6 +59,15 @@ pub struct Session {
     pub payload: Payload,
     /// When it ends; it is there while this is later than now.
     pub expires_at: Timestamp,
+    /// What stands in the other columns of its row.
+    pub others: Others,
+}
+
+impl Session {
+    /// A session without other columns: as an application makes it.
+    pub fn new(key: SessionKey, payload: Payload, expires_at: Timestamp) -> Self {
+        Self { key, payload, expires_at, others: Others::default() }
+    }
 }
 
 /// The alias of a database, as the operator configured it (`default`): 1 to 64 characters of `a-z A-Z 0-9 _ -`.

@@ -53,8 +53,8 @@ pub use sessions::{CycleOutcome, Sessions};
 pub use switchover_backends as backends;
 pub use switchover_contract::{Description, ErrorCode, Hints, Model, Object, SaveOutcome};
 pub use switchover_core::{
-    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidTable, KEY_LENGTH_MAX, Layout, NotCarried, Payload, Session,
-    SessionKey, Table, Timestamp, Unfit, capabilities, expires_in,
+    DatabaseName, InvalidDatabaseName, InvalidKey, InvalidTable, KEY_LENGTH_MAX, Layout, NotCarried, Others, Payload,
+    Session, SessionKey, Table, Timestamp, Unfit, Value, capabilities, expires_in,
 };
 #[cfg(feature = "wasm")]
 pub use switchover_runtime::Builtin;

@@ -49,7 +49,8 @@ impl Sessions {
     /// Creates a session under a new key from the operating system's random source.
     pub async fn create(&self, payload: Payload, expires_at: Timestamp) -> Result<SessionKey, Error> {
         let admitted = self.host.admit().await?;
-        to_the_end(async move { create(&admitted, payload, expires_at).await }).await
+        to_the_end(async move { create(&admitted, Session::new(SessionKey::random(), payload, expires_at)).await })
+            .await
     }
 
     /// Finds a session. `None`: there is none, or it has ended.
@@ -66,7 +67,7 @@ impl Sessions {
     /// Saves a session that exists: [`SaveOutcome::Saved`], or [`SaveOutcome::Missing`] if it was logged out meanwhile. Never
     /// creates one.
     pub async fn save(&self, key: &SessionKey, payload: Payload, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
-        let session = Session { key: key.clone(), payload, expires_at };
+        let session = Session::new(key.clone(), payload, expires_at);
         self.host.ask(Save(session, SaveMode::Update)).await
     }
 
@@ -127,10 +128,11 @@ impl Sessions {
     }
 }
 
-async fn create(admitted: &Admitted, payload: Payload, expires_at: Timestamp) -> Result<SessionKey, Error> {
+/// Creates a session like this one under a key that nobody has.
+async fn create(admitted: &Admitted, like: Session) -> Result<SessionKey, Error> {
     for _ in 0..NEW_KEYS_MAX {
         let key = SessionKey::random();
-        let session = Session { key: key.clone(), payload: payload.clone(), expires_at };
+        let session = Session { key: key.clone(), ..like.clone() };
         match admitted.ask(Save(session, SaveMode::Create)).await? {
             SaveOutcome::Saved => return Ok(key),
             SaveOutcome::Exists => {}
@@ -148,7 +150,7 @@ async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome,
     let Some(old) = admitted.ask_past_cache(Load(old_key.clone())).await? else {
         return Ok(CycleOutcome::Missing);
     };
-    let new_key = create(admitted, old.payload, old.expires_at).await?;
+    let new_key = create(admitted, old).await?;
     match admitted.ask(Delete(old_key)).await {
         Ok(true) => Ok(CycleOutcome::Cycled(new_key)),
         Ok(false) => {

@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "memory", feature = "redis"))]
 mod strict {
+    mod columns;
     #[expect(dead_code, reason = "the suite of the backends uses more of it")]
     #[path = "../../../backends/tests/conformance/fixture.rs"]
     mod fixture;

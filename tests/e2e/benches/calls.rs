@@ -148,7 +148,7 @@ async fn host(database: MemoryDatabase, change: impl FnOnce(Builder) -> Builder)
 }
 
 async fn put(database: &dyn Database, key: &SessionKey, text: &str) -> Result<()> {
-    let session = Session { key: key.clone(), payload: Payload::from(text), expires_at: expires_in(HOUR) };
+    let session = Session::new(key.clone(), Payload::from(text), expires_in(HOUR));
     database.write(vec![Write::Upsert(session)], Terms::by(Instant::now() + HOUR)).await?;
     Ok(())
 }

@@ -155,6 +155,10 @@ fn outcome(row: Option<Session>, write: Write) -> (WriteOutcome, Option<Option<S
     let put = |session: Session| (WriteOutcome::Done(Some(session.clone())), Some(Some(session)));
     match (write, row) {
         (Write::Insert(_), Some(_)) => (WriteOutcome::Exists, None),
+        // A session that comes without other columns leaves those of the row.
+        (Write::Update(session) | Write::Upsert(session), Some(row)) if session.others.is_empty() => {
+            put(Session { others: row.others, ..session })
+        }
         (Write::Insert(session) | Write::Upsert(session), _) | (Write::Update(session), Some(_)) => put(session),
         (Write::Touch(_, expires_at), Some(row)) => put(Session { expires_at: row.expires_at.max(expires_at), ..row }),
         (Write::Delete(_), Some(_)) => (WriteOutcome::Done(None), Some(None)),

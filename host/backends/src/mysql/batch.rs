@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use switchover_core::capabilities::{Unreadable, Write, WriteOutcome};
-use switchover_core::{Session, SessionKey};
+use switchover_core::{Session, SessionKey, Value};
 
 use crate::django_time;
+use crate::others::{OtherColumn, values};
 
 /// The rows that a batch found, by key, byte for byte; `None`: it is there, and was not read.
 pub(super) type Locked = HashMap<SessionKey, Option<Result<Session, Unreadable>>>;
@@ -28,15 +29,31 @@ pub(super) struct Values<'b> {
     pub(super) key: &'b str,
     pub(super) payload: &'b [u8],
     pub(super) expires_at: String,
+    /// In the order of the columns; none where the session comes without.
+    pub(super) others: Vec<&'b Value>,
+    bytes: usize,
 }
 
 impl<'b> Values<'b> {
-    pub(super) fn of(session: &'b Session) -> Self {
-        Self {
+    pub(super) fn of(session: &'b Session, columns: &[OtherColumn]) -> Result<Self, Unreadable> {
+        let others = values(columns, &session.others);
+        Ok(Self {
             key: session.key.expose(),
             payload: session.payload.expose(),
             expires_at: django_time::to_text(session.expires_at),
-        }
+            others: others.map_err(|what| Unreadable::new(session.key.expose().as_bytes(), what))?.unwrap_or_default(),
+            bytes: session.payload.len() + session.others.bytes(),
+        })
+    }
+
+    /// The same row with nothing in it.
+    pub(super) fn emptied(&self) -> Self {
+        Self { payload: b"", bytes: self.bytes - self.payload.len(), ..self.clone() }
+    }
+
+    /// Whether it comes with the other columns.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.others.is_empty()
     }
 }
 
@@ -73,7 +90,7 @@ impl Packet {
     pub(super) fn take<'r, 'b>(self, rows: &mut &'r [Values<'b>], most: usize) -> Option<&'r [Values<'b>]> {
         let (mut left, mut count) = (self.room(), 0);
         for values in rows.iter().take(most) {
-            let needed = values.payload.len() + ROW_BYTES;
+            let needed = values.bytes + ROW_BYTES;
             // One at least: what no statement can carry was refused before.
             if needed > left && count > 0 {
                 break;
@@ -89,15 +106,15 @@ impl Packet {
 
 impl<'b> Plan<'b> {
     /// A row that cannot be read is an error only for who asks what is in it.
-    pub(super) fn of(batch: &'b [Write], locked: &Locked) -> Result<Self, Unreadable> {
+    pub(super) fn of(batch: &'b [Write], locked: &Locked, columns: &[OtherColumn]) -> Result<Self, Unreadable> {
         let mut plan = Self::default();
         for write in batch {
-            let outcome = plan.add(write, locked.get(write.key()))?;
+            let outcome = plan.add(write, locked.get(write.key()), columns)?;
             plan.outcomes.push(outcome);
         }
         // The order in which every host takes its locks.
         for rows in [&mut plan.insert, &mut plan.upsert] {
-            rows.sort_unstable_by_key(|values| values.key);
+            rows.sort_unstable_by_key(|values| (values.is_whole(), values.key));
         }
         plan.touch.sort_unstable();
         plan.delete.sort_unstable();
@@ -108,15 +125,16 @@ impl<'b> Plan<'b> {
         &mut self,
         write: &'b Write,
         row: Option<&Option<Result<Session, Unreadable>>>,
+        columns: &[OtherColumn],
     ) -> Result<WriteOutcome, Unreadable> {
         Ok(match (write, row) {
             (Write::Insert(_), Some(_)) => WriteOutcome::Exists,
             (Write::Insert(session), None) => {
-                self.insert.push(Values::of(session));
+                self.insert.push(Values::of(session, columns)?);
                 WriteOutcome::Done(Some(session.clone()))
             }
             (Write::Update(session), Some(_)) | (Write::Upsert(session), _) => {
-                self.upsert.push(Values::of(session));
+                self.upsert.push(Values::of(session, columns)?);
                 WriteOutcome::Done(Some(session.clone()))
             }
             (Write::Touch(key, expires_at), Some(row)) => {

@@ -11,13 +11,14 @@ use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Layout, Session, SessionKey, Timestamp};
+use switchover_core::{Column, Layout, Others, Session, SessionKey, Timestamp, Value};
 
 use super::batch::{Locked, Packet, Plan, Values};
 use super::errors::{DUPLICATE_KEY, failure, number, schema_failure, unavailable};
 use super::statements::{CHUNK_MAX, Statements};
-use super::{feeds, schema, statistics};
+use super::{feeds, others, schema, statistics};
 use crate::django_time;
+use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
 use crate::server::{Failure, Found, Link, Options};
@@ -36,7 +37,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(250);
 
 pub(crate) struct Connection {
     connection: MySqlConnection,
-    statements: Arc<Statements>,
+    statements: Arc<Shared<Statements>>,
     options: Options,
     page_rows: PageRows,
     packet: Packet,
@@ -48,14 +49,30 @@ type MySqlQuery<'q> = Query<'q, MySql, MySqlArguments>;
 impl Connection {
     pub(super) async fn open(
         address: &MySqlConnectOptions,
-        statements: &Arc<Statements>,
+        statements: &Arc<Shared<Statements>>,
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = MySqlConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
         let told = connection.fetch_one(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
         let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
         let (statements, options) = (Arc::clone(statements), options.clone());
-        Ok(Self { connection, statements, options, page_rows: PageRows::default(), packet, may_have_written: false })
+        let page_rows = PageRows::default();
+        let mut connection = Self { connection, statements, options, page_rows, packet, may_have_written: false };
+        connection.look_at_columns().await.map_err(|error| unavailable(&error))?;
+        Ok(connection)
+    }
+
+    /// Finds out which other columns the table has now; every connection goes on with what it finds.
+    async fn look_at_columns(&mut self) -> Result<(), sqlx::Error> {
+        let Options { table, application_name, .. } = &self.options;
+        let found = others::columns(&mut self.connection, &table.table, table.layout.columns()).await?;
+        if found.iter().any(others::has_zone) {
+            self.connection.execute(sqlx::raw_sql("SET SESSION time_zone = '+00:00'")).await?;
+        }
+        if self.statements.get().others != found {
+            self.statements.set(Statements::of(table, found, application_name));
+        }
+        Ok(())
     }
 
     fn layout(&self) -> Layout {
@@ -94,11 +111,11 @@ impl Connection {
 
     /// One write that is its own transaction: one round trip. The row after a touch is not read.
     async fn write_one(&mut self, write: &Write) -> Result<WriteOutcome, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let key = write.key().expose();
         let (found, row) = match write {
             Write::Insert(session) => {
-                let inserted = bind(sqlx::query(&statements.insert), &Values::of(session), self.layout());
+                let inserted = bind(sqlx::query(&statements.insert), &plain(session)?, &statements, self.layout());
                 match inserted.execute(&mut self.connection).await {
                     Err(error) if number(&error) == Some(DUPLICATE_KEY) => return Ok(WriteOutcome::Exists),
                     Err(error) => return Err(self.failure(&error)),
@@ -106,14 +123,14 @@ impl Connection {
                 }
             }
             Write::Update(session) => {
-                let Values { key, payload, expires_at } = Values::of(session);
+                let Values { key, payload, expires_at, .. } = plain(session)?;
                 let query = bind_payload(sqlx::query(&statements.update), payload, self.layout());
                 let query = query.bind(expires_at).bind(key).bind(key);
                 (self.execute(query).await?, Some(session.clone()))
             }
             Write::Upsert(session) => {
-                let sql = statements.upsert_many(1);
-                self.execute(bind(sqlx::query(&sql), &Values::of(session), self.layout())).await?;
+                let sql = statements.upsert_many(1, false);
+                self.execute(bind(sqlx::query(&sql), &plain(session)?, &statements, self.layout())).await?;
                 (1, Some(session.clone()))
             }
             Write::Touch(_, expires_at) => {
@@ -132,19 +149,21 @@ impl Connection {
         keys.sort_unstable();
         let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..)));
         let locked = self.lock_rows(&keys, whole, wait).await?;
-        let plan = Plan::of(batch, &locked).map_err(|row| Failure::Row(row.to_string()))?;
-        let (statements, packet) = (Arc::clone(&self.statements), self.packet);
+        let (statements, packet) = (self.statements.get(), self.packet);
+        let plan = Plan::of(batch, &locked, &statements.others).map_err(refused)?;
         // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
-        let mut inserts = &plan.insert[..];
-        while let Some(rows) = packet.take(&mut inserts, CHUNK_MAX) {
-            for rows in powers_of_two(rows) {
-                self.put(&statements.insert_many(rows.len()), rows).await?;
+        for (whole, mut inserts) in by_columns(&plan.insert) {
+            while let Some(rows) = packet.take(&mut inserts, CHUNK_MAX) {
+                for rows in powers_of_two(rows) {
+                    self.put(&statements, &statements.insert_many(rows.len(), whole), rows).await?;
+                }
             }
         }
-        let mut upserts = &plan.upsert[..];
-        while let Some(rows) = packet.take(&mut upserts, CHUNK_MAX) {
-            let rows = filled_up_before(rows);
-            self.put(&statements.upsert_many(rows.len()), &rows).await?;
+        for (whole, mut upserts) in by_columns(&plan.upsert) {
+            while let Some(rows) = packet.take(&mut upserts, CHUNK_MAX) {
+                let rows = filled_up_before(rows);
+                self.put(&statements, &statements.upsert_many(rows.len(), whole), &rows).await?;
+            }
         }
         for rows in plan.touch.chunks(CHUNK_MAX) {
             let rows = filled_up(rows);
@@ -157,17 +176,35 @@ impl Connection {
             let sql = statements.delete_many(keys.len());
             self.execute(keys.iter().fold(sqlx::query(&sql), |query, key| query.bind(*key))).await?;
         }
-        Ok(plan.outcomes)
+        let mut outcomes = plan.outcomes;
+        if carries && !statements.others.is_empty() {
+            self.read_others(batch, &mut outcomes, wait).await?;
+        }
+        Ok(outcomes)
     }
 
-    async fn put(&mut self, sql: &str, rows: &[Values<'_>]) -> Result<(), Failure> {
+    /// What stands in the other columns of the rows that were put: what was there before, or the table's defaults.
+    async fn read_others(&mut self, batch: &[Write], outcomes: &mut [WriteOutcome], wait: bool) -> Result<(), Failure> {
+        let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
+        keys.sort_unstable();
+        let mut rows = self.lock_rows(&keys, true, wait).await?;
+        for (write, outcome) in batch.iter().zip(outcomes) {
+            let WriteOutcome::Done(Some(session)) = outcome else { continue };
+            if let Some(row) = rows.remove(write.key()).flatten() {
+                session.others = row.map_err(refused)?.others;
+            }
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, statements: &Statements, sql: &str, rows: &[Values<'_>]) -> Result<(), Failure> {
         let layout = self.layout();
-        let query = rows.iter().fold(sqlx::query(sql), |query, row| bind(query, row, layout));
+        let query = rows.iter().fold(sqlx::query(sql), |query, row| bind(query, row, statements, layout));
         self.execute(query).await.map(drop)
     }
 
     async fn lock_rows(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let mut locked = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
@@ -176,18 +213,21 @@ impl Connection {
             for row in &rows {
                 let found = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
-                    locked.insert((*key).clone(), whole.then(|| session(self.layout(), row, key)));
+                    locked.insert(
+                        (*key).clone(),
+                        whole.then(|| session(self.layout(), row, key, others::of_columns(&statements.others, row, 3))),
+                    );
                 }
             }
         }
         Ok(locked)
     }
 
-    fn is_one_statement(&self, sessions: &[&Session]) -> bool {
-        let rows: Vec<_> = sessions.iter().map(|session| Values::of(session)).collect();
-        let mut left = &rows[..];
+    /// Whether one statement can carry all of them.
+    fn is_one_statement(&self, rows: &[Values<'_>]) -> bool {
+        let mut left = rows;
         self.packet.take(&mut left, CHUNK_MAX);
-        left.is_empty()
+        left.is_empty() && by_columns(rows).count() == 1
     }
 
     /// Writes a batch in a transaction of its own, which waits for no lock.
@@ -212,7 +252,7 @@ impl Link for Connection {
     }
 
     async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
@@ -223,7 +263,8 @@ impl Link for Connection {
                 // A collation may find the row of another key.
                 let at = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
-                    found.push((key.clone(), session(self.layout(), row, key)));
+                    let others = others::of_columns(&statements.others, row, 3);
+                    found.push((key.clone(), session(self.layout(), row, key, others)));
                 }
             }
         }
@@ -231,7 +272,7 @@ impl Link for Connection {
     }
 
     async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let mut existing = Vec::new();
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
@@ -249,20 +290,23 @@ impl Link for Connection {
             return Err(Failure::Row(refusal));
         }
         let may_wait = !again && may_wait(deadline);
-        let upserts = batch.iter().map(|write| if let Write::Upsert(session) = write { Some(session) } else { None });
-        match (batch, upserts.collect::<Option<Vec<_>>>()) {
-            ([write], _) if may_wait => {
+        let statements = self.statements.get();
+        let upserts = upserts(batch, &statements.others).map_err(refused)?;
+        let is_plain = |write: &Write| match write {
+            Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => session.others.is_empty(),
+            Write::Touch(..) | Write::Delete(_) => true,
+        };
+        match (batch, upserts) {
+            ([write], _) if may_wait && is_plain(write) => {
                 self.may_have_written = true;
                 Ok(vec![self.write_one(write).await?])
             }
             // One statement, which is one transaction, if one can carry it all.
-            (_, Some(mut sessions)) if may_wait && self.is_one_statement(&sessions) => {
-                sessions.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-                let rows: Vec<_> = sessions.into_iter().map(Values::of).collect();
+            (_, Some(rows)) if may_wait && self.is_one_statement(&rows) => {
+                let whole = rows[0].is_whole();
                 let rows = filled_up_before(&rows);
                 self.may_have_written = true;
-                let sql = self.statements.upsert_many(rows.len());
-                self.put(&sql, &rows).await?;
+                self.put(&statements, &statements.upsert_many(rows.len(), whole), &rows).await?;
                 let done = |write: &Write| match write {
                     Write::Upsert(session) => WriteOutcome::Done(Some(session.clone())),
                     _ => WriteOutcome::Missing,
@@ -282,7 +326,7 @@ impl Link for Connection {
         sorted.sort_unstable();
         let mut locked = self.lock_rows(&sorted, true, may_wait(deadline)).await?;
         let found = keys.iter().map(|key| locked.remove(key).flatten().transpose());
-        found.map(|found| found.map_err(|row| Failure::Row(row.to_string()))).collect()
+        found.map(|found| found.map_err(refused)).collect()
     }
 
     async fn write_in(&mut self, batch: &[Write], deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
@@ -303,7 +347,7 @@ impl Link for Connection {
 
     async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
         self.may_have_written = true;
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let (before, now) = (before.map(django_time::to_text), self.now());
         let query = sqlx::query(&statements.delete_expired).bind(before).bind(now.clone()).bind(now).bind(limit);
         Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
@@ -311,7 +355,7 @@ impl Link for Connection {
 
     async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
         let limit = self.page_rows.at_most(limit);
-        let (statements, now) = (Arc::clone(&self.statements), self.now());
+        let (statements, now) = (self.statements.get(), self.now());
         let query = match after {
             None => sqlx::query(&statements.scan_first).bind(now),
             Some(after) => {
@@ -328,7 +372,7 @@ impl Link for Connection {
                 Ok(Some(_)) if page.is_full() => break true,
                 Ok(Some(row)) => {
                     let key = raw(&row, 0)?;
-                    page.add(key, scanned(layout, &row, key)?);
+                    page.add(key, scanned(layout, &row, key, &statements.others)?);
                 }
                 Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
@@ -354,13 +398,22 @@ impl Link for Connection {
         feeds::feeds(&mut self.connection, &table).await.map_err(|error| self.failure(&error))
     }
 
+    async fn other_columns(&mut self) -> Result<Vec<Column>, Failure> {
+        let looked = self.look_at_columns().await;
+        looked.map_err(|error| self.failure(&error))?;
+        Ok(self.statements.get().others.iter().map(|other| other.column.clone()).collect())
+    }
+
     async fn check_columns(&mut self) -> Result<(), Failure> {
         let table = self.options.table.clone();
-        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+        let checked = schema::check(&mut self.connection, &table).await;
+        checked.map_err(|error| self.schema_failure(error))?;
+        self.other_columns().await?;
+        table.check_others(&self.statements.get().others).map_err(Failure::Refused)
     }
 
     async fn expired_left(&mut self, before: Option<Timestamp>, _deadline: Instant) -> Result<ExpiredLeft, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let (before, now) = (before.map(django_time::to_text), self.now());
         let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
         let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;
@@ -399,24 +452,57 @@ impl Link for Connection {
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(layout: Layout, row: &MySqlRow, key: &SessionKey) -> Result<Session, Unreadable> {
+fn session(layout: Layout, row: &MySqlRow, key: &SessionKey, others: Others) -> Result<Session, Unreadable> {
     let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
     let expires_at = raw(row, 2).ok().and_then(|text| django_time::from_text(str::from_utf8(text).ok()?));
-    session_of_row(layout, key, payload, expires_at)
+    session_of_row(layout, key, payload, expires_at, others)
 }
 
 /// A row of a page; `key`: the bytes of its key.
-fn scanned(layout: Layout, row: &MySqlRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+fn scanned(layout: Layout, row: &MySqlRow, key: &[u8], columns: &[OtherColumn]) -> Result<ScannedRow, Failure> {
     let alive: i64 = column(row, 3)?;
     Ok(match (alive != 0, layout.key_of_row(key)) {
         (false, _) => ScannedRow::Expired,
-        (true, Some(key)) => session(layout, row, &key).into(),
+        (true, Some(key)) => session(layout, row, &key, others::of_columns(columns, row, 4)).into(),
         (true, None) => ScannedRow::Unreadable(foreign_row(layout, key)),
     })
 }
 
-fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>, layout: Layout) -> MySqlQuery<'q> {
-    bind_payload(query.bind(values.key), values.payload, layout).bind(values.expires_at.clone())
+fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>, statements: &Statements, layout: Layout) -> MySqlQuery<'q> {
+    let query = bind_payload(query.bind(values.key), values.payload, layout).bind(values.expires_at.clone());
+    debug_assert!(values.others.is_empty() || values.others.len() == statements.others.len());
+    values.others.iter().fold(query, |query, value| match value {
+        Value::Bytes(bytes) => query.bind(bytes.to_vec()),
+        Value::Boolean(truth) => query.bind(i64::from(*truth)),
+        Value::Integer(number) => query.bind(*number),
+        Value::Text(text) | Value::Time(text) | Value::Other(text) => query.bind(text.to_string()),
+        _ => query.bind(None::<String>),
+    })
+}
+
+/// The values of a batch of upserts, in the order of the keys; `None`: something else is in it.
+fn upserts<'b>(batch: &'b [Write], columns: &[OtherColumn]) -> Result<Option<Vec<Values<'b>>>, Unreadable> {
+    let mut rows = Vec::with_capacity(batch.len());
+    for write in batch {
+        let Write::Upsert(session) = write else { return Ok(None) };
+        rows.push(Values::of(session, columns)?);
+    }
+    rows.sort_unstable_by_key(|values| values.key);
+    Ok(Some(rows))
+}
+
+/// A session that comes without other columns.
+fn plain(session: &Session) -> Result<Values<'_>, Failure> {
+    Values::of(session, &[]).map_err(refused)
+}
+
+/// Rows without other columns and rows with them, which no statement mixes. The first stand first.
+fn by_columns<'r, 'b>(rows: &'r [Values<'b>]) -> impl Iterator<Item = (bool, &'r [Values<'b>])> {
+    rows.chunk_by(|one, next| one.is_whole() == next.is_whole()).map(|rows| (rows[0].is_whole(), rows))
+}
+
+fn refused(row: Unreadable) -> Failure {
+    Failure::Row(row.to_string())
 }
 
 /// What is bound as text the server converts to the character set of its column.
@@ -441,7 +527,7 @@ fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
 /// statement: a copy of a payload could be as large as all others together.
 fn filled_up_before<'b>(rows: &[Values<'b>]) -> Vec<Values<'b>> {
     let missing = rows.len().next_power_of_two() - rows.len();
-    let nothing = rows.first().map(|first| Values { payload: b"", ..first.clone() });
+    let nothing = rows.first().map(Values::emptied);
     nothing.into_iter().cycle().take(missing).chain(rows.iter().cloned()).collect()
 }
 

@@ -4,6 +4,7 @@ mod batch;
 mod connection;
 mod errors;
 mod feeds;
+mod others;
 mod schema;
 mod statements;
 mod statistics;
@@ -18,6 +19,7 @@ use self::connection::Connection;
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};
+use crate::others::Shared;
 
 const SHAPE: Shape = Shape {
     schemes: &["mysql", "mariadb"],
@@ -64,7 +66,7 @@ impl MySql {
 
 struct MySqlDriver {
     address: MySqlConnectOptions,
-    statements: Arc<Statements>,
+    statements: Arc<Shared<Statements>>,
     options: Options,
 }
 
@@ -80,7 +82,8 @@ impl Driver for MySqlDriver {
             return Err(wrong(SHAPE.invalid()));
         }
         let address = address.disable_statement_logging();
-        let statements = Arc::new(Statements::of(&options.table, &options.application_name));
+        let statements = Statements::of(&options.table, Vec::new(), &options.application_name);
+        let statements = Arc::new(Shared::new(statements));
         Ok(Self { address, statements, options })
     }
 

@@ -5,7 +5,7 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use switchover_core::capabilities::DatabaseError;
 use switchover_core::{Layout, Table};
 
-use crate::server::{Column, check_columns, check_no_more};
+use crate::server::{Column, check_columns};
 use crate::table::SessionTable;
 
 /// The types of the columns of a layout, as the catalogue shows them. Django's schema editor makes the first.
@@ -30,10 +30,9 @@ impl From<sqlx::Error> for Error {
 
 /// The statements that would make what is missing. An index under another name that serves as well is not missing.
 pub(super) async fn missing(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Vec<String>, Error> {
-    let Some((columns, indexes)) = checked(connection, table).await? else {
+    let Some(indexes) = checked(connection, table).await? else {
         return Ok(vec![create_table(table), expiry_index(table)]);
     };
-    check_no_more(table, &columns).map_err(Error::Different)?;
     let has_expiry_index = indexes.iter().any(|index| index.place == 1 && index.column == table.layout.columns()[2]);
     Ok(if has_expiry_index { Vec::new() } else { vec![expiry_index(table)] })
 }
@@ -51,11 +50,8 @@ struct Indexed {
     is_cut: bool,
 }
 
-/// The columns and the indexes, if they hold what sessions need. `None`: there is no such table.
-async fn checked(
-    connection: &mut MySqlConnection,
-    table: &SessionTable,
-) -> Result<Option<(Vec<Column>, Vec<Indexed>)>, Error> {
+/// The indexes, if the columns hold what sessions need. `None`: there is no such table.
+async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Option<Vec<Indexed>>, Error> {
     let found = sqlx::query(
         "SELECT cast(table_type AS char), cast(coalesce(engine, '') AS char) FROM information_schema.tables \
          WHERE table_schema = coalesce(?, database()) AND table_name = ?",
@@ -85,7 +81,7 @@ async fn checked(
             table.different(format!("its {} is not the primary key", table.layout.columns()[0])),
         ));
     }
-    Ok(Some((columns, indexes)))
+    Ok(Some(indexes))
 }
 
 /// Whole seconds cannot hold the end that a session is given, so both databases of a migration would differ for ever.

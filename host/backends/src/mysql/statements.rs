@@ -1,7 +1,9 @@
 //! The SQL for one table. The texts of batches come in few lengths, so that a connection prepares each once.
 
-use switchover_core::Layout;
+use switchover_core::{Layout, Table};
 
+use super::others::{given_out, taken_in};
+use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
 /// Now, by the clock that the first parameter brings, or by the server's.
@@ -18,6 +20,7 @@ pub(super) struct Statements {
     /// The name as it is quoted.
     table: String,
     layout: Layout,
+    pub(super) others: Vec<OtherColumn>,
     pub(super) insert: String,
     pub(super) update: String,
     pub(super) touch: String,
@@ -29,11 +32,17 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(SessionTable { table, layout }: &SessionTable, application_name: &str) -> Self {
+    /// With the other columns that the table has.
+    pub(super) fn of(
+        SessionTable { table, layout }: &SessionTable,
+        others: Vec<OtherColumn>,
+        application_name: &str,
+    ) -> Self {
         let (whose, table) = (comment(application_name), table.quoted('`'));
-        let ([key, payload, end], row, of_key) = (layout.columns(), row(*layout), of_key(*layout));
+        let ([key, payload, end], row, of_key) = (layout.columns(), row(*layout, &[]), of_key(*layout));
+        let given_out = given_out_all(&others);
         Self {
-            insert: insert(&whose, &table, *layout, 1),
+            insert: insert(&whose, &table, *layout, &[], 1),
             update: format!("{whose}UPDATE {table} SET {payload} = ?, {end} = ? WHERE {of_key}"),
             touch: format!("{whose}UPDATE {table} SET {end} = greatest({end}, cast(? AS datetime(6))) WHERE {of_key}"),
             delete: format!("{whose}DELETE FROM {table} WHERE {of_key}"),
@@ -45,18 +54,21 @@ impl Statements {
                 "{whose}SELECT cast(count(*) AS signed) FROM {table} \
                  WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
             ),
-            scan_first: format!("{whose}SELECT {row}, {end} > {NOW} FROM {table} ORDER BY {key} LIMIT ?"),
-            scan: format!("{whose}SELECT {row}, {end} > {NOW} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"),
+            scan_first: format!("{whose}SELECT {row}, {end} > {NOW}{given_out} FROM {table} ORDER BY {key} LIMIT ?"),
+            scan: format!(
+                "{whose}SELECT {row}, {end} > {NOW}{given_out} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"
+            ),
             whose,
             table,
             layout: *layout,
+            others,
         }
     }
 
     /// The unexpired rows of so many keys, and the clock.
     pub(super) fn load(&self, keys: usize) -> String {
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
-        let ([key, _, end], row) = (self.layout.columns(), row(self.layout));
+        let ([key, _, end], row) = (self.layout.columns(), row(self.layout, &self.others));
         format!("{whose}SELECT {row} FROM {table} WHERE {key} IN ({keys}) AND {end} > {NOW}")
     }
 
@@ -69,23 +81,27 @@ impl Statements {
     pub(super) fn lock(&self, keys: usize, whole: bool, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
         let [key, ..] = self.layout.columns();
-        let columns = if whole { row(self.layout) } else { key.to_owned() };
+        let columns = if whole { row(self.layout, &self.others) } else { key.to_owned() };
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
         format!("{whose}SELECT {columns} FROM {table} WHERE {key} IN ({keys}) ORDER BY {key} FOR UPDATE{nowait}")
     }
 
-    pub(super) fn insert_many(&self, rows: usize) -> String {
-        insert(&self.whose, &self.table, self.layout, rows)
+    /// `whole`: the rows come with the other columns.
+    pub(super) fn insert_many(&self, rows: usize, whole: bool) -> String {
+        insert(&self.whose, &self.table, self.layout, self.others_of(whole), rows)
+    }
+
+    fn others_of(&self, whole: bool) -> &[OtherColumn] {
+        if whole { &self.others } else { &[] }
     }
 
     /// Inserts, or brings the row to payload and expiry; and to the key, where the collation took another key for it.
-    pub(super) fn upsert_many(&self, rows: usize) -> String {
-        let [key, payload, end] = self.layout.columns();
-        format!(
-            "{} ON DUPLICATE KEY UPDATE {key} = VALUES({key}), {payload} = VALUES({payload}), \
-             {end} = VALUES({end})",
-            insert(&self.whose, &self.table, self.layout, rows)
-        )
+    pub(super) fn upsert_many(&self, rows: usize, whole: bool) -> String {
+        let set = |column: &str| format!("{column} = VALUES({column})");
+        let own = self.layout.columns().map(set).into_iter();
+        let others = self.others_of(whole).iter().map(|other| set(&quoted(other)));
+        let set = own.chain(others).collect::<Vec<_>>().join(", ");
+        format!("{} ON DUPLICATE KEY UPDATE {set}", self.insert_many(rows, whole))
     }
 
     /// Moves the expiry of rows that are there, and locked: for each first its key and its end, then all keys once more.
@@ -114,10 +130,18 @@ fn comment(application_name: &str) -> String {
     if name.is_empty() { name } else { format!("/* {name} */ ") }
 }
 
-/// The columns of a row, its end as text.
-fn row(layout: Layout) -> String {
+/// The columns of a row, its end as text, and the others.
+fn row(layout: Layout, others: &[OtherColumn]) -> String {
     let [key, payload, end] = layout.columns();
-    format!("{key}, {payload}, cast({end} AS char(26))")
+    format!("{key}, {payload}, cast({end} AS char(26)){}", given_out_all(others))
+}
+
+fn given_out_all(others: &[OtherColumn]) -> String {
+    others.iter().map(|other| format!(", {}", given_out(other))).collect()
+}
+
+fn quoted(other: &OtherColumn) -> String {
+    Table::quote(&other.column.name, '`')
 }
 
 /// The key of the row, byte for byte, whatever the collation and the character set; the index finds the row by the first half.
@@ -126,10 +150,12 @@ fn of_key(layout: Layout) -> String {
     format!("{key} = ? AND cast(convert({key} USING utf8mb4) AS binary) = cast(? AS binary)")
 }
 
-fn insert(whose: &str, table: &str, layout: Layout, rows: usize) -> String {
+fn insert(whose: &str, table: &str, layout: Layout, others: &[OtherColumn], rows: usize) -> String {
     let [key, payload, end] = layout.columns();
-    let rows = list("(?, ?, ?)", rows);
-    format!("{whose}INSERT INTO {table} ({key}, {payload}, {end}) VALUES {rows}")
+    let names: String = others.iter().map(|other| format!(", {}", quoted(other))).collect();
+    let values: String = others.iter().map(|other| format!(", {}", taken_in(other))).collect();
+    let rows = list(&format!("(?, ?, ?{values})"), rows);
+    format!("{whose}INSERT INTO {table} ({key}, {payload}, {end}{names}) VALUES {rows}")
 }
 
 fn list(item: &str, times: usize) -> String {

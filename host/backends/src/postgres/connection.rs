@@ -11,12 +11,14 @@ use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Layout, Payload, Session, SessionKey, Timestamp};
+use switchover_core::{Column, Layout, Others, Payload, Session, SessionKey, Timestamp};
 
+use super::batch::Batch;
 use super::errors::{failure, unavailable};
 use super::statements::Statements;
 use super::types::{Instant, RawText};
-use super::{feeds, schema, statistics};
+use super::{feeds, others, schema, statistics};
+use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
 use crate::server::{Failure, Found, Link, Options};
@@ -41,7 +43,7 @@ const CHECK_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
 
 pub(crate) struct Connection {
     connection: PgConnection,
-    statements: Arc<Statements>,
+    statements: Arc<Shared<Statements>>,
     options: Options,
     page_rows: PageRows,
     may_have_written: bool,
@@ -50,7 +52,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(super) async fn open(
         address: &PgConnectOptions,
-        statements: &Arc<Statements>,
+        statements: &Arc<Shared<Statements>>,
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
@@ -61,7 +63,20 @@ impl Connection {
             Err(error) => return Err(unavailable(&error)),
         }
         let (statements, options) = (Arc::clone(statements), options.clone());
-        Ok(Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false })
+        let mut connection =
+            Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false };
+        connection.look_at_columns().await.map_err(|error| unavailable(&error))?;
+        Ok(connection)
+    }
+
+    /// Finds out which other columns the table has now; every connection goes on with what it finds.
+    async fn look_at_columns(&mut self) -> Result<(), sqlx::Error> {
+        let table = &self.options.table;
+        let others = others::columns(&mut self.connection, &table.table, table.layout.columns()).await?;
+        if self.statements.get().others != others {
+            self.statements.set(Statements::of(table, others));
+        }
+        Ok(())
     }
 
     fn layout(&self) -> Layout {
@@ -106,33 +121,45 @@ impl Connection {
     /// `carries`: rows that are touched are read, to be carried to a mirror. Only in a transaction that can still be rolled back:
     /// one that cannot be read is an error.
     async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let layout = self.layout();
-        let rows = self.rows(Batch::of(batch).bind(&statements.write, layout).bind(carries)).await?;
+        let query = Batch::of(batch, &statements.others)?.bind(&statements.write, layout, carries);
+        let rows = self.rows(query).await?;
         let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
             written.insert(column(row, 0)?, row);
         }
-        batch.iter().map(|write| outcome(write, written.get(write.key().expose()).copied(), carries, layout)).collect()
+        batch
+            .iter()
+            .map(|write| {
+                outcome(write, written.get(write.key().expose()).copied(), carries, layout, &statements.others)
+            })
+            .collect()
     }
 
     /// Locks rows and reads them. Those that are not there are not locked.
     async fn lock_rows(&mut self, keys: &[&SessionKey]) -> Result<Vec<Option<Session>>, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let layout = self.layout();
-        let rows = self.rows(Batch::locking(keys).bind(&statements.write, layout).bind(true)).await?;
+        let query = Batch::locking(keys, &statements.others).bind(&statements.write, layout, true);
+        let rows = self.rows(query).await?;
         let mut locked: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
             locked.insert(column(row, 0)?, row);
         }
-        let found = keys.iter().map(|key| locked.get(key.expose()).map(|row| session(layout, row, key)).transpose());
+        let found = keys.iter().map(|key| {
+            locked
+                .get(key.expose())
+                .map(|row| session(layout, row, key, others::of_column(&statements.others, row, 3)))
+                .transpose()
+        });
         found.map(|found| found.map_err(|row| Failure::Row(row.to_string()))).collect()
     }
 
     /// Locks a key that has no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
     /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
     async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
-        let absent = Session { key: key.clone(), payload: Payload::from(""), expires_at: Timestamp::from_micros(0) };
+        let absent = Session::new(key.clone(), Payload::from(""), Timestamp::from_micros(0));
         if self.write_batch(&[Write::Insert(absent)], true).await? == [WriteOutcome::Exists] {
             return Ok(self.lock_rows(&[key]).await?.pop().flatten());
         }
@@ -157,7 +184,7 @@ impl Link for Connection {
     }
 
     async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let query = sqlx::query(&statements.load).bind(exposed(keys)).bind(self.now());
         let rows = self.rows(query).await?;
         let wanted: HashMap<_, _> = keys.iter().map(|key| (key.expose(), key)).collect();
@@ -165,13 +192,14 @@ impl Link for Connection {
         let layout = self.layout();
         let found = rows.iter().map(|row| {
             let key: &str = column(row, 0)?;
-            Ok(wanted.get(key).map(|&key| (key.clone(), session(layout, row, key))))
+            let others = others::of_column(&statements.others, row, 3);
+            Ok(wanted.get(key).map(|&key| (key.clone(), session(layout, row, key, others))))
         });
         found.filter_map(Result::transpose).collect()
     }
 
     async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let rows = self.rows(sqlx::query(&statements.existing).bind(exposed(keys))).await?;
         let existing: Vec<&str> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
         Ok(keys.iter().filter(|key| existing.contains(&key.expose())).cloned().collect())
@@ -218,7 +246,7 @@ impl Link for Connection {
 
     async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
         self.may_have_written = true;
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let query = sqlx::query(&statements.delete_expired);
         let query = query.bind(before.map(Instant)).bind(self.now()).bind(i64::from(limit));
         let done = query.execute(&mut self.connection).await;
@@ -228,7 +256,7 @@ impl Link for Connection {
 
     async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
         let limit = self.page_rows.at_most(limit);
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let query =
             self.page_query(&statements.scan_first, &statements.scan, after, i64::from(limit) + i64::from(ahead));
         let (layout, mut page) = (self.layout(), Page::new(limit));
@@ -238,7 +266,7 @@ impl Link for Connection {
                 Ok(Some(_)) if page.is_full() => break true,
                 Ok(Some(row)) => {
                     let key = raw(&row, 0)?;
-                    page.add(key, scanned(layout, &row, key)?);
+                    page.add(key, scanned(layout, &row, key, &statements.others)?);
                 }
                 Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
@@ -250,7 +278,7 @@ impl Link for Connection {
     }
 
     async fn scan_past(&mut self, after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let query = self.page_query(&statements.scan_past_first, &statements.scan_past, after, 1);
         let rows = self.rows(query).await?;
         let mut page = Page::new(1);
@@ -273,14 +301,23 @@ impl Link for Connection {
         feeds::feeds(&mut self.connection, &name).await.map_err(|error| failure(&error, &mut self.may_have_written))
     }
 
+    async fn other_columns(&mut self) -> Result<Vec<Column>, Failure> {
+        let looked = self.look_at_columns().await;
+        looked.map_err(|error| failure(&error, &mut self.may_have_written))?;
+        Ok(self.statements.get().others.iter().map(|other| other.column.clone()).collect())
+    }
+
     async fn check_columns(&mut self) -> Result<(), Failure> {
         let table = self.options.table.clone();
-        schema::check(&mut self.connection, &table).await.map_err(|error| self.schema_failure(error))
+        let checked = schema::check(&mut self.connection, &table).await;
+        checked.map_err(|error| self.schema_failure(error))?;
+        self.other_columns().await?;
+        table.check_others(&self.statements.get().others).map_err(Failure::Refused)
     }
 
     async fn expired_left(&mut self, before: Option<Timestamp>, deadline: Deadline) -> Result<ExpiredLeft, Failure> {
         self.simple(&for_long(deadline)).await?;
-        let statements = Arc::clone(&self.statements);
+        let statements = self.statements.get();
         let query = sqlx::query(&statements.expired_left).persistent(false).bind(before.map(Instant)).bind(self.now());
         let counted = self.rows(query).await;
         if !matches!(counted, Err(Failure::Lost(_))) {
@@ -325,86 +362,23 @@ impl Link for Connection {
     }
 }
 
-/// The columns of a batch of writes, by kind and in the order of the keys.
-#[derive(Default)]
-struct Batch<'b> {
-    locked: Vec<&'b str>,
-    inserted: Sessions<'b>,
-    updated: Sessions<'b>,
-    upserted: Sessions<'b>,
-    touched: (Vec<&'b str>, Vec<Instant>),
-    deleted: Vec<&'b str>,
-    only_locked: Vec<&'b str>,
-}
-
-#[derive(Default)]
-struct Sessions<'b> {
-    keys: Vec<&'b str>,
-    payloads: Vec<&'b [u8]>,
-    ends: Vec<Instant>,
-}
-
-impl<'b> Sessions<'b> {
-    fn push(&mut self, session: &'b Session) {
-        self.keys.push(session.key.expose());
-        self.payloads.push(session.payload.expose());
-        self.ends.push(Instant(session.expires_at));
-    }
-}
-
-impl<'b> Batch<'b> {
-    fn of(writes: &'b [Write]) -> Self {
-        let mut sorted: Vec<_> = writes.iter().collect();
-        sorted.sort_unstable_by_key(|write| write.key());
-        let mut batch = Self::default();
-        for write in sorted {
-            let key = write.key().expose();
-            match write {
-                Write::Insert(session) => batch.inserted.push(session),
-                Write::Update(session) => batch.updated.push(session),
-                Write::Upsert(session) => batch.upserted.push(session),
-                Write::Touch(_, expires_at) => {
-                    batch.touched.0.push(key);
-                    batch.touched.1.push(Instant(*expires_at));
-                }
-                Write::Delete(_) => batch.deleted.push(key),
-            }
-            if !matches!(write, Write::Insert(_)) {
-                batch.locked.push(key);
-            }
-        }
-        batch
-    }
-
-    fn locking(keys: &[&'b SessionKey]) -> Self {
-        let mut keys: Vec<_> = keys.iter().map(|key| key.expose()).collect();
-        keys.sort_unstable();
-        Self { locked: keys.clone(), only_locked: keys, ..Self::default() }
-    }
-
-    fn bind(self, sql: &'b str, layout: Layout) -> Query<'b, Postgres, PgArguments> {
-        let mut query = sqlx::query(sql).bind(self.locked);
-        for Sessions { keys, payloads, ends } in [self.inserted, self.updated, self.upserted] {
-            query = query.bind(keys);
-            query = if layout.has_bytes() {
-                query.bind(payloads)
-            } else {
-                query.bind(payloads.into_iter().map(RawText).collect::<Vec<_>>())
-            };
-            query = query.bind(ends);
-        }
-        query.bind(self.touched.0).bind(self.touched.1).bind(self.deleted).bind(self.only_locked)
-    }
-}
-
-fn outcome(write: &Write, row: Option<&PgRow>, carries: bool, layout: Layout) -> Result<WriteOutcome, Failure> {
+fn outcome(
+    write: &Write,
+    row: Option<&PgRow>,
+    carries: bool,
+    layout: Layout,
+    columns: &[OtherColumn],
+) -> Result<WriteOutcome, Failure> {
     let Some(row) = row else {
         return Ok(if matches!(write, Write::Insert(_)) { WriteOutcome::Exists } else { WriteOutcome::Missing });
     };
+    let others = || if carries { others::of_column(columns, row, 3) } else { Others::default() };
     let row = match write {
-        Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => Some(session.clone()),
+        Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => {
+            Some(Session { others: others(), ..session.clone() })
+        }
         Write::Touch(key, _) if carries => {
-            Some(session(layout, row, key).map_err(|row| Failure::Row(row.to_string()))?)
+            Some(session(layout, row, key, others()).map_err(|row| Failure::Row(row.to_string()))?)
         }
         Write::Touch(..) | Write::Delete(_) => None,
     };
@@ -412,18 +386,18 @@ fn outcome(write: &Write, row: Option<&PgRow>, carries: bool, layout: Layout) ->
 }
 
 /// The session of a row of key, payload and expiry.
-fn session(layout: Layout, row: &PgRow, key: &SessionKey) -> Result<Session, Unreadable> {
+fn session(layout: Layout, row: &PgRow, key: &SessionKey, others: Others) -> Result<Session, Unreadable> {
     let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
     let expires_at: Instant = row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time"))?;
-    session_of_row(layout, key, payload, Some(expires_at.0))
+    session_of_row(layout, key, payload, Some(expires_at.0), others)
 }
 
 /// A row of a page; `key`: the bytes of its key.
-fn scanned(layout: Layout, row: &PgRow, key: &[u8]) -> Result<ScannedRow, Failure> {
+fn scanned(layout: Layout, row: &PgRow, key: &[u8], columns: &[OtherColumn]) -> Result<ScannedRow, Failure> {
     let alive: bool = column(row, 3)?;
     Ok(match (alive, layout.key_of_row(key)) {
         (false, _) => ScannedRow::Expired,
-        (true, Some(key)) => session(layout, row, &key).into(),
+        (true, Some(key)) => session(layout, row, &key, others::of_column(columns, row, 4)).into(),
         (true, None) => ScannedRow::Unreadable(foreign_row(layout, key)),
     })
 }

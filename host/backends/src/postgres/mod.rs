@@ -1,8 +1,10 @@
 //! Sessions on a PostgreSQL server.
 
+mod batch;
 mod connection;
 mod errors;
 mod feeds;
+mod others;
 mod pooler;
 mod schema;
 mod statements;
@@ -19,6 +21,7 @@ use self::connection::Connection;
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};
+use crate::others::Shared;
 
 const SHAPE: Shape = Shape {
     schemes: &["postgres", "postgresql"],
@@ -78,7 +81,7 @@ impl Postgres {
 
 struct PostgresDriver {
     address: PgConnectOptions,
-    statements: Arc<Statements>,
+    statements: Arc<Shared<Statements>>,
     options: Options,
 }
 
@@ -93,7 +96,7 @@ impl Driver for PostgresDriver {
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
         // A pooler refuses parameters that it does not know, and sessions hold no floating point.
         let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
-        let statements = Arc::new(Statements::of(&options.table));
+        let statements = Arc::new(Shared::new(Statements::of(&options.table, Vec::new())));
         Ok(Self { address, statements, options })
     }
 

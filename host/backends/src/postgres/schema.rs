@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use switchover_core::capabilities::{DatabaseError, Identity};
 use switchover_core::{Layout, Table};
 
-use crate::server::{Column, check_columns, check_no_more};
+use crate::server::{Column, check_columns};
 use crate::table::SessionTable;
 
 /// The types of the columns of a layout, as the catalogue shows them. Django's schema editor makes the first.
@@ -31,11 +31,10 @@ impl From<sqlx::Error> for Error {
 /// The statements that would make what is missing. An index under another name that serves as well is not missing.
 pub(super) async fn missing(connection: &mut PgConnection, table: &SessionTable) -> Result<Vec<String>, Error> {
     let name = table.table.quoted('"');
-    let Some(columns) = checked(connection, table, &name).await? else {
+    if !checked(connection, table, &name).await? {
         let like = is_django(table).then(|| like_index(table));
         return Ok([create_table(table)].into_iter().chain(like).chain([expiry_index(table)]).collect());
-    };
-    check_no_more(table, &columns).map_err(Error::Different)?;
+    }
     let indexes = indexes(connection, &name).await?;
     let [key, _, end] = table.layout.columns();
     let mut missing = Vec::new();
@@ -63,15 +62,11 @@ pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Resul
     Ok(table.map(|table| Identity::new("postgres", &[&start, &database, &table])))
 }
 
-/// The columns, if they hold what sessions need. `None`: there is no such table.
-async fn checked(
-    connection: &mut PgConnection,
-    table: &SessionTable,
-    name: &str,
-) -> Result<Option<Vec<Column>>, Error> {
+/// Whether there is such a table. It is an error if its columns do not hold what sessions need.
+async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str) -> Result<bool, Error> {
     // The name as it is quoted, looked for along the search path, as the statements of sessions find it.
     let sql = "SELECT c.relkind::text, row_security_active(c.oid) FROM pg_class AS c WHERE c.oid = to_regclass($1)";
-    let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(None) };
+    let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(false) };
     let (kind, hides_rows): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
     // Ordinary and partitioned tables.
     if !matches!(kind.as_str(), "r" | "p") {
@@ -90,7 +85,7 @@ async fn checked(
             table.different(format!("its {} is not the primary key", table.layout.columns()[0])),
         ));
     }
-    Ok(Some(columns))
+    Ok(true)
 }
 
 /// Django makes a second index on its keys, which serves `LIKE`.

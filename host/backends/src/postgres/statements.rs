@@ -1,11 +1,14 @@
 //! The SQL for one table. Each text is fixed, so that a connection prepares it once.
 
-use switchover_core::Layout;
+use switchover_core::{Layout, Table};
 
+use super::others::{given_out, taken_in};
+use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
 /// The texts for one table.
 pub(super) struct Statements {
+    pub(super) others: Vec<OtherColumn>,
     pub(super) load: String,
     pub(super) existing: String,
     pub(super) write: String,
@@ -19,13 +22,15 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    pub(super) fn of(table: &SessionTable) -> Self {
+    /// With the other columns that the table has.
+    pub(super) fn of(table: &SessionTable, others: Vec<OtherColumn>) -> Self {
         let [key, payload, end] = table.layout.columns();
         let (layout, table) = (table.layout, table.table.quoted('"'));
-        let row = format!("{key}, {payload}, {end}");
-        let scan = |payload: &str, behind: &str| {
+        let given_out = if others.is_empty() { String::new() } else { format!(", {}", given_out(&others, "")) };
+        let row = format!("{key}, {payload}, {end}{given_out}");
+        let scan = |payload: &str, given_out: &str, behind: &str| {
             format!(
-                "SELECT {key}, {payload}, {end}, {end} > coalesce($2, statement_timestamp()) FROM {table} \
+                "SELECT {key}, {payload}, {end}, {end} > coalesce($2, statement_timestamp()){given_out} FROM {table} \
                  {behind} ORDER BY {key} LIMIT $1"
             )
         };
@@ -37,7 +42,7 @@ impl Statements {
                  WHERE {key} = ANY($1) AND ({end} > coalesce($2, statement_timestamp())) IS TRUE"
             ),
             existing: format!("SELECT {key} FROM {table} WHERE {key} = ANY($1)"),
-            write: write(layout, &table),
+            write: write(layout, &table, &others),
             // Rows that somebody else writes are left for the next time: they may be about to live on.
             delete_expired: format!(
                 "DELETE FROM {table} WHERE {key} = ANY(ARRAY(\
@@ -48,10 +53,11 @@ impl Statements {
             expired_left: format!(
                 "SELECT count(*) FROM {table} WHERE {end} < least($1, coalesce($2, statement_timestamp()))"
             ),
-            scan_first: scan(payload, ""),
-            scan: scan(payload, &behind),
-            scan_past_first: scan("''", ""),
-            scan_past: scan("''", &behind),
+            scan_first: scan(payload, &given_out, ""),
+            scan: scan(payload, &given_out, &behind),
+            scan_past_first: scan("''", "", ""),
+            scan_past: scan("''", "", &behind),
+            others,
         }
     }
 }
@@ -64,43 +70,105 @@ impl Statements {
 ///
 /// A row is found by `= ANY(ARRAY[key])` where `= key` says the same. A plain join may be planned as a scan of an index from end to end, if
 /// the table was analysed while it was empty, and that plan is kept as the table grows; by an array the index is only looked up.
-fn write(layout: Layout, table: &str) -> String {
+fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
     let [key, payload, end] = layout.columns();
-    let kind = if layout.has_bytes() { "bytea" } else { "text" };
+    let kind = payload_type(layout);
+    // What stands in the other columns after the write, for whoever carries the row.
+    let (and_others, null, returned, of_touched, of_locked) = if others.is_empty() {
+        <(&str, &str, String, String, String)>::default()
+    } else {
+        let asked = |of: &str| format!(", CASE WHEN $15 THEN {} END AS others", given_out(others, of));
+        let of_locked = format!(", CASE WHEN $15 AND {key} = ANY($14) THEN {} END AS others", given_out(others, ""));
+        (", others", ", NULL::text[]", asked(""), asked("t."), of_locked)
+    };
+    let insert = |columns: &[OtherColumn], parameter: usize, conflict: &str| {
+        let (names, values, from) = put(layout, columns, parameter);
+        format!(
+            "INSERT INTO {table} ({names}) SELECT {values} FROM {from} ON CONFLICT ({key}) {conflict} RETURNING {key}{returned}"
+        )
+    };
+    let update = |columns: &[OtherColumn], parameter: usize| {
+        let (_, _, from) = put(layout, columns, parameter);
+        let set = set(layout, "v", columns, |column| taken_in_of(column, "v"));
+        format!(
+            "UPDATE {table} AS t SET {set} FROM {from} JOIN locked USING ({key}) \
+             WHERE t.{key} = ANY(ARRAY[v.{key}]) RETURNING t.{key}{of_touched}"
+        )
+    };
+    let upsert = |columns: &[OtherColumn]| {
+        format!("DO UPDATE SET {}", set(layout, "excluded", columns, |column| format!("excluded.{}", quoted(column))))
+    };
+    let mut puts = vec![
+        ("inserted", insert(&[], 2, "DO NOTHING")),
+        ("updated", update(&[], 5)),
+        ("upserted", insert(&[], 8, &upsert(&[]))),
+    ];
+    if !others.is_empty() {
+        let each = 3 + others.len();
+        puts.push(("inserted_whole", insert(others, WHOLE, "DO NOTHING")));
+        puts.push(("updated_whole", update(others, WHOLE + each)));
+        puts.push(("upserted_whole", insert(others, WHOLE + 2 * each, &upsert(others))));
+    }
+    let with: String = puts.iter().map(|(name, put)| format!("{name} AS ({put}), ")).collect();
+    let written: String =
+        puts.iter().map(|(name, _)| format!("UNION ALL SELECT {key}, NULL, NULL{and_others} FROM {name} ")).collect();
     format!(
         "WITH locked AS MATERIALIZED (\
-             SELECT {key}, CASE WHEN $15 AND {key} = ANY($14) THEN {payload} END AS {payload}, {end} \
+             SELECT {key}, CASE WHEN $15 AND {key} = ANY($14) THEN {payload} END AS {payload}, {end}{of_locked} \
              FROM {table} \
              WHERE {key} = ANY($1) ORDER BY {key} FOR UPDATE), \
-         inserted AS (\
-             INSERT INTO {table} ({key}, {payload}, {end}) \
-             SELECT * FROM unnest($2::text[], $3::{kind}[], $4::timestamptz[]) \
-             ON CONFLICT ({key}) DO NOTHING RETURNING {key}), \
-         updated AS (\
-             UPDATE {table} AS t SET {payload} = v.{payload}, {end} = v.{end} \
-             FROM unnest($5::text[], $6::{kind}[], $7::timestamptz[]) AS v ({key}, {payload}, {end}) \
-             JOIN locked USING ({key}) \
-             WHERE t.{key} = ANY(ARRAY[v.{key}]) RETURNING t.{key}), \
-         upserted AS (\
-             INSERT INTO {table} ({key}, {payload}, {end}) \
-             SELECT * FROM unnest($8::text[], $9::{kind}[], $10::timestamptz[]) \
-             ON CONFLICT ({key}) DO UPDATE \
-             SET {payload} = excluded.{payload}, {end} = excluded.{end} RETURNING {key}), \
+         {with}\
          touched AS (\
              UPDATE {table} AS t SET {end} = greatest(t.{end}, v.{end}) \
              FROM unnest($11::text[], $12::timestamptz[]) AS v ({key}, {end}) \
              JOIN locked USING ({key}) \
              WHERE t.{key} = ANY(ARRAY[v.{key}]) \
-             RETURNING t.{key}, CASE WHEN $15 THEN t.{payload} END AS {payload}, t.{end}), \
+             RETURNING t.{key}, CASE WHEN $15 THEN t.{payload} END AS {payload}, t.{end}{of_touched}), \
          deleted AS (\
              DELETE FROM {table} AS t USING locked \
              WHERE t.{key} = ANY(ARRAY[locked.{key}]) AND locked.{key} = ANY($13) \
              RETURNING t.{key}) \
-         SELECT {key}, NULL::{kind}, NULL::timestamptz FROM inserted \
-         UNION ALL SELECT {key}, NULL, NULL FROM updated \
-         UNION ALL SELECT {key}, NULL, NULL FROM upserted \
-         UNION ALL SELECT {key}, {payload}, {end} FROM touched \
-         UNION ALL SELECT {key}, NULL, NULL FROM deleted \
-         UNION ALL SELECT {key}, {payload}, {end} FROM locked WHERE {key} = ANY($14)"
+         SELECT {key}, NULL::{kind}, NULL::timestamptz{null} FROM deleted \
+         {written}\
+         UNION ALL SELECT {key}, {payload}, {end}{and_others} FROM touched \
+         UNION ALL SELECT {key}, {payload}, {end}{and_others} FROM locked WHERE {key} = ANY($14)"
     )
+}
+
+/// The first parameter of the sessions that come with other columns.
+const WHOLE: usize = 16;
+
+/// The names of the columns of a put, their values, and what these come from: arrays in the parameters from `parameter` on.
+fn put(layout: Layout, others: &[OtherColumn], parameter: usize) -> (String, String, String) {
+    let [key, payload, end] = layout.columns();
+    let list = |of_other: &dyn Fn(&OtherColumn) -> String| {
+        others.iter().map(|other| format!(", {}", of_other(other))).collect::<String>()
+    };
+    let names = format!("{key}, {payload}, {end}{}", list(&quoted));
+    let values = format!("v.{key}, v.{payload}, v.{end}{}", list(&|other| taken_in_of(other, "v")));
+    let arrays: String = (0..others.len()).map(|at| format!(", ${}::text[]", parameter + 3 + at)).collect();
+    let kind = payload_type(layout);
+    let (payloads, ends) = (parameter + 1, parameter + 2);
+    let from =
+        format!("unnest(${parameter}::text[], ${payloads}::{kind}[], ${ends}::timestamptz[]{arrays}) AS v ({names})");
+    (names, values, from)
+}
+
+/// What an update sets: payload and end of `from`, and each other column to its value.
+fn set(layout: Layout, from: &str, others: &[OtherColumn], value: impl Fn(&OtherColumn) -> String) -> String {
+    let [_, payload, end] = layout.columns();
+    let others: String = others.iter().map(|other| format!(", {} = {}", quoted(other), value(other))).collect();
+    format!("{payload} = {from}.{payload}, {end} = {from}.{end}{others}")
+}
+
+fn taken_in_of(other: &OtherColumn, of: &str) -> String {
+    taken_in(other, &format!("{of}.{}", quoted(other)))
+}
+
+fn quoted(other: &OtherColumn) -> String {
+    Table::quote(&other.column.name, '"')
+}
+
+fn payload_type(layout: Layout) -> &'static str {
+    if layout.has_bytes() { "bytea" } else { "text" }
 }

@@ -311,7 +311,7 @@ fn is_guarded(value: &[u8], now: Timestamp) -> bool {
 fn session(key: &SessionKey, entry: &[u8]) -> Option<Session> {
     let (expires_at, payload) = entry.split_at_checked(EXPIRES_DIGITS)?;
     let expires_at = Timestamp::from_micros(std::str::from_utf8(expires_at).ok()?.parse().ok()?);
-    Some(Session { key: key.clone(), payload: Payload::from(payload), expires_at })
+    Some(Session::new(key.clone(), Payload::from(payload), expires_at))
 }
 
 /// Eighteen digits hold [`Timestamp::MAX`]. Lua's numbers do not, so it compares nine at a time.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Session, SessionKey, Timestamp};
+use switchover_core::{Column, Session, SessionKey, Timestamp};
 
 use crate::table::SessionTable;
 
@@ -133,6 +133,9 @@ pub(crate) trait Link: Send + 'static {
 
     /// As [`Upkeep::feeds`](switchover_core::capabilities::Upkeep::feeds).
     fn feeds(&mut self) -> impl Future<Output = Result<Feeds, Failure>> + Send;
+
+    /// As [`Upkeep::other_columns`](switchover_core::capabilities::Upkeep::other_columns); every connection goes on with what it finds.
+    fn other_columns(&mut self) -> impl Future<Output = Result<Vec<Column>, Failure>> + Send;
 
     /// As [`Upkeep::check_columns`](switchover_core::capabilities::Upkeep::check_columns).
     fn check_columns(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;

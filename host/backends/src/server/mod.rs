@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::builder::ServerBuilder;
 pub(super) use self::link::{Driver, Failure, Found, Link, Options};
 use self::read::ReadJob;
-pub(super) use self::table::{Column, check_columns, check_no_more};
+pub(super) use self::table::{Column, check_columns};
 use self::tool::ToolJob;
 use self::transaction::TransactionJob;
 use self::write_queue::{WriteJob, WriteQueue};
@@ -211,6 +211,10 @@ impl Upkeep for Server {
 
     async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
         self.use_tool(deadline, Late::Timeout, |request| ToolJob::Feeds { request }).await
+    }
+
+    async fn other_columns(&self, deadline: Instant) -> Result<Vec<switchover_core::Column>, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::OtherColumns { request }).await
     }
 
     async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {

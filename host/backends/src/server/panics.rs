@@ -103,6 +103,10 @@ impl Link for FragileLink {
         Ok(Feeds::default())
     }
 
+    async fn other_columns(&mut self) -> Result<Vec<switchover_core::Column>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn check_columns(&mut self) -> Result<(), Failure> {
         Ok(())
     }
@@ -136,7 +140,7 @@ fn key(text: &str) -> SessionKey {
 
 fn upsert(payload: &str) -> Vec<Write> {
     let (key, payload) = (key("aaaaaaaa"), Payload::from(payload));
-    vec![Write::Upsert(Session { key, payload, expires_at: Timestamp::from_micros(1) })]
+    vec![Write::Upsert(Session::new(key, payload, Timestamp::from_micros(1)))]
 }
 
 fn deadline() -> Instant {

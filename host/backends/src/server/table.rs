@@ -44,11 +44,3 @@ pub(crate) fn check_columns(
     }
     Ok(())
 }
-
-/// Checks that there are no others: they would be neither compared nor carried over.
-pub(crate) fn check_no_more(table: &SessionTable, columns: &[Column]) -> Result<(), DatabaseError> {
-    match columns.iter().find(|column| !table.layout.columns().contains(&column.name.as_str())) {
-        Some(extra) => Err(table.extra_column(&extra.name)),
-        None => Ok(()),
-    }
-}

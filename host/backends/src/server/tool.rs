@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchover_core::Timestamp;
 use switchover_core::capabilities::{Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics};
+use switchover_core::{Column, Timestamp};
 
 use super::inbox::Inbox;
 use super::lane::{Lane, Operation, Trouble};
@@ -19,6 +19,7 @@ pub(super) enum ToolJob {
     Identity { request: Request<Option<Identity>> },
     Feeds { request: Request<Feeds> },
     CheckColumns { request: Request<()> },
+    OtherColumns { request: Request<Vec<Column>> },
     MissingSchema { request: Request<Vec<String>> },
     CreateSchema { request: Request<Vec<String>> },
 }
@@ -46,6 +47,7 @@ async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
         ToolJob::Identity { request } => serve(lane, request, |link, _| Box::pin(link.identity())).await,
         ToolJob::Feeds { request } => serve(lane, request, |link, _| Box::pin(link.feeds())).await,
         ToolJob::CheckColumns { request } => serve(lane, request, |link, _| Box::pin(link.check_columns())).await,
+        ToolJob::OtherColumns { request } => serve(lane, request, |link, _| Box::pin(link.other_columns())).await,
         ToolJob::MissingSchema { request } => serve(lane, request, |link, _| Box::pin(link.missing_schema())).await,
         ToolJob::CreateSchema { request } => {
             serve(lane, request, |link, _| Box::pin(create_schema(link))).await;

@@ -11,10 +11,11 @@ use tokio::sync::watch;
 
 use super::connection::{Connections, Synchronous};
 use super::reader::Reader;
-use super::schema::session_table;
+use super::schema::{self, session_table};
 use super::statements::Statements;
 use super::writer::Writer;
-use super::{Queues, Shared, Sqlite, unavailable};
+use super::{Queues, Sqlite, unavailable};
+use crate::others::Shared;
 
 /// Two reads at a time: more threads than cores gain nothing, since a read that hits the page cache never waits.
 const READERS_DEFAULT: usize = 2;
@@ -127,7 +128,8 @@ impl SqliteBuilder {
         }
         let summary = format!("sqlite at {}, table {}", self.path.display(), table.table);
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;
-        let statements = Arc::new(Statements::of(table));
+        let others = schema::other_columns(&connections.writer, &table)?;
+        let statements = Arc::new(Shared::new(Statements::of(table, others)));
 
         let (alive, ended) = watch::channel(());
         let (writes, write_queue) = mpsc::sync_channel(self.queue);
@@ -142,7 +144,7 @@ impl SqliteBuilder {
             spawn("sqlite-reader", alive.clone(), move || reader.run())?;
         }
         let queues = RwLock::new(Some(Queues { writes, reads }));
-        Ok(Sqlite { shared: Arc::new(Shared { queues, ended, summary, layout: self.layout }) })
+        Ok(Sqlite { shared: Arc::new(super::Shared { queues, ended, summary, layout: self.layout }) })
     }
 }
 

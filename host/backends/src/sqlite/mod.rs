@@ -18,6 +18,7 @@ mod reader;
 mod schema;
 mod statements;
 mod statistics;
+mod value;
 mod writer;
 
 use std::fmt;
@@ -40,7 +41,7 @@ use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
-use switchover_core::{Layout, Timestamp};
+use switchover_core::{Column, Layout, Timestamp};
 
 /// A database in an SQLite file, in a table of its layout; its clock is this machine's.
 ///
@@ -200,6 +201,10 @@ impl Upkeep for Sqlite {
     async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
         let outgoing = self.send_read(deadline, |request| ReadCommand::Triggers { request }).await?;
         Ok(Feeds { outgoing, ..Feeds::default() })
+    }
+
+    async fn other_columns(&self, deadline: Instant) -> Result<Vec<Column>, DatabaseError> {
+        self.send_read(deadline, |request| ReadCommand::OtherColumns { request }).await
     }
 
     async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {

@@ -24,7 +24,7 @@ fn every_statement_of_a_session_has_its_index() {
 }
 
 fn every_statement_has_its_index(table: &SessionTable) {
-    let statements = Statements::of(table.clone());
+    let statements = Statements::of(table.clone(), Vec::new());
     let connection = Connection::open_in_memory().unwrap();
     for sql in schema::missing(&connection, table).unwrap() {
         connection.execute_batch(&sql).unwrap();

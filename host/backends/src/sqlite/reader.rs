@@ -4,16 +4,17 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use switchover_core::Timestamp;
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Identity, Read, ReadOutcome, Scan, Statistics,
 };
+use switchover_core::{Column, Timestamp};
 
 use super::connection::wait_for_locks_until;
 use super::panics::survive;
 use super::schema;
 use super::statements::Statements;
 use super::statistics::{statistics, until};
+use crate::others::Shared;
 use crate::request::Request;
 
 /// A reader takes no more batches at once, so that the others have something to do too.
@@ -25,6 +26,7 @@ pub(super) enum ReadCommand {
     Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
     MissingSchema { request: Request<Vec<String>> },
     CheckColumns { request: Request<()> },
+    OtherColumns { request: Request<Vec<Column>> },
     Identity { request: Request<Option<Identity>> },
     Triggers { request: Request<Vec<String>> },
     Statistics { request: Request<Statistics> },
@@ -39,7 +41,7 @@ struct ReadJob {
 /// One of several threads that share a queue.
 pub(super) struct Reader {
     connection: Connection,
-    statements: Arc<Statements>,
+    statements: Arc<Shared<Statements>>,
     clock: Arc<dyn Clock>,
     queue: Arc<Mutex<Receiver<ReadCommand>>>,
 }
@@ -47,7 +49,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(
         connection: Connection,
-        statements: Arc<Statements>,
+        statements: Arc<Shared<Statements>>,
         clock: Arc<dyn Clock>,
         queue: Arc<Mutex<Receiver<ReadCommand>>>,
     ) -> Self {
@@ -76,25 +78,29 @@ impl Reader {
                 return other;
             }
             ReadCommand::Scan { after, limit, request } => self.answer(request, |reader| {
-                reader.statements.scan(&reader.connection, after.as_ref(), limit, reader.clock.now())
+                reader.statements.get().scan(&reader.connection, after.as_ref(), limit, reader.clock.now())
             }),
             ReadCommand::MissingSchema { request } => {
-                self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.table()));
+                self.answer(request, |reader| schema::missing(&reader.connection, reader.statements.get().table()));
             }
             ReadCommand::CheckColumns { request } => {
-                self.answer(request, |reader| schema::check(&reader.connection, reader.statements.table()));
+                self.answer(request, |reader| {
+                    reader.other_columns()?;
+                    schema::check(&reader.connection, reader.statements.get().table())
+                });
             }
+            ReadCommand::OtherColumns { request } => self.answer(request, Self::other_columns),
             ReadCommand::Identity { request } => {
-                self.answer(request, |reader| schema::identity(&reader.connection, reader.statements.table()));
+                self.answer(request, |reader| schema::identity(&reader.connection, reader.statements.get().table()));
             }
             ReadCommand::Triggers { request } => {
-                self.answer(request, |reader| schema::triggers(&reader.connection, reader.statements.table()));
+                self.answer(request, |reader| schema::triggers(&reader.connection, reader.statements.get().table()));
             }
             ReadCommand::Statistics { request } => {
                 let deadline = request.deadline();
                 self.answer(request, |reader| {
                     until(&reader.connection, deadline, || {
-                        statistics(&reader.connection, reader.statements.table(), reader.clock.now())
+                        statistics(&reader.connection, reader.statements.get().table(), reader.clock.now())
                     })
                 });
             }
@@ -103,11 +109,24 @@ impl Reader {
                 self.answer(request, |reader| {
                     let now = reader.clock.now();
                     let before = before.map_or(now, |before| before.min(now));
-                    until(&reader.connection, deadline, || reader.statements.expired_left(&reader.connection, before))
+                    until(&reader.connection, deadline, || {
+                        reader.statements.get().expired_left(&reader.connection, before)
+                    })
                 });
             }
         }
         None
+    }
+
+    /// Looks at the table again; all threads go on with what it finds.
+    fn other_columns(&self) -> Result<Vec<Column>, DatabaseError> {
+        let statements = self.statements.get();
+        let others = schema::other_columns(&self.connection, statements.table())?;
+        let columns = others.iter().map(|other| other.column.clone()).collect();
+        if others != statements.others() {
+            self.statements.set(Statements::of(statements.table().clone(), others));
+        }
+        Ok(columns)
     }
 
     fn wait(&self) -> Option<ReadCommand> {
@@ -150,8 +169,8 @@ impl Reader {
 
     fn read(&self, read: &Read) -> Result<ReadOutcome, DatabaseError> {
         match read {
-            Read::Load(key) => self.statements.load(&self.connection, key, self.clock.now()),
-            Read::Exists(key) => self.statements.exists(&self.connection, key).map(ReadOutcome::Exists),
+            Read::Load(key) => self.statements.get().load(&self.connection, key, self.clock.now()),
+            Read::Exists(key) => self.statements.get().exists(&self.connection, key).map(ReadOutcome::Exists),
         }
     }
 

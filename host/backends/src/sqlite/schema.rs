@@ -5,6 +5,8 @@ use switchover_core::capabilities::{DatabaseError, Identity};
 use switchover_core::{Layout, Table};
 
 use super::connection::database_error;
+use super::value;
+use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
 /// The columns of a layout: name, type, and whether it is the primary key. No column may be NULL. Django's schema editor makes the first.
@@ -39,7 +41,6 @@ pub(super) fn missing(connection: &Connection, table: &SessionTable) -> Result<V
         Some("table") => {
             let columns = columns(connection, table)?;
             check_columns(connection, table, &columns)?;
-            check_no_more(table, &columns)?;
         }
         Some(kind) => return Err(table.different(format!("it is a {kind}"))),
     }
@@ -49,7 +50,10 @@ pub(super) fn missing(connection: &Connection, table: &SessionTable) -> Result<V
 /// Whether the columns that sessions need are the layout's, if the table is there; others are no matter.
 pub(super) fn check(connection: &Connection, table: &SessionTable) -> Result<(), DatabaseError> {
     match kind(connection, table)?.as_deref() {
-        Some("table") => check_columns(connection, table, &columns(connection, table)?),
+        Some("table") => {
+            check_columns(connection, table, &columns(connection, table)?)?;
+            table.check_others(&other_columns(connection, table)?)
+        }
         Some(kind) => Err(table.different(format!("it is a {kind}"))),
         None => Ok(()),
     }
@@ -116,11 +120,21 @@ fn check_columns(connection: &Connection, table: &SessionTable, columns: &[Colum
     Ok(())
 }
 
-fn check_no_more(table: &SessionTable, columns: &[Column]) -> Result<(), DatabaseError> {
-    match columns.iter().find(|column| !table.layout.columns().contains(&column.name.as_str())) {
-        Some(extra) => Err(table.extra_column(&extra.name)),
-        None => Ok(()),
-    }
+/// The columns beside a session's, but for those that SQLite computes; none if there is no table.
+pub(super) fn other_columns(connection: &Connection, table: &SessionTable) -> Result<Vec<OtherColumn>, DatabaseError> {
+    let found = columns(connection, table)?
+        .into_iter()
+        .filter(|column| !table.layout.columns().contains(&column.name.as_str()));
+    let others = found.filter(|column| !column.generated).map(|column| OtherColumn {
+        column: switchover_core::Column {
+            name: column.name.into(),
+            kind: value::kind(&column.kind),
+            nullable: !column.not_null,
+        },
+        sql_type: column.kind,
+        has_default: column.has_default,
+    });
+    Ok(others.collect())
 }
 
 struct Column {
@@ -128,15 +142,20 @@ struct Column {
     kind: String,
     not_null: bool,
     primary: bool,
+    generated: bool,
+    has_default: bool,
 }
 
 fn columns(connection: &Connection, table: &SessionTable) -> Result<Vec<Column>, DatabaseError> {
     let listed = || -> rusqlite::Result<Vec<Column>> {
         // `table_xinfo` lists generated columns too, `table_info` does not.
-        let mut statement = connection.prepare("SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1)")?;
+        let mut statement = connection.prepare(
+            "SELECT name, type, \"notnull\", pk, hidden > 1, dflt_value IS NOT NULL FROM pragma_table_xinfo(?1)",
+        )?;
         let columns = statement.query_map([table.table.name()], |row| {
             let (name, kind, not_null) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(Column { name, kind, not_null, primary: row.get::<_, i64>(3)? > 0 })
+            let (generated, has_default) = (row.get(4)?, row.get(5)?);
+            Ok(Column { name, kind, not_null, primary: row.get::<_, i64>(3)? > 0, generated, has_default })
         })?;
         columns.collect()
     };

@@ -5,10 +5,12 @@ use rusqlite::{Connection, Row, ToSql};
 use switchover_core::capabilities::{
     Cursor, DatabaseError, ExpiredLeft, ReadOutcome, Scan, Unreadable, Write, WriteOutcome,
 };
-use switchover_core::{Layout, Session, SessionKey, Timestamp};
+use switchover_core::{Layout, Session, SessionKey, Table, Timestamp};
 
 use super::connection::database_error;
+use super::value;
 use crate::django_time as time;
+use crate::others::{self, OtherColumn};
 use crate::page::{Page, ScannedRow};
 use crate::row::{expiry_of_row, foreign_row, payload_of_row};
 use crate::table::SessionTable;
@@ -34,11 +36,12 @@ fn is_time(layout: Layout) -> String {
 /// The statements on one table.
 pub(super) struct Statements {
     table: SessionTable,
+    others: Vec<OtherColumn>,
     load: String,
     exists: String,
-    insert: String,
-    update: String,
-    upsert: String,
+    puts: Puts,
+    /// With the other columns.
+    whole_puts: Puts,
     update_expiry: String,
     delete: String,
     delete_expired: String,
@@ -48,18 +51,53 @@ pub(super) struct Statements {
     scan: String,
 }
 
-impl Statements {
-    pub(super) fn of(table: SessionTable) -> Self {
-        let (name, [key, payload, end]) = (table.table.quoted('"'), table.layout.columns());
-        let (expired, no_time) = (expired(table.layout), no_time(table.layout));
-        let insert = format!("INSERT INTO {name} ({key}, {payload}, {end}) VALUES (?1, ?2, ?3) ON CONFLICT ({key})");
+/// What writes a session: key, payload, end, and further columns.
+struct Puts {
+    insert: String,
+    update: String,
+    upsert: String,
+}
+
+impl Puts {
+    fn of(table: &SessionTable, others: &[OtherColumn]) -> Self {
+        let (name, columns) = (table.table.quoted('"'), columns(table.layout, others));
+        let key = &columns[0];
+        let parameters: Vec<_> = (1..=columns.len()).map(|at| format!("?{at}")).collect();
+        let set = |value: &dyn Fn(usize, &str) -> String| {
+            let set =
+                columns.iter().enumerate().skip(1).map(|(at, column)| format!("{column} = {}", value(at, column)));
+            set.collect::<Vec<_>>().join(", ")
+        };
+        let insert = format!(
+            "INSERT INTO {name} ({}) VALUES ({}) ON CONFLICT ({key})",
+            columns.join(", "),
+            parameters.join(", ")
+        );
         Self {
-            table,
-            load: format!("SELECT {key}, {payload}, {end} FROM {name} WHERE {key} = ?1"),
-            exists: format!("SELECT {key} FROM {name} WHERE {key} = ?1"),
-            update: format!("UPDATE {name} SET {payload} = ?2, {end} = ?3 WHERE {key} = ?1"),
-            upsert: format!("{insert} DO UPDATE SET {payload} = excluded.{payload}, {end} = excluded.{end}"),
+            update: format!("UPDATE {name} SET {} WHERE {key} = ?1", set(&|at, _| parameters[at].clone())),
+            upsert: format!("{insert} DO UPDATE SET {}", set(&|_, column| format!("excluded.{column}"))),
             insert: format!("{insert} DO NOTHING"),
+        }
+    }
+}
+
+/// Every column that is read, as SQL names it: key, payload, end, and the others.
+fn columns(layout: Layout, others: &[OtherColumn]) -> Vec<String> {
+    let own = layout.columns().map(str::to_owned).into_iter();
+    own.chain(others.iter().map(|other| Table::quote(&other.column.name, '"'))).collect()
+}
+
+impl Statements {
+    /// With the other columns that the table has.
+    pub(super) fn of(table: SessionTable, others: Vec<OtherColumn>) -> Self {
+        let (name, [key, _, end]) = (table.table.quoted('"'), table.layout.columns());
+        let (expired, no_time) = (expired(table.layout), no_time(table.layout));
+        let row = columns(table.layout, &others).join(", ");
+        Self {
+            load: format!("SELECT {row} FROM {name} WHERE {key} = ?1"),
+            exists: format!("SELECT {key} FROM {name} WHERE {key} = ?1"),
+            puts: Puts::of(&table, &[]),
+            whole_puts: Puts::of(&table, &others),
             update_expiry: format!("UPDATE {name} SET {end} = ?2 WHERE {key} = ?1"),
             delete: format!("DELETE FROM {name} WHERE {key} = ?1"),
             delete_expired: format!(
@@ -67,9 +105,16 @@ impl Statements {
             ),
             expired_left: format!("SELECT count(*) FROM {name} WHERE {expired}"),
             no_time: format!("SELECT count(*) FROM {name} WHERE {no_time}"),
-            scan_first: format!("SELECT {key}, {payload}, {end} FROM {name} ORDER BY {key}"),
-            scan: format!("SELECT {key}, {payload}, {end} FROM {name} WHERE {key} > ?1 ORDER BY {key}"),
+            scan_first: format!("SELECT {row} FROM {name} ORDER BY {key}"),
+            scan: format!("SELECT {row} FROM {name} WHERE {key} > ?1 ORDER BY {key}"),
+            table,
+            others,
         }
+    }
+
+    /// The columns beside a session's.
+    pub(super) fn others(&self) -> &[OtherColumn] {
+        &self.others
     }
 
     pub(super) fn table(&self) -> &SessionTable {
@@ -82,9 +127,9 @@ impl Statements {
         [
             ("load", &self.load),
             ("exists", &self.exists),
-            ("insert", &self.insert),
-            ("update", &self.update),
-            ("upsert", &self.upsert),
+            ("insert", &self.puts.insert),
+            ("update", &self.puts.update),
+            ("upsert", &self.puts.upsert),
             ("update_expiry", &self.update_expiry),
             ("delete", &self.delete),
             ("delete_expired", &self.delete_expired),
@@ -104,7 +149,7 @@ impl Statements {
         let read = self.with_row(connection, key, |row| {
             let expires_at = expiry(row, key)?;
             // Compared here and not in SQL: exact whatever form the text has, and an unreadable one is an error, not an absence.
-            if expires_at > now { session(self.table.layout, row, key, expires_at).map(Some) } else { Ok(None) }
+            if expires_at > now { self.session(row, key, expires_at).map(Some) } else { Ok(None) }
         })?;
         Ok(read.transpose().map_or_else(ReadOutcome::Unreadable, |found| ReadOutcome::Session(found.flatten())))
     }
@@ -118,23 +163,18 @@ impl Statements {
 
     /// Does one write inside the transaction of the caller.
     pub(super) fn write(&self, connection: &Connection, write: &Write) -> Result<WriteOutcome, DatabaseError> {
-        let put = |sql: &str, session: &Session| {
-            let expires_at = time::to_text(session.expires_at);
-            let payload = stored(self.table.layout, session.payload.expose());
-            execute(connection, sql, &[&session.key.expose(), &payload, &expires_at])
-        };
         let outcome = match write {
-            Write::Insert(session) => match put(&self.insert, session)? {
+            Write::Insert(session) => match self.put(connection, |puts| &puts.insert, session)? {
                 0 => WriteOutcome::Exists,
-                _ => WriteOutcome::Done(Some(session.clone())),
+                _ => WriteOutcome::Done(Some(self.put_row(connection, session)?)),
             },
-            Write::Update(session) => match put(&self.update, session)? {
+            Write::Update(session) => match self.put(connection, |puts| &puts.update, session)? {
                 0 => WriteOutcome::Missing,
-                _ => WriteOutcome::Done(Some(session.clone())),
+                _ => WriteOutcome::Done(Some(self.put_row(connection, session)?)),
             },
             Write::Upsert(session) => {
-                put(&self.upsert, session)?;
-                WriteOutcome::Done(Some(session.clone()))
+                self.put(connection, |puts| &puts.upsert, session)?;
+                WriteOutcome::Done(Some(self.put_row(connection, session)?))
             }
             Write::Touch(key, expires_at) => self.touch(connection, key, *expires_at)?,
             Write::Delete(key) => match execute(connection, &self.delete, &[&key.expose()])? {
@@ -143,6 +183,32 @@ impl Statements {
             },
         };
         Ok(outcome)
+    }
+
+    fn put(
+        &self,
+        connection: &Connection,
+        sql: impl Fn(&Puts) -> &String,
+        session: &Session,
+    ) -> Result<usize, DatabaseError> {
+        let (key, expires_at) = (session.key.expose(), time::to_text(session.expires_at));
+        let payload = stored(self.table.layout, session.payload.expose());
+        let others = others::values(&self.others, &session.others);
+        let others = others.map_err(|what| DatabaseError::from(Unreadable::new(key.as_bytes(), what)))?;
+        let puts = if others.is_some() { &self.whole_puts } else { &self.puts };
+        let others: Vec<_> = others.into_iter().flatten().map(value::stored).collect();
+        let own: [&dyn ToSql; 3] = [&key, &payload, &expires_at];
+        let parameters: Vec<&dyn ToSql> =
+            own.into_iter().chain(others.iter().map(|value| value as &dyn ToSql)).collect();
+        execute(connection, sql(puts), &parameters)
+    }
+
+    /// The row after a put, which may have had other columns before it or has got defaults.
+    fn put_row(&self, connection: &Connection, session: &Session) -> Result<Session, DatabaseError> {
+        if self.others.is_empty() {
+            return Ok(session.clone());
+        }
+        Ok(self.row(connection, &session.key)?.unwrap_or_else(|| session.clone()))
     }
 
     fn touch(
@@ -161,8 +227,32 @@ impl Statements {
 
     /// The row, also one that has ended.
     pub(super) fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
-        let row = self.with_row(connection, key, |row| session(self.table.layout, row, key, expiry(row, key)?))?;
+        let row = self.with_row(connection, key, |row| self.session(row, key, expiry(row, key)?))?;
         Ok(row.transpose()?)
+    }
+
+    fn session(&self, row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {
+        let layout = self.table.layout;
+        let payload = match row.get_ref(1) {
+            Ok(ValueRef::Text(text)) if !layout.has_bytes() => Some(text),
+            Ok(ValueRef::Blob(bytes)) if layout.has_bytes() => Some(bytes),
+            _ => None,
+        };
+        let others = self.others.iter().zip(3..).map(|(other, at)| value::of_row(&other.column, row, at));
+        let others = others::of_row(&self.others, others);
+        Ok(Session { key: key.clone(), payload: payload_of_row(layout, key, payload)?, expires_at, others })
+    }
+
+    /// A row of a page, whatever stands in it.
+    fn scanned(&self, row: &Row<'_>, now: Timestamp) -> ScannedRow {
+        let ended = text(row, 2).and_then(time::from_text);
+        if ended.is_some_and(|ended| ended <= now) {
+            return ScannedRow::Expired;
+        }
+        match key(self.table.layout, row) {
+            Some(key) => expiry(row, &key).and_then(|expires_at| self.session(row, &key, expires_at)).into(),
+            None => ScannedRow::Unreadable(foreign_row(self.table.layout, RawKey::of_row(row).1)),
+        }
     }
 
     fn with_row<T>(
@@ -225,7 +315,7 @@ impl Statements {
                 return Ok(page.end(true));
             }
             let (kind, bytes) = RawKey::of_row(row);
-            page.add(&[&[kind], bytes].concat(), scanned(self.table.layout, row, now));
+            page.add(&[&[kind], bytes].concat(), self.scanned(row, now));
         }
         Ok(page.end(false))
     }
@@ -263,18 +353,6 @@ impl ToSql for RawKey<'_> {
     }
 }
 
-/// A row of a page, whatever stands in it.
-fn scanned(layout: Layout, row: &Row<'_>, now: Timestamp) -> ScannedRow {
-    let ended = text(row, 2).and_then(time::from_text);
-    if ended.is_some_and(|ended| ended <= now) {
-        return ScannedRow::Expired;
-    }
-    match key(layout, row) {
-        Some(key) => expiry(row, &key).and_then(|expires_at| session(layout, row, &key, expires_at)).into(),
-        None => ScannedRow::Unreadable(foreign_row(layout, RawKey::of_row(row).1)),
-    }
-}
-
 fn execute(connection: &Connection, sql: &str, parameters: &[&dyn ToSql]) -> Result<usize, DatabaseError> {
     connection
         .prepare_cached(sql)
@@ -294,15 +372,6 @@ fn key(layout: Layout, row: &Row<'_>) -> Option<SessionKey> {
 
 fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, Unreadable> {
     expiry_of_row(key, text(row, 2).and_then(time::from_text))
-}
-
-fn session(layout: Layout, row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {
-    let payload = match row.get_ref(1) {
-        Ok(ValueRef::Text(text)) if !layout.has_bytes() => Some(text),
-        Ok(ValueRef::Blob(bytes)) if layout.has_bytes() => Some(bytes),
-        _ => None,
-    };
-    Ok(Session { key: key.clone(), payload: payload_of_row(layout, key, payload)?, expires_at })
 }
 
 /// A payload as its column holds it.

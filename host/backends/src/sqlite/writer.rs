@@ -12,6 +12,7 @@ use super::connection::{database_error, wait_for_locks_until};
 use super::panics::survive;
 use super::schema;
 use super::statements::Statements;
+use crate::others::Shared;
 use crate::request::Request;
 use crate::transaction::{Step, Steps};
 
@@ -40,7 +41,7 @@ struct WriteJob {
 /// The one thread that writes.
 pub(super) struct Writer {
     connection: Connection,
-    statements: Arc<Statements>,
+    statements: Arc<Shared<Statements>>,
     clock: Arc<dyn Clock>,
     queue: Receiver<WriteCommand>,
 }
@@ -48,7 +49,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        statements: Arc<Statements>,
+        statements: Arc<Shared<Statements>>,
         clock: Arc<dyn Clock>,
         queue: Receiver<WriteCommand>,
     ) -> Self {
@@ -82,7 +83,7 @@ impl Writer {
             WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
                 let now = writer.clock.now();
                 let before = before.map_or(now, |before| before.min(now));
-                writer.statements.delete_expired(&writer.connection, before, limit)
+                writer.statements.get().delete_expired(&writer.connection, before, limit)
             }),
             WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
         }
@@ -168,7 +169,8 @@ impl Writer {
             let deadline = match step {
                 Step::Lock(keys, request) => {
                     // The transaction has the whole file locked.
-                    let rows = || keys.iter().map(|key| self.statements.row(&self.connection, key)).collect();
+                    let statements = self.statements.get();
+                    let rows = || keys.iter().map(|key| statements.row(&self.connection, key)).collect();
                     self.step(request, is_open, rows)
                 }
                 Step::Write(batch, request) => self.step(request, is_open, || self.write_batch(&batch)),
@@ -244,7 +246,7 @@ impl Writer {
     }
 
     fn create_schema(&self) -> Result<Vec<String>, DatabaseError> {
-        let missing = schema::missing(&self.connection, self.statements.table())?;
+        let missing = schema::missing(&self.connection, self.statements.get().table())?;
         for statement in &missing {
             self.connection.execute_batch(statement).map_err(|error| database_error(&error))?;
         }
@@ -252,7 +254,8 @@ impl Writer {
     }
 
     fn write_batch(&self, batch: &[Write]) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        batch.iter().map(|write| self.statements.write(&self.connection, write)).collect()
+        let statements = self.statements.get();
+        batch.iter().map(|write| statements.write(&self.connection, write)).collect()
     }
 
     /// Takes the write lock; another process may have it, so this waits, but not beyond `deadline`.

@@ -125,7 +125,7 @@ pub(crate) fn key(text: &str) -> SessionKey {
 }
 
 pub(crate) fn session(key: &str, payload: &str, expires_at: Timestamp) -> Session {
-    Session { key: self::key(key), payload: Payload::from(payload), expires_at }
+    Session::new(self::key(key), Payload::from(payload), expires_at)
 }
 
 /// One write. The row that the database did not read for its answer is read afterwards.

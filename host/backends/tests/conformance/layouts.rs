@@ -89,11 +89,7 @@ async fn own_layout_keeps_every_key_and_payload_to_the_byte() -> Result<()> {
         let sessions: Vec<Session> = adversarial_keys()
             .iter()
             .zip(payloads.iter().cycle())
-            .map(|(text, payload)| Session {
-                key: key(text),
-                payload: Payload::from(payload.as_slice()),
-                expires_at: end,
-            })
+            .map(|(text, payload)| Session::new(key(text), Payload::from(payload.as_slice()), end))
             .collect();
         let inserts: Vec<Write> = sessions.iter().cloned().map(Write::Insert).collect();
         let done = database.write(inserts, Terms::by(soon())).await?;

@@ -218,7 +218,7 @@ async fn are_same(old: &dyn Database, new: &dyn Database, limits: &Limits) -> Re
 /// A row of the program's own, under a new key that nobody else knows.
 pub(crate) fn probe(lifetime: Duration) -> Result<Session> {
     let payload = Payload::from("a row of `switchover purge`, which takes it away again");
-    Ok(Session { key: SessionKey::random(), payload, expires_at: expires_in(lifetime) })
+    Ok(Session::new(SessionKey::random(), payload, expires_in(lifetime)))
 }
 
 #[cfg(test)]
@@ -229,7 +229,7 @@ mod tests {
 
     fn session(key: &str, payload: &str, seconds: u64) -> Session {
         let (key, payload) = (SessionKey::parse(key).unwrap(), Payload::from(payload));
-        Session { key, payload, expires_at: expires_in(Duration::from_secs(seconds)) }
+        Session::new(key, payload, expires_in(Duration::from_secs(seconds)))
     }
 
     async fn put(database: &MemoryDatabase, sessions: &[Session]) {

@@ -110,10 +110,9 @@ mod tests {
     async fn batch_is_checked_again_and_what_only_the_old_one_has_stays() {
         let (old, new) = (MemoryDatabase::new(), MemoryDatabase::new());
         let far = expires_in(Duration::from_secs(600));
-        let session = |number: u64, expires_at| Session {
-            key: SessionKey::parse(&format!("key{number:05}")).unwrap(),
-            payload: Payload::from("v1"),
-            expires_at,
+        let session = |number: u64, expires_at| {
+            let key = SessionKey::parse(&format!("key{number:05}")).unwrap();
+            Session::new(key, Payload::from("v1"), expires_at)
         };
         let put = |sessions: Vec<Session>| sessions.into_iter().map(Write::Upsert).collect::<Vec<_>>();
         let olds = (0..25).map(|number| session(number, far)).chain([session(99, Timestamp::from_micros(1))]);

@@ -48,10 +48,12 @@ impl Write {
         }
     }
 
-    /// Bytes of payload that it carries.
+    /// Bytes of payload that it carries, and of other columns.
     pub fn payload_len(&self) -> usize {
         match self {
-            Self::Insert(session) | Self::Update(session) | Self::Upsert(session) => session.payload.len(),
+            Self::Insert(session) | Self::Update(session) | Self::Upsert(session) => {
+                session.payload.len() + session.others.bytes()
+            }
             Self::Touch(..) | Self::Delete(_) => 0,
         }
     }

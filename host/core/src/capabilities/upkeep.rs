@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::{DatabaseError, Statistics, Unreadable};
-use crate::{Session, Timestamp, short_hash};
+use crate::{Column, Session, Timestamp, short_hash};
 
 /// A page of a table, for tools: verification, backfill. Every row of the page is in one of the first three.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,8 +113,14 @@ pub trait Upkeep: Send + Sync {
         Ok(Feeds { unknown, ..Feeds::default() })
     }
 
-    /// Whether the columns that sessions need are Django's, and all rows can be seen. Further columns are no matter here, and neither is a
-    /// table that is not there yet.
+    /// The columns of the table beside those of a session, by name; empty also if there is no table. From then on they are read and written
+    /// with each row.
+    async fn other_columns(&self, _deadline: Instant) -> Result<Vec<Column>, DatabaseError> {
+        Ok(Vec::new())
+    }
+
+    /// Whether the columns that sessions need are the layout's, and all rows can be seen. Further columns are no matter here, and neither is
+    /// a table that is not there yet.
     ///
     /// # Errors
     ///
@@ -127,7 +133,7 @@ pub trait Upkeep: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Corrupt`] if a table of that name is there and is not Django's.
+    /// [`DatabaseError::Corrupt`] if a table of that name is there and is not of the layout.
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError>;
 
     /// Makes what is missing of the table and its indexes, and changes nothing that is there. Answers what it did.

@@ -108,11 +108,11 @@ impl Reach for FakeStore {
 }
 
 pub(crate) fn from_fake(found: &FakeSession) -> Session {
-    Session {
-        key: SessionKey::parse(found.key()).expect("keys of scripts are valid"),
-        payload: Payload::from(found.text()),
-        expires_at: Timestamp::from_micros(found.expires_at()),
-    }
+    Session::new(
+        SessionKey::parse(found.key()).expect("keys of scripts are valid"),
+        Payload::from(found.text()),
+        Timestamp::from_micros(found.expires_at()),
+    )
 }
 
 pub(crate) fn to_fake(session: &Session) -> FakeSession {

@@ -59,7 +59,7 @@ pub(crate) async fn try_out(
     let trial = Trial::new(linked, databases, flags, counters, limits);
     let key = SessionKey::parse("conformance0vector0session0key00").expect("the vectors' key is valid");
     let payload = Payload::from("trial");
-    let session = Session { key: key.clone(), payload, expires_at: trial.now.plus(Duration::from_secs(60)) };
+    let session = Session::new(key.clone(), payload, trial.now.plus(Duration::from_secs(60)));
     let later = trial.now.plus(Duration::from_secs(120));
     let save = |mode| Save(session.clone(), mode);
     let saved = |outcome: &SaveOutcome| *outcome == SaveOutcome::Saved;

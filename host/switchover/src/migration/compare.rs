@@ -9,6 +9,7 @@ use switchover_core::capabilities::{Database, Unreadable};
 use switchover_core::{Session, SessionKey, Timestamp};
 use switchover_runtime::Limits;
 
+use super::carried::ensure_carried;
 use super::error::CompareError;
 use super::look::{Stride, look, tool_deadline};
 
@@ -33,6 +34,8 @@ pub enum Difference {
     Payload,
     /// Both have it, with different ends.
     Expiry,
+    /// Both have it, with something different in another column.
+    Column,
     /// It was written all the time, and no look found it alike.
     Unsettled,
 }
@@ -45,6 +48,7 @@ impl Difference {
             Self::OnlyNew => "only in the new database",
             Self::Payload => "payload differs",
             Self::Expiry => "expiry differs",
+            Self::Column => "another column differs",
             Self::Unsettled => "written too often to compare",
         }
     }
@@ -112,12 +116,18 @@ impl Comparison {
 }
 
 /// Compares two databases. Reports each further number of read rows to `rows_read`.
+///
+/// # Errors
+///
+/// [`CompareError::NotCarried`] before the first row is read, if the new table cannot hold everything that the old one can;
+/// [`CompareError::Database`] if one of them does not answer; [`CompareError::TooManyDifferences`].
 pub async fn compare(
     old: &dyn Database,
     new: &dyn Database,
     limits: &Limits,
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Comparison, CompareError> {
+    ensure_carried(old, new, limits).await?;
     let mut comparison = Comparison::default();
     let mut suspects = Vec::new();
     for (from_old, scanned, other) in [(true, old, new), (false, new, old)] {
@@ -188,7 +198,7 @@ async fn settle(
                     }
                 };
                 let mut print = DefaultHasher::new();
-                let parts = |session: &Session| (session.payload.clone(), session.expires_at);
+                let parts = |session: &Session| (session.payload.clone(), session.expires_at, session.others.clone());
                 (old.as_ref().map(parts), new.as_ref().map(parts)).hash(&mut print);
                 let print = print.finish();
                 let difference = match (&old, &new) {
@@ -197,6 +207,7 @@ async fn settle(
                     (None, Some(_)) => Some(Difference::OnlyNew),
                     (Some(old), Some(new)) if old.payload != new.payload => Some(Difference::Payload),
                     (Some(old), Some(new)) if old.expires_at != new.expires_at => Some(Difference::Expiry),
+                    (Some(old), Some(new)) if old.others != new.others => Some(Difference::Column),
                     (Some(_), Some(_)) => None,
                 };
                 let expires_at = old.as_ref().map(|session| session.expires_at);
@@ -233,7 +244,7 @@ mod tests {
     use super::*;
 
     fn session(key: &str, payload: &str, expires_at: Timestamp) -> Session {
-        Session { key: SessionKey::parse(key).unwrap(), payload: Payload::from(payload), expires_at }
+        Session::new(SessionKey::parse(key).unwrap(), Payload::from(payload), expires_at)
     }
 
     async fn put(database: &dyn Database, sessions: &[Session]) {

@@ -15,6 +15,11 @@ pub enum CompareError {
         /// What it answered.
         source: DatabaseError,
     },
+    /// The new table cannot hold everything that the old one can: change it first.
+    NotCarried {
+        /// Which column, and what to do.
+        message: String,
+    },
     /// The two are not alike yet: wait until more is carried over.
     TooManyDifferences {
         /// So many are looked at.
@@ -26,6 +31,7 @@ impl fmt::Display for CompareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database { database, source } => write!(f, "{database}: {source}"),
+            Self::NotCarried { message } => f.write_str(message),
             Self::TooManyDifferences { max } => {
                 write!(f, "more than {max} sessions differ: the migration has hardly begun; try again later")
             }
@@ -37,7 +43,7 @@ impl std::error::Error for CompareError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Database { source, .. } => Some(source),
-            Self::TooManyDifferences { .. } => None,
+            Self::NotCarried { .. } | Self::TooManyDifferences { .. } => None,
         }
     }
 }

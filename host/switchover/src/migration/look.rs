@@ -75,6 +75,11 @@ pub async fn look(
     for (key, outcome) in keys.iter().zip(outcomes) {
         match outcome {
             ReadOutcome::Session(None) => {}
+            ReadOutcome::Session(Some(session)) if session.others.unreadable().is_some() => {
+                let column = session.others.unreadable().unwrap_or_default();
+                let what = format!("has something else in its column {column} than the column's type says");
+                found.insert(key.clone(), Err(Unreadable::new(key.expose().as_bytes(), what)));
+            }
             ReadOutcome::Session(Some(session)) => {
                 found.insert(key.clone(), Ok(session));
             }

@@ -212,11 +212,11 @@ fn found(answer: Value) -> Result<Option<Found>> {
 }
 
 fn session(row: &Value) -> Result<Session> {
-    Ok(Session {
-        key: SessionKey::parse(text(&row["key"])?)?,
-        payload: Payload::from(text(&row["payload"])?),
-        expires_at: instant(&row["expires"])?,
-    })
+    Ok(Session::new(
+        SessionKey::parse(text(&row["key"])?)?,
+        Payload::from(text(&row["payload"])?),
+        instant(&row["expires"])?,
+    ))
 }
 
 fn managed(answer: &Value) -> Result<Managed> {

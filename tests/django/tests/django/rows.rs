@@ -44,7 +44,7 @@ async fn rows_of_django_are_read_updated_touched_and_deleted(kind: Kind) -> Resu
                 let (payload, expires_at) = django.encode(&changed, now.plus(HOUR))?;
                 assert_eq!(sessions.save(key, payload.clone(), expires_at).await?, SaveOutcome::Saved);
                 let found = django.load("default", key)?.context("a session that Switchover saved is there")?;
-                assert_eq!(found.session, Session { key: key.clone(), payload, expires_at }, "{zone:?}");
+                assert_eq!(found.session, Session::new(key.clone(), payload, expires_at), "{zone:?}");
                 assert_eq!(found.data, changed);
 
                 let later = expires_at.plus(Duration::from_micros(1_500_001));
@@ -74,11 +74,7 @@ async fn rows_of_switchover_are_read_updated_and_deleted(kind: Kind) -> Result<(
                 let (payload, expires_at) = django.encode(&data, now)?;
                 let key = &sessions.create(payload.clone(), expires_at).await?;
                 let found = django.load("default", key)?.context("a session that Switchover created is there")?;
-                assert_eq!(
-                    found.session,
-                    Session { key: key.clone(), payload: payload.clone(), expires_at },
-                    "{zone:?}"
-                );
+                assert_eq!(found.session, Session::new(key.clone(), payload.clone(), expires_at), "{zone:?}");
                 assert_eq!(found.data, data);
 
                 let updated = django.update("default", key, &json!({ "changed": "zurück" }), now.plus(HOUR))?;

@@ -52,8 +52,7 @@ async fn table_of_django_has_nothing_missing(kind: Kind) -> Result<()> {
     assert_eq!(django.raw_schema("default")?, before, "nothing was changed");
 
     let (payload, _) = django.encode(&json!({ "_auth_user_id": "7" }), instants()[1])?;
-    let session =
-        switchover::Session { key: switchover::SessionKey::random(), payload, expires_at: expires_in(COOKIE_AGE) };
+    let session = switchover::Session::new(switchover::SessionKey::random(), payload, expires_in(COOKIE_AGE));
     let written = database.write(vec![Write::Insert(session.clone())], Terms::by(soon())).await?;
     assert!(matches!(written.as_slice(), [WriteOutcome::Done(_)]), "{written:?}");
     let read = database.read(vec![Read::Load(session.key.clone())], Terms::by(soon())).await?;

@@ -128,5 +128,5 @@ impl Client {
 
 fn session(key: &SessionKey) -> Session {
     let payload = Payload::from("p".repeat(PAYLOAD_BYTES));
-    Session { key: key.clone(), payload, expires_at: expires_in(LIFE) }
+    Session::new(key.clone(), payload, expires_in(LIFE))
 }
