@@ -151,7 +151,7 @@ async fn moves([old, new]: [&Arc<dyn Database>; 2]) -> Result<()> {
         comparison.equal,
         comparison.differences()
     );
-    for session in sessions.iter().step_by(2).filter(|session| session.key != sessions[2].key).step_by(2) {
+    for session in sessions.iter().step_by(4) {
         let row = super::fixture::row(&**new, &session.key).await?.context("a saved session is in the new database")?;
         ensure!(row.others == session.others, "a save leaves the other columns as they are");
     }
