@@ -3,7 +3,8 @@
 //! `cargo run --release -p switchover --features postgres,mysql,redis --example embed_servers -- \
 //!     postgres://app:secret@db-1/app mysql://app:secret@db-2/app redis://cache-1`
 //!
-//! It makes the table `switchover_example` in both databases, if it is not there, and one session, which it deletes again.
+//! It makes the table `switchover_example` in both databases, if it is not there, and one session, which it deletes
+//! again.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -1,4 +1,5 @@
-//! Addresses hold passwords: whatever is wrong with one, nothing of a password is told, and no other host is connected to.
+//! Addresses hold passwords: whatever is wrong with one, nothing of a password is told, and no other host is connected
+//! to.
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "redis", feature = "config"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use super::fixture::{PATIENCE, eventually};
 use super::redis_fixture::{Dice, Outside};
 
-/// One host, its database in memory: whatever becomes of Redis, no call fails and none reads what was replaced or deleted.
+/// One host, its database in memory: whatever becomes of Redis, no call fails and none reads what was replaced or
+/// deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_and_none_is_wrong_while_the_server_is_killed_paused_and_flushed() -> Result<()> {
     let server = RedisServer::start().await?;
@@ -61,7 +62,8 @@ async fn no_call_fails_and_none_is_wrong_while_the_server_is_killed_paused_and_f
     .await
 }
 
-/// Sessions that a visitor has at one time: enough that most rest in the cache when a fault begins, and are written in it.
+/// Sessions that a visitor has at one time: enough that most rest in the cache when a fault begins, and are written in
+/// it.
 const SLOTS: usize = 32;
 
 /// Saves, loads, deletes and makes sessions of its own in turn, some of each; returns how often it made the round.

@@ -1,4 +1,5 @@
-//! A row that cannot be read, under a strict mirror: its user can be saved and logged out, since neither needs what is in it.
+//! A row that cannot be read, under a strict mirror: its user can be saved and logged out, since neither needs what is
+//! in it.
 
 use std::sync::Arc;
 use std::time::Duration;
