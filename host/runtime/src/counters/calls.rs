@@ -11,22 +11,21 @@ const SHARDS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallKind {
-    /// [`Sessions::load`](crate::Sessions::load), and the first call of `cycle_key`.
+    /// `Sessions::load`, and the first call of `cycle_key`.
     Load,
-    /// [`Sessions::create`](crate::Sessions::create), once for each key that was tried, and the second call of
-    /// `cycle_key`.
+    /// `Sessions::create`, once for each key that was tried, and the second call of `cycle_key`.
     Create,
-    /// [`Sessions::save`](crate::Sessions::save).
+    /// `Sessions::save`.
     Save,
-    /// [`Sessions::touch`](crate::Sessions::touch).
+    /// `Sessions::touch`.
     Touch,
-    /// [`Sessions::delete`](crate::Sessions::delete), and the last call of `cycle_key`.
+    /// `Sessions::delete`, and the last call of `cycle_key`.
     Delete,
-    /// [`Sessions::exists`](crate::Sessions::exists).
+    /// `Sessions::exists`.
     Exists,
-    /// [`Sessions::clear_expired`](crate::Sessions::clear_expired).
+    /// `Sessions::clear_expired`.
     ClearExpired,
-    /// A question to the [`Router`](crate::Router).
+    /// A question to the `Router`.
     Route,
 }
 
