@@ -9,6 +9,7 @@
 
 pub mod capabilities;
 mod session;
+pub mod sync;
 
 pub use session::{
     DatabaseName, InvalidDatabaseName, InvalidKey, InvalidPayload, KEY_LENGTH_MAX, KEY_LENGTH_MIN, Payload, Session,

@@ -1,9 +1,10 @@
 //! Tries a policy by itself, on recording fakes. `switchover policy` uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use switchover_contract::{Description, Error as ContractError};
+use switchover_core::sync::Mutex;
 use switchover_core::{SessionKey, Timestamp};
 use switchover_scripts::{Answer, Call, Fakes, Subject};
 
@@ -86,7 +87,7 @@ impl Isolated {
     /// Drops the idle instances when another script begins. An instance may remember its settings, which are constant
     /// for a version, but each script has settings of its own.
     fn begin_script(&self, fakes: &Arc<Fakes>) {
-        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut script = self.script.lock();
         let fakes = Arc::downgrade(fakes);
         if !script.ptr_eq(&fakes) {
             self.loaded.runner.keep_idle(0);

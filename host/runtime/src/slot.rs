@@ -5,12 +5,13 @@
 //! and writes end, the new era opens. Calls that arrive in between wait. Otherwise a call that began with a flag off
 //! could write one database after another call wrote both, and the next read would find the older row.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use switchover_core::capabilities::FlagSnapshot;
+use switchover_core::sync::Mutex;
 use tokio::sync::watch;
 
 use crate::call::Admission;
@@ -100,7 +101,7 @@ impl Slot {
 
     /// The version that a roll-back goes to.
     pub fn previous(&self) -> Option<Arc<Version>> {
-        self.previous.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.previous.lock().clone()
     }
 
     /// The flags in force.
@@ -177,7 +178,7 @@ impl Slot {
         }
         next.linked().runner.keep_idle(usize::MAX);
         running.linked().runner.keep_idle(self.warm_instances);
-        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        *self.previous.lock() = Some(running);
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! One loaded version of a policy, and its counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_contract::Description;
 use switchover_core::capabilities::FlagSnapshot;
+use switchover_core::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::call::{Admission, Environment, Freshness, Question};
@@ -85,12 +86,12 @@ impl Version {
 
     /// Whether its last passed trial was under these flags.
     pub(crate) fn was_tried(&self, flags: &FlagSnapshot) -> bool {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(flags)
+        self.tried.lock().as_deref() == Some(flags)
     }
 
     /// Remembers that it passed its trial under these flags.
     pub(crate) fn passed(&self, flags: &Arc<FlagSnapshot>) {
-        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(flags));
+        *self.tried.lock() = Some(Arc::clone(flags));
     }
 
     /// Whether calls of the two versions may run side by side under the same flags, because they make the same

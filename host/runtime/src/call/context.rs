@@ -1,11 +1,12 @@
 //! One call of a policy: the key that it may name, what is left of its limits, and what it reaches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_contract::{Error, ErrorCode, Result, Target};
 use switchover_core::capabilities::{CacheLookup, Clock};
+use switchover_core::sync::Mutex;
 use switchover_core::{DatabaseName, Session, SessionKey};
 
 use super::{Admission, Asked, Evidence, Reach};
@@ -129,7 +130,7 @@ impl CallContext {
 
     /// Takes what the cache answered before the policy asked. Only the first request of the policy gets it.
     pub(super) fn take_ahead(&self) -> Option<Result<CacheLookup>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.ahead.lock().take()
     }
 
     /// What the policy reaches by a request other than a look-up. This discards the answer of the look-ahead, because

@@ -1,9 +1,10 @@
 //! What the databases answered in one call, which is what the policy may answer in turn.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use switchover_contract::{Error, ErrorCode, Result, SaveOutcome};
 use switchover_core::Session;
+use switchover_core::sync::Mutex;
 
 /// What was seen in one call. The imports of the call write it; the judgement of its answer reads it.
 #[derive(Debug, Default)]
@@ -161,7 +162,7 @@ impl Evidence {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

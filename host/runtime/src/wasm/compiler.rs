@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use switchover_contract as contract;
+use switchover_core::sync::Mutex;
 use wasmtime::component::Component;
 
 use super::engine::PolicyEngine;
@@ -63,7 +64,7 @@ impl Compiler {
 
     async fn compile(&self, source: Source) -> Result<(Component, [u8; 32], usize), SwapError> {
         let engine = self.engine.engine.clone();
-        let kept = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.compiled.lock().clone();
         let compile = move || {
             let bytes: Cow<'_, [u8]> = match &source {
                 Source::File(path) => read_component(path)?.into(),
@@ -90,7 +91,7 @@ impl Compiler {
         let compiled = tokio::task::spawn_blocking(compile).await;
         let (component, digest, bytes) =
             compiled.unwrap_or_else(|_| Err(Rejection::NotAComponent.because("its compilation panicked")))?;
-        let mut kept = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.compiled.lock();
         kept.retain(|(other, _)| *other != digest);
         kept.push((digest, component.clone()));
         if kept.len() > COMPILED_KEPT_MAX {

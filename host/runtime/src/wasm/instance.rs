@@ -1,10 +1,11 @@
 //! A component in wasm. Its instances are reused, and each runs one call at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use async_trait::async_trait;
 use switchover_contract::{Description, Hints, Model, Object, SaveMode, SaveOutcome};
+use switchover_core::sync::Mutex;
 use switchover_core::{Session, SessionKey, Timestamp};
 use wasmtime::component::Component;
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -53,7 +54,7 @@ struct Instance {
 impl Idle {
     #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
     fn lock(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn take(&self) -> Option<Box<Instance>> {

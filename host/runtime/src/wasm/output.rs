@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use switchover_contract::Level;
+use switchover_core::sync::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -60,7 +61,7 @@ pub(super) struct LogStream {
 
 impl LogStream {
     fn append(&self, bytes: &[u8]) {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(self.level, bytes);
+        self.output.lock().write(self.level, bytes);
     }
 }
 

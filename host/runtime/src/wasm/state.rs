@@ -1,10 +1,11 @@
 //! The state of one instance: its call, what the guest holds, and its memory. Also the interface `types`, with sessions
 //! as resources.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use switchover_contract::{Level, Result};
 use switchover_core::Session;
+use switchover_core::sync::Mutex;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -51,7 +52,7 @@ impl GuestState {
     pub(crate) fn begin(&mut self, call: Arc<CallContext>) {
         self.slices = 0;
         if let Some(wasi) = &self.wasi {
-            wasi.output.lock().unwrap_or_else(PoisonError::into_inner).begin(Arc::clone(&call));
+            wasi.output.lock().begin(Arc::clone(&call));
         }
         self.current = Some(call);
     }
@@ -60,7 +61,7 @@ impl GuestState {
     pub(crate) fn end(&mut self) -> usize {
         self.current = None;
         if let Some(wasi) = &self.wasi {
-            wasi.output.lock().unwrap_or_else(PoisonError::into_inner).end();
+            wasi.output.lock().end();
         }
         self.handles.end_call()
     }

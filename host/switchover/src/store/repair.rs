@@ -1,10 +1,11 @@
 //! Repairs after unknown outcomes: the key is copied again under home's lock as soon as the databases answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use switchover_core::SessionKey;
+use switchover_core::sync::Mutex;
 use switchover_runtime::limits::{REPAIRS_AT_ONCE_MAX, REPAIRS_PENDING_MAX};
 use switchover_runtime::{Gate, Ticket};
 use tokio::sync::{Semaphore, watch};
@@ -56,7 +57,7 @@ impl Repairs {
     }
 
     fn pending(&self) -> MutexGuard<'_, HashMap<Repair, u64>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 

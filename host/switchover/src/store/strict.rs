@@ -7,12 +7,13 @@
 //! happened, the outcome is unknown, and the key is copied again under the lock.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::DatabaseName;
 use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
+use switchover_core::sync::Mutex;
 use switchover_runtime::Ticket;
 use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
 use tokio::sync::{mpsc, oneshot};
@@ -51,7 +52,7 @@ impl StrictLanes {
     }
 
     fn send(&self, store: &Arc<Store>, route: Route, waiting: Waiting) -> std::result::Result<(), Waiting> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock();
         let start = |route: &Route| {
             let (sender, receiver) = mpsc::channel(store.limits.calls_in_flight_max * 2);
             tokio::spawn(run(Arc::downgrade(store), route.clone(), receiver));
