@@ -265,7 +265,7 @@ impl fmt::Display for SwapError {
         match self {
             Self::Rejected { message, .. } => write!(f, "the policy was rejected: {message}"),
             Self::NotDrained { in_flight } => {
-                write!(f, "{in_flight} calls under the old policy or flags did not end in time; they go on, try again")
+                write!(f, "{in_flight} calls under the old policy or flags did not end in time and continue; try again")
             }
             Self::NoPrevious => f.write_str("there is no previous policy to go back to"),
             Self::Closed => f.write_str("this host was closed"),

@@ -1,4 +1,5 @@
-//! What a service can observe of its host: calls by kind, outcome and time, whether databases answer, and codes of errors.
+//! What a service can observe of its host: calls by kind, outcome and time, whether databases answer, and codes of
+//! errors.
 
 use std::time::{Duration, Instant};
 

@@ -13,9 +13,9 @@ use super::site::Place;
 
 /// So long that no entry ends while hits are measured.
 pub(crate) const CACHE_MAX_AGE: Duration = Duration::from_secs(3_600);
-/// The deadline of the cache. With 1,024 calls that never pause, a small machine's Redis answers later than the default of
-/// 25 ms. A service would then continue without the cache, and this would measure something else. A longer deadline makes
-/// nothing cheaper.
+/// The deadline of the cache. With 1,024 calls that never pause, a small machine's Redis answers later than the default
+/// of 25 ms. A service would then continue without the cache, and this would measure something else. A longer deadline
+/// makes nothing cheaper.
 const CACHE_PATIENCE: Duration = Duration::from_secs(5);
 /// The other deadlines. The hand-written proxy has none, so no contestant may fail by one.
 const PATIENCE: Duration = Duration::from_secs(20);
