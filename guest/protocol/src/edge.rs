@@ -1,4 +1,4 @@
-//! Which step may follow which: the edges between the phases, each with its guards and with what entering it does.
+//! Which step may follow which: the edges between the phases, each with its guards and its effect.
 
 use core::cmp::Ordering;
 
@@ -10,20 +10,20 @@ use crate::Phase::{Complete, Cutover, Invalidate, Mirror, Off, Reverse, Strict};
 use crate::Side::{New, Old};
 use crate::{Facts, Finding, Guard, Phase, Profile, Standing};
 
-/// One step of a migration: from a phase to its neighbour, or from `mirror` to itself, which settles it.
+/// One step of a migration: from a phase to a neighbour, or from `mirror` to itself, which settles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Edge {
     /// The phase in force.
     pub from: Phase,
-    /// The next one.
+    /// The phase after the step.
     pub to: Phase,
-    /// What must hold before, in the order in which it is looked at.
+    /// What must hold before the step, in the order in which the guards are checked.
     pub guards: &'static [Guard],
-    /// What entering does, beside the change of the phase.
+    /// What the step changes besides the phase.
     pub effect: Effect,
 }
 
-/// What entering an edge does, beside the change of the phase.
+/// What a step changes besides the phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// `settled` and `verified` stay.
@@ -32,7 +32,8 @@ pub enum Effect {
     Settles,
     /// `settled` and `verified` become `NULL`.
     Forgets,
-    /// The new session table is emptied under the epoch that is left, and counted to be empty, before the next one is in force.
+    /// The new session table is emptied under the epoch that is left. A count shows that it is empty before the next
+    /// epoch is in force.
     EmptiesNew,
 }
 
@@ -41,14 +42,14 @@ pub enum Effect {
 pub enum Direction {
     /// To the next phase.
     Forwards,
-    /// To the same one.
+    /// To the same phase.
     Settling,
-    /// To the one before.
+    /// To the previous phase.
     Back,
 }
 
 impl Edge {
-    /// Where it leads.
+    /// Where this edge leads.
     pub fn direction(&self) -> Direction {
         match self.to.cmp(&self.from) {
             Ordering::Greater => Direction::Forwards,
@@ -57,19 +58,21 @@ impl Edge {
         }
     }
 
-    /// Every guard with what is known of it.
+    /// Every guard with its verdict.
     pub fn findings(&self, standing: &Standing, facts: &Facts) -> impl Iterator<Item = Finding> {
         self.guards.iter().map(|guard| Finding { guard: *guard, verdict: guard.look(standing, facts) })
     }
 
-    /// Whether it may be taken: the epoch in force is sealed and of its phase, and every hard guard is green.
+    /// Whether this edge may be taken: the phase in force is `from`, its epoch is sealed, and every hard guard is
+    /// green.
     pub fn is_open(&self, standing: &Standing, facts: &Facts) -> bool {
         let may_look = standing.phase == self.from && standing.is_sealed();
         may_look && !self.findings(standing, facts).any(|finding| finding.blocks())
     }
 }
 
-/// The edges of a profile, by the phase that they leave; of each phase settling first, then forwards, then back.
+/// The edges of a profile, ordered by the phase that they leave. For each phase: settling first, then forwards, then
+/// back.
 pub const fn edges(profile: Profile) -> &'static [Edge] {
     match profile {
         Profile::Backfill => BACKFILL,
@@ -82,7 +85,7 @@ pub fn edges_from(profile: Profile, phase: Phase) -> impl Iterator<Item = &'stat
     edges(profile).iter().filter(move |edge| edge.from == phase)
 }
 
-/// The edge between two phases; `None`: there is no such step.
+/// The edge between two phases; `None` if there is no such step.
 pub fn edge(profile: Profile, from: Phase, to: Phase) -> Option<&'static Edge> {
     edges_from(profile, from).find(|edge| edge.to == to)
 }

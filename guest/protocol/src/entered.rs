@@ -1,16 +1,16 @@
-//! What becomes of the standing of a migration when an edge is taken.
+//! How an edge changes the standing of a migration.
 
 use crate::{Edge, Effect, Standing};
 
-/// After an edge was taken: what the control document says in the next epoch.
+/// The standing after an edge was taken: what the control document says in the next epoch.
 ///
-/// It is written by a compare-and-set where the epoch is still the one of `standing` and sealed.
+/// It must be written by a compare-and-set, where the epoch is still the one of `standing` and is sealed.
 pub fn entered(standing: Standing, edge: &Edge) -> Standing {
     let next = Standing { phase: edge.to, ..standing.with_next_epoch() };
     match edge.effect {
         Effect::Settles => Standing { settled: Some(next.epoch), ..next },
         Effect::Forgets => Standing { settled: None, verified: None, ..next },
-        // What is emptied is emptied before.
+        // The new table is emptied before the step, so the document does not change by it.
         Effect::Nothing | Effect::EmptiesNew => next,
     }
 }

@@ -1,4 +1,4 @@
-//! The guards of edges: what each demands, what is known of it, and the words for people.
+//! The guards of edges: what each demands, its verdict, and the words for people.
 
 use core::fmt;
 
@@ -6,29 +6,30 @@ use crate::{Side, Standing};
 
 /// What must hold before an edge is taken.
 ///
-/// It is looked at in a sealed epoch only, and cannot become worse in that epoch.
+/// A guard is checked in a sealed epoch only. It cannot become worse in that epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     /// Both databases have the side tables and a fence.
     SideTables,
-    /// New can hold whatever old holds.
+    /// The new database can hold everything that the old one holds.
     LosslessSchema,
-    /// The migration before, if there was one, is closed.
+    /// The previous migration, if there was one, is closed.
     PredecessorClosed,
-    /// The backfill has walked over every key of old. Not hard: verification copies what it missed, one key after the other.
+    /// The backfill has walked over every key of the old database. This guard is not hard: verification copies what the
+    /// backfill missed, one key after the other.
     Backfilled,
-    /// `mirror` had an epoch of its own to end what began in `off`.
+    /// `mirror` was settled: it had an epoch of its own, in which everything that began in `off` has ended.
     Settled,
-    /// A verification since then was whole.
+    /// A verification since settling was whole.
     Verified,
     /// No key of this database has a mark.
     NoMarks(Side),
-    /// Every living session of old has a row at new.
+    /// Every living session of the old database has a row at the new one.
     LivingAtNew,
 }
 
 impl Guard {
-    /// All of them.
+    /// All guards.
     pub const ALL: [Self; 9] = [
         Self::SideTables,
         Self::LosslessSchema,
@@ -41,7 +42,7 @@ impl Guard {
         Self::LivingAtNew,
     ];
 
-    /// Its word in the specification and in the log of decisions.
+    /// The guard's word in the specification and in the log of decisions.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SideTables => "side-tables",
@@ -56,7 +57,7 @@ impl Guard {
         }
     }
 
-    /// What it demands, as the end of a sentence.
+    /// What the guard demands, as a clause for messages.
     pub const fn demand(self) -> &'static str {
         match self {
             Self::SideTables => "both databases have the side tables and a fence",
@@ -71,7 +72,7 @@ impl Guard {
         }
     }
 
-    /// What to do where it is red.
+    /// What to do when the guard is red.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::SideTables => "make the side tables in the database that lacks them",
@@ -85,7 +86,7 @@ impl Guard {
         }
     }
 
-    /// Whether it must be green. One that is not hard is advice: the step is safe without it.
+    /// Whether the guard must be green. A guard that is not hard is advice: the step is safe without it.
     pub const fn is_hard(self) -> bool {
         match self {
             Self::Backfilled => false,
@@ -99,7 +100,7 @@ impl Guard {
         }
     }
 
-    /// What the control document and the facts say of it.
+    /// The verdict by the control document and the facts.
     pub fn look(self, standing: &Standing, facts: &Facts) -> Verdict {
         match self {
             Self::SideTables => Verdict::of(facts.side_tables),
@@ -121,35 +122,36 @@ impl fmt::Display for Guard {
     }
 }
 
-/// What was seen in the databases, in the sealed epoch in force. `None`: nobody has looked yet, and no guard takes it for good.
+/// What was seen in the databases, in the sealed epoch in force.
 ///
-/// Some facts are dear: `living_not_at_new` is a walk over all keys. Whoever controls looks at one guard after the other.
+/// `None` means that nobody has looked yet; no guard is green by it. Some facts are expensive: `living_not_at_new`
+/// needs a walk over all keys. So the controller checks one guard after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Facts {
-    /// Both databases have the side tables of this version, and a row of the fence.
+    /// Both databases have the side tables of this version, and a fence row.
     pub side_tables: Option<bool>,
-    /// New's schema can hold old's rows, and old has no key that new cannot hold.
+    /// The new table's schema can hold the old table's rows, and every old key fits into the new table.
     pub lossless_schema: Option<bool>,
-    /// The fences of the migration before stand at [`Epoch::CLOSED`](crate::Epoch::CLOSED), or there was none.
+    /// The fences of the previous migration stand at [`Epoch::CLOSED`](crate::Epoch::CLOSED), or there was none.
     pub predecessor_closed: Option<bool>,
-    /// The backfill has come to the last key since `mirror` was entered from `off`.
+    /// The backfill has reached the last key since `mirror` was entered from `off`.
     pub backfilled: Option<bool>,
-    /// Marked keys of this migration at old.
+    /// How many keys of this migration have a mark at the old database.
     pub marks_at_old: Option<u64>,
-    /// Marked keys of this migration at new.
+    /// How many keys of this migration have a mark at the new database.
     pub marks_at_new: Option<u64>,
-    /// Sessions of old that live by old's clock and have no row at new.
+    /// How many sessions of the old database live by its clock and have no row at the new one.
     pub living_not_at_new: Option<u64>,
 }
 
-/// What is known of a guard.
+/// Whether a guard holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// It holds.
+    /// The guard holds.
     Green,
-    /// It does not hold.
+    /// The guard does not hold.
     Red {
-        /// How many keys are in its way; `None`: it does not count keys.
+        /// How many keys violate it; `None` for a guard that does not count keys.
         keys: Option<u64>,
     },
     /// Nobody has looked yet.
@@ -174,17 +176,17 @@ impl Verdict {
     }
 }
 
-/// A guard that was looked at. As text it is a line for people: `red (17 left): no key of the old database has a mark; …`.
+/// A guard with its verdict. Displays as a line for people: `red (17 left): no key of the old database has a mark; …`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
-    /// Which one.
+    /// The guard.
     pub guard: Guard,
-    /// What is known of it.
+    /// Its verdict.
     pub verdict: Verdict,
 }
 
 impl Finding {
-    /// Whether the edge must not be taken because of it.
+    /// Whether this finding forbids the step: the guard is hard and is not green.
     pub fn blocks(&self) -> bool {
         self.guard.is_hard() && self.verdict != Verdict::Green
     }

@@ -1,8 +1,8 @@
-//! The migration as data and pure functions: what a host does for a call, which step may follow which, and when a statement comes
-//! too late. No I/O.
+//! The migration as data and pure functions: what a host does for a call, which step may follow which, and when a
+//! statement comes too late. This crate does no I/O.
 //!
-//! `docs/protocol.md` is the specification. Whoever takes part in a migration calls this crate, and so does the model in
-//! `tests/model`: what was searched is what runs.
+//! `docs/protocol.md` is the specification. Every process of a migration calls this crate. The model in `tests/model`
+//! calls the same functions, so the code that was searched is the code that runs.
 //!
 //! ```text
 //! phase, profile, operation ─> plan ─────> what a host does for a call         the policy `phased`

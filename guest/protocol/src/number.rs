@@ -1,63 +1,65 @@
 //! Epochs and numbers: what a statement carries, the next number of a key, and when a statement comes too late.
 //!
-//! Both are `BIGINT` columns, so both convert from and to an `i64`.
+//! Both are `BIGINT` columns, so both convert to and from an `i64`.
 
 use core::fmt;
 use core::num::TryFromIntError;
 
-/// Counts the changes of a migration: of the phase, of the policy, and settling.
+/// Counts the changes of a migration: changes of the phase, changes of the policy, and settling.
 ///
-/// A fence is an epoch too: the lowest that a database still takes.
+/// A fence is an epoch too: the lowest one whose statements a database still executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(i64);
 
 impl Epoch {
-    /// Before the first: what is sealed while nothing is.
+    /// Before the first epoch; the value of `sealed` while no epoch is sealed.
     pub const ZERO: Self = Self(0);
 
     /// The epoch of a migration that has just been made.
     pub const FIRST: Self = Self(1);
 
-    /// The fence of a migration that is closed: no host reaches it.
+    /// The fence of a closed migration. No host reaches it.
     pub const CLOSED: Self = Self(i64::MAX);
 
-    /// The one after it.
+    /// The next epoch.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 }
 
-/// Counts the statements that new, the database without the key lock, has executed for one key; a marked write there is one.
+/// Counts the statements that the new database, the one without the key lock, has executed for one key. A marked write
+/// there counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Number(i64);
 
 impl Number {
-    /// Of a key that has no row of its own.
+    /// The number of a key that has no row of its own.
     pub const ZERO: Self = Self(0);
 
-    /// The number of the next statement: one more than anybody knows.
+    /// The number of the next statement: one more than the higher of `kept` and `known`.
     ///
-    /// `kept` is the number of the key's row, read under its lock. `known` is what new answered when it refused the attempt
-    /// before, and zero at the first attempt. It has to be read before the lock is taken: read afterwards, it may be the number
-    /// of another holder, who has taken the lock meanwhile.
+    /// `kept` is the number of the key's row, read under its lock. `known` is the number that the new database had when
+    /// it refused the previous attempt, and zero at the first attempt. It must be read before the lock is taken. If it
+    /// is read afterwards, it may be the number of another holder that took the lock in the meantime.
     pub fn next(kept: Self, known: Self) -> Self {
         Self(kept.max(known).0.saturating_add(1))
     }
 }
 
-/// What a statement carries, so that the database can tell whether it comes too late.
+/// What a statement carries, so that the database can decide whether it comes too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// The epoch with which its call began.
     pub epoch: Epoch,
-    /// Its number, if it goes to the database without the key lock; `None` at home alone, and under the lock itself.
+    /// Its number, if it goes to the database without the key lock. `None` for a write at home alone, and for a
+    /// statement at the database with the key lock.
     pub number: Option<Number>,
 }
 
-/// What a database has at the moment in which it would execute a statement.
+/// What a database holds at the moment in which it would execute a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seen {
-    /// Its fence; `None`: it has no row of this migration, and refuses every statement.
+    /// Its fence. `None` if it has no fence row of this migration; then it refuses every statement.
     pub fence: Option<Epoch>,
     /// The number of the key's row; zero if there is no such row.
     pub number: Number,
@@ -66,17 +68,19 @@ pub struct Seen {
 /// Why a statement comes too late. Nothing was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TooLate {
-    /// Its epoch is below the fence. The host has to read the control document; its caller may repeat the call.
+    /// Its epoch is below the fence, or there is no fence. The host has to read the control document; its caller may
+    /// repeat the call.
     Fenced,
-    /// A statement with this number or a later one was executed before. Its sender begins again and passes on `known`.
+    /// A statement with this number or a higher one was executed before. The sender begins again and passes on `known`.
     Overtaken {
-        /// The number of the last one that was executed.
+        /// The number of the last statement that was executed.
         known: Number,
     },
 }
 
 impl Stamp {
-    /// Why a database refuses this statement, after `seen`; `None`: it executes it, and keeps its number.
+    /// Why a database that holds `seen` refuses this statement. `None` if the database executes it and keeps its
+    /// number.
     pub fn too_late(self, seen: Seen) -> Option<TooLate> {
         if seen.fence.is_none_or(|fence| self.epoch < fence) {
             return Some(TooLate::Fenced);

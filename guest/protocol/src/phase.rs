@@ -1,18 +1,18 @@
-//! The phases of a migration, the paths through them, and which of both databases decides in each.
+//! The phases of a migration, the paths through them, and which of the two databases decides in each.
 
 use core::fmt;
 
 /// One of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// Where sessions live before.
+    /// Where sessions live before the migration.
     Old,
-    /// Where they live after.
+    /// Where sessions live after it.
     New,
 }
 
 impl Side {
-    /// The other one.
+    /// The other database.
     pub const fn other(self) -> Self {
         match self {
             Self::Old => Self::New,
@@ -20,7 +20,7 @@ impl Side {
         }
     }
 
-    /// The word of the specification for it; operators have names of their own.
+    /// The word for it in the specification. Operators use their own names for the databases.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Old => "old",
@@ -38,24 +38,24 @@ impl fmt::Display for Side {
 /// The phase of a migration, as operators name it. Later phases are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// The old database alone.
+    /// Only the old database is used.
     Off,
-    /// Profile `lazy` alone: the new database has no row of a key that was written since.
+    /// Profile `lazy` only. Each write removes the key's row from the new database.
     Invalidate,
-    /// Profile `backfill` alone: the old database decides, a durable mark remembers what the new one lacks.
+    /// Profile `backfill` only. The old database decides; a durable mark remembers what the new one lacks.
     Mirror,
-    /// Both databases or neither; the old one decides.
+    /// A write goes to both databases or to neither. The old one decides.
     Strict,
-    /// Both databases or neither; the new one decides and is read.
+    /// A write goes to both databases or to neither. The new one decides and is read.
     Cutover,
-    /// The new database decides, a durable mark remembers what the old one lacks.
+    /// The new database decides; a durable mark remembers what the old one lacks.
     Reverse,
-    /// The new database alone.
+    /// Only the new database is used.
     Complete,
 }
 
 impl Phase {
-    /// All of them.
+    /// All phases.
     pub const ALL: [Self; 7] =
         [Self::Off, Self::Invalidate, Self::Mirror, Self::Strict, Self::Cutover, Self::Reverse, Self::Complete];
 
@@ -72,7 +72,7 @@ impl Phase {
         }
     }
 
-    /// The phase of a word; `None`: there is none.
+    /// The phase with this word; `None` if there is none.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|phase| phase.as_str() == word)
     }
@@ -85,7 +85,8 @@ impl Phase {
         }
     }
 
-    /// The database that copies are read from: home, where marks are set and cleared. `None`: nothing is copied.
+    /// The database that copies are read from. It is home, where marks are set and cleared. `None` in a phase that
+    /// copies nothing.
     pub const fn source(self) -> Option<Side> {
         match self {
             Self::Mirror | Self::Strict | Self::Cutover | Self::Reverse => Some(self.home()),
@@ -100,17 +101,17 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How idle sessions come into the new database, as operators name it.
+/// How idle sessions get into the new database, as operators name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
-    /// They are copied in `mirror`.
+    /// Idle sessions are copied in `mirror`.
     Backfill,
-    /// They are not: use carries them over, or they end.
+    /// Idle sessions are not copied: they are carried over when they are used, or they end.
     Lazy,
 }
 
 impl Profile {
-    /// All of them.
+    /// Both profiles.
     pub const ALL: [Self; 2] = [Self::Backfill, Self::Lazy];
 
     /// The operator's word for it.
@@ -121,7 +122,7 @@ impl Profile {
         }
     }
 
-    /// The profile of a word; `None`: there is none.
+    /// The profile with this word; `None` if there is none.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|profile| profile.as_str() == word)
     }

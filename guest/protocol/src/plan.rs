@@ -1,4 +1,5 @@
-//! The table: what is done for a phase, a profile and an operation. Plain data and one pure function; the model reads the same.
+//! The table: what is done for a phase, a profile and an operation. It is plain data and one pure function. The model
+//! reads the same table.
 
 use switchover_contract::{Guarantee, MirrorAction};
 
@@ -9,22 +10,22 @@ use crate::{Phase, Profile, Side};
 pub enum Operation {
     /// Find a session.
     Load,
-    /// Save a new one.
+    /// Save a new session.
     Create,
-    /// Save one that is there.
+    /// Save an existing session.
     Update,
-    /// Move its end.
+    /// Move the end of a session.
     Touch,
-    /// End it.
+    /// End a session.
     Delete,
-    /// Whether the key is taken.
+    /// Ask whether a key is taken.
     Exists,
-    /// Delete what has ended.
+    /// Delete sessions that have ended.
     ClearExpired,
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations.
     pub const ALL: [Self; 7] =
         [Self::Load, Self::Create, Self::Update, Self::Touch, Self::Delete, Self::Exists, Self::ClearExpired];
 }
@@ -32,37 +33,38 @@ impl Operation {
 /// Another database that a write is carried to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mirror {
-    /// Where to.
+    /// The database.
     pub side: Side,
-    /// With which promise.
+    /// What is promised of it when the write is acknowledged.
     pub guarantee: Guarantee,
-    /// What it is brought to.
+    /// What is written to it.
     pub action: MirrorAction,
 }
 
-/// What the cache has to do with an operation.
+/// How an operation uses the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cache {
-    /// Nothing.
+    /// The cache is not used.
     Unused,
-    /// Asked first; filled after a miss, under the lease of the miss.
+    /// The cache is asked first. After a miss it is filled, under the lease of the miss.
     Fill,
-    /// The entry is gone before the operation is acknowledged. The host does it by itself, the guest need not.
+    /// The entry is removed before the operation is acknowledged. The host does this; the guest need not.
     Invalidate,
 }
 
 /// What is done for one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
-    /// Read in this order until one has a row; of `clear-expired`, swept in this order.
+    /// The databases that are read, in this order, until one has a row. For `clear-expired`: those that are swept, in
+    /// this order.
     pub reads: &'static [Side],
-    /// Decides the outcome of a write.
+    /// The database that decides the outcome of a write.
     pub home: Side,
-    /// Whose row lock orders the writes of one key.
+    /// The database whose row lock orders the writes of one key.
     pub lock: Side,
-    /// Where a write is carried to.
+    /// The other databases that a write is carried to.
     pub mirrors: &'static [Mirror],
-    /// What becomes of the cache.
+    /// How the cache is used.
     pub cache: Cache,
 }
 
@@ -75,10 +77,10 @@ const STRICT_NEW: &[Mirror] = &[Mirror { side: Side::New, guarantee: Together, a
 const STRICT_OLD: &[Mirror] = &[Mirror { side: Side::Old, guarantee: Together, action: Copy }];
 const REMOVED_NEW: &[Mirror] = &[Mirror { side: Side::New, guarantee: Together, action: Remove }];
 
-/// The plan of an operation; `None`: the profile has no such phase.
+/// The plan of an operation; `None` if the profile has no such phase.
 ///
-/// A write that is carried over in one transaction (`strict`) is locked at the old database in every phase, also where the new
-/// one decides: hosts of two neighbouring phases then exclude each other.
+/// A strict write, which goes to both databases or to neither, is locked at the old database in every phase. This
+/// includes the phase in which the new one decides: hosts of two neighbouring phases then exclude each other.
 pub fn plan(phase: Phase, profile: Profile, operation: Operation) -> Option<Plan> {
     use Operation::{ClearExpired, Create, Delete, Exists, Load, Touch, Update};
     use Phase::{Complete, Cutover, Invalidate, Mirror, Off, Reverse, Strict};
@@ -126,7 +128,7 @@ pub fn plan(phase: Phase, profile: Profile, operation: Operation) -> Option<Plan
     })
 }
 
-/// Where the router sends the application: to the database that decides. `None`: the profile has no such phase.
+/// Where the router sends the application: to the database that decides. `None` if the profile has no such phase.
 pub fn route(phase: Phase, profile: Profile) -> Option<Side> {
     profile.path().contains(&phase).then(|| phase.home())
 }
@@ -136,7 +138,7 @@ fn load(reads: &'static [Side]) -> Plan {
 }
 
 fn exists(reads: &'static [Side]) -> Plan {
-    // What only reads has a home too: the last that is asked is the one whose "no" counts.
+    // A plan that only reads has a home too: the database that is asked last, because its "no" counts.
     let home = reads.last().copied().unwrap_or(Side::Old);
     Plan { reads, home, lock: home, mirrors: &[], cache: Cache::Unused }
 }

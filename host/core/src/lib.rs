@@ -13,6 +13,7 @@ mod layout;
 mod others;
 mod payload;
 mod session;
+pub mod sync;
 mod table;
 
 pub use key::{InvalidKey, KEY_LENGTH_MAX, SessionKey, short_hash};

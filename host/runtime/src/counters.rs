@@ -1,4 +1,4 @@
-//! What the host counts. Numbers alone: nothing here can hold a key.
+//! What the host counts. The counters are only numbers: nothing here can hold a key.
 
 mod calls;
 
@@ -13,36 +13,36 @@ pub use self::calls::{CallCounts, CallKind, Latencies};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostCounts {
-    /// Operations of the cache that failed or did not answer in time; the calls went on.
+    /// Operations of the cache that failed or did not answer in time. The calls continued without them.
     pub cache_failures: u64,
     /// Writes whose outcome was not known.
     pub unknown_outcomes: u64,
-    /// Unknown outcomes after which home and mirrors were brought to the same row again.
+    /// Repairs after unknown outcomes that succeeded: home and mirrors have the same row again.
     pub repaired: u64,
-    /// Unknown outcomes that were given up: the databases did not answer for long, or flags changed.
+    /// Repairs after unknown outcomes that were given up: the databases did not answer for too long, or flags changed.
     pub repairs_abandoned: u64,
-    /// Writes to a best-effort mirror that failed.
+    /// Copies to best-effort mirrors that failed.
     pub best_effort_failures: u64,
-    /// New keys of `cycle_key` that nobody was told, since somebody logged out meanwhile, and that could not be deleted: each is a row
-    /// until it expires.
+    /// New keys of `cycle_key` that no caller got, because the session was logged out in the meantime, and that could
+    /// not be deleted. Each is a row until it expires.
     pub new_keys_left: u64,
     /// Requests of policies that were denied.
     pub denied: u64,
-    /// Log lines of policies that were over their limit.
+    /// Log lines of policies that exceeded their limit.
     pub log_lines_dropped: u64,
     /// Calls that were refused as overloaded.
     pub overloaded: u64,
-    /// Calls of the policy that ended, of every kind: `Switchover::call_counts` tells them apart.
+    /// Calls of the policy that ended, of every kind. `Switchover::call_counts` has them by kind.
     pub calls: u64,
-    /// Those of them that failed.
+    /// Calls of the policy that failed.
     pub calls_failed: u64,
     /// Look-ups that found an entry in the cache.
     pub cache_hits: u64,
-    /// Look-ups that found none. What failed is in `cache_failures`.
+    /// Look-ups that found no entry. Failed ones count in `cache_failures`.
     pub cache_misses: u64,
     /// Reads that databases were asked for, one for each session and database.
     pub database_reads: u64,
-    /// Saves, touches and deletes that databases were asked for, one for each, however many mirrors it has.
+    /// Saves, touches and deletes that databases were asked for. Each counts once, also with several mirrors.
     pub database_writes: u64,
 }
 
@@ -54,12 +54,12 @@ macro_rules! counters {
 
         impl Counters {
             $(
-            /// One more of what [`HostCounts`] has under this name.
+            #[doc = concat!("Adds one to [`HostCounts::", stringify!($name), "`].")]
             pub fn $method(&self) {
                 self.$name.fetch_add(1, Ordering::Relaxed);
             })*
 
-            /// All of them as they are now.
+            /// The present values of all counters.
             pub fn snapshot(&self) -> HostCounts {
                 let by_kind = self.calls.by_kind();
                 HostCounts {
@@ -88,14 +88,14 @@ counters! {
     overloaded: overloaded,
 }
 
-/// What happens in every call, or oftener: counted where threads are not in each other's way.
+/// Events that happen in every call, or more often. They are counted on cache lines that threads do not share.
 impl Counters {
-    /// A call of the policy ended; `unknown`: it failed and may have written.
+    /// Counts a call of the policy that ended. `unknown` means that it failed and may have written.
     pub fn call_ended(&self, kind: CallKind, took: Duration, failed: bool, unknown: bool) {
         self.calls.ended(kind, took, failed, unknown);
     }
 
-    /// One more question to the cache or to a database.
+    /// Counts a question to the cache or to a database.
     pub fn asked(&self, what: Asked) {
         self.calls.asked(what);
     }

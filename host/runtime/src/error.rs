@@ -1,4 +1,4 @@
-//! Errors, named by who must act. No message holds a key or a payload.
+//! Errors, named by who must act. No message contains a key or a payload.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,69 +8,71 @@ use switchover_core::SessionKey;
 
 use crate::status::PolicyVersion;
 
-/// When nothing better is known: a server that cannot be reached is tried again about once a second.
+/// The wait if nothing better is known. The host tries a server that cannot be reached again about once a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Others hold a row for about as long as two commits take.
+/// Another writer holds a row for about as long as two commits take.
 const RETRY_AFTER_CONFLICT: Duration = Duration::from_millis(50);
-/// Calls that are under way end within some tens of milliseconds.
+/// Calls under way end within some tens of milliseconds.
 const RETRY_AFTER_OVERLOAD: Duration = Duration::from_millis(100);
 
 /// Why a call failed, named by who must act.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The service asked for what cannot be: mend the call. Nothing was written.
+    /// An argument is invalid: correct the call. Nothing was written.
     Invalid {
         /// `invalid` or `too-large`.
         code: ErrorCode,
         /// What is wrong with it.
         message: String,
     },
-    /// A database could not do it now, and nothing was written: try again, and look after the database.
+    /// A database could not do it now, and nothing was written: try again, and check the database.
     Unavailable {
         /// `unavailable`, `timeout` or `conflict`.
         code: ErrorCode,
-        /// What failed, as the policy and the database say it.
+        /// What failed, in the words of the policy and the database.
         message: String,
     },
-    /// The policy or the router asked for what it was not given, or for what this version cannot do: the operator mends the
-    /// configuration or the policy. Nothing was written.
+    /// The policy or the router asked for something that it was not granted, or that this version cannot do: the
+    /// operator corrects the configuration or the policy. Nothing was written.
     Refused {
         /// `denied` or `unsupported`.
         code: ErrorCode,
         /// What was asked for, and what to do.
         message: String,
     },
-    /// A row or a table is not what it must be, or a database refused to store a row: the operator looks at it. Nothing was written.
+    /// A row or a table is not as it must be, or a database refused to store a row: the operator looks at it. Nothing
+    /// was written.
     Corrupt {
         /// Which row, by a short hash of its key, and what is wrong with it.
         message: String,
     },
-    /// The epoch of this host is behind the fence of a migration: the host catches up by itself, try again. Nothing was written.
+    /// The epoch of this host is behind the fence of a migration. The host catches up by itself: try again. Nothing was
+    /// written.
     Fenced {
         /// What the database said.
         message: String,
     },
-    /// A write was sent and may have happened, now or later: safe to repeat. The host carries it to an agreed state by itself
-    /// where a mirror is involved.
+    /// A write was sent. It may have happened, or may still happen. It is safe to repeat. If the write has a mirror,
+    /// the host brings home and mirror to the same row by itself.
     UnknownOutcome {
         /// What happened instead of an answer.
         message: String,
     },
-    /// Too many calls are under way, or a change of flags takes long: try again later. Nothing was written.
+    /// Too many calls are under way, or a change of flags takes too long: try again later. Nothing was written.
     Overloaded {
-        /// What there is too much of.
+        /// Which limit was reached.
         message: String,
     },
-    /// The policy is at fault, and the databases may be fine: roll the policy back. Nothing was written.
+    /// The policy failed; the databases may be fine. Roll the policy back. Nothing was written.
     Policy {
         /// Which policy.
         version: Box<PolicyVersion>,
         /// What it did.
         source: PolicyFault,
     },
-    /// The session has a new key, but its old one could not be deleted and may live: hand the new key out, and delete the old one
-    /// again.
+    /// The session has a new key, but its old key could not be deleted and may still be valid. Give the new key to the
+    /// client, and delete the old key again.
     CycleIncomplete {
         /// The key that the session has now.
         new_key: SessionKey,
@@ -81,13 +83,13 @@ pub enum Error {
     Closed,
     /// A fault of the host or of a database's driver: please report it. Nothing was written.
     Internal {
-        /// What was seen that cannot be.
+        /// What was seen that should be impossible.
         message: String,
     },
 }
 
 impl Error {
-    /// The error of one of the contract's kinds.
+    /// The error for a code of the contract.
     pub fn of(code: ErrorCode, message: String) -> Self {
         match code {
             ErrorCode::Invalid | ErrorCode::TooLarge => Self::Invalid { code, message },
@@ -101,13 +103,13 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed when it is made again.
+    /// Whether the same call may succeed when it is repeated.
     pub fn is_retryable(&self) -> bool {
         self.retry_after().is_some()
     }
 
-    /// After how long the same call may succeed, at the earliest; `None`: it will fail again until somebody has mended something. Add
-    /// some jitter where many retry.
+    /// How long to wait before the same call may succeed. `None` if it will fail again until somebody corrects
+    /// something. Add some jitter if many callers retry.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { code: ErrorCode::Conflict, .. } => Some(RETRY_AFTER_CONFLICT),
@@ -123,12 +125,12 @@ impl Error {
         }
     }
 
-    /// Which kind of failure this is, in a word that stays the same where messages change: for metrics, alerts and the answers of a
-    /// service. [`ErrorCode::as_str`] gives the contract's word, `unknown-outcome` for example.
+    /// The kind of failure, as a word that stays the same when messages change. It is for metrics, alerts and the
+    /// answers of a service. [`ErrorCode::as_str`] returns the contract's word, `unknown-outcome` for example.
     ///
     /// | error | code |
     /// | --- | --- |
-    /// | [`Error::Invalid`], [`Error::Unavailable`], [`Error::Refused`] | the one that it carries |
+    /// | [`Error::Invalid`], [`Error::Unavailable`], [`Error::Refused`] | its field `code` |
     /// | [`Error::Corrupt`], [`Error::Fenced`], [`Error::Overloaded`], [`Error::Internal`] | its own name |
     /// | [`Error::UnknownOutcome`], [`Error::CycleIncomplete`] | `unknown-outcome` |
     /// | [`Error::Policy`] | `internal` |
@@ -145,7 +147,7 @@ impl Error {
         }
     }
 
-    /// Whether something may have been written in spite of the error.
+    /// Whether something may have been written despite the error.
     pub fn is_unknown_outcome(&self) -> bool {
         matches!(self, Self::UnknownOutcome { .. } | Self::CycleIncomplete { .. })
     }
@@ -183,31 +185,32 @@ impl std::error::Error for Error {
     }
 }
 
-/// What a policy did that it must not do.
+/// What a policy did wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyFault {
-    /// It trapped: a panic, an access out of bounds, a stack that is too deep, a host call with broken arguments.
+    /// The policy trapped: a panic, an access out of bounds, a stack that is too deep, a host call with broken
+    /// arguments.
     Trap {
-        /// The reason, as the runtime tells it.
+        /// The reason, in the words of the wasm engine.
         message: String,
     },
-    /// It used more processor time than one call may.
+    /// The policy used more processor time than one call may.
     CpuTime,
-    /// It did not end in time, waiting for databases included.
+    /// The policy did not end in time, waiting for databases included.
     WallTime,
-    /// It made more host calls than one call may.
+    /// The policy made more host calls than one call may.
     HostCalls,
-    /// It said "no session" although no database had said so, or although the last one that it asked did not answer.
+    /// The policy answered "no session", but the last database that it asked had not answered so, or it had asked none.
     FalseAbsence,
-    /// It told of an outcome that no database gave in this call, "saved" without a saved write for example.
+    /// The policy answered an outcome that no database gave in this call, for example "saved" without a saved write.
     FalseOutcome {
-        /// What it told.
+        /// What the policy answered.
         claimed: &'static str,
     },
-    /// It answered with a session of another key, or of an earlier call.
+    /// The policy answered with a session of another key, or of an earlier call.
     ForeignSession,
-    /// It could not be started.
+    /// The policy could not be started.
     Start {
         /// Why.
         message: String,
@@ -235,18 +238,18 @@ impl fmt::Display for PolicyFault {
 
 impl std::error::Error for PolicyFault {}
 
-/// Why a policy was not taken into use. The policy that was running goes on.
+/// Why a policy was not taken into use. The running policy continues.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SwapError {
     /// The policy itself cannot be used.
     Rejected {
-        /// For a program.
+        /// The kind of rejection, for programs.
         kind: Rejection,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with the policy, and what to do.
         message: String,
     },
-    /// The calls under the old policy did not end in time; they go on under it. Try again.
+    /// The calls under the old policy or flags did not end in time. They continue under these. Try again.
     NotDrained {
         /// How many calls and writes were under way.
         in_flight: usize,
@@ -262,7 +265,7 @@ impl fmt::Display for SwapError {
         match self {
             Self::Rejected { message, .. } => write!(f, "the policy was rejected: {message}"),
             Self::NotDrained { in_flight } => {
-                write!(f, "{in_flight} calls under the old policy or flags did not end in time; they go on, try again")
+                write!(f, "{in_flight} calls under the old policy or flags did not end in time and continue; try again")
             }
             Self::NoPrevious => f.write_str("there is no previous policy to go back to"),
             Self::Closed => f.write_str("this host was closed"),
@@ -276,19 +279,19 @@ impl std::error::Error for SwapError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// It cannot be read, or is larger than a component may be.
+    /// The policy cannot be read, or is larger than a component may be.
     Unreadable,
-    /// It is no component: native code, a core module, or no WebAssembly at all; or it cannot be compiled here.
+    /// The policy is not a component (native code, a core module, or not WebAssembly), or cannot be compiled here.
     NotAComponent,
-    /// It is for another contract: it imports or exports what this host does not know.
+    /// The policy was built for another contract: its imports or exports do not match this host.
     Contract,
-    /// It does not describe itself, or not in words that can be shown.
+    /// The policy does not describe itself, or its description cannot be shown.
     Description,
-    /// It names a database that the host does not have.
+    /// The policy names a database that the host does not have.
     UnknownDatabase,
-    /// It fails its trial under its settings and the flags.
+    /// The policy fails its trial under its settings and the flags.
     Trial,
-    /// This machine cannot run it: no engine or no instance can be made.
+    /// This machine cannot run the policy: no engine or no instance can be made.
     Machine,
 }
 

@@ -1,4 +1,5 @@
-//! The gate that work goes through: it counts what is in flight, can be closed, and tells when the last has ended.
+//! The gate that work goes through. It counts what is in flight, can be closed, and reports when the last work has
+//! ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use tokio::sync::Notify;
 /// A gate for calls and writes.
 pub struct Gate {
     open: AtomicBool,
-    /// Closed, but for what settles the work that went through it.
+    /// Whether repairs of earlier work may enter although the gate is closed.
     settling: AtomicBool,
     retired: AtomicBool,
     in_flight: AtomicUsize,
@@ -17,7 +18,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A new gate, open.
+    /// A new, open gate.
     pub fn open() -> Arc<Self> {
         Arc::new(Self {
             open: AtomicBool::new(true),
@@ -30,51 +31,52 @@ impl Gate {
 
     /// A ticket, if the gate is still open.
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
-        // Count first, look second: whoever closes the gate looks at the count after closing it, so that one of the two sees the
+        // Count first, then check. The closer checks the count after it closed the gate, so one of the two sees the
         // other.
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         let ticket = Ticket { gate: Arc::clone(self) };
         self.open.load(Ordering::SeqCst).then_some(ticket)
     }
 
-    /// A ticket for what settles earlier work, also while the gate is closed and waits for just that.
+    /// A ticket for a repair of earlier work. It is also given while the gate is closed, if [`Gate::let_settle`] allows
+    /// it.
     pub fn enter_to_settle(self: &Arc<Self>) -> Option<Ticket> {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         let ticket = Ticket { gate: Arc::clone(self) };
         (self.open.load(Ordering::SeqCst) || self.settling.load(Ordering::SeqCst)).then_some(ticket)
     }
 
-    /// Between closing it and retiring it: lets in what settles earlier work, or no more of that either.
+    /// Sets whether repairs of earlier work may enter while the gate is closed and not retired.
     pub fn let_settle(&self, settling: bool) {
         self.settling.store(settling, Ordering::SeqCst);
     }
 
-    /// Lets nothing in from here on, until it is opened again.
+    /// Closes the gate until it is opened again.
     pub fn close(&self) {
         self.open.store(false, Ordering::SeqCst);
     }
 
-    /// Lets calls in again.
+    /// Opens the gate again.
     pub fn reopen(&self) {
         self.open.store(true, Ordering::SeqCst);
     }
 
-    /// Closed for good: another gate has taken its place.
+    /// Marks the gate as closed for good: its era has ended, or the host was closed.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
     }
 
-    /// Whether another gate has taken its place.
+    /// Whether the gate is closed for good.
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
     }
 
-    /// How many tickets are out.
+    /// The number of tickets that exist.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Waits until nothing is in flight. `false`: something still was after `wait`.
+    /// Waits until nothing is in flight. Returns `false` if something still is after `wait`.
     pub async fn drain(&self, wait: Duration) -> bool {
         let drained = async {
             loop {
@@ -95,7 +97,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The gate that it is of.
+    /// The gate that gave this ticket.
     pub fn gate(&self) -> Arc<Gate> {
         Arc::clone(&self.gate)
     }

@@ -1,9 +1,10 @@
-//! A policy tried by itself, on recording fakes: what `switchover policy` uses.
+//! Tries a policy by itself, on recording fakes. `switchover policy` uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use switchover_contract::{Description, Error as ContractError};
+use switchover_core::sync::Mutex;
 use switchover_core::{SessionKey, Timestamp};
 use switchover_scripts::{Answer, Call, Fakes, Subject};
 
@@ -19,7 +20,7 @@ use crate::run::Linked;
 use crate::source::Policy;
 use crate::trial::{FakeStore, admission, from_fake, to_fake, try_out};
 
-/// A policy by itself.
+/// A policy without a host, for tools and scripts.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,16 +37,16 @@ pub struct Isolated {
     loaded: Loaded,
     settings: BTreeMap<String, String>,
     limits: Limits,
-    /// The fakes of the script that runs.
+    /// The fakes of the running script.
     script: Mutex<Weak<Fakes>>,
 }
 
 impl Isolated {
-    /// Loads a policy, checks it against the world, and asks what it says of itself.
+    /// Loads a policy, checks it against the world, and asks for its description.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Rejected`] says what is wrong with it.
+    /// [`SwapError::Rejected`] says what is wrong with the policy.
     pub async fn load(policy: &Policy) -> std::result::Result<Self, SwapError> {
         let limits = Limits { calls_in_flight_max: 16, ..Limits::default() };
         let loader = Loader::new(limits.clone(), BTreeSet::new(), Arc::default());
@@ -55,8 +56,8 @@ impl Isolated {
         Ok(Self { loaded: loader.link(policy).await?, settings, limits, script: Mutex::default() })
     }
 
-    /// Runs the conformance vectors that a host runs before it takes a policy into use, under these flags, on a host that has every
-    /// database which the policy names.
+    /// Runs the conformance vectors that a host runs before it takes a policy into use. They run under these flags, on
+    /// fakes that have every database which the policy names.
     ///
     /// # Errors
     ///
@@ -68,24 +69,25 @@ impl Isolated {
         tried.map_err(|message| Rejection::Trial.because(message))
     }
 
-    /// What the policy says of itself.
+    /// The policy's description of itself.
     pub fn description(&self) -> &Description {
         &self.loaded.description
     }
 
-    /// SHA-256 of the component, its settings and its grants.
+    /// SHA-256 of the component, the name that it gives itself, its settings and its grants.
     pub fn digest(&self) -> &str {
         &self.loaded.digest
     }
 
-    /// The size of the component.
+    /// The size of the component; 0 for a native policy.
     pub fn component_bytes(&self) -> usize {
         self.loaded.component_bytes
     }
 
-    /// An instance may keep its settings, which are constant for a version: a script with settings of its own gets new ones.
+    /// Drops the idle instances when another script begins. An instance may remember its settings, which are constant
+    /// for a version, but each script has settings of its own.
     fn begin_script(&self, fakes: &Arc<Fakes>) {
-        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut script = self.script.lock();
         let fakes = Arc::downgrade(fakes);
         if !script.ptr_eq(&fakes) {
             self.loaded.runner.keep_idle(0);
@@ -95,13 +97,13 @@ impl Isolated {
     }
 
     fn linked(&self, settings: BTreeMap<String, String>, payload: bool) -> Linked {
-        // The fakes deny what they do not have, and record that they were asked.
+        // No database is denied here: the fakes deny those that they do not have, and record the request.
         let grants = Grants { databases: None, payload };
         let scope = PolicyScope::new(self.loaded.description.name.clone(), settings, grants, &self.limits);
         Linked { scope, runner: Arc::clone(&self.loaded.runner) }
     }
 
-    /// `Err`: the policy gave no answer of the contract, and why.
+    /// The policy's answer of the contract. The outer error says why it gave none.
     async fn ask<Q: Question>(
         &self,
         fakes: &Arc<Fakes>,

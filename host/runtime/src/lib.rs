@@ -1,4 +1,4 @@
-//! Internal: a policy is loaded, tried, called, judged and swapped. Applications use it through the crate `switchover`.
+//! Internal: loads, tries, calls, judges and swaps policies. Applications use it through the crate `switchover`.
 //!
 //! ```text
 //! Policy ─> Loader ──compile, link, describe, try, warm──> Version ─> Slot (eras, swap, back)
@@ -10,7 +10,8 @@
 //!                          CallContext: grants, limits, evidence ─> Reach (the store; fakes in a trial)
 //! ```
 //!
-//! `call` and all that is above it know no wasm; `wasm`, behind the feature of that name, is one kind of runner and `native` the other.
+//! `call` and everything above it does not know wasm. `wasm`, behind the feature of that name, is one kind of runner;
+//! `native` is the other.
 
 pub mod call;
 pub mod counters;

@@ -1,5 +1,5 @@
-//! The load pipeline: code, description, databases, trial, warm. A policy that fails a step is refused with what is wrong; the one
-//! that runs is not touched.
+//! The load pipeline: code, description, databases, trial, warm. A policy that fails a step is refused, and the error
+//! says what is wrong. The running policy is not touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Loader {
     generations: AtomicU64,
 }
 
-/// A policy that was loaded and not tried: for tools.
+/// A policy that was loaded but not tried, for tools.
 pub(crate) struct Loaded {
     pub(crate) digest: String,
     pub(crate) component_bytes: usize,
@@ -42,11 +42,11 @@ pub(crate) struct Loaded {
 }
 
 impl Loader {
-    /// For a host with these databases.
+    /// A loader for a host with these databases.
     ///
     /// # Errors
     ///
-    /// Why no engine for components can be made on this machine.
+    /// Says why no engine for components can be made on this machine.
     pub fn new(limits: Limits, databases: BTreeSet<String>, counters: Arc<Counters>) -> Result<Self, String> {
         Ok(Self {
             #[cfg(feature = "wasm")]
@@ -58,11 +58,11 @@ impl Loader {
         })
     }
 
-    /// A version that is ready to be published.
+    /// Loads a policy into a version that is ready to be published.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Rejected`] with what is wrong with it.
+    /// [`SwapError::Rejected`] says what is wrong with the policy.
     pub async fn load(&self, policy: &Policy, flags: Arc<FlagSnapshot>) -> Result<Arc<Version>, SwapError> {
         let loaded = self.link(policy).await?;
         let unknown = loaded.description.databases.iter().find(|name| !self.databases.contains(*name));
@@ -93,11 +93,11 @@ impl Loader {
         Ok(version)
     }
 
-    /// Tries a version under flags, unless it has passed under just these.
+    /// Tries a version under flags, unless its last passed trial was under the same flags.
     ///
     /// # Errors
     ///
-    /// [`SwapError::Rejected`] with the vector that failed.
+    /// [`SwapError::Rejected`] names the vector that failed.
     pub async fn try_out(&self, version: &Arc<Version>, flags: &Arc<FlagSnapshot>) -> Result<(), SwapError> {
         if !version.was_tried(flags) {
             let databases = &version.description().databases;
@@ -108,7 +108,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Everything up to the description: what tools need to look at a policy by itself.
+    /// Does everything up to the description, which is what tools need for a policy by itself.
     pub(crate) async fn link(&self, policy: &Policy) -> Result<Loaded, SwapError> {
         let (runner, code_digest, component_bytes): (Arc<dyn Runner>, [u8; 32], _) = match &policy.code {
             Code::Native(runner) => (Arc::clone(runner), Sha256::digest(b"native").into(), 0),

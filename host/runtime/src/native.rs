@@ -1,4 +1,5 @@
-//! A policy that is compiled into the service: the same imports, grants, limits and evidence as a component, no wasm.
+//! A policy that is compiled into the service, without wasm. It has the same imports, grants and evidence as a
+//! component, and the same limits except those of processor time, memory and stack.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -87,21 +88,21 @@ impl<P: Policy> Runner for NativeRunner<P> {
     }
 }
 
-/// One call, as a native policy sees it.
+/// The host as a native policy sees it during one call.
 struct NativeHost {
     call: Arc<CallContext>,
-    /// Sessions and leases are numbered in the order in which they are handed out.
+    /// The number of the next session or lease. They are numbered in the order in which they are handed out.
     next: AtomicU32,
 }
 
-/// A session in the hands of a native policy.
+/// A session that a native policy holds.
 struct NativeSession {
     session: Session,
     number: u32,
     call: Arc<CallContext>,
 }
 
-/// A lease in the hands of a native policy.
+/// A lease that a native policy holds.
 struct NativeLease {
     lease: Lease,
     number: u32,

@@ -1,4 +1,4 @@
-//! A policy that is linked: one question put to it, bounded in time, and its answer judged.
+//! A linked policy: puts one question to it, with a deadline, and judges the answer.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,14 +12,14 @@ use crate::call::{Admission, CallContext, Environment, Freshness, PolicyScope, Q
 use crate::call::{Failure, Runner};
 use crate::error::PolicyFault;
 
-/// Code with the settings and grants that its calls share. It need not have a name yet.
+/// A policy's code, with the settings and grants that its calls share. The policy's name may not be known yet.
 pub(crate) struct Linked {
     pub(crate) scope: Arc<PolicyScope>,
     pub(crate) runner: Arc<dyn Runner>,
 }
 
 impl Linked {
-    /// A call of it, to which nothing has happened yet.
+    /// A new call of this policy.
     pub(crate) fn call<Q: Question>(
         &self,
         question: &Q,
@@ -30,7 +30,7 @@ impl Linked {
         CallContext::new(question.asked(), Arc::clone(&self.scope), Arc::clone(environment), admission, freshness)
     }
 
-    /// Puts a question, which ends by `deadline`, and judges the answer.
+    /// Puts a question to the policy, waits for the answer until `deadline`, and judges it.
     pub(crate) async fn ask<Q: Question>(
         &self,
         question: &Q,
@@ -42,7 +42,7 @@ impl Linked {
     }
 }
 
-/// What `work` gives, or nothing if it takes longer. Work that never waits arms no timer.
+/// The result of `work`, or `None` if it takes longer than `deadline`. Work that never waits starts no timer.
 async fn until<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut timer) = (pin!(work), pin!(None));
     poll_fn(|task| {
@@ -50,7 +50,7 @@ async fn until<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T>
             return Poll::Ready(Some(done));
         }
         if timer.is_none() {
-            // However much of the task's budget the work takes, its end is seen.
+            // Unconstrained, so that the deadline is noticed even if the work uses up the task's budget.
             timer.set(Some(unconstrained(sleep_until(deadline))));
         }
         match timer.as_mut().as_pin_mut() {

@@ -1,16 +1,17 @@
 //! The slot that holds the running policy: how it is swapped, and what may overlap.
 //!
-//! An era is one snapshot of flags with policies that may overlap: of one protocol, with the same settings and databases. Within
-//! an era a swap is one pointer store. Between eras nothing overlaps: the old one closes, its calls and writes end, the new one
-//! opens; calls that arrive in between wait. Otherwise one call that began with a flag off would write one database after
-//! another call wrote both, and the next read would find the older row.
+//! An era is one snapshot of flags with policies that may overlap: policies of one protocol, with the same settings and
+//! databases. Within an era a swap is one pointer store. Between eras nothing overlaps: the old era closes, its calls
+//! and writes end, the new era opens. Calls that arrive in between wait. Otherwise a call that began with a flag off
+//! could write one database after another call wrote both, and the next read would find the older row.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use switchover_core::capabilities::FlagSnapshot;
+use switchover_core::sync::Mutex;
 use tokio::sync::watch;
 
 use crate::call::Admission;
@@ -31,12 +32,12 @@ impl Era {
     }
 }
 
-/// What a call that was let in runs under, from its start to its end.
+/// What an admitted call runs under, from its start to its end.
 #[derive(Clone)]
 pub struct Entry {
-    /// Its ticket and its flags.
+    /// The call's ticket and flags.
     pub admission: Admission,
-    /// The policy that answers it.
+    /// The policy that answers the call.
     pub version: Arc<Version>,
 }
 
@@ -44,11 +45,11 @@ pub struct Entry {
 pub struct Slot {
     era: ArcSwap<Era>,
     previous: Mutex<Option<Arc<Version>>>,
-    /// One change at a time.
+    /// Held by a change, so that only one runs at a time.
     changing: tokio::sync::Mutex<()>,
     opened: watch::Sender<u64>,
     closed: AtomicBool,
-    /// What is kept of a version that was replaced, so that going back to it is instant.
+    /// How many idle instances a replaced version keeps, so that going back to it is instant.
     warm_instances: usize,
 }
 
@@ -65,7 +66,7 @@ impl Slot {
         }
     }
 
-    /// In at once, if no change is under way.
+    /// Admits a call at once. `None` while a change is under way, or after the slot was closed.
     pub fn try_enter(&self) -> Option<Entry> {
         let era = self.era.load();
         let ticket = era.gate.enter()?;
@@ -73,7 +74,7 @@ impl Slot {
         Some(Entry { admission, version: era.policy.load_full() })
     }
 
-    /// In as soon as no change is under way. `None`: the slot was closed.
+    /// Admits a call as soon as no change is under way. `None` if the slot was closed.
     pub async fn enter(&self) -> Option<Entry> {
         let mut opened = self.opened.subscribe();
         loop {
@@ -100,7 +101,7 @@ impl Slot {
 
     /// The version that a roll-back goes to.
     pub fn previous(&self) -> Option<Arc<Version>> {
-        self.previous.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.previous.lock().clone()
     }
 
     /// The flags in force.
@@ -113,7 +114,8 @@ impl Slot {
         self.era.load().gate.in_flight()
     }
 
-    /// Publishes a policy: at once if it may overlap with the running one, else after the calls under the old one have ended.
+    /// Publishes a policy. If it may overlap with the running one, this happens at once. Otherwise the calls under the
+    /// old policy end first.
     pub async fn publish(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
         let _one = self.changing.lock().await;
         self.publish_alone(next, change).await
@@ -127,8 +129,9 @@ impl Slot {
         Ok(previous)
     }
 
-    /// Puts the latest flags in force, after the running policy was tried under them and the calls under the old ones have ended. Which are the latest is asked when it is this
-    /// change's turn: a change that waited must not put older ones in force again.
+    /// Puts the latest flags in force, after the running policy was tried under them and the calls under the old flags
+    /// have ended. `latest` is called when it is this change's turn, because a change that waited must not put older
+    /// flags in force again.
     pub async fn change_flags(
         &self,
         latest: impl Fn() -> Arc<FlagSnapshot>,
@@ -145,7 +148,7 @@ impl Slot {
         Ok(latest)
     }
 
-    /// Lets no call in any more, and waits for those that are.
+    /// Stops admitting calls and waits for those already admitted. Returns whether all of them have ended.
     pub async fn close(&self, change: &impl Change) -> bool {
         let _one = self.changing.lock().await;
         self.closed.store(true, Ordering::SeqCst);
@@ -161,7 +164,7 @@ impl Slot {
     }
 
     async fn publish_alone(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
-        // It was loaded under flags that may have changed since.
+        // The flags may have changed since the policy was loaded and tried.
         change.try_out(&next, &self.flags()).await?;
         let running = self.version();
         if running.may_overlap(&next) {
@@ -175,7 +178,7 @@ impl Slot {
         }
         next.linked().runner.keep_idle(usize::MAX);
         running.linked().runner.keep_idle(self.warm_instances);
-        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        *self.previous.lock() = Some(running);
         Ok(())
     }
 
@@ -197,7 +200,7 @@ impl Slot {
         };
         drained().await?;
         change.settle(gate).await;
-        // What settles is let in while others are not, and may have been let in last.
+        // Repairs may have entered while calls could not, so wait for these too.
         drained().await?;
         gate.retire();
         // Under other flags a policy may ask in another order.
@@ -207,26 +210,28 @@ impl Slot {
     }
 }
 
-/// What a change needs of the host around the slot.
+/// What a change needs from the host around the slot.
 pub trait Change: Sync {
-    /// How long it waits for the calls before it.
+    /// How long the change waits for earlier calls to end.
     fn drain_wait(&self) -> Duration;
 
-    /// Tries a version under flags, unless it was tried under just these.
+    /// Tries a version under flags, unless its last passed trial was under the same flags.
     fn try_out(
         &self,
         version: &Arc<Version>,
         flags: &Arc<FlagSnapshot>,
     ) -> impl Future<Output = Result<(), SwapError>> + Send;
 
-    /// New flags under which the running policy fails its trial: whether they are in force all the same.
+    /// Called when the running policy fails its trial under new flags. `Ok` if the flags come into force nevertheless;
+    /// otherwise `error`.
     fn insists_on_flags(&self, error: SwapError) -> Result<(), SwapError>;
 
     /// Settles unknown outcomes of an era whose calls have ended.
     fn settle(&self, gate: &Gate) -> impl Future<Output = ()> + Send;
 }
 
-/// Whatever becomes of a change, also when its future is dropped: calls get in again, under the new era or the old one.
+/// A change that has closed the gate. Dropping it admits calls again, under the new era or the old one. This happens
+/// however the change ends, also when its future is dropped.
 struct Closing<'a> {
     slot: &'a Slot,
     era: Arc<Era>,

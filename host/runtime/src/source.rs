@@ -1,4 +1,4 @@
-//! A policy as the operator names it: where its code is, its settings, what it is granted.
+//! A policy as the operator names it: where its code is, its settings and its grants.
 
 use std::collections::BTreeMap;
 #[cfg(feature = "wasm")]
@@ -17,25 +17,26 @@ use crate::wasm::Source;
 pub enum Builtin {
     /// Django's `cached_db` on one database: setting `database` (`default`).
     CachedDb,
-    /// The proxy and router of 2016 over two databases: settings `old` (`default`), `new` (`new_session_store`) and `app_label`
-    /// (`sessions`), flags `migration_flag` and `new_db_router_flag`. Safe within one host; over several hosts a change of its
-    /// flags can lose sessions.
+    /// The proxy and router of 2016 over two databases: settings `old` (`default`), `new` (`new_session_store`) and
+    /// `app_label` (`sessions`), flags `migration_flag` and `new_db_router_flag`. Safe within one host; over several
+    /// hosts a change of its flags can lose sessions.
     Fallback,
     /// The phases of `docs/protocol.md` over two databases: settings as `Fallback`, flags `migration_phase` and
-    /// `migration_profile`. This version's store cannot serve `mirror`, `cutover` and `reverse`: a host refuses the policy there.
+    /// `migration_profile`. This version's store cannot serve `mirror`, `cutover` and `reverse`, so a host refuses the
+    /// policy in these phases.
     Phased,
-    /// Sessions spread over n databases by rendezvous hashing of their keys: settings `databases` (must be set, `a,b,c`),
-    /// `previous` (those of before, while n changes) and `app_label` (`sessions`). Safe within one host; over several hosts taking
-    /// `previous` away can lose sessions.
+    /// Sessions spread over n databases by rendezvous hashing of their keys: settings `databases` (must be set,
+    /// `a,b,c`), `previous` (the earlier list, while n changes) and `app_label` (`sessions`). Safe within one host;
+    /// over several hosts, removing `previous` can lose sessions.
     Shards,
 }
 
 #[cfg(feature = "wasm")]
 impl Builtin {
-    /// All of them.
+    /// All policies that come with the library.
     pub const ALL: [Self; 4] = [Self::CachedDb, Self::Fallback, Self::Phased, Self::Shards];
 
-    /// Its name, as in `builtin = "cached-db"`.
+    /// The policy's name, as in `builtin = "cached-db"`.
     pub fn name(self) -> &'static str {
         match self {
             Self::CachedDb => "cached-db",
@@ -56,7 +57,7 @@ impl Builtin {
     }
 }
 
-/// A policy to run: its code, its settings and what it is granted beyond the databases and the cache of its host.
+/// A policy to run: its code, its settings, and what it is granted besides databases and cache.
 ///
 /// ```
 /// use switchover_runtime::{Builtin, Policy};
@@ -78,7 +79,7 @@ pub(crate) enum Code {
 }
 
 impl Policy {
-    /// A component in a file, at most 32 MiB. It is read when the policy is loaded, not before.
+    /// A component in a file, at most 32 MiB. The file is read when the policy is loaded, not before.
     #[cfg(feature = "wasm")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::of(Code::Wasm(Source::File(path.into())))
@@ -96,8 +97,8 @@ impl Policy {
         Self::of(Code::Wasm(Source::Static(builtin.component())))
     }
 
-    /// A policy that is compiled into the service. It runs in the same tasks, with the same imports, grants and evidence as a
-    /// component, without wasm's isolation: its processor time and memory are not limited.
+    /// A policy that is compiled into the service. It runs in the same tasks as a component, with the same imports,
+    /// grants and evidence. It does not have wasm's isolation: its processor time and memory are not limited.
     pub fn native<P: switchover_guest::Policy>() -> Self {
         Self::of(Code::Native(Arc::new(NativeRunner::<P>::new())))
     }
@@ -109,7 +110,8 @@ impl Policy {
         self
     }
 
-    /// Lets the policy read payloads. Once it has read one, its log lines and error messages are withheld for as long as it runs.
+    /// Allows the policy to read payloads. Once this version of it has read one, its log lines and error messages are
+    /// withheld for as long as the version exists.
     #[must_use]
     pub fn grant_payload(mut self) -> Self {
         self.payload = true;
@@ -132,7 +134,7 @@ impl std::fmt::Debug for Policy {
             Code::Wasm(Source::Static(_)) => "built in".to_owned(),
             Code::Native(_) => "native".to_owned(),
         };
-        // A setting may be a secret of the operator's: names alone.
+        // A setting's value may be a secret of the operator, so show only the names.
         f.debug_struct("Policy").field("code", &code).field("settings", &self.settings.keys()).finish_non_exhaustive()
     }
 }

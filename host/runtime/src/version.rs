@@ -1,10 +1,11 @@
-//! One loaded version of a policy, and what it counts.
+//! One loaded version of a policy, and its counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_contract::Description;
 use switchover_core::capabilities::FlagSnapshot;
+use switchover_core::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::call::{Admission, Environment, Freshness, Question};
@@ -12,7 +13,7 @@ use crate::error::{Error, PolicyFault};
 use crate::run::Linked;
 use crate::status::{PolicyStatus, PolicyVersion};
 
-/// A version that is loaded: ready to run, running, or kept warm.
+/// A loaded version of a policy. It is ready to run, runs, or is kept warm.
 pub struct Version {
     id: PolicyVersion,
     description: Description,
@@ -21,7 +22,7 @@ pub struct Version {
     faults: AtomicU64,
     traps: AtomicU64,
     in_flight: AtomicUsize,
-    /// The flags under which it was tried last, and passed.
+    /// The flags of the last trial that it passed.
     tried: Mutex<Option<Arc<FlagSnapshot>>>,
 }
 
@@ -39,12 +40,12 @@ impl Version {
         }
     }
 
-    /// Which version it is.
+    /// The identity of this version.
     pub fn id(&self) -> &PolicyVersion {
         &self.id
     }
 
-    /// What the policy says of itself.
+    /// The policy's description of itself.
     pub fn description(&self) -> &Description {
         &self.description
     }
@@ -53,11 +54,11 @@ impl Version {
         &self.linked
     }
 
-    /// Makes one call, which ends by `deadline`: looks ahead, asks, judges and counts.
+    /// Makes one call, which ends by `deadline`. It looks ahead, asks the policy, judges the answer and counts.
     ///
     /// # Errors
     ///
-    /// As [`Error`] says. An answer that no database has given is the policy's fault.
+    /// See [`Error`]. An answer that no database has given is the policy's fault.
     pub async fn call<Q: Question>(
         &self,
         question: &Q,
@@ -78,22 +79,23 @@ impl Version {
         })
     }
 
-    /// What was learned of how it asks does not count any more: flags have changed, or were to.
+    /// Forgets what its loads asked for first, because flags have changed or were to change.
     pub fn expect_look_first(&self) {
         self.linked.scope.expect_look_first();
     }
 
-    /// Whether it passed its trial under these flags.
+    /// Whether its last passed trial was under these flags.
     pub(crate) fn was_tried(&self, flags: &FlagSnapshot) -> bool {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(flags)
+        self.tried.lock().as_deref() == Some(flags)
     }
 
-    /// Remembers that it did.
+    /// Remembers that it passed its trial under these flags.
     pub(crate) fn passed(&self, flags: &Arc<FlagSnapshot>) {
-        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(flags));
+        *self.tried.lock() = Some(Arc::clone(flags));
     }
 
-    /// Whether calls of the two may run side by side under the same flags: they take the same decisions for the same key.
+    /// Whether calls of the two versions may run side by side under the same flags, because they make the same
+    /// decisions for the same key.
     pub fn may_overlap(&self, other: &Self) -> bool {
         self.description.protocol == other.description.protocol
             && self.description.databases == other.description.databases
@@ -116,7 +118,7 @@ impl Version {
 }
 
 impl PolicyStatus {
-    /// Of the running version, the one before it, and what is under way in the host.
+    /// The status of a host with this running version, this previous one, and this much in flight.
     pub fn of(version: &Version, previous: Option<&Version>, in_flight: usize) -> Self {
         Self {
             version: version.id().clone(),

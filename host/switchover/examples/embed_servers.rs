@@ -3,7 +3,8 @@
 //! `cargo run --release -p switchover --features postgres,mysql,redis --example embed_servers -- \
 //!     postgres://app:secret@db-1/app mysql://app:secret@db-2/app redis://cache-1`
 //!
-//! It makes the table `switchover_example` in both databases, if it is not there, and one session, which it deletes again.
+//! It makes the table `switchover_example` in both databases if it does not exist. It creates one session, and deletes
+//! it again.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -27,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     for database in [&old, &new] {
         prepare_table(database).await?;
     }
-    // `start` goes on without a server that does not answer, and connects when it does.
+    // `start` does not wait for a server that does not answer; it connects when the server does.
     let cache = Redis::builder(cache).prefix("shop:").start().await?;
 
     let switchover = Switchover::builder()

@@ -1,10 +1,10 @@
-//! Watches a policy's file, and swaps the policy whenever its content has changed, while calls go on.
+//! Watches a policy's file, and swaps the policy when the content of the file has changed, while calls continue.
 //!
 //! `cargo run --release -p switchover --example hot_swap -- POLICY.wasm [CHANGES]`
 //!
-//! Build a policy over the file in another terminal and watch. It ends with Ctrl-C, or after as many changes as were
-//! given; the content that is there at the start is the first one. Sessions are in memory, in the databases `default`
-//! and `new_session_store`.
+//! Build a policy over the file in another terminal and watch. The example ends with Ctrl-C, or after the given number
+//! of changes. The content at the start counts as the first one. Sessions are in memory, in the databases `default` and
+//! `new_session_store`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -19,10 +19,10 @@ use anyhow::{Context as _, Result};
 use switchover::backends::{MemoryCache, MemoryDatabase};
 use switchover::{Builtin, Error, Payload, Policy, Sessions, Switchover, expires_in};
 
-/// How often the file is looked at. A change counts when two looks in a row have found the same, so that a half-written
-/// file does not.
+/// The pause between two reads of the file. A change takes effect once two successive reads agree, so that a
+/// half-written file does not.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
-/// What is longer is refused by the host anyway.
+/// The host refuses a longer file anyway.
 const FILE_BYTES_MAX: u64 = (32 << 20) + 1;
 const VISIT_PAUSE: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ async fn watch(switchover: &Switchover, path: PathBuf, changes_max: u64, counts:
             && found == seen
             && found != used
         {
-            // The bytes that were looked at, not the file, which may have changed again.
+            // Swaps in the bytes that were read, not the file, which may have changed again.
             match switchover.swap_policy(Policy::bytes(content.as_slice())).await {
                 Ok(version) => println!("swapped to {version}"),
                 Err(error) => println!("{error}; {} goes on", switchover.policy().version),

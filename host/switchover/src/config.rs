@@ -21,7 +21,7 @@
 //!
 //! [flags]
 //! file = "flags.toml"               # or values = { migration_flag = false }, or address = "redis://flags-1:6379/0"
-//! insist = false                    # true: flags come into force although the running policy fails its trial under them
+//! insist = false                    # true: flags come into force even if the policy fails its trial under them
 //!
 //! [limits]
 //! calls_in_flight_max = 1024
@@ -45,14 +45,14 @@ use toml::Spanned;
 
 use crate::host::{Builder, Switchover};
 
-/// What `switchover.toml` says. Unknown fields are refused.
+/// The contents of `switchover.toml`. Unknown fields are refused.
 pub struct Config {
     path: PathBuf,
     text: String,
     file: ConfigFile,
 }
 
-/// Without the text, which may hold passwords.
+/// Leaves out the text, which may contain passwords.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config").field("path", &self.path).field("file", &self.file).finish_non_exhaustive()
@@ -82,7 +82,7 @@ struct PolicyTable {
     settings: BTreeMap<String, String>,
 }
 
-/// Without the values of settings: one may be a secret of the operator's.
+/// Leaves out the values of settings: one may be a secret of the operator.
 impl fmt::Debug for PolicyTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyTable").field("settings", &self.settings.keys()).finish_non_exhaustive()
@@ -99,7 +99,7 @@ struct DatabaseTable {
     create: bool,
 }
 
-/// Without the address, which may hold a password.
+/// Leaves out the address, which may contain a password.
 impl fmt::Debug for DatabaseTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatabaseTable").field("create", &self.create).finish_non_exhaustive()
@@ -116,7 +116,7 @@ struct CacheTable {
     response_timeout_ms: Option<u64>,
 }
 
-/// Without the address, which may hold a password.
+/// Leaves out the address, which may contain a password.
 impl fmt::Debug for CacheTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheTable").field("size_mib", &self.size_mib).finish_non_exhaustive()
@@ -136,7 +136,7 @@ struct FlagsTable {
     insist: bool,
 }
 
-/// Without the address, which may hold a password.
+/// Leaves out the address, which may contain a password.
 impl fmt::Debug for FlagsTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FlagsTable").field("values", &self.values.as_ref().map(BTreeMap::len)).finish_non_exhaustive()
@@ -195,12 +195,13 @@ impl Config {
         }
     }
 
-    /// The limits, each at its default where the file does not say.
+    /// The limits. A limit that the file does not set has its default.
     pub fn limits(&self) -> Limits {
         self.file.limits.limits()
     }
 
-    /// Aliases are words, since errors and summaries name databases by them; a path is no address. Either may hold a password.
+    /// Checks that aliases are words, and that no path is an address. An address may contain a password, and errors and
+    /// summaries show aliases and paths.
     fn check(&self) -> Result<(), ConfigError> {
         for alias in self.file.databases.keys() {
             if let Err(error) = DatabaseName::parse(alias.get_ref()) {
@@ -228,11 +229,11 @@ impl Config {
         self.file.databases.keys().map(|name| name.get_ref().clone()).collect()
     }
 
-    /// Opens one database; `None`: there is none of this alias.
+    /// Opens one database. `None` if no database has this alias.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the line, and why it cannot be opened.
+    /// [`ConfigError`] names the line, and says why the database cannot be opened.
     pub async fn open_database(&self, name: &str) -> Result<Option<Arc<dyn Database>>, ConfigError> {
         let found = self.file.databases.iter().find(|(known, _)| known.get_ref() == name);
         match found {
@@ -241,11 +242,12 @@ impl Config {
         }
     }
 
-    /// A builder with everything that the configuration says, its databases opened, to build at once or to add to.
+    /// A builder with everything from the configuration, with its databases opened. It can be built at once, or
+    /// extended.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the line, and what cannot be.
+    /// [`ConfigError`] names the line, and says what is wrong there.
     pub async fn builder(&self) -> Result<Builder, ConfigError> {
         let mut builder = Switchover::builder().policy(self.policy()?).limits(self.file.limits.limits());
         for (name, table) in &self.file.databases {
@@ -359,7 +361,7 @@ impl Config {
         }
     }
 
-    /// A path of the configuration: relative ones are beside it.
+    /// A path of the configuration. Relative paths are relative to the folder of the configuration file.
     fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
@@ -369,12 +371,12 @@ impl Config {
     }
 }
 
-/// Whether an address is one of Redis or Valkey.
+/// Whether an address is that of a Redis or Valkey server.
 fn is_redis(address: &str) -> bool {
     Address::parse(address).is_ok_and(|address| address.kind() == Kind::Redis)
 }
 
-/// Flags that are values of the configuration.
+/// Flags whose values are in the configuration.
 struct Fixed(FlagSwitch);
 
 impl Flags for Fixed {
@@ -409,7 +411,8 @@ impl LimitsTable {
     }
 }
 
-/// Why a configuration cannot be used: the file, the line, the field. Never an address, which may hold a password.
+/// Why a configuration cannot be used. It names the file, the line and the field. It never contains an address, which
+/// may contain a password.
 #[derive(Debug)]
 pub struct ConfigError {
     message: String,
@@ -434,8 +437,8 @@ fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// What the parsers say, without what they repeat: the value of a wrong type (`invalid type: string "sqlite:…", expected …`), and the
-/// name of an unknown field unless it is a word.
+/// The parser's message without the parts that repeat the file: the value of a wrong type (`invalid type: string
+/// "sqlite:…", expected …`), and the name of an unknown field unless it is a word.
 fn without_values(message: &str) -> String {
     let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
     let is_word = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -479,8 +482,9 @@ mod tests {
             format!("[databases.default]\naddress = \"memory:\"\ncreate = \"{secret}\"\n"),
             format!("[databases.default]\naddress = \"memory:\"\n[cache]\naddress = \"{secret}\"\n"),
             format!("[databases.default]\naddress = \"memory:\"\n[flags]\naddress = \"{secret}\"\n"),
-            // Nothing to connect to, and one byte too few of an escape.
-            "[databases.default]\naddress = \"memory:\"\n[cache]\naddress = \"redis://:hunter2@:0/hunter2\"\n".to_owned(),
+            // There is nothing to connect to at these addresses.
+            "[databases.default]\naddress = \"memory:\"\n[cache]\naddress = \"redis://:hunter2@:0/hunter2\"\n"
+                .to_owned(),
             "[databases.default]\naddress = \"memory:\"\n[flags]\naddress = \"redis://hunter2:hunter2@127.0.0.1:1/0\"\n"
                 .to_owned(),
         ];
@@ -508,10 +512,10 @@ mod tests {
             ("[flags]\naddress = \"memcached://127.0.0.1\"\n", "flags.address"),
             ("[flags]\naddress = \"redis://127.0.0.1:1/0\"\n", "127.0.0.1:1"),
         ];
-        for (text, told) in texts {
+        for (text, expected) in texts {
             let config = read(&format!("[databases.default]\naddress = \"memory:\"\n{text}")).unwrap();
             let error = config.builder().await.unwrap_err().to_string();
-            assert!(error.contains("switchover.toml:") && error.contains(told), "{error}");
+            assert!(error.contains("switchover.toml:") && error.contains(expected), "{error}");
         }
     }
 

@@ -9,9 +9,9 @@ use switchover_runtime::SwapError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Something in the code or the configuration cannot be: mend it.
+    /// Something in the code or the configuration is invalid: correct it.
     Invalid {
-        /// What, and how.
+        /// What is wrong, and how to correct it.
         message: String,
     },
     /// The policy cannot be used.

@@ -1,9 +1,9 @@
-//! Switchover: a session store that a service embeds. *Where* sessions live and *how* they move from one database to another is
-//! a policy, a WebAssembly component that is swapped while the service runs.
+//! Switchover is a session store that a service embeds. A policy decides *where* sessions live and *how* they move from
+//! one database to another. A policy is a WebAssembly component that can be swapped while the service runs.
 //!
 //! ```text
 //! service ─> Sessions, Router ─> policy runtime ─> guest ─> imports ─> store ─> capabilities <─ backends
-//!            (API)               (swap, limits)    (wasm)   (grants)   (guarantees)             (sqlite, redis, memory)
+//!            (API)               (swap, limits)    (wasm)   (grants)   (guarantees)            (sqlite, redis, memory)
 //! ```
 //!
 //! ```
@@ -61,7 +61,7 @@ pub use switchover_runtime::Builtin;
 pub use switchover_runtime::counters::{CallCounts, CallKind, HostCounts, Latencies};
 pub use switchover_runtime::{Error, Limits, Policy, PolicyFault, PolicyStatus, PolicyVersion, Rejection, SwapError};
 
-/// A policy tried by itself: for tools and scripts.
+/// Tries a policy by itself, for tools and scripts.
 pub mod isolation {
     pub use switchover_runtime::Isolated;
 }

@@ -1,4 +1,4 @@
-//! The database router: Django's questions, put to the policy, with Django's fallbacks.
+//! The database router: puts Django's questions to the policy, with Django's fallbacks.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::host::{Host, Switchover};
 /// The database that Django falls back to.
 const DEFAULT: &str = "default";
 
-/// The router of a host: the policy first; where it has no opinion, the database of the instance, then `default`
-/// (`django.db.utils.ConnectionRouter`). Cheap to clone.
+/// The router of a host. It asks the policy first. If the policy has no opinion, it takes the database of the instance,
+/// and then `default`, as Django's `django.db.utils.ConnectionRouter` does. Cheap to clone.
 ///
 /// # Errors
 ///
-/// A policy that fails is an error, never "no opinion". A policy that names a database which the host does not have is an
-/// [`Error::Refused`].
+/// If the policy fails, the call fails: a failure is never "no opinion". If the answer is a database that the host does
+/// not have, the call fails with [`Error::Refused`].
 #[derive(Clone)]
 pub struct Router {
     host: Arc<Host>,
@@ -66,13 +66,14 @@ impl Router {
         self.database(self.host.ask(question).await?, instance_database)
     }
 
-    /// Whether two instances may be related; where the policy has no opinion, if they are in the same database.
+    /// Whether two instances may be related. If the policy has no opinion: whether they are in the same database.
     pub async fn allow_relation(&self, a: Object, b: Object, hints: Hints) -> Result<bool, Error> {
         let same_database = a.database == b.database;
         Ok(self.host.ask(AllowRelation { a, b, hints }).await?.unwrap_or(same_database))
     }
 
-    /// Whether tables of an application, or of one model of it, belong into a database; where the policy has no opinion, yes.
+    /// Whether tables of an application, or of one model of it, belong into a database. If the policy has no opinion:
+    /// yes.
     pub async fn allow_migrate(
         &self,
         database: &DatabaseName,
@@ -89,7 +90,7 @@ impl Router {
     }
 
     fn database(&self, named: Option<String>, instance_database: Option<String>) -> Result<DatabaseName, Error> {
-        // Django takes an empty name for no opinion.
+        // Django treats an empty name as no opinion.
         let named = named.filter(|name| !name.is_empty()).or(instance_database);
         let name = named.as_deref().unwrap_or(DEFAULT);
         let known = self.host.store.databases().find(|(known, _)| known.as_str() == name);

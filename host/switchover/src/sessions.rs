@@ -10,20 +10,21 @@ use switchover_runtime::limits::DELETE_EXPIRED_MAX;
 
 use crate::host::{Admitted, Host, Switchover, to_the_end};
 
-/// New keys that are tried before a create gives up. With 165 random bits the second one is a formality.
+/// New keys that are tried before a create gives up. With 165 random bits even the second one is hardly ever needed.
 const NEW_KEYS_MAX: u32 = 3;
 
 /// The session store of a host. Cheap to clone; shared by all tasks.
 ///
-/// Cancel safety: a call that may write goes on to its end when its future is dropped after it was let in, so that a client that
-/// disconnects never leaves half a write behind; nobody hears its answer. A dropped [`Sessions::create`] leaves a session that lives until
-/// it expires and whose key nobody has, a dropped [`Sessions::cycle_key`] takes the old key away and logs its user out: spawn both where
-/// a client may go away, and keep the key. [`Sessions::load`] and [`Sessions::exists`] end with their future, and free their
-/// place; what a policy wrote on the way stands, or goes on to its end.
+/// Cancel safety: if the future of an admitted call that may write is dropped, the call still runs to its end. So a
+/// client that disconnects never leaves half a write behind, but its answer is lost. A dropped [`Sessions::create`]
+/// leaves a session whose key nobody has, until it expires. A dropped [`Sessions::cycle_key`] removes the old key and
+/// so logs its user out. If a client may go away, spawn these two and keep the key. [`Sessions::load`] and
+/// [`Sessions::exists`] end with their future, and free their place. What a policy wrote in such a call stays, or runs
+/// to its end.
 ///
 /// # Errors
 ///
-/// Every method fails as [`Error`] says. An error is never "no session".
+/// See [`Error`]. An error is never "no session".
 #[derive(Clone)]
 pub struct Sessions {
     host: Arc<Host>,
@@ -36,12 +37,12 @@ impl Switchover {
     }
 }
 
-/// What came of giving a session a new key.
+/// The result of [`Sessions::cycle_key`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CycleOutcome {
-    /// The session has this key now, and its old one is gone.
+    /// The session has this key now, and its old key is deleted.
     Cycled(SessionKey),
-    /// There is no such session, or it was logged out meanwhile. Nothing is left under a new key.
+    /// There is no such session, or it was logged out in the meantime. No caller has the new key.
     Missing,
 }
 
@@ -53,28 +54,29 @@ impl Sessions {
             .await
     }
 
-    /// Finds a session. `None`: there is none, or it has ended.
+    /// Finds a session. `None` if there is none, or if it has ended.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
         self.host.ask(Load(key.clone())).await
     }
 
-    /// As [`Sessions::load`], from a database and never from the cache: for what is read in order to be written, and for whoever must not
-    /// see an entry that another host could not remove. Cost: a round trip to a database at least.
+    /// As [`Sessions::load`], but from a database and never from the cache. Use it for a session that is read in order
+    /// to be written, and where an entry that another host could not remove must not be seen. Cost: at least one round
+    /// trip to a database.
     pub async fn load_uncached(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
         self.host.ask_past_cache(Load(key.clone())).await
     }
 
-    /// Saves a session that exists: [`SaveOutcome::Saved`], or [`SaveOutcome::Missing`] if it was logged out meanwhile. Never
-    /// creates one.
+    /// Saves an existing session. Returns [`SaveOutcome::Saved`], or [`SaveOutcome::Missing`] if it was logged out in
+    /// the meantime. It never creates a session.
     pub async fn save(&self, key: &SessionKey, payload: Payload, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
         let session = Session::new(key.clone(), payload, expires_at);
         self.host.ask(Save(session, SaveMode::Update)).await
     }
 
-    /// Moves the end of a session to a later time, without writing its payload again; never to an earlier one.
+    /// Moves the end of a session to a later time, never to an earlier one. It does not write the payload again.
     ///
-    /// Each touch is a write, and takes the session out of the cache: a service that touches at every request pays one for each. It may
-    /// leave out those that gain little, since `load` has told it when the session ends:
+    /// Each touch is a write, and removes the session from the cache. A service that touches at every request pays this
+    /// for each. It may leave out touches that gain little, since the loaded session says when it ends:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -84,13 +86,13 @@ impl Sessions {
     /// const STEP: Duration = Duration::from_secs(60);
     /// let end = expires_in(LIFE);
     /// if end.since(session.expires_at) >= STEP && sessions.touch(&session.key, end).await? == SaveOutcome::Missing {
-    ///     // Logged out meanwhile.
+    ///     // Logged out in the meantime.
     /// }
     /// # Ok(()) }
     /// ```
     ///
-    /// A session then ends up to a `STEP` earlier than without. The host leaves none out by itself: it would have to answer
-    /// [`SaveOutcome::Saved`] without having asked whether the session is still there.
+    /// A session then ends up to one `STEP` earlier than without this. The host leaves out no touch by itself: it would
+    /// have to return [`SaveOutcome::Saved`] without having asked whether the session still exists.
     pub async fn touch(&self, key: &SessionKey, expires_at: Timestamp) -> Result<SaveOutcome, Error> {
         self.host.ask(Touch(key.clone(), expires_at)).await
     }
@@ -100,27 +102,29 @@ impl Sessions {
         self.host.ask(Exists(key.clone())).await
     }
 
-    /// Ends a session; `true`: it was there. After either answer no later load finds it.
+    /// Ends a session. Returns whether there was one. After either answer no later load finds it.
     pub async fn delete(&self, key: &SessionKey) -> Result<bool, Error> {
         self.host.ask(Delete(key.clone())).await
     }
 
-    /// Deletes at most `limit` sessions that have ended, 10,000 in one call whatever the limit, and answers how many. `0`: none is left.
+    /// Deletes at most `limit` sessions that have ended, and never more than 10,000 in one call. Returns how many; `0`
+    /// means that none is left.
     pub async fn clear_expired(&self, limit: u32) -> Result<u32, Error> {
         self.host.ask(ClearExpired(limit.min(DELETE_EXPIRED_MAX))).await
     }
 
-    /// Gives a session a new key, against session fixation: at a login for example. Under one version of the policy and one
-    /// snapshot of flags: load the old, create the new, delete the old. If that delete finds nothing, somebody logged out in
-    /// between, and the new one is deleted too; if that fails, it is left until it expires, nobody is told it, and
+    /// Gives a session a new key, at a login for example, against session fixation. It loads the old session, creates
+    /// the new one and deletes the old one, all under one version of the policy and one snapshot of flags. If that
+    /// delete finds nothing, the session was logged out in between, and the new one is deleted too. If this fails, the
+    /// new session stays until it expires. No caller gets its key, and
     /// [`HostCounts::new_keys_left`](crate::HostCounts::new_keys_left) counts it.
     ///
-    /// A save under the old key that is under way at the same time may be acknowledged and yet not be in the new session, as with
-    /// Django's `cycle_key`: a service makes no other call for a session while it gives it a new key.
+    /// A concurrent save under the old key may be acknowledged and still be missing in the new session, as with
+    /// Django's `cycle_key`. So a service must make no other call for a session while it gives the session a new key.
     ///
     /// # Errors
     ///
-    /// [`Error::CycleIncomplete`] carries the new key, and says that the old one may live.
+    /// [`Error::CycleIncomplete`] carries the new key. It means that the old key may still be valid.
     pub async fn cycle_key(&self, key: &SessionKey) -> Result<CycleOutcome, Error> {
         let admitted = self.host.admit().await?;
         let old_key = key.clone();
@@ -146,7 +150,7 @@ async fn create(admitted: &Admitted, like: Session) -> Result<SessionKey, Error>
 }
 
 async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome, Error> {
-    // What the new key gets is what a database has: an entry of the cache may be older than what another host has acknowledged.
+    // The new key gets what a database has: an entry of the cache may be older than what another host has acknowledged.
     let Some(old) = admitted.ask_past_cache(Load(old_key.clone())).await? else {
         return Ok(CycleOutcome::Missing);
     };
@@ -156,7 +160,7 @@ async fn cycle(admitted: &Admitted, old_key: SessionKey) -> Result<CycleOutcome,
         Ok(false) => {
             if let Err(error) = admitted.ask(Delete(new_key)).await {
                 admitted.new_key_left();
-                tracing::warn!("a new key that nobody was told is left until it expires: {error}");
+                tracing::warn!("a new session whose key no caller has could not be deleted; it will expire: {error}");
             }
             Ok(CycleOutcome::Missing)
         }

@@ -1,4 +1,5 @@
-//! Addresses hold passwords: whatever is wrong with one, nothing of a password is told, and no other host is connected to.
+//! Addresses contain passwords. A faulty address never reveals a part of its password, and never leads to a connection
+//! to another host.
 #![cfg(all(feature = "postgres", feature = "mysql", feature = "redis", feature = "config"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,9 +12,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// What an address may be cut at, or taken for something else.
+/// Characters at which an address may be cut, or by which it may be mistaken for something else.
 const SIGNS: &str = "?#/@%&=:;+ \\\"'`\n\t[]{}<>|^~!$,é";
-/// Nobody listens there.
+/// An address at which nobody listens.
 const PLACE: &str = "127.0.0.1:1";
 
 fn passwords() -> Vec<String> {
@@ -28,25 +29,25 @@ fn escaped(password: &str) -> String {
     password.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Fails if three characters of the password that stand beside each other are in the text.
-fn assert_untold(password: &str, text: &str) {
+/// Fails if the text contains three successive characters of the password.
+fn assert_hidden(password: &str, text: &str) {
     let characters: Vec<_> = password.chars().collect();
     for part in characters.windows(3) {
         let part: String = part.iter().collect();
-        // Words of the messages.
+        // These are words of the messages.
         if !["%3F", "%23", "%2F", "%40"].contains(&part.as_str())
             && !"sslmode=".contains(&part)
             && !"?db=".contains(&part)
         {
-            assert!(!text.contains(&part), "{part:?} of {password:?} is told: {text}");
+            assert!(!text.contains(&part), "{part:?} of {password:?} is shown: {text}");
         }
     }
 }
 
-/// Everything that is told of an address by the library, and whether it was refused or its host was asked.
-async fn told(address: &str) -> Vec<String> {
+/// Everything that the library shows of an address: an error of the address, or one that names its host.
+async fn shown(address: &str) -> Vec<String> {
     let table = "django_session";
-    let mut told = vec![
+    let mut shown = vec![
         format!("{:?} {}", Postgres::builder(address), error(Postgres::builder(address).connect().await)),
         format!("{:?} {}", MySql::builder(address), error(MySql::builder(address).connect().await)),
         format!("{:?} {}", Redis::builder(address), error(Redis::builder(address).connect().await)),
@@ -58,31 +59,31 @@ async fn told(address: &str) -> Vec<String> {
         format!("[databases.default]\naddress = \"memory:\"\n[cache]\naddress = {quoted}\n"),
         format!("[databases.default]\naddress = \"memory:\"\n[flags]\naddress = {quoted}\n"),
     ] {
-        told.push(configured(&text).await);
+        shown.push(configured(&text).await);
     }
-    told
+    shown
 }
 
-/// The same where no address belongs.
-async fn told_elsewhere(address: &str) -> Vec<String> {
-    let mut told = Vec::new();
+/// Everything that it shows of an address in a place where none belongs.
+async fn shown_elsewhere(address: &str) -> Vec<String> {
+    let mut shown = Vec::new();
     for builder in
         [Postgres::builder(format!("postgres://{PLACE}/app")), MySql::builder(format!("mysql://{PLACE}/app"))]
     {
         let builder = builder.table(address);
-        let shown = format!("{builder:?}");
-        told.push(format!("{shown} {}", error(builder.connect().await)));
+        let debug = format!("{builder:?}");
+        shown.push(format!("{debug} {}", error(builder.connect().await)));
     }
     for builder in [Sqlite::builder("sessions.sqlite3").table(address), Sqlite::builder(address)] {
-        let shown = format!("{builder:?}");
-        told.push(format!("{shown} {}", error(builder.open().await)));
+        let debug = format!("{builder:?}");
+        shown.push(format!("{debug} {}", error(builder.open().await)));
     }
-    told.push(error(RedisFlags::builder(&format!("redis://{PLACE}")).hash(address).connect().await));
+    shown.push(error(RedisFlags::builder(&format!("redis://{PLACE}")).hash(address).connect().await));
     let alias = Switchover::builder().database(address, MemoryDatabase::new());
-    told.push(error(alias.build().await));
+    shown.push(error(alias.build().await));
     let policy = Policy::builtin(Builtin::CachedDb).setting("database", address);
-    told.push(format!("{policy:?}"));
-    told.push(error(Switchover::builder().database("default", MemoryDatabase::new()).policy(policy).build().await));
+    shown.push(format!("{policy:?}"));
+    shown.push(error(Switchover::builder().database("default", MemoryDatabase::new()).policy(policy).build().await));
 
     let (quoted, memory) = (toml_text(address), "[databases.default]\naddress = \"memory:\"\n");
     for text in [
@@ -111,23 +112,23 @@ async fn told_elsewhere(address: &str) -> Vec<String> {
         format!("{memory}[flags]\naddress = \"redis://{PLACE}\"\nhash = {quoted}\n"),
         format!("{memory}[limits]\nread_deadline_ms = {quoted}\n"),
     ] {
-        told.push(configured(&text).await);
+        shown.push(configured(&text).await);
     }
-    told
+    shown
 }
 
 async fn configured(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("switchover.toml");
     std::fs::write(&path, text).unwrap();
-    let told = match Config::read(&path) {
+    let shown = match Config::read(&path) {
         Err(error) => format!("{error} {error:?}"),
         Ok(config) => match config.builder().await {
             Err(error) => format!("{config:?} {error} {error:?}"),
             Ok(builder) => format!("{config:?} {builder:?}"),
         },
     };
-    told.replace(&folder.path().display().to_string(), "FOLDER")
+    shown.replace(&folder.path().display().to_string(), "FOLDER")
 }
 
 fn error<T: std::fmt::Debug, E: std::fmt::Display + std::fmt::Debug>(answer: Result<T, E>) -> String {
@@ -184,26 +185,26 @@ impl Subscriber for Everything {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_of_a_password_is_told_whatever_is_wrong_with_its_address() {
+async fn nothing_of_a_password_is_shown_whatever_is_wrong_with_its_address() {
     let log = Everything::default();
-    // One test in this file, so that the one subscriber of the process sees it all.
+    // There is one test in this file, so that the one subscriber of the process sees everything.
     tracing::subscriber::set_global_default(log.clone()).unwrap();
     for password in passwords() {
         for scheme in ["postgres", "mysql", "redis", "rediss"] {
             let database = if scheme.starts_with("redis") { "0" } else { "app" };
             let address = format!("{scheme}://app:{password}@{PLACE}/{database}");
-            for text in told(&address).await {
-                assert_untold(&password, &text);
-                // Its own host was asked, or how to escape is told, or it is an address of another kind.
-                let mended = text.contains("%23") || text.contains("%20") || text.contains("://");
+            for text in shown(&address).await {
+                assert_hidden(&password, &text);
+                // Its own host was asked, or the text says how to escape, or the address is of another kind.
+                let explained = text.contains("%23") || text.contains("%20") || text.contains("://");
                 // A host can be built without its cache, which may come later.
                 let asked = text.contains(PLACE) || text.contains("Builder {");
-                assert!(asked || mended, "{address}: {text}");
+                assert!(asked || explained, "{address}: {text}");
             }
             let good = format!("{scheme}://app:{}@{PLACE}/{database}", escaped(&password));
-            let text = told(&good).await.join("\n");
+            let text = shown(&good).await.join("\n");
             assert!(text.contains(PLACE), "{good}: {text}");
-            assert_untold(&password, &text);
+            assert_hidden(&password, &text);
             assert!(!text.contains(&escaped(&password)), "{text}");
         }
         for address in [
@@ -216,13 +217,13 @@ async fn nothing_of_a_password_is_told_whatever_is_wrong_with_its_address() {
             format!("mysql://app@{PLACE}/app?{password}"),
             format!("postgres://app@{PLACE}/app?sslmode={password}"),
         ] {
-            for text in told(&address).await {
-                assert_untold(&password, &text);
+            for text in shown(&address).await {
+                assert_hidden(&password, &text);
             }
         }
-        for text in told_elsewhere(&format!("postgres://app:{password}@{PLACE}/app")).await {
-            assert_untold(&password, &text);
+        for text in shown_elsewhere(&format!("postgres://app:{password}@{PLACE}/app")).await {
+            assert_hidden(&password, &text);
         }
-        assert_untold(&password, &log.0.lock().unwrap());
+        assert_hidden(&password, &log.0.lock().unwrap());
     }
 }

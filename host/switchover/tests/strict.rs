@@ -1,4 +1,5 @@
-//! The library on real servers: strict mirrors of rows that a database refuses or cannot read, and a Redis that is killed.
+//! The library on real servers: strict mirrors of rows that a database refuses or cannot read, and a Redis that is
+//! killed.
 
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "memory", feature = "redis"))]
 mod strict {

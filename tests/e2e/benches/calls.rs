@@ -1,7 +1,9 @@
-//! What a call through wasm costs above the same policy compiled natively: same runtime trait, same task, same imports.
+//! Measures what a call through wasm costs more than a call to the same policy compiled natively: same runtime trait,
+//! same task, same imports.
 //!
-//! `cargo bench -p switchover-tests --bench calls [-- --json]`. Processor time, wasm and native in turn, so that a noisy machine
-//! disturbs both alike; the median of the rounds. Nothing here asserts: it is a measurement, not a test.
+//! `cargo bench -p switchover-tests --bench calls [-- --json]`. It measures processor time, with wasm and native in
+//! turn, so that a noisy machine disturbs both alike. It reports the median of the rounds. It asserts nothing: this is
+//! a measurement, not a test.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ async fn main() -> Result<()> {
             rows.push((name, at_once, wasm, native));
         }
     }
-    // The one that takes less comes first: a process does not give back what it had.
+    // The case that takes less memory comes first, because a process does not give memory back.
     let (looking_up, filling) = (memory_in_flight(Wait::LookUp).await?, memory_in_flight(Wait::Fill).await?);
     let mut out = std::io::stdout().lock();
     if json {
@@ -59,7 +61,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Processor nanoseconds of one load, through wasm and native.
+/// Processor nanoseconds of one load, through wasm and natively.
 async fn load_miss(bytes: usize, at_once: usize) -> Result<[f64; 2]> {
     let key = SessionKey::random();
     let database = MemoryDatabase::new();
@@ -70,7 +72,7 @@ async fn load_miss(bytes: usize, at_once: usize) -> Result<[f64; 2]> {
     for round in 0..=ROUNDS {
         for (host, costs) in [&wasm, &native].into_iter().zip(&mut rounds) {
             let cost = cost_of_round(host, &key, at_once).await?;
-            // The first one warms instances up.
+            // The first round warms instances up.
             if round > 0 {
                 costs.push(cost);
             }
@@ -100,7 +102,7 @@ async fn cost_of_round(host: &Switchover, key: &SessionKey, at_once: usize) -> R
     Ok((processor_time()? - before).as_nanos() as f64 / calls as f64)
 }
 
-/// Resident bytes that calls in flight take, all of them waiting for the same.
+/// Resident bytes of calls in flight that all wait for the same operation.
 async fn memory_in_flight(wait: Wait) -> Result<u64> {
     let gate = Arc::new(Semaphore::new(0));
     let key = SessionKey::random();
@@ -153,7 +155,7 @@ async fn put(database: &dyn Database, key: &SessionKey, text: &str) -> Result<()
     Ok(())
 }
 
-/// What calls wait for.
+/// The operation that calls wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
     Nothing,
@@ -161,7 +163,7 @@ enum Wait {
     Fill,
 }
 
-/// A cache without entries, one of whose operations waits until it is let through.
+/// A cache without entries. One of its operations waits until the test lets it through.
 struct Gated {
     wait: Wait,
     gate: Arc<Semaphore>,

@@ -1,8 +1,9 @@
-//! What a fault costs: Redis under a host, and databases by themselves, while servers and lines break in every way.
+//! Measures what faults cost: Redis under a host, and databases by themselves, while servers and connections break in
+//! every way.
 //!
-//! `cargo bench -p switchover-tests --bench faults [-- --help]`. It starts the servers itself. Clients call with small pauses, so
-//! that what is waited for is the fault and not another client, and go on over all faults. Nothing here asserts a time; the report
-//! says of each promise whether it held. `docs/performance.md` has a run.
+//! `cargo bench -p switchover-tests --bench faults [-- --help]`. It starts the servers itself. Clients call with small
+//! pauses, so that a call waits for the fault and not for another client. They continue through all faults. It asserts
+//! no time; the report says for each promise whether it held. `docs/performance.md` has the results of a run.
 //!
 //! ```text
 //! faults::cache ── faults::visitor ──┐
@@ -49,7 +50,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// One part after the other, each with servers of its own that end with it.
+/// Measures one part after the other. Each has servers of its own, which end with it.
 async fn measure(options: &Options, facts: &mut Facts) -> Result<Results> {
     let parts = options.parts();
     let turns: usize = parts.iter().map(|part| options.faults(*part).len() * options.rounds()).sum();
@@ -57,7 +58,7 @@ async fn measure(options: &Options, facts: &mut Facts) -> Result<Results> {
     bar.set_style(ProgressStyle::with_template("{bar:32} {pos}/{len} faults, {eta} left  {msg}")?);
     let mut results = Results::default();
     for part in parts {
-        let told = match part {
+        let servers = match part {
             Part::Cache => {
                 let mut scene = cache::Scene::start(options).await?;
                 results.add_cache(&scene.measure(options, &bar).await?);
@@ -69,9 +70,9 @@ async fn measure(options: &Options, facts: &mut Facts) -> Result<Results> {
                 vec![scene.facts().await?]
             }
         };
-        let is_new = |(part, _): &(Part, _)| facts.servers.iter().all(|(told, _)| told != part);
-        let told: Vec<_> = told.into_iter().filter(is_new).collect();
-        facts.servers.extend(told);
+        let is_new = |(part, _): &(Part, _)| facts.servers.iter().all(|(known, _)| known != part);
+        let servers: Vec<_> = servers.into_iter().filter(is_new).collect();
+        facts.servers.extend(servers);
     }
     bar.finish_and_clear();
     Ok(results)

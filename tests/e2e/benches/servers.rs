@@ -1,8 +1,10 @@
-//! What a session call costs on real servers: through the wasm policy, the same policy native, and a proxy written by hand.
+//! Measures what a session call costs on real servers: through the wasm policy, through the same policy natively, and
+//! through a proxy written by hand.
 //!
-//! `cargo bench -p switchover-tests --bench servers [-- --help]`. It starts two PostgreSQL servers and a Redis, and lets the
-//! contestants take turns in short slices, so that a noisy machine disturbs all alike. What counts are the ratios of one round,
-//! and their median over the rounds. Nothing here asserts, but a call that fails is told. `docs/performance.md` has a run.
+//! `cargo bench -p switchover-tests --bench servers [-- --help]`. It starts two PostgreSQL servers and a Redis. The
+//! contestants take turns in short slices, so that a noisy machine disturbs all alike. The results are the ratios
+//! within one round, and their median over the rounds. It asserts nothing, but it reports calls that fail.
+//! `docs/performance.md` has the results of a run.
 //!
 //! ```text
 //! servers::site ── places ──> servers::contestant ── servers::load ──> servers::results ──> servers::report
@@ -72,7 +74,7 @@ async fn measure(site: &Site, contestants: &[Arc<Contestant>], data: &Arc<Data>,
             // The first round connects, prepares statements and makes instances.
             for round in 0..=options.rounds {
                 for turn in 0..contestants.len() {
-                    // Another one begins each round.
+                    // Another contestant begins each round.
                     let at = (round + turn) % contestants.len();
                     bar.set_message(format!("{workload}, {at_once} at once"));
                     if workload == Workload::Miss {
@@ -104,7 +106,7 @@ async fn measure(site: &Site, contestants: &[Arc<Contestant>], data: &Arc<Data>,
     Ok(results)
 }
 
-/// Flags, rows and cache as a workload needs them.
+/// Prepares flags, rows and cache for a workload.
 async fn prepare(site: &Site, contestants: &[Arc<Contestant>], data: &Arc<Data>, workload: Workload) -> Result<()> {
     for (contestant, place) in contestants.iter().zip(&site.places) {
         contestant.set_migrating(workload == Workload::DualSave).await?;

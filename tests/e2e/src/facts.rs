@@ -1,4 +1,4 @@
-//! Where and on what a benchmark was run: the machine, the versions of the servers, and what they promise of a commit.
+//! Where and on what a benchmark was run: the machine, the versions of the servers, and how durable their commits are.
 
 use std::fs;
 use std::io::Write as _;
@@ -14,27 +14,27 @@ const POSTGRES: [&str; 5] = ["fsync", "full_page_writes", "synchronous_commit", 
 const MARIADB: [&str; 3] = ["innodb_flush_log_at_trx_commit", "innodb_flush_method", "innodb_buffer_pool_size"];
 const FLUSHES: usize = 31;
 
-/// Names with values, in the order in which they are told.
+/// Names with values, in the order of the report.
 pub type Settings = Vec<(String, String)>;
 
-/// What was measured on.
+/// The machine of a measurement.
 pub struct Machine {
     processor: String,
     cores: usize,
     kernel: String,
     memory_mib: u64,
-    /// Of the minute before the run: what else the machine was busy with.
+    /// The load in the minute before the run, which shows what else the machine was busy with.
     load_before: String,
-    /// How long the disk under the servers takes to keep 8 KiB.
+    /// How long the disk under the servers takes to flush 8 KiB.
     flush: Duration,
 }
 
 impl Machine {
-    /// Looks at this machine; writes a little to the temporary folder.
+    /// Reads the facts of this machine. This writes a little to the temporary folder.
     ///
     /// # Errors
     ///
-    /// If the kernel does not tell, or the temporary folder cannot be written.
+    /// If the kernel does not report them, or the temporary folder cannot be written.
     pub fn look() -> Result<Self> {
         let line = |path: &str, start: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
@@ -53,7 +53,7 @@ impl Machine {
         })
     }
 
-    /// One line, with the load as it is now beside the load before.
+    /// The facts in one line, with the present load beside the load before.
     pub fn line(&self) -> String {
         format!(
             "{}, {} cores, {} MiB, Linux {}; load average {} before, {} after; a flush of 8 KiB takes {:.2} ms",
@@ -67,14 +67,14 @@ impl Machine {
         )
     }
 
-    /// The same as an object.
+    /// The facts as a JSON object.
     pub fn json(&self) -> Value {
         json!({"processor": self.processor, "cores": self.cores, "memory_mib": self.memory_mib, "kernel": self.kernel,
             "load_before": self.load_before, "load_after": load_average(), "flush_ms": self.flush.as_secs_f64() * 1e3})
     }
 }
 
-/// Of the last minute.
+/// The load average of the last minute.
 fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().unwrap_or("unknown").to_owned()
@@ -98,46 +98,46 @@ fn flush_time() -> Result<Duration> {
 ///
 /// # Errors
 ///
-/// If it does not answer.
+/// If the server does not answer.
 pub async fn postgres(address: &str) -> Result<Settings> {
-    let mut told = Vec::new();
+    let mut settings = Vec::new();
     let mut connection = PgConnection::connect(address).await?;
     for name in ["server_version"].into_iter().chain(POSTGRES) {
         let row = sqlx::query(&format!("SHOW {name}")).fetch_one(&mut connection).await?;
-        told.push((name.to_owned(), row.try_get(0)?));
+        settings.push((name.to_owned(), row.try_get(0)?));
     }
-    Ok(told)
+    Ok(settings)
 }
 
 /// Version and durability of a MariaDB server.
 ///
 /// # Errors
 ///
-/// If it does not answer.
+/// If the server does not answer.
 pub async fn mariadb(address: &str) -> Result<Settings> {
-    let mut told = Vec::new();
+    let mut settings = Vec::new();
     let mut connection = MySqlConnection::connect(address).await?;
     for name in ["version"].into_iter().chain(MARIADB) {
         let row = sqlx::query(&format!("SELECT CAST(@@{name} AS CHAR)")).fetch_one(&mut connection).await?;
-        told.push((name.to_owned(), row.try_get(0)?));
+        settings.push((name.to_owned(), row.try_get(0)?));
     }
-    Ok(told)
+    Ok(settings)
 }
 
-/// Version of a Redis server, and what it keeps.
+/// Version of a Redis server, and its settings of persistence.
 ///
 /// # Errors
 ///
-/// If it does not answer.
+/// If the server does not answer.
 pub async fn redis(address: &str) -> Result<Settings> {
     let mut connection = redis::Client::open(address)?.get_multiplexed_async_connection().await?;
     let server: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
     let version = server.lines().find_map(|line| line.strip_prefix("redis_version:")).context("a version")?;
-    let mut told = vec![("version".to_owned(), version.trim().to_owned())];
+    let mut settings = vec![("version".to_owned(), version.trim().to_owned())];
     for name in ["appendonly", "save"] {
         let answer: Vec<String> = redis::cmd("CONFIG").arg("GET").arg(name).query_async(&mut connection).await?;
         let value = answer.get(1).filter(|value| !value.is_empty()).map_or("never", String::as_str);
-        told.push((name.to_owned(), value.to_owned()));
+        settings.push((name.to_owned(), value.to_owned()));
     }
-    Ok(told)
+    Ok(settings)
 }

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: a host on databases in memory that can be made to fail, and a load that never stops.
+//! What the end-to-end tests share: a host on databases in memory that can be made to fail, and a continuous load.
 
 pub mod facts;
 pub mod process;
@@ -12,20 +12,20 @@ use anyhow::{Result, bail, ensure};
 use switchover::backends::{Faulty, FlagSwitch, MemoryCache, MemoryDatabase};
 use switchover::{Builder, Builtin, Payload, Policy, SaveOutcome, SessionKey, Sessions, Switchover, expires_in};
 
-/// The components that the tests run; hostile ones among them.
+/// The path of a component that the tests run. Hostile ones are among them.
 pub fn component(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/components").join(format!("{name}.wasm"))
 }
 
-/// A host with its two databases and its flags in the test's hands.
+/// A host whose two databases and flags the test controls.
 pub struct Bench {
     /// The host.
     pub switchover: Switchover,
-    /// Alias `default`.
+    /// The database `default`.
     pub old: Faulty<MemoryDatabase>,
-    /// Alias `new_session_store`.
+    /// The database `new_session_store`.
     pub new: Faulty<MemoryDatabase>,
-    /// `migration_flag` and `new_db_router_flag`, both off.
+    /// The flags `migration_flag` and `new_db_router_flag`, both off at first.
     pub flags: FlagSwitch,
 }
 
@@ -35,12 +35,12 @@ impl Bench {
         Self::with(|builder| builder).await
     }
 
-    /// The same, and flags come into force although the policy turns bad under them.
+    /// As `new`, but flags come into force even if the policy fails its trial under them.
     pub async fn insisting() -> Result<Self> {
         Self::with(|builder| builder.insist_on_flags(true)).await
     }
 
-    /// The same, with something else.
+    /// As `new`, with a change to the builder.
     pub async fn with(change: impl FnOnce(Builder) -> Builder) -> Result<Self> {
         let (old, new) = (Faulty::new(MemoryDatabase::new()), Faulty::new(MemoryDatabase::new()));
         let flags = FlagSwitch::new([("migration_flag", "false"), ("new_db_router_flag", "false")]);
@@ -76,8 +76,8 @@ pub async fn create(sessions: &Sessions, text: impl std::fmt::Display) -> Result
     Ok(sessions.create(payload(text), expires_in(Duration::from_secs(60))).await?)
 }
 
-/// Users that log in, save, read, touch, cycle and log out until they are told to stop, each checking every answer. Each has a key
-/// of its own, so that what a read must find is known exactly.
+/// Users that log in, save, read, touch, cycle and log out until they are stopped. Each checks every answer, and has a
+/// key of its own, so that the right answer is always known.
 pub struct Load {
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicU64>,
@@ -98,11 +98,11 @@ impl Load {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more calls were answered.
+    /// Waits until this many more calls were answered.
     ///
     /// # Errors
     ///
-    /// If they are not within a minute.
+    /// If this takes longer than a minute.
     pub async fn progress(&self, more: u64) -> Result<()> {
         let goal = self.calls() + more;
         let reached = async {
@@ -116,11 +116,11 @@ impl Load {
         Ok(())
     }
 
-    /// Stops, and tells the first wrong answer or failed call.
+    /// Stops the users. Returns how many calls were answered.
     ///
     /// # Errors
     ///
-    /// A call that failed, or an answer that is not what this user wrote.
+    /// The first call that failed, or the first answer that is not what its user wrote.
     pub async fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         for user in self.users {
@@ -141,14 +141,14 @@ async fn user(sessions: Sessions, number: usize, stop: Arc<AtomicBool>, calls: A
             }
             let text = format!("{number} {login} {version}");
             let saved = sessions.save(&key, payload(&text), expires_in(Duration::from_secs(60))).await?;
-            ensure!(saved == SaveOutcome::Saved, "user {number}: a living session was told {saved:?}");
+            ensure!(saved == SaveOutcome::Saved, "user {number}: the save of a living session returned {saved:?}");
             counted();
             let found = sessions.load(&key).await?;
             let found = found.map(|session| session.payload.as_text().unwrap_or_default().to_owned());
             ensure!(found.as_deref() == Some(text.as_str()), "user {number}: wrote {text:?}, read {found:?}");
             counted();
             let touched = sessions.touch(&key, expires_in(Duration::from_secs(120))).await?;
-            ensure!(touched == SaveOutcome::Saved, "user {number}: a living session was told {touched:?} on touch");
+            ensure!(touched == SaveOutcome::Saved, "user {number}: the touch of a living session returned {touched:?}");
             counted();
             if version == 4 {
                 let old = key.clone();

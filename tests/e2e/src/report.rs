@@ -1,4 +1,4 @@
-//! Tables in Markdown and settings in a line, as the reports of benchmarks have them.
+//! Tables in Markdown and settings in a line, for the reports of benchmarks.
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
@@ -11,7 +11,7 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The table as text, its columns from the one numbered `left` on at the right.
+/// The table as text. Columns from number `left` on are aligned right.
 pub fn align(table: &mut Table, left: usize) -> String {
     for column in table.column_iter_mut().skip(left) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -30,7 +30,7 @@ pub fn settings_json(settings: &[(String, String)]) -> Value {
     pairs.collect::<serde_json::Map<_, _>>().into()
 }
 
-/// Whether a promise held in a run.
+/// Whether a promise held in a run, in words.
 pub fn holds(held: bool) -> &'static str {
     if held { "holds" } else { "DOES NOT HOLD" }
 }

@@ -1,8 +1,9 @@
-//! The floors hold: crates and modules name only what docs/architecture.md lets them name, and nothing goes round in a circle.
+//! Checks the layers: crates and modules name only what docs/architecture.md allows, and do not depend on each other in
+//! a circle.
 //!
-//! Crates are compared as cargo knows them. Inside a crate every `use`, also in braces, and every path that begins with `crate` or
-//! `super` is followed to the module that it ends in, through re-exports. A module and its own parent are one place: a parent lists its
-//! children and a child may use what the parent defines.
+//! Crates are compared by cargo's metadata. Inside a crate, every `use`, also in braces, and every path that begins
+//! with `crate` or `super` is followed to the module that it ends in, through re-exports. A module and its own parent
+//! count as one: a parent lists its children, and a child may use what the parent defines.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture {
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use architecture::{crates, modules, page};
 
-/// What is known in some crates alone: a name, and the crates that may use it.
+/// Crates that only some crates may use: the name, and the crates that may use it.
 const KNOWN_IN: [(&str, &[&str]); 7] = [
     ("wasmtime", &["switchover-runtime"]),
     ("wasmtime-wasi", &["switchover-runtime"]),
@@ -74,7 +75,7 @@ fn modules_of_the_library_name_only_the_modules_below_them() {
 
 #[test]
 fn no_modules_of_any_crate_go_round_in_a_circle() {
-    // Every part of the model's step is one of its actions, which the step lists.
+    // The model is left out: each part of its step is one of its actions, and the step lists these.
     for (name, source) in crates::sources(&root())
         .into_iter()
         .filter(|(name, _)| !["switchover-model", "switchover-scripts"].contains(&name.as_str()))

@@ -1,6 +1,6 @@
-//! A policy tells only what the databases told it in the same call: each lie here is caught, whatever it costs the policy.
+//! A policy may return only what the databases answered in the same call: every false answer here is caught.
 //!
-//! Native policies, since the imports and the judgement are the same as for a component.
+//! The policies are native, since the imports and the judgement are the same as for a component.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use switchover_tests::{create, payload};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOME: &str = "default";
 
-/// Ways to lie, while the flag `lie` is on.
+/// The false answers that the policy gives while the flag `lie` is on.
 mod lie {
     pub(crate) const SAVE_IS_A_TOUCH: u8 = 0;
     pub(crate) const SAVE_OF_THE_OLD_ROW: u8 = 1;
@@ -145,7 +145,7 @@ impl<const LIE: u8> switchover_guest::Policy for Liar<LIE> {
     }
 }
 
-/// A host with a liar that is awake, and a session in it.
+/// A host whose lying policy is active, and a session in it.
 async fn host<const LIE: u8>() -> Result<(Switchover, switchover::SessionKey)> {
     let flags = FlagSwitch::new([("lie", "false")]);
     let host = Switchover::builder()
@@ -163,11 +163,11 @@ async fn host<const LIE: u8>() -> Result<(Switchover, switchover::SessionKey)> {
     Ok((host, key))
 }
 
-/// A lie that had no effect is the policy's fault; one that may have had is an unknown outcome.
+/// A false answer without an effect is the policy's fault. One that may have had an effect is an unknown outcome.
 #[track_caller]
 fn caught<T: std::fmt::Debug>(answer: Result<T, Error>, claimed: &str) {
     match answer {
-        Err(Error::Policy { source: PolicyFault::FalseOutcome { claimed: told }, .. }) => assert_eq!(told, claimed),
+        Err(Error::Policy { source: PolicyFault::FalseOutcome { claimed: found }, .. }) => assert_eq!(found, claimed),
         Err(Error::UnknownOutcome { message }) => assert!(message.contains(claimed), "{message}"),
         other => panic!("the lie `{claimed}` was not caught: {other:?}"),
     }
@@ -238,7 +238,7 @@ async fn only_the_cleaner_deletes_and_only_what_has_ended() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cleaner_tells_no_more_than_was_cleared() -> Result<()> {
+async fn cleaner_returns_no_more_than_was_cleared() -> Result<()> {
     let (host, _) = host::<{ lie::CLEARED_FOR_EVER }>().await?;
     caught(host.sessions().clear_expired(10).await, "more cleared than the databases cleared");
     Ok(())

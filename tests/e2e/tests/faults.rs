@@ -1,4 +1,4 @@
-//! Databases, caches and callers that fail: what was acknowledged stays, nothing else is claimed.
+//! Databases, caches and callers that fail: what was acknowledged stays, and nothing else is acknowledged.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// In-process, and told to fail or to hang.
+/// A cache in the process that can be made to fail or to hang.
 struct Sick {
     inner: MemoryCache,
     sickness: Arc<AtomicU8>,
@@ -178,7 +178,7 @@ async fn unknown_outcomes_are_settled_before_flags_change() -> Result<()> {
     Ok(())
 }
 
-/// The outcome is not known before the gate has closed, so no repair can begin before it.
+/// The outcome becomes unknown only after the gate has closed, so no repair can begin before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_outcomes_that_are_born_while_an_era_drains_are_settled_before_the_next_one() -> Result<()> {
     let mut limits = Limits::default();
@@ -344,7 +344,7 @@ async fn row_that_cannot_be_written_costs_none_of_its_neighbours() -> Result<()>
         let (sessions, key) = (sessions.clone(), key.clone());
         tokio::spawn(async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await })
     };
-    // The first write is under way, so that the others share the next transaction, and that one is refused.
+    // The first write is under way, so that the others share the next transaction, and that transaction is refused.
     bench.old.set_latency(Duration::from_millis(100));
     let holds = bench.old.counts().transactions;
     let mut saves = vec![save(&keys[0])];

@@ -1,4 +1,4 @@
-//! Flags that change under load: the story of 2016 within one host loses nothing.
+//! Flags that change under load: the migration of 2016 within one host loses nothing.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn story_of_2016_under_load_loses_nothing() -> Result<()> {
     load.progress(2_000).await?;
     assert_eq!(sessions.load(&idle).await?.unwrap().payload, payload("idle"), "found in the old database alone");
     sessions.touch(&idle, expires_in(Duration::from_secs(90))).await?;
-    // Users that began before the flag carry their session over with their next save; wait for all of them.
+    // Users that began before the flag carry their session over with their next save. This waits for all of them.
     while keys(&bench.old).await? > keys(&bench.new).await? {
         load.progress(200).await?;
     }
@@ -101,7 +101,7 @@ async fn flags_that_cannot_be_read_at_start_are_an_error() {
     assert!(error.contains("absent.toml"), "{error}");
 }
 
-/// Right while its flag is off; under it, it looks for rows where there are none.
+/// A policy that is right while its flag is off. With the flag on, it reads where there are no rows.
 struct Astray;
 
 const HOME: &str = "default";
@@ -152,7 +152,8 @@ async fn flags_under_which_the_running_policy_fails_are_refused_until_another_on
     load.progress(100).await?;
     load.stop().await?;
 
-    // A policy that passes lets them in; the one of before is tried again before it could come back.
+    // A policy that passes its trial lets the flags come into force. The previous policy is tried again before it could
+    // come back.
     bench.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
     bench.switchover.apply_flags().await?;
     assert!(bench.switchover.flags().enabled("new_db_router_flag"));

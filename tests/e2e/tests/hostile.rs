@@ -1,4 +1,4 @@
-//! Policies that misbehave: each gets an error that says what is wrong, the old policy keeps serving, the host stays healthy.
+//! Policies that misbehave: the error says what is wrong, the old policy keeps serving, and the host stays healthy.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
@@ -10,17 +10,17 @@ use switchover_tests::{Bench, Load, component, create, payload};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Misbehaves from its first call on, in its trial already.
+/// A policy that misbehaves from its first call on, which is in its trial.
 fn hostile(behaviour: &str) -> Policy {
     Policy::file(component("hostile")).setting("behaviour", behaviour)
 }
 
-/// Well-behaved until the flag `armed` is on: passes its trial.
+/// A policy that behaves well until the flag `armed` is on, so it passes its trial.
 fn sleeper(behaviour: &str) -> Policy {
     hostile(behaviour).setting("armed_by", "armed")
 }
 
-/// Takes a sleeper into use, then wakes it.
+/// Takes such a policy into use, and then sets its flag.
 async fn wake(bench: &Bench, policy: Policy) -> Result<()> {
     bench.flag("armed", false).await?;
     bench.switchover.swap_policy(policy).await?;
@@ -194,7 +194,7 @@ async fn grants_are_enforced_at_run_time_too() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policy_tells_only_what_a_database_told() -> Result<()> {
+async fn policy_returns_only_what_a_database_answered() -> Result<()> {
     let bench = Bench::with(|builder| builder.insist_on_flags(true).cache(MemoryCache::with_bytes(1))).await?;
     let sessions = bench.sessions();
     let key = create(&sessions, "v1").await?;
@@ -211,7 +211,7 @@ async fn policy_tells_only_what_a_database_told() -> Result<()> {
     wake(&bench, sleeper("false-deleted")).await?;
     let error = sessions.delete(&key).await.unwrap_err();
     assert!(matches!(error, Error::Policy { source: PolicyFault::FalseOutcome { claimed: "deleted" }, .. }), "{error}");
-    assert!(sessions.load(&key).await?.is_some(), "nothing was deleted, and nobody was told so");
+    assert!(sessions.load(&key).await?.is_some(), "nothing was deleted, and no caller got that answer");
     Ok(())
 }
 
@@ -241,7 +241,8 @@ async fn host_with_a_bad_first_policy_is_not_built() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payload_is_read_only_with_its_grant() -> Result<()> {
-    // `log-key` tries to read the payload; without the grant it is denied, with it its log is withheld (see `secrets`).
+    // `log-key` tries to read the payload. Without the grant this is denied. With the grant its log is withheld (see
+    // `secrets`).
     let bench = Bench::insisting().await?;
     let key = create(&bench.sessions(), "v1").await?;
     wake(&bench, sleeper("log-key")).await?;

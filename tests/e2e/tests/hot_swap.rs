@@ -1,4 +1,4 @@
-//! Policies swapped while users are at work: no call fails, no answer is wrong, and the old version ends.
+//! Policies are swapped while users are at work: no call fails, no answer is wrong, and the old version ends.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn call_under_way_ends_under_the_version_it_began_with() -> Result<()> {
     let key = create(&bench.sessions(), "v1").await?;
     bench.old.set_latency(Duration::from_millis(300));
     let sessions = bench.sessions();
-    // A write is not served by the cache, so it is under way for as long as the database takes.
+    // The cache does not serve a write, so the write is under way for as long as the database takes.
     let slow = tokio::spawn(async move { sessions.delete(&key).await });
     while bench.switchover.policy().calls_in_flight == 0 {
         tokio::task::yield_now().await;

@@ -1,6 +1,7 @@
-//! The cache is looked up before the policy is asked: which loads that serves, and what becomes of it in the others.
+//! The host looks a session up in the cache before it asks the policy: which loads get this answer, and what happens to
+//! it in other loads.
 //!
-//! Native policies, since the imports are the same as for a component.
+//! The policies are native, since the imports are the same as for a component.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,10 +18,10 @@ use tokio::sync::Semaphore;
 
 const HOME: &str = "default";
 
-/// Loads as the flag `order` says.
+/// A policy that loads in the order that the flag `order` gives.
 struct Ordered;
 
-/// How many loads have come to the policy of the one test that counts them.
+/// How many loads have reached the policy of the one test that counts them.
 static COUNTED: AtomicU32 = AtomicU32::new(0);
 
 impl switchover_guest::Policy for Ordered {
@@ -79,7 +80,7 @@ impl switchover_guest::Policy for Ordered {
     }
 }
 
-/// Counts look-ups, and lets through as many as there are permits.
+/// A cache that counts look-ups, and lets through as many as there are permits.
 #[derive(Clone)]
 struct Watched {
     inner: Arc<MemoryCache>,
@@ -92,7 +93,7 @@ impl Watched {
         Self { inner: Arc::default(), look_ups: Arc::default(), permits: Arc::new(Semaphore::new(1_000)) }
     }
 
-    /// How many look-ups there were since it was asked last.
+    /// How many look-ups there were since the last call of this.
     fn look_ups(&self) -> u32 {
         self.look_ups.swap(0, Ordering::SeqCst)
     }
@@ -159,7 +160,7 @@ async fn policy_that_begins_with_the_cache_is_asked_when_the_answer_is_there() -
     cache.permits.add_permits(1_000);
     loading.await??;
     assert_eq!(COUNTED.load(Ordering::SeqCst), counted_in_its_trial + 1);
-    assert_eq!(cache.look_ups(), 1, "it was told what was looked up");
+    assert_eq!(cache.look_ups(), 1, "the policy got what was looked up");
     Ok(())
 }
 
@@ -178,7 +179,7 @@ async fn shipped_policies_look_up_once_in_each_load() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_looked_up_is_told_once_and_only_before_anything_else() -> Result<()> {
+async fn looked_up_session_is_returned_once_and_only_before_anything_else() -> Result<()> {
     for (order, first, later) in [("database, cache", 2, 1), ("invalidate, cache", 2, 1), ("cache, cache", 2, 2)] {
         let cache = Watched::new();
         let (host, _flags, key) = host(&cache, Policy::native::<Ordered>(), order).await?;

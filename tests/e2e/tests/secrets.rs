@@ -1,4 +1,5 @@
-//! Keys and payloads are credentials: they appear in no log, error, counter, status or summary. Proved by searching all of it.
+//! Keys and payloads are credentials: they appear in no log, error, counter, status or summary. The tests search all of
+//! these.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ use tracing::{Event, Metadata, Subscriber};
 const PAYLOAD: &str = "payload0that0nobody0may0see";
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Keeps every word of every event and span, of this library and of all that it uses.
+/// Keeps every word of every event and span, of this library and of everything that it uses.
 #[derive(Clone, Default)]
 struct Everything(Arc<Mutex<String>>);
 
@@ -55,7 +56,7 @@ impl Subscriber for Everything {
     fn exit(&self, _: &Id) {}
 }
 
-/// The same on real servers, while the network to them breaks and rows cannot be stored.
+/// The same on real servers, while connections break and rows cannot be stored.
 async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     let (old, new, redis) =
         tokio::try_join!(harness::Postgres::shared(), harness::MariaDb::shared(), harness::Redis::shared())?;
@@ -109,7 +110,7 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     Ok(vec![key])
 }
 
-/// Everything that a caller can print of a call, for every way to fail.
+/// Everything that a caller can print of a call, for every kind of failure.
 async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
     let sessions = bench.sessions();
     let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
@@ -149,7 +150,7 @@ async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     let log = Everything::default();
-    // One test in this file, so that the one subscriber of the process sees it all.
+    // There is one test in this file, so that the one subscriber of the process sees everything.
     tracing::subscriber::set_global_default(log.clone())?;
     let mut said = String::new();
     let mut keys = Vec::new();
@@ -165,7 +166,7 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     bench.flag("migration_flag", true).await?;
     keys.extend(exercise(&bench, &mut said).await?);
 
-    // A policy that tries to tell: in its log, in an error, in a panic; with and without the grant.
+    // A policy tries to reveal them in its log, in an error and in a panic, with and without the grant.
     bench.flag("migration_flag", false).await?;
     for policy in ["log-key", "trap", "recurse", "big-log", "foreign-key"] {
         for granted in [false, true] {
@@ -182,7 +183,7 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
         }
     }
 
-    // Rows that nobody can read, in a database that names its statements in its errors.
+    // Rows that cannot be read, in a database whose errors contain its statements.
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sessions.sqlite3");
     let sqlite = Sqlite::builder(&path).create_if_missing(true).open().await?;

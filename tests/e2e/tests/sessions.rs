@@ -1,4 +1,4 @@
-//! The API of the session store: what each call answers, and what a new key means.
+//! The API of the session store: what each call returns, and what a new key means.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ async fn caller_whose_calls_never_wait_lets_other_tasks_run() -> Result<()> {
     sessions.load(&key).await?;
     let (ran, mut other) = tokio::sync::oneshot::channel();
     tokio::spawn(async move { ran.send(()) });
-    // One thread, and from here on answers from the cache: the other task runs only when this one lets it.
+    // There is one thread, and from here on the cache answers, so the other task runs only when this one lets it.
     while other.try_recv().is_err() {
         sessions.load(&key).await?;
     }
@@ -113,15 +113,15 @@ async fn logout_during_a_cycle_stays_a_logout() -> Result<()> {
         };
         let (cycled, logged_out) = (cycle.await??, logout.await??);
         match (cycled, logged_out) {
-            // The logout found the old key: nothing may live under the new one.
+            // The logout found the old key, so nothing may live under the new one.
             (CycleOutcome::Missing, true) => {}
-            // The cycle was first: the logout came too late for this key and found nothing.
+            // The cycle came first: the logout came too late for this key and found nothing.
             (CycleOutcome::Cycled(new), false) => assert!(sessions.load(&new).await?.is_some()),
             (cycled, logged_out) => panic!("{cycled:?} and logout {logged_out}"),
         }
         assert!(sessions.load(&old).await?.is_none());
     }
-    // Deletes are the only rows that could be left: every session that lives was counted above.
+    // Only rows of deleted sessions could be left: every living session was counted above.
     Ok(())
 }
 
@@ -161,7 +161,7 @@ async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn new_key_that_nobody_was_told_and_that_stays_is_counted() -> Result<()> {
+async fn new_key_that_no_caller_got_and_that_stays_is_counted() -> Result<()> {
     let bench = Bench::new().await?;
     let sessions = bench.sessions();
     let old = create(&sessions, "v1").await?;
@@ -176,7 +176,7 @@ async fn new_key_that_nobody_was_told_and_that_stays_is_counted() -> Result<()> 
         let (sessions, old) = (sessions.clone(), old.clone());
         async move { sessions.cycle_key(&old).await }
     });
-    // While the new key is created, somebody logs out; then the cycle's delete of the old key finds nothing.
+    // While the new key is created, the session is logged out. Then the cycle's delete of the old key finds nothing.
     begun(1).await;
     let logout = tokio::spawn(async move { sessions.delete(&old).await });
     begun(3).await;
@@ -223,7 +223,8 @@ fn keys_from_outside_are_checked_and_never_repeated() {
     assert!(!format!("{key} {key:?}").contains(key.expose()));
 }
 
-/// A host that cannot reach the cache which others share leaves an old entry there, for a while. What others write must not come from it.
+/// A host that cannot reach the shared cache leaves an old entry there for a while. Other hosts must not write what
+/// comes from it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cycle_key_carries_what_the_database_has_and_not_what_a_cache_kept() -> Result<()> {
     let (database, cache) = (MemoryDatabase::new(), MemoryCache::default());

@@ -1,4 +1,4 @@
-//! `shards` while n changes under load: two swaps, and no session lost, none back after its logout.
+//! `shards` while n changes under load: in two swaps no session is lost, and none comes back after its logout.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ async fn rows(database: &Faulty<MemoryDatabase>) -> Result<HashMap<SessionKey, S
         .collect())
 }
 
-/// Waits until every living session is at its owner among three.
+/// Waits until every living session is at its owner among three databases.
 async fn carried_over(bench: &Bench, third: &Faulty<MemoryDatabase>) -> Result<()> {
     let patience = Instant::now() + PATIENCE;
     loop {
@@ -62,12 +62,12 @@ async fn idle_sessions(bench: &Bench, count: usize) -> Result<Vec<SessionKey>> {
     Ok(keys)
 }
 
-/// Touches the first half, as a request of its user would, and logs the others out.
+/// Touches the first half, as a user's request would, and logs the others out.
 async fn use_and_log_out(bench: &Bench, keys: &[SessionKey]) -> Result<()> {
     let (stay, leave) = keys.split_at(keys.len() / 2);
     for key in stay {
         let touched = bench.sessions().touch(key, expires_in(Duration::from_secs(300))).await?;
-        ensure!(touched == SaveOutcome::Saved, "a living session was told {touched:?}");
+        ensure!(touched == SaveOutcome::Saved, "the touch of a living session returned {touched:?}");
     }
     for key in leave {
         ensure!(bench.sessions().delete(key).await?, "a living session was gone at its logout");
@@ -171,12 +171,12 @@ async fn settings_that_cannot_be_are_refused_by_name_and_the_old_ones_serve() ->
         (shards(&["default", "elsewhere"], None), "elsewhere"),
         (set(Policy::native::<Shards>(), &["default", ""], None), "`databases` has an empty name"),
     ];
-    for (policy, told) in wrong {
+    for (policy, expected) in wrong {
         match bench.switchover.swap_policy(policy).await {
             Err(error @ SwapError::Rejected { .. }) => {
-                ensure!(error.to_string().contains(told), "{told:?} is not in {error}");
+                ensure!(error.to_string().contains(expected), "{expected:?} is not in {error}");
             }
-            other => bail!("{told}: {other:?}"),
+            other => bail!("{expected}: {other:?}"),
         }
     }
     assert_eq!(bench.switchover.policy().version, before);

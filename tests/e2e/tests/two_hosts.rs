@@ -1,8 +1,8 @@
-//! Two hosts on one database that share one Redis, which is cut off from one of them, again and again.
+//! Two hosts on one database share one Redis, which is cut off from one of them again and again.
 //!
-//! What a load may be then is as old as `cache_max_age`, and nothing else is allowed: nothing is lost, nothing comes back, and
-//! nothing is written from an old entry. `SWITCHOVER_STORY_SEEDS=50` plays the story with so many seeds, `SWITCHOVER_STORY_FIRST` is
-//! the first of them.
+//! During a cut, a load may return a session that is as old as `cache_max_age`. Nothing else is allowed: nothing is
+//! lost, nothing comes back, and nothing is written from an old entry. `SWITCHOVER_STORY_SEEDS=50` runs the test with
+//! this many seeds, and `SWITCHOVER_STORY_FIRST` is the first of them.
 #![expect(clippy::print_stdout, reason = "who plays many seeds wants to see what each came to")]
 
 #[path = "two_hosts/cut.rs"]
@@ -22,18 +22,19 @@ use crate::cut::Cut;
 use crate::fleet::{Fleet, Kind, turn};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Longer than any test takes: no entry ends by itself.
+/// Longer than any test takes, so that no entry ends by itself.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A session that one host has saved again while Redis was cut off from it, and that the other one still finds as it was before.
+/// A session that one host has saved again while it was cut off from Redis, and that the other host still finds as it
+/// was before.
 struct Outdated {
     key: SessionKey,
-    /// When it ends since the save.
+    /// Its end since the save.
     expires_at: Timestamp,
 }
 
 impl Outdated {
-    /// Leaves the way of host A to Redis cut.
+    /// Makes such a session, and leaves host A cut off from Redis.
     async fn make(fleet: &Fleet, cut: Cut) -> Result<Self> {
         let [a, b] = fleet.sessions();
         let key = a.create(payload("v1"), expires_in(HOUR)).await?;
@@ -53,11 +54,11 @@ async fn text(host: &Sessions, key: &SessionKey) -> Result<Option<String>> {
 async fn cycle(host: &Sessions, key: &SessionKey) -> Result<SessionKey> {
     match host.cycle_key(key).await? {
         CycleOutcome::Cycled(key) => Ok(key),
-        CycleOutcome::Missing => anyhow::bail!("a living session was told gone"),
+        CycleOutcome::Missing => anyhow::bail!("a living session was reported gone"),
     }
 }
 
-/// Both hosts and the table agree on a session, and nobody knows its former keys.
+/// Checks that both hosts and the table agree on a session, and that its former keys find nothing.
 async fn check(
     fleet: &Fleet,
     key: &SessionKey,

@@ -1,4 +1,5 @@
-//! What a service can watch of its host: calls by kind, outcome and time, databases that answer or do not, and codes of errors.
+//! What a service can observe of its host: calls by kind, outcome and time, whether databases answer, and codes of
+//! errors.
 
 use std::time::{Duration, Instant};
 
@@ -38,9 +39,9 @@ async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> 
     sessions.clear_expired(1).await?;
     bench.switchover.router().db_for_read("sessions", "session").await?;
 
-    let told = bench.switchover.call_counts();
+    let by_kind = bench.switchover.call_counts();
     let counts: Vec<_> =
-        told.iter().map(|kind| (kind.kind.as_str(), kind.answered, kind.failed, kind.unknown)).collect();
+        by_kind.iter().map(|kind| (kind.kind.as_str(), kind.answered, kind.failed, kind.unknown)).collect();
     let expected = [
         ("load", 3, 0, 0),
         ("create", 1, 0, 0),
@@ -52,7 +53,9 @@ async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> 
         ("route", 1, 0, 0),
     ];
     assert_eq!(counts, expected);
-    assert!(told.iter().all(|kind| kind.latencies.total() > Duration::ZERO && kind.latencies.quantile(0.99).is_some()));
+    assert!(
+        by_kind.iter().all(|kind| kind.latencies.total() > Duration::ZERO && kind.latencies.quantile(0.99).is_some())
+    );
 
     let counts = bench.switchover.counts();
     assert_eq!((counts.calls, counts.calls_failed), (11, 2));

@@ -1,4 +1,5 @@
-//! Every rule left out, and the published schemes: each with the promises that it breaks.
+//! The cases that must fail: each leaves out one rule or models a published scheme, and lists the promises that it
+//! breaks.
 
 use switchover_protocol::{Effect, Guard, Phase, Profile, Side};
 
@@ -11,13 +12,13 @@ use crate::table::Table;
 /// A model that must fail.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Its name, for files and the command line.
+    /// The case's name, for files and the command line.
     pub name: &'static str,
     /// What is left out, or whose scheme it is.
     pub about: &'static str,
     /// The model.
     pub model: Migration,
-    /// The promises that it breaks, in the order of the traces.
+    /// The promises that the case breaks, in the order of the traces.
     pub breaks: &'static [Broken],
 }
 
@@ -27,7 +28,7 @@ fn of(name: &'static str, about: &'static str, breaks: &'static [Broken], rules:
     Case { name, about, model: Migration { table: Table::shipped(), rules, size }, breaks }
 }
 
-/// All of them: the schemes first, then the rules in the order of the protocol.
+/// All cases: the schemes first, then the rules in the order of the protocol.
 pub fn all() -> Vec<Case> {
     let mut cases = schemes::all();
     cases.extend(phases());
@@ -38,7 +39,7 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// What holds between phases.
+/// Rules between phases.
 fn phases() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let lazy = Rules::of(Profile::Lazy);
@@ -104,7 +105,7 @@ fn phases() -> Vec<Case> {
     ]
 }
 
-/// What holds between hosts.
+/// Rules between hosts.
 fn epochs() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let lone = Rules { fence: Fence::AtEviction, ..rules };
@@ -155,7 +156,7 @@ fn epochs() -> Vec<Case> {
     ]
 }
 
-/// What copies keep to.
+/// Rules for copies.
 fn copies() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let calm = Size::CALM;
@@ -171,7 +172,7 @@ fn copies() -> Vec<Case> {
     ]
 }
 
-/// What statements to the database without the lock keep to.
+/// Rules for statements to the database without the lock.
 fn statements() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let calm = Size::CALM;
@@ -207,7 +208,7 @@ fn statements() -> Vec<Case> {
     ]
 }
 
-/// The cache, in the phase `off`: no migration is needed to break these.
+/// Rules for the cache, in the phase `off`: no migration is needed to break these.
 fn caches() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let size = Size { cache: true, loads: 1, transitions: 0, ..Size::CALM };
@@ -234,7 +235,7 @@ fn caches() -> Vec<Case> {
     ]
 }
 
-/// Rules that another one makes superfluous in the model: each holds alone.
+/// Cases that break nothing: each leaves out one rule that another one covers in the model.
 pub fn redundant() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let busy = Size { failures: 1, transitions: 5, ..Size::CALM };

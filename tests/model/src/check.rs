@@ -1,4 +1,5 @@
-//! Runs the search: breadth first for shortest traces, or over everything with a bound on states.
+//! Runs the search: breadth first for the shortest traces, or depth first with symmetry, with bounds on states and
+//! time.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,53 +11,53 @@ use crate::model::Migration;
 use crate::state::Broken;
 use crate::trace::{self, Steps};
 
-/// A search that takes longer is given up, and says so.
+/// The longest time of a search for the shortest trace. After it, the search ends with what it has found.
 const SEARCH_MAX: Duration = Duration::from_secs(60);
-/// How often progress is told.
+/// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Distinct states.
+    /// The number of distinct states.
     pub states: usize,
-    /// States with repetitions, which is the work that was done.
+    /// The number of states with repetitions, which measures the work.
     pub generated: usize,
-    /// The longest run.
+    /// The length of the longest run.
     pub depth: usize,
-    /// How long it took.
+    /// How long the search took.
     pub elapsed: Duration,
-    /// Every state was visited.
+    /// Whether every state was visited.
     pub is_whole: bool,
-    /// Broken promises with a run each.
+    /// The broken promises, each with a run that breaks it.
     pub broken: Vec<(Broken, Steps)>,
-    /// What should happen in some run and did.
+    /// What must happen in some run and did.
     pub reached: Vec<&'static str>,
-    /// What should happen in some run and did not.
+    /// What must happen in some run and did not.
     pub missed: Vec<&'static str>,
 }
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
-    /// Threads; with more than one, traces are not the shortest.
+    /// The number of threads. With more than one, traces may not be the shortest.
     pub threads: usize,
-    /// Stops after about this many states, repetitions counted.
+    /// Stops after about this many states, repetitions included.
     pub generated_max: Option<usize>,
     /// Stops after this time.
     pub time_max: Option<Duration>,
-    /// Depth first with hosts taken as interchangeable.
+    /// Searches depth first and treats hosts as interchangeable.
     pub symmetry: bool,
-    /// Goes on after a broken promise until every promise is broken or every state visited.
+    /// Continues after a broken promise until every promise is broken or every state is visited.
     pub goes_on: bool,
 }
 
 impl Search {
-    /// Everything, in one thread.
+    /// Searches everything, in one thread.
     pub const WHOLE: Self = Self { threads: 1, generated_max: None, time_max: None, symmetry: false, goes_on: false };
 }
 
-/// Searches, and tells how far it is: distinct states, all states, depth.
+/// Searches, and reports its progress: distinct states, all states, depth.
 pub fn search(model: &Migration, how: Search, progress: impl FnMut(usize, usize, usize)) -> Outcome {
     let finish = if how.goes_on { HasDiscoveries::AllFailures } else { HasDiscoveries::AnyFailures };
     let mut builder = model.clone().checker().threads(how.threads).finish_when(finish);
@@ -114,7 +115,7 @@ fn outcome(model: &Migration, how: Search, checker: &impl Checker<Migration>, el
     }
 }
 
-/// The shortest runs that break the promises of a case, or what was not found.
+/// The shortest run for each promise that a case breaks.
 ///
 /// # Errors
 ///
@@ -131,8 +132,8 @@ pub fn shortest(case: &Case) -> Result<Vec<(Broken, Steps)>, Vec<Broken>> {
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
-/// The checker looks at states in blocks, and keeps the last that it finds in one. So the search is made again below the depth of
-/// what was found until nothing shorter is.
+/// The checker visits states in blocks, and keeps the last run that it finds in a block. So the search is repeated
+/// below the depth of the found run until it finds nothing shorter.
 fn shortest_of(model: &Migration, promise: Broken) -> Option<Steps> {
     let mut best: Option<Steps> = None;
     loop {
@@ -149,11 +150,11 @@ fn shortest_of(model: &Migration, promise: Broken) -> Option<Steps> {
     }
 }
 
-/// The pinned text of a case.
+/// The text of a case that is pinned in a file.
 ///
 /// # Errors
 ///
-/// What the case does not break any more.
+/// The promises that the case does not break any more.
 pub fn pinned(case: &Case) -> Result<String, Vec<Broken>> {
     let traces = shortest(case)?;
     let traces = traces.iter().map(|(promise, steps)| trace::render(&case.model, steps, *promise));

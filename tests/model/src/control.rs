@@ -6,7 +6,7 @@ use crate::model::{Action, Migration};
 use crate::rules::Fence;
 use crate::state::{Process, State, WORKER};
 
-/// What the controller may do next, and who may acknowledge.
+/// What the controller may do next, and which processes may acknowledge.
 pub(crate) fn actions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
     let control = &state.control;
     for index in 0..model.size.hosts {
@@ -40,7 +40,7 @@ fn decisions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
         return;
     }
     let at = rules.path.iter().position(|phase| *phase == control.phase).unwrap_or_default();
-    // Settling once more changes nothing but that a verification has to be made again.
+    // Settling a second time would only require another verification, so it is left out.
     let settles = rules.keeps(Guard::Settled) && !control.settled;
     let settling = settles.then_some(control.phase);
     let forwards = rules.path.get(at + 1).copied();
@@ -61,13 +61,14 @@ fn has_barrier(model: &Migration, state: &State) -> bool {
     !model.rules.barrier || all_acknowledged(model, state)
 }
 
-/// Everybody is in the epoch in force, and nothing older can happen any more: guards can be looked at, keys verified.
+/// Whether every process is in the epoch in force and nothing older can happen any more. Then guards can be checked and
+/// keys verified.
 pub(crate) fn is_settled_down(model: &Migration, state: &State) -> bool {
     let is_fenced = state.control.fence == state.control.epoch;
     has_barrier(model, state) && (is_fenced || !model.rules.fence_first || !wants_fence(model, state))
 }
 
-/// Whether there is a step to this phase, and the guards that are kept are green.
+/// Whether there is a step to this phase, and none of its guards that are kept blocks it.
 fn is_open(model: &Migration, state: &State, next: Phase) -> bool {
     let rules = &model.rules;
     let (standing, facts) = (standing(model, state), facts(state));
@@ -84,8 +85,8 @@ fn is_equal_where_reads_move(state: &State, next: Phase) -> bool {
     !moves_reads || state.at(Side::Old).row == state.at(Side::New).row
 }
 
-/// The control document as the protocol has it. Which epoch has settled is no part of the state, only whether a verification is
-/// of that one.
+/// The control document in the protocol's type. The state does not hold which epoch settled, only whether one did and
+/// whether a verification is of that one.
 pub(crate) fn standing(model: &Migration, state: &State) -> Standing {
     let control = &state.control;
     let epoch = Epoch::from(u32::from(control.epoch));
@@ -98,11 +99,11 @@ pub(crate) fn standing(model: &Migration, state: &State) -> Standing {
     }
 }
 
-/// What is seen of the one key.
+/// The facts about the one key.
 fn facts(state: &State) -> Facts {
     let (old, new) = (state.at(Side::Old), state.at(Side::New));
     Facts {
-        // Beginning a migration is not modelled.
+        // The model leaves out how a migration begins.
         side_tables: Some(true),
         lossless_schema: Some(true),
         predecessor_closed: Some(true),
@@ -113,14 +114,14 @@ fn facts(state: &State) -> Facts {
     }
 }
 
-/// Every process that was not given up is in the epoch in force.
+/// Whether every process that was not given up is in the epoch in force.
 pub(crate) fn all_acknowledged(model: &Migration, state: &State) -> bool {
     let epoch = state.control.epoch;
     let mut hosts = state.hosts.iter().take(model.size.hosts.into());
     hosts.all(|host| host.epoch == epoch || host.is_evicted) && (!model.rules.worker || state.worker.epoch == epoch)
 }
 
-/// Barrier and guards are in order: the step is decided, and its guards are not looked at again.
+/// Decides a step, after barrier and guards were found in order. The guards are not checked again.
 pub(crate) fn decide(state: &mut State, next: Phase) {
     if next < state.control.phase {
         state.left.rollbacks -= 1;
@@ -129,7 +130,7 @@ pub(crate) fn decide(state: &mut State, next: Phase) {
     state.control.next = Some(next);
 }
 
-/// The next epoch is in force.
+/// Puts the next epoch in force.
 pub(crate) fn enter(model: &Migration, state: &mut State) {
     let Some(next) = state.control.next.take() else { return };
     let edge =
@@ -162,7 +163,7 @@ pub(crate) fn acknowledge(state: &mut State, process: u8) {
     }
 }
 
-/// A process is gone with all that it was at, its transactions are rolled back; it comes back in the epoch in force.
+/// A process crashes and loses its task. Its transactions are rolled back. It starts again in the epoch in force.
 pub(crate) fn crash(state: &mut State, process: u8) {
     state.left.crashes -= 1;
     state.unlock(process);
@@ -175,7 +176,7 @@ pub(crate) fn crash(state: &mut State, process: u8) {
     acknowledge(state, process);
 }
 
-/// The database ends the transaction of a paused process, which does not know it.
+/// The database ends the transaction of a paused process, which does not notice it.
 pub(crate) fn lose_lock(state: &mut State, process: u8) {
     state.left.lost_locks -= 1;
     state.unlock(process);
@@ -188,7 +189,8 @@ pub(crate) fn lose_lock(state: &mut State, process: u8) {
     }
 }
 
-/// A host is given up: nobody waits for it any more. Its statements are refused once the fence is above its epoch.
+/// A host is given up: the barrier no longer waits for it. Its statements are refused once the fence is above its
+/// epoch.
 pub(crate) fn evict(state: &mut State, process: u8) {
     state.left.evictions -= 1;
     state.hosts[process as usize].is_evicted = true;

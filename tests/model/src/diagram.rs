@@ -1,4 +1,5 @@
-//! A run of the model as a small sequence diagram in Mermaid's notation, without the steps in which nothing but an epoch moves on.
+//! Renders a run of the model as a small sequence diagram in Mermaid's notation. It leaves out the steps that only
+//! concern the epoch.
 
 use std::fmt::Write as _;
 
@@ -46,7 +47,8 @@ fn row(state: &State, side: Side) -> String {
     }
 }
 
-/// Of acknowledging, fencing and deciding, what tells something; of a call's beginning, what is not followed by its first step.
+/// Whether a step is shown. Acknowledging and raising the fence are not. A decision is not if the next shown step
+/// enters the phase. The beginning of a call is not if the next shown step is the call's first one.
 fn is_shown(steps: &Steps, at: usize) -> bool {
     let action = |at: usize| steps.get(at).and_then(|(_, action)| *action);
     let next = (at + 1..steps.len()).filter_map(action).find(|action| !is_quiet(*action));

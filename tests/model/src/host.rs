@@ -1,4 +1,4 @@
-//! The calls of clients at a host: each reads and writes by the table, under the epoch that it began with.
+//! The calls of clients at a host. Each reads and writes by the table, under the epoch with which it began.
 
 use switchover_contract::Guarantee;
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
@@ -40,7 +40,7 @@ fn begin_actions(model: &Migration, state: &State, index: u8, actions: &mut Vec<
     if !told.create_began {
         actions.push(Action::Begin(index, Operation::Create));
     }
-    // A key is random: whoever was not told of it cannot ask for it.
+    // A key is random, so only a client that got the key from a create can name it.
     if told.created {
         actions.push(Action::Begin(index, Operation::Update));
         if model.size.touch {
@@ -75,7 +75,7 @@ fn proceed_actions(model: &Migration, state: &State, index: u8, call: &Call, act
                 actions.push(go(Reply::Unheard));
                 actions.push(go(Reply::Failed));
             }
-            // What commits the transaction with the lock keeps the lock until it has executed.
+            // The commit of the transaction with the lock is left out: it keeps the lock until it has executed.
             if can_be_late && call.step != Step::Carried {
                 actions.push(go(Reply::Late));
             }
@@ -95,7 +95,7 @@ fn is_blocked(state: &State, plan: &Plan) -> bool {
     database.lock != 0 && (knows_key_lock || database.row_locked)
 }
 
-/// A client calls a host: from here on the call has the host's epoch.
+/// A client calls a host. From here on the call has the host's epoch.
 pub(crate) fn begin(model: &Migration, state: &mut State, index: u8, operation: Operation) {
     let host = state.hosts[index as usize];
     let told = &mut state.told;
@@ -135,7 +135,7 @@ pub(crate) fn begin(model: &Migration, state: &mut State, index: u8, operation: 
     state.hosts[index as usize].task = Some(call);
 }
 
-/// A call goes a step on.
+/// A call makes its next step.
 pub(crate) fn proceed(model: &Migration, state: &mut State, index: u8, reply: Reply) {
     let Some(mut call) = state.hosts[index as usize].task else { return };
     match reply {

@@ -3,16 +3,17 @@
 //! ```text
 //!   switchover_protocol: plan ──────────────────────> table ──┐
 //!   switchover_protocol: edges, guards, too_late ───> rules ──┼──> model ──> check ──> trace
-//!                                                     size ───┘      │
-//!                                                                    ├ host      calls of clients, step by step
-//!                                                                    ├ worker    copies, verification
-//!                                                                    ├ control   epochs, barrier, fence, edges, crashes
-//!                                                                    └ promises  what a user may rely on
+//!                                                     size ───┘     │
+//!                                                                   ├ host      calls of clients, step by step
+//!                                                                   ├ worker    copies, verification
+//!                                                                   ├ control   epochs, barrier, fence, edges, crashes
+//!                                                                   └ promises  what a user may rely on
 //! ```
 //!
-//! `rules` says which of the protocol's rules are kept: a variant leaves out guards, effects or numbers, and decides none again.
-//! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the
-//! table. `docs/protocol.md` says what the protocol is, and what this model leaves out.
+//! `rules` says which of the protocol's rules are kept. A variant only leaves out guards, effects or numbers; it never
+//! decides one itself. Each case of `cases` leaves out one rule, or takes the table of a published scheme, and must
+//! fail. `weaken` changes one arm of the table. `docs/protocol.md` specifies the protocol, and lists what this model
+//! leaves out.
 
 pub mod cases;
 pub mod check;

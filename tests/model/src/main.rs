@@ -1,4 +1,5 @@
-//! The command: explores the protocol as far as it is told to, shows what breaks without a rule, and weakens the table arm by arm.
+//! The command: explores the protocol within given bounds, shows what breaks without a rule, and weakens the table arm
+//! by arm.
 
 mod options;
 mod output;
@@ -21,7 +22,7 @@ fn main() -> Result<ExitCode> {
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One search of the protocol itself.
+/// Makes one search of the protocol itself.
 fn explore(options: &Explore) -> Result<bool> {
     let model = options.model();
     if let Some(problem) = model.size.problem() {
@@ -29,20 +30,18 @@ fn explore(options: &Explore) -> Result<bool> {
     }
     let progress = output::Progress::new();
     let outcome = check::search(&model, options.search(), |states, generated, depth| {
-        progress.tell(states, generated, depth);
+        progress.show(states, generated, depth);
     });
     progress.finish();
     output::outcome(&model, options, &outcome)?;
     Ok(outcome.broken.is_empty())
 }
 
-/// Every weakening whose name has this in it.
+/// Tries every weakening whose name contains `filter`.
 fn mutate(filter: &str, generated_max: Option<usize>, large: bool, json: bool) -> Result<bool> {
     let chosen: Vec<_> = weaken::all().into_iter().filter(|weakening| weakening.name().contains(filter)).collect();
     if chosen.is_empty() {
-        bail!(
-            "no weakening has `{filter}` in its name: write a phase, an operation, or a change such as `another lock`"
-        );
+        bail!("no weakening has `{filter}` in its name: use a phase, an operation, or a change such as `another lock`");
     }
     let progress = output::Progress::of(chosen.len());
     let mut results = Vec::new();
@@ -57,19 +56,19 @@ fn mutate(filter: &str, generated_max: Option<usize>, large: bool, json: bool) -
     output::weakenings(&results, json)
 }
 
-/// The shortest traces of the cases whose names have this in them.
+/// Prints the shortest traces of the cases whose names contain `name`.
 fn trace(name: &str) -> Result<bool> {
     let mut is_any = false;
     for case in cases::all().iter().filter(|case| case.name.contains(name)) {
         is_any = true;
         match check::pinned(case) {
             Ok(text) => output::print(&text)?,
-            Err(kept) => bail!("{} breaks no longer: {kept:?}", case.name),
+            Err(kept) => bail!("{} no longer breaks: {kept:?}", case.name),
         }
     }
     if !is_any {
         let names: Vec<_> = cases::all().iter().map(|case| case.name).collect();
-        bail!("no case has `{name}` in its name: there are {}", names.join(", "));
+        bail!("no case has `{name}` in its name; the cases are {}", names.join(", "));
     }
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! The model itself: which actions a state allows, and what each makes of it.
+//! The model itself: which actions a state allows, and how each changes it.
 
 use stateright::{Model, Property};
 use switchover_protocol::{Epoch, Number, Operation, Phase, Plan, Seen, Stamp, TooLate};
@@ -8,31 +8,31 @@ use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, S
 use crate::table::Table;
 use crate::{control, host, promises, worker, write};
 
-/// What the key's row has counted to, in every state: of numbers only their order matters, and a state says of each statement on
-/// its way whether its number is still the next one.
+/// The number of the key's row, in every state. Only the order of numbers matters, and a state says for each statement
+/// under way whether its number is still the next one.
 const COUNTED: Number = Number::ZERO;
 
 /// A migration of one key by a table under rules.
 #[derive(Clone, Debug)]
 pub struct Migration {
-    /// What the policy answers.
+    /// The answers of the policy.
     pub table: Table,
-    /// What the mechanism keeps to.
+    /// The rules of the mechanism.
     pub rules: Rules,
     /// How much may happen.
     pub size: Size,
 }
 
-/// What a statement came to, as its sender sees it.
+/// What happens to a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
-    /// Executed, and answered.
+    /// It is executed, and the sender gets the answer.
     Answered,
-    /// Executed, and the answer was lost.
+    /// It is executed, and the answer is lost.
     Unheard,
-    /// Not executed.
+    /// It is not executed.
     Failed,
-    /// Not executed yet, and its sender gave up.
+    /// It is not executed yet, and the sender gives up.
     Late,
 }
 
@@ -41,11 +41,11 @@ pub enum Reply {
 pub enum Action {
     /// A client calls a host.
     Begin(u8, Operation),
-    /// A call goes a step on.
+    /// A call makes its next step.
     Proceed(u8, Reply),
     /// The worker locks the key and reads it.
     Copy,
-    /// A copy goes a step on.
+    /// A copy makes its next step.
     ProceedCopy(Reply),
     /// A process crashes and starts again.
     Crash(u8),
@@ -59,7 +59,7 @@ pub enum Action {
     Seal,
     /// The controller has found barrier and guards in order.
     Decide(Phase),
-    /// The next epoch is in force.
+    /// The controller puts the next epoch in force.
     Enter,
     /// The verifier reads the old row.
     VerifyOld,
@@ -77,12 +77,14 @@ impl Migration {
         self.table.plan(phase, self.rules.profile, operation).expect("a path has only phases of its profile")
     }
 
-    /// Whether a database takes a statement of an epoch that carries no number. A variant without a fence never raises it.
+    /// Whether a database executes a statement of this epoch that carries no number. A variant without a fence never
+    /// raises it.
     pub fn takes(&self, state: &State, epoch: u8) -> bool {
         self.too_late(state, epoch, None).is_none()
     }
 
-    /// Whether a database takes a statement that carries a number, which is or is not the next one still.
+    /// Whether a database executes a statement that carries a number. `is_next` says whether that is still the next
+    /// one.
     pub(crate) fn takes_numbered(&self, state: &State, epoch: u8, is_next: bool) -> bool {
         let number = if is_next { Number::next(COUNTED, Number::ZERO) } else { COUNTED };
         self.too_late(state, epoch, self.rules.number.then_some(number)).is_none()
@@ -128,7 +130,7 @@ impl Migration {
         }
     }
 
-    /// A late statement that no database would take any more is no part of the state.
+    /// Removes a late statement from the state if no database would execute it any more.
     fn forget_the_dead(&self, state: &mut State) {
         let Some(late) = state.late else { return };
         let is_taken = if late.is_numbered {
@@ -219,7 +221,7 @@ impl Model for Migration {
     }
 }
 
-/// The process of a lock or a crash, in words.
+/// The name of a process, for people.
 pub fn process_name(process: u8) -> String {
     if process == WORKER { "worker".to_owned() } else { format!("host {}", (b'A' + process) as char) }
 }

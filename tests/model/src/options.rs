@@ -9,7 +9,7 @@ use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_protocol::Profile;
 
-/// Explores the migration protocol by the policy's own table: every interleaving within the bounds that are given
+/// Explores the migration protocol by the policy's own table: every interleaving within the given bounds
 #[derive(Parser)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -21,8 +21,8 @@ Examples:
   switchover-model mutate \"lazy strict load\" --large --generated-max 20000000
   switchover-model trace late-statement
 
-The exit status is 1 if a promise is broken. Memory grows with the states: about 80 bytes each, those that
-wait included."
+The exit status is 1 if a promise is broken. Memory grows with the states: about 80 bytes for each, including
+those that wait to be visited."
 )]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -31,18 +31,18 @@ pub(crate) struct Options {
     pub(crate) explore: Explore,
 }
 
-/// What else can be done.
+/// The other commands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Try every single weakening of every arm of the table
     Mutate {
-        /// Only those with this in their names
+        /// Only those whose names contain this
         #[arg(default_value = "")]
         filter: String,
-        /// Stop each search after about this many states, repetitions counted
+        /// Stop each search after about this many states, repetitions included
         #[arg(long)]
         generated_max: Option<usize>,
-        /// With three writes, a late statement and a lost lock; wants --generated-max
+        /// With three writes, a late statement and a lost lock; use it with --generated-max
         #[arg(long)]
         large: bool,
         /// Print one JSON object
@@ -51,7 +51,7 @@ pub(crate) enum Command {
     },
     /// Show how a promise is broken without a rule, or by a published scheme
     Trace {
-        /// Only cases with this in their names
+        /// Only cases whose names contain this
         #[arg(default_value = "")]
         name: String,
     },
@@ -66,7 +66,7 @@ pub(crate) struct Explore {
     /// Writes of clients, up to 5
     #[arg(long, default_value_t = 2)]
     operations: u8,
-    /// Loads of several steps; those of one step are tried everywhere
+    /// Loads of several steps; loads of one step are tried in every state
     #[arg(long, default_value_t = 0)]
     loads: u8,
     /// Crashes of hosts or of the worker
@@ -87,10 +87,10 @@ pub(crate) struct Explore {
     /// Changes of the epoch
     #[arg(long, default_value_t = 6)]
     transitions: u8,
-    /// Steps backwards among them
+    /// How many of these changes may be steps backwards
     #[arg(long, default_value_t = 0)]
     rollbacks: u8,
-    /// With a cache; wants --loads 1 or more
+    /// With a cache; use it with --loads 1 or more
     #[arg(long)]
     cache: bool,
     /// Clients touch sessions too
@@ -102,13 +102,13 @@ pub(crate) struct Explore {
     /// Threads; with more than one a trace may not be the shortest
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Stop after about this many states, repetitions counted
+    /// Stop after about this many states, repetitions included
     #[arg(long)]
     generated_max: Option<usize>,
     /// Stop after this many seconds
     #[arg(long)]
     seconds_max: Option<u64>,
-    /// Depth first, with hosts taken as interchangeable: fewer states, longer traces
+    /// Search depth first and treat hosts as interchangeable: fewer states, longer traces
     #[arg(long)]
     symmetry: bool,
     /// Print one JSON object
@@ -117,7 +117,7 @@ pub(crate) struct Explore {
 }
 
 impl Explore {
-    /// The protocol at this size.
+    /// The protocol in this size.
     pub(crate) fn model(&self) -> Migration {
         let size = Size {
             hosts: self.hosts,
@@ -136,7 +136,7 @@ impl Explore {
         Migration { table: Table::shipped(), rules: Rules::of(self.profile), size }
     }
 
-    /// How it is searched.
+    /// How to search it.
     pub(crate) fn search(&self) -> Search {
         Search {
             threads: self.threads.max(1),
@@ -149,5 +149,5 @@ impl Explore {
 }
 
 fn profile(word: &str) -> Result<Profile, String> {
-    Profile::parse(word).ok_or_else(|| format!("write one of {}", Profile::ALL.map(Profile::as_str).join(", ")))
+    Profile::parse(word).ok_or_else(|| format!("use one of {}", Profile::ALL.map(Profile::as_str).join(", ")))
 }

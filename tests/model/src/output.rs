@@ -1,4 +1,4 @@
-//! What the command says: progress, results for people, and one JSON object.
+//! The output of the command: progress, results for people, or one JSON object.
 
 use std::io::{self, Write as _};
 use std::time::Instant;
@@ -13,19 +13,19 @@ use switchover_model::weaken::Weakening;
 
 use crate::options::Explore;
 
-/// How far a search is, on the terminal.
+/// The progress of a search, on the terminal.
 pub(crate) struct Progress {
     bar: ProgressBar,
     begun: Instant,
 }
 
 impl Progress {
-    /// Of one search, whose end is not known.
+    /// For one search, whose length is not known.
     pub(crate) fn new() -> Self {
         Self { bar: ProgressBar::new_spinner(), begun: Instant::now() }
     }
 
-    /// Of several.
+    /// For this many searches.
     pub(crate) fn of(count: usize) -> Self {
         let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX));
         if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {msg}") {
@@ -34,7 +34,7 @@ impl Progress {
         Self { bar, begun: Instant::now() }
     }
 
-    pub(crate) fn tell(&self, states: usize, generated: usize, depth: usize) {
+    pub(crate) fn show(&self, states: usize, generated: usize, depth: usize) {
         let rate = per_second(generated, self.begun.elapsed().as_secs_f64());
         self.bar.set_message(format!("{states} states, {generated} generated, {rate}/s, depth {depth}"));
         self.bar.tick();
@@ -66,7 +66,7 @@ fn per_second(count: usize, seconds: f64) -> u64 {
     (count as f64 / seconds.max(0.001)) as u64
 }
 
-/// The result of one search.
+/// Prints the result of one search.
 pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -> Result<()> {
     let seconds = outcome.elapsed.as_secs_f64();
     let rate = per_second(outcome.generated, seconds);
@@ -107,7 +107,7 @@ pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -
     Ok(())
 }
 
-/// The result of all weakenings; whether each is as it should be.
+/// Prints the results of all weakenings. Returns whether each is as expected.
 pub(crate) fn weakenings(results: &[(Weakening, Outcome)], json: bool) -> Result<bool> {
     let mut wrong = 0;
     let mut listed = Vec::new();
@@ -125,7 +125,7 @@ pub(crate) fn weakenings(results: &[(Weakening, Outcome)], json: bool) -> Result
             }));
             continue;
         }
-        let told = match (broken.is_empty(), weakening.harmless()) {
+        let result = match (broken.is_empty(), weakening.harmless()) {
             (false, None) => format!("breaks {}", broken.join(", ")),
             (true, Some(reason)) => format!("harmless: {reason}"),
             (true, None) => {
@@ -133,7 +133,7 @@ pub(crate) fn weakenings(results: &[(Weakening, Outcome)], json: bool) -> Result
             }
             (false, Some(_)) => format!("NOT HARMLESS: breaks {}", broken.join(", ")),
         };
-        print(&format!("{}: {told}", weakening.name()))?;
+        print(&format!("{}: {result}", weakening.name()))?;
     }
     let harmless = results.iter().filter(|(weakening, _)| weakening.harmless().is_some()).count();
     if json {

@@ -1,4 +1,4 @@
-//! What a user may rely on, as predicates over a state, and the record of what clients were told.
+//! What a user may rely on, as predicates over a state, and the record of what was acknowledged to clients.
 
 use stateright::Property;
 use switchover_protocol::{Operation, Phase};
@@ -7,7 +7,7 @@ use crate::control;
 use crate::model::Migration;
 use crate::state::{Broken, Call, State, Version};
 
-/// A client is told that its write is done.
+/// A write is acknowledged to its client.
 pub(crate) fn acknowledge(state: &mut State, call: &Call) {
     let told = &mut state.told;
     match call.operation {
@@ -21,7 +21,7 @@ pub(crate) fn acknowledge(state: &mut State, call: &Call) {
     }
 }
 
-/// What is wrong with what a load of several steps found.
+/// The promise that the result of a load of several steps breaks.
 pub(crate) fn of_load(state: &State, call: &Call) -> Option<Broken> {
     match call.version {
         0 => (call.is_created && !state.told.delete_began).then_some(Broken::Lost),
@@ -30,7 +30,7 @@ pub(crate) fn of_load(state: &State, call: &Call) -> Option<Broken> {
     }
 }
 
-/// What is wrong with finding this in this state.
+/// The promise that a read breaks if it finds this version in this state.
 pub(crate) fn of_found(state: &State, version: Version) -> Option<Broken> {
     let told = &state.told;
     match version {
@@ -43,15 +43,15 @@ pub(crate) fn of_found(state: &State, version: Version) -> Option<Broken> {
 /// A read that could be made now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Which host makes it; `None`: whoever follows the router.
+    /// The host that makes it, or whose router is followed.
     pub host: u8,
-    /// How.
+    /// How it reads.
     pub way: Way,
-    /// What it finds.
+    /// The version that it finds.
     pub version: Version,
 }
 
-/// How something is read.
+/// How a read is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// `load`, by the table.
@@ -60,11 +60,11 @@ pub enum Way {
     Cached,
     /// `exists`, by the table.
     Exists,
-    /// The database to which the router sends.
+    /// A query at the database to which the router sends.
     Routed,
 }
 
-/// Every read that could be made in a state, in one step.
+/// Calls `see` for every read that could be made in a state, in one step.
 pub fn reads(model: &Migration, state: &State, mut see: impl FnMut(Read)) {
     for index in 0..model.size.hosts {
         let host = &state.hosts[index as usize];
@@ -86,10 +86,10 @@ pub fn reads(model: &Migration, state: &State, mut see: impl FnMut(Read)) {
     }
 }
 
-/// What a read breaks.
+/// The promise that a read breaks.
 pub fn breaks(state: &State, read: Read) -> Option<Broken> {
     match (read.way, of_found(state, read.version)) {
-        // It answers yes or no, and a stale row is a yes.
+        // `exists` answers yes or no, and for a stale row yes is right.
         (Way::Exists, Some(Broken::Stale)) => None,
         (_, broken) => broken,
     }
@@ -104,7 +104,7 @@ pub(crate) fn keeps(model: &Migration, state: &State, promise: Broken) -> bool {
     !is_broken
 }
 
-/// A phase is in force everywhere at some time.
+/// The property that a phase is in force everywhere at some time.
 pub(crate) fn reaches(phase: Phase) -> Property<Migration> {
     match phase {
         Phase::Off => Property::sometimes("off is reached", |m, s| is_everywhere(m, s, Phase::Off)),

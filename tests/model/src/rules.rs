@@ -1,13 +1,13 @@
-//! What is modelled: how large, and which rules of the protocol are kept.
+//! What is modelled: the size, and which rules of the protocol are kept.
 
 use switchover_protocol::{Edge, Effect, Guard, Phase, Profile, edge};
 
 use crate::state::HOSTS_MAX;
 
-/// How much may happen in one run. Every number is a bound, none an obligation.
+/// How much may happen in one run. Every number is an upper bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Hosts that serve calls, 1 to 3; the worker has a process of its own.
+    /// Hosts that serve calls, 1 to 3. The worker is a process of its own.
     pub hosts: u8,
     /// Writes of clients.
     pub operations: u8,
@@ -25,16 +25,16 @@ pub struct Size {
     pub evictions: u8,
     /// Changes of the epoch: steps forwards, backwards, and settling.
     pub transitions: u8,
-    /// Steps backwards among them.
+    /// How many of these changes may be steps backwards.
     pub rollbacks: u8,
     /// Whether there is a cache.
     pub cache: bool,
-    /// Whether clients touch sessions too; a touch is an update with an arm of its own.
+    /// Whether clients touch sessions too. A touch is an update with an arm of its own.
     pub touch: bool,
 }
 
 impl Size {
-    /// Nothing goes wrong: two hosts, two writes, one run forwards.
+    /// A size without accidents: two hosts, two writes, one run forwards.
     pub const CALM: Self = Self {
         hosts: 2,
         operations: 2,
@@ -50,7 +50,7 @@ impl Size {
         touch: false,
     };
 
-    /// What is wrong with it, for whoever typed it.
+    /// What is wrong with this size, for the user of the command.
     pub fn problem(&self) -> Option<String> {
         if !(1..=HOSTS_MAX as u8).contains(&self.hosts) {
             return Some(format!("there can be 1 to {HOSTS_MAX} hosts"));
@@ -77,7 +77,7 @@ pub enum CacheScheme {
 /// Which saves insert a row that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upsert {
-    /// Creates alone.
+    /// Only creates.
     Never,
     /// Updates too, in this phase.
     In(Phase),
@@ -88,7 +88,7 @@ pub enum Upsert {
 /// When the fence is raised to the epoch in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
-    /// Not at all.
+    /// Never.
     Never,
     /// When a host was given up.
     AtEviction,
@@ -96,43 +96,44 @@ pub enum Fence {
     AtEveryEpoch,
 }
 
-/// The mechanism: what a host, the worker and the controller keep to. A mutant breaks one.
+/// The mechanism: the rules that a host, the worker and the controller keep. A case breaks one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The phases in their order.
     pub path: &'static [Phase],
-    /// Which of the policy's profiles.
+    /// The policy's profile.
     pub profile: Profile,
     /// A phase is left only when every host that was not given up is in it.
     pub barrier: bool,
-    /// A host acknowledges an epoch only when nothing of an earlier one is on its way.
+    /// A host acknowledges an epoch only when nothing of an earlier one is still running.
     pub drain: bool,
-    /// Every statement carries its epoch, and a database refuses those below its fence. When the fence is raised.
+    /// When the fence is raised. Every statement carries its epoch, and a database refuses those below its fence.
     pub fence: Fence,
-    /// Guards are looked at, and a verification begins, only when the fence stands at the epoch in force.
+    /// Guards are checked, and a verification begins, only when the fence stands at the epoch in force.
     pub fence_first: bool,
-    /// Which guards of the protocol's edges are left out. Without `settled` the first epoch of `mirror` is as good as a settled
-    /// one; without `verified` nobody verifies.
+    /// Which guards of the protocol's edges are left out. Without `settled`, the first epoch of `mirror` counts as
+    /// settled. Without `verified`, nothing is verified.
     pub without: &'static [Guard],
     /// Which effects of entering an edge are left out.
     pub without_effects: &'static [Effect],
-    /// Reads move to the new database only if both have the same row; the check of the published schemes.
+    /// Reads move to the new database only if both have the same row. This is the check of the published schemes.
     pub compares_rows: bool,
     /// A marked write and its mark are one transaction.
     pub mark_with_row: bool,
-    /// The mark of the new database is cleared only if nobody has set it again since its row was read.
+    /// The mark of the new database is cleared only if it was not set again since the row was read.
     pub mark_token: bool,
     /// A copy holds the key lock.
     pub copy_locked: bool,
-    /// Whether there is a worker at all.
+    /// Whether there is a worker.
     pub worker: bool,
-    /// A statement to the database without the lock carries a number, and is refused when that database has seen it or a later one.
+    /// A statement to the database without the lock carries a number. That database refuses it if it has executed this
+    /// number or a higher one.
     pub number: bool,
     /// The number is learned before the lock is taken, never after.
     pub number_before_lock: bool,
-    /// A copy counts the number up also where both rows are the same.
+    /// A copy raises the number even if both rows are the same.
     pub number_on_equal: bool,
-    /// A marked write counts the number up at its home.
+    /// A marked write raises the number at its home.
     pub number_at_home: bool,
     /// Which saves insert.
     pub upsert: Upsert,
@@ -141,7 +142,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The protocol.
+    /// All rules of the protocol.
     pub fn of(profile: Profile) -> Self {
         Self {
             path: profile.path(),
@@ -166,7 +167,7 @@ impl Rules {
         }
     }
 
-    /// What a published scheme has of all this: nothing.
+    /// The rules of a published scheme: none, except that it compares rows before the reads move.
     pub fn bare(path: &'static [Phase]) -> Self {
         Self {
             path,
@@ -182,13 +183,13 @@ impl Rules {
         }
     }
 
-    /// Whether a guard is kept where an edge has it.
+    /// Whether a guard is kept at the edges that have it.
     pub fn keeps(&self, guard: Guard) -> bool {
         !self.without.contains(&guard)
     }
 
-    /// The protocol's edges on the way from one phase of the path to another: one, or more where phases between both are left
-    /// out. `None` in it: there is no such edge.
+    /// The protocol's edges on the way from one phase of the path to another. There is one, or several if the path
+    /// leaves out phases between the two. A `None` in it means that there is no such edge.
     pub(crate) fn edges(&self, from: Phase, to: Phase) -> impl DoubleEndedIterator<Item = Option<Edge>> {
         let whole = self.profile.path();
         let place =

@@ -1,4 +1,4 @@
-//! The published schemes as tables of the policy's type, without the mechanism that they do not have.
+//! The published schemes as tables of the policy's type, without the parts of the mechanism that they lack.
 
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
@@ -82,7 +82,7 @@ pub(crate) fn all() -> Vec<Case> {
     ]
 }
 
-/// Off, both databases, the new one alone.
+/// The scheme's phases are: off, both databases, only the new one.
 fn table_2016(guarantee: Guarantee) -> Table {
     let mut table = Table::shipped();
     table.set_phase(Phase::Mirror, Profile::Backfill, |operation| match operation {
@@ -95,7 +95,7 @@ fn table_2016(guarantee: Guarantee) -> Table {
     table
 }
 
-/// Off, dual write, shadow, live, ramp-down, complete.
+/// The scheme's phases are: off, dual write, shadow, live, ramp-down, complete.
 fn table_launchdarkly() -> Table {
     let mut table = Table::shipped();
     for (phase, home) in [

@@ -1,19 +1,19 @@
-//! One state: one key in two databases and a cache, the processes, and what clients were told.
+//! One state: one key in two databases and a cache, the processes, and what was acknowledged to clients.
 
 use switchover_protocol::{Operation, Phase, Side};
 
-/// More hosts than these are not modelled.
+/// The most hosts that are modelled.
 pub const HOSTS_MAX: usize = 3;
-/// The process that copies, after the hosts.
+/// The number of the process that copies. It follows the hosts.
 pub const WORKER: u8 = HOSTS_MAX as u8;
 
-/// What a row holds: 0 no row, 1 the session that was there before, then one more for each write.
+/// What a row holds: 0 means no row, 1 is the session of the first state, and each write has the next number.
 pub type Version = u8;
 
-/// Everything.
+/// The whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// The old one, the new one.
+    /// The old database, then the new one.
     pub databases: [Database; 2],
     /// The cache.
     pub cache: Cache,
@@ -21,7 +21,7 @@ pub struct State {
     pub control: Control,
     /// The hosts.
     pub hosts: [Process<Call>; HOSTS_MAX],
-    /// The one that copies.
+    /// The process that copies.
     pub worker: Process<Copying>,
     /// The verifier's first read: the old row, and whether it is marked.
     pub verifier: Option<(Version, bool)>,
@@ -29,52 +29,52 @@ pub struct State {
     pub late: Option<Late>,
     /// How much more may happen.
     pub left: Left,
-    /// What clients were told.
+    /// What was asked for by clients and acknowledged to them.
     pub told: Told,
-    /// A promise that was broken in the last step, where the state alone does not show it.
+    /// A promise that the last step has broken, if the rest of the state does not show it.
     pub broken: Option<Broken>,
 }
 
-/// One database, as far as one key goes.
+/// What one database holds for the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Database {
     /// The row.
     pub row: Version,
-    /// The durable mark: another database may lack this row.
+    /// Whether the key has a mark: the other database may lack this row.
     pub mark: bool,
-    /// Who holds the key lock: 0 nobody, else the process and one.
+    /// The holder of the key lock: 0 if there is none, otherwise the number of the process plus one.
     pub lock: u8,
-    /// The holder of the lock has changed the row, so that plain writes wait too.
+    /// Whether the holder of the lock has also locked the session row, so that plain writes wait too.
     pub row_locked: bool,
 }
 
 /// The entry of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cache {
-    /// What it holds.
+    /// The version in the entry; 0 if there is no entry.
     pub entry: Version,
-    /// Which hosts have a lease that lives, a bit each.
+    /// The hosts that have a valid lease, one bit for each.
     pub leases: u8,
-    /// Which hosts have left a guard, a bit each.
+    /// The hosts that have set a guard, one bit for each.
     pub guards: u8,
 }
 
 /// The control document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Control {
-    /// Grows with each change.
+    /// The epoch in force. It grows with each change.
     pub epoch: u8,
     /// The phase of this epoch.
     pub phase: Phase,
-    /// What was decided and is not in force yet; the same phase: settling.
+    /// The phase that was decided and is not in force yet. The same phase means settling.
     pub next: Option<Phase>,
-    /// Databases refuse statements of an epoch below it.
+    /// The fence of both databases: they refuse statements of a lower epoch.
     pub fence: u8,
-    /// `mirror` has had an epoch after the first.
+    /// Whether `mirror` is settled.
     pub settled: bool,
-    /// A verification found every key equal or marked.
+    /// Whether a verification since settling found every key equal or marked.
     pub verified: bool,
-    /// Some step went backwards.
+    /// Whether some step went backwards.
     pub rolled_back: bool,
 }
 
@@ -85,36 +85,37 @@ pub struct Process<Task> {
     pub epoch: u8,
     /// The phase of that epoch.
     pub phase: Phase,
-    /// It was given up.
+    /// Whether it was given up.
     pub is_evicted: bool,
-    /// What it is at.
+    /// Its present task.
     pub task: Option<Task>,
 }
 
-/// A client's call on its way.
+/// A client's call under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Call {
     /// What was asked for.
     pub operation: Operation,
     /// How far it is.
     pub step: Step,
-    /// The phase that it began with.
+    /// The phase with which it began.
     pub phase: Phase,
-    /// The epoch that it began with.
+    /// The epoch with which it began.
     pub epoch: u8,
-    /// What it writes; of a load, what it read.
+    /// The version that it writes, or that a load has read.
     pub version: Version,
-    /// The versions that were replaced already (of a load) or acknowledged already (of a write) when it began, a bit each.
+    /// The versions that were already obsolete (for a load) or already acknowledged (for a write) when it began, one
+    /// bit for each.
     pub before: u8,
-    /// When it began the session was there, acknowledged.
+    /// Whether the session's create was acknowledged when the call began.
     pub is_created: bool,
-    /// When it began a delete was acknowledged.
+    /// Whether a delete was acknowledged when the call began.
     pub is_deleted: bool,
-    /// The database without the lock, for which it has a number.
+    /// The database without the lock, for which the call has a number.
     pub other: Side,
-    /// Its number is still the next one.
+    /// Whether its number is still the next one.
     pub is_next: bool,
-    /// It holds the key lock, as far as the database knows.
+    /// Whether it holds the key lock at the database.
     pub holds: bool,
 }
 
@@ -123,84 +124,84 @@ pub struct Call {
 pub enum Step {
     /// Nothing was sent yet.
     Begun,
-    /// A load found nothing in the first database.
+    /// A load has found nothing in the first database.
     ReadFirst,
-    /// A load found something, and goes to fill the cache.
+    /// A load has found a row. Filling the cache comes next.
     Found,
-    /// The key lock is held, and the row written there, not committed.
+    /// The key lock is held. The row is written at that database and not committed.
     Locked,
     /// The other database is written.
     Carried,
-    /// Home is committed, a mirror is to be tried once.
+    /// Home is committed. The mirror is written next, once.
     Homed,
-    /// All databases are written, the cache is to be told.
+    /// All databases are written. The cache comes next.
     Written,
 }
 
-/// A copy on its way.
+/// A copy under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Copying {
-    /// From where.
+    /// The source.
     pub from: Side,
     /// How far it is.
     pub step: CopyStep,
-    /// The epoch that it began with.
+    /// The epoch with which it began.
     pub epoch: u8,
-    /// What it read.
+    /// The version that it read.
     pub version: Version,
-    /// Its number is still the next one.
+    /// Whether its number is still the next one.
     pub is_next: bool,
-    /// The mark is still the one that it read.
+    /// Whether the mark is still the one that it read.
     pub is_same_mark: bool,
-    /// It holds the key lock, as far as the database knows.
+    /// Whether it holds the key lock at the database.
     pub holds: bool,
 }
 
 /// How far a copy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CopyStep {
-    /// Locked and read.
+    /// The key is locked and read.
     Read,
-    /// Written to the new database.
+    /// The new database is written.
     Carried,
-    /// Committed at the old one, the mark of the new one is still there.
+    /// The old database is committed. The mark at the new one is cleared next.
     Committed,
 }
 
 /// A statement that may execute at any time from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Late {
-    /// Where.
+    /// The database.
     pub side: Side,
     /// What it does to the row.
     pub mode: Mode,
-    /// What it writes.
+    /// The version that it writes.
     pub version: Version,
     /// The epoch of its sender.
     pub epoch: u8,
-    /// It carries a number.
+    /// Whether it carries a number.
     pub is_numbered: bool,
-    /// Its number is still the next one.
+    /// Whether its number is still the next one.
     pub is_next: bool,
-    /// It sets a mark with the row.
+    /// Whether it sets a mark with the row.
     pub marks: bool,
 }
 
 /// What a statement does to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Makes it so, whatever was there.
+    /// Inserts, replaces or deletes it.
     Put,
-    /// Changes it if it is there.
+    /// Changes it if it exists.
     Update,
-    /// Makes it if it is not there.
+    /// Inserts it if it does not exist.
     Insert,
 }
 
 /// How much more may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Left {
-    /// See [`crate::rules::Size`], as all of these.
+    /// Writes of clients. [`crate::rules::Size`] explains all of these.
     pub operations: u8,
     /// Loads of several steps.
     pub loads: u8,
@@ -218,49 +219,50 @@ pub struct Left {
     pub rollbacks: u8,
 }
 
-/// What clients asked for and were told; nobody in the model acts on it, but that a key is known only to whom it was told.
+/// What clients asked for, and what was acknowledged to them. The model only uses it to check promises, and because a
+/// client can name a key only after its create was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Told {
     /// The version of the next write.
     pub next: Version,
-    /// Acknowledged versions, a bit each.
+    /// Acknowledged versions, one bit for each.
     pub acknowledged: u8,
-    /// Versions that were replaced by a write which began after they were acknowledged, and is itself acknowledged.
+    /// Versions that an acknowledged write has replaced which began after they were acknowledged, one bit for each.
     pub obsolete: u8,
-    /// A create was asked for.
+    /// Whether a create was asked for.
     pub create_began: bool,
-    /// A create was acknowledged.
+    /// Whether a create was acknowledged.
     pub created: bool,
-    /// A delete was asked for.
+    /// Whether a delete was asked for.
     pub delete_began: bool,
-    /// A delete was acknowledged.
+    /// Whether a delete was acknowledged.
     pub deleted: bool,
 }
 
 /// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Broken {
-    /// A session that lives was not found.
+    /// A living session was not found.
     Lost,
     /// A session was found after its delete was acknowledged.
     Back,
-    /// A version was found that an acknowledged write had replaced.
+    /// A read found a version that an acknowledged write had replaced.
     Stale,
-    /// An update of a session that lives was told that it is gone.
+    /// An update of a living session got the answer that the session is gone.
     Gone,
 }
 
 impl Broken {
-    /// All of them.
+    /// All promises.
     pub const ALL: [Self; 4] = [Self::Lost, Self::Back, Self::Stale, Self::Gone];
 
     /// The name of the promise.
     pub fn promise(self) -> &'static str {
         match self {
             Self::Lost => "no acknowledged write is lost",
-            Self::Back => "nothing is back after an acknowledged delete",
+            Self::Back => "nothing comes back after an acknowledged delete",
             Self::Stale => "nothing stale is read",
-            Self::Gone => "no living session is told gone",
+            Self::Gone => "no living session is reported gone",
         }
     }
 
@@ -286,7 +288,7 @@ impl State {
         &mut self.databases[side as usize]
     }
 
-    /// Gives a lock back, if this process still has it.
+    /// Releases the locks that this process still holds.
     pub fn unlock(&mut self, process: u8) {
         for database in &mut self.databases {
             if database.lock == process + 1 {
@@ -296,7 +298,8 @@ impl State {
         }
     }
 
-    /// A numbered statement was executed at this database: every other number that was learned before is used up.
+    /// A numbered statement was executed at this database. Every other number that was learned before is no longer the
+    /// next.
     pub fn count_up(&mut self, side: Side) {
         for host in &mut self.hosts {
             if let Some(call) = &mut host.task {

@@ -1,4 +1,4 @@
-//! Hosts are interchangeable: of all states that differ in their order alone, one stands for all.
+//! Hosts are interchangeable: states that differ only in the order of their hosts are represented by one of them.
 
 use crate::state::{HOSTS_MAX, State};
 
@@ -22,7 +22,7 @@ pub fn representative(state: &State) -> State {
     sorted
 }
 
-/// Whatever differs between two hosts; hosts of equal keys are the same.
+/// Everything that may differ between two hosts. Hosts with equal keys are equal.
 fn key(state: &State, index: usize) -> impl Ord + use<> {
     let host = &state.hosts[index];
     let call = host.task.map(|call| {

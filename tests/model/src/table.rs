@@ -1,4 +1,5 @@
-//! The policy's table as data: the shipped one is read from the policy's own function, others are made by changing arms.
+//! The policy's table as data. The shipped table comes from the policy's own function; others are made by changing
+//! arms.
 
 use switchover_protocol::{Operation, Phase, Plan, Profile, Side, plan, route};
 
@@ -10,7 +11,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of the policy `phased`: every answer of [`switchover_protocol::plan()`] and [`switchover_protocol::route`].
+    /// The table of the policy `phased`: every answer of [`switchover_protocol::plan()`] and
+    /// [`switchover_protocol::route`].
     pub fn shipped() -> Self {
         Self {
             plans: Phase::ALL.map(|phase| {
@@ -20,7 +22,7 @@ impl Table {
         }
     }
 
-    /// The plan of an operation; `None`: the profile has no such phase.
+    /// The plan of an operation. `None` if the profile has no such phase.
     pub fn plan(&self, phase: Phase, profile: Profile, operation: Operation) -> Option<&Plan> {
         self.plans[phase as usize][profile as usize][operation as usize].as_ref()
     }
@@ -30,19 +32,19 @@ impl Table {
         self.routes[phase as usize][profile as usize]
     }
 
-    /// Another plan for one operation of one phase.
+    /// Sets another plan for one operation of one phase.
     pub fn set_plan(&mut self, phase: Phase, profile: Profile, operation: Operation, plan: Plan) {
         self.plans[phase as usize][profile as usize][operation as usize] = Some(plan);
     }
 
-    /// Another plan for every operation of one phase.
+    /// Sets another plan for every operation of one phase.
     pub fn set_phase(&mut self, phase: Phase, profile: Profile, plan: impl Fn(Operation) -> Plan) {
         for operation in Operation::ALL {
             self.set_plan(phase, profile, operation, plan(operation));
         }
     }
 
-    /// Another answer of the router.
+    /// Sets another answer of the router.
     pub fn set_route(&mut self, phase: Phase, profile: Profile, side: Side) {
         self.routes[phase as usize][profile as usize] = Some(side);
     }

@@ -1,4 +1,5 @@
-//! A run of the model as a text for people: who did what, what each database holds then, and what was read in the end.
+//! Renders a run of the model as a text for people: which process did what, what each database held then, and what was
+//! read at the end.
 
 use std::fmt::Write as _;
 
@@ -9,10 +10,10 @@ use crate::model::{Action, Migration, Reply, process_name};
 use crate::promises::{self, Way};
 use crate::state::{Broken, Call, CopyStep, Database, State, Step, Version};
 
-/// The steps of a run, each with the state before it; the last state has no step.
+/// The steps of a run, each with the state before it. The last state has no step.
 pub type Steps = Vec<(State, Option<Action>)>;
 
-/// A run that breaks a promise, one step a line.
+/// Renders a run that breaks a promise, with one line for each step.
 pub fn render(model: &Migration, steps: &Steps, promise: Broken) -> String {
     let mut rows = vec![["who", "does", "old", "new", "cache"].map(str::to_owned)];
     let (first, _) = &steps[0];
@@ -150,7 +151,7 @@ fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: 
     let is_done = after.told.acknowledged != before.told.acknowledged || (after.told.deleted && !before.told.deleted);
     let done = if is_done { ", and acknowledges" } else { "" };
     let (sent, ends) = match call.step {
-        Step::Written => return format!("tells the cache{done}"),
+        Step::Written => return format!("updates the cache{done}"),
         Step::Begun if is_strict => (format!("locks the key at {}, {writes} there", plan.lock), next.is_none()),
         Step::Begun => {
             let marked =
@@ -163,14 +164,14 @@ fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: 
         Step::ReadFirst | Step::Found => return String::new(),
     };
     match reply {
-        Reply::Unheard => format!("{sent}; the answer is lost, and it tells an error"),
+        Reply::Unheard => format!("{sent}; the answer is lost, and it returns an error"),
         Reply::Failed if call.step == Step::Homed => {
             format!("{writes} at {}: fails{done}", plan.home.other())
         }
-        Reply::Failed => format!("{sent}: fails, and it tells an error"),
+        Reply::Failed => format!("{sent}: fails, and it returns an error"),
         Reply::Late => format!("{sent}: no answer; it gives up, and the statement is still on its way"),
         Reply::Answered if ends && after.broken == Some(Broken::Gone) => {
-            format!("{sent}: no row; it tells that the session is gone")
+            format!("{sent}: no row; it answers that the session is gone")
         }
         Reply::Answered if ends => format!("{sent}: refused, or no such row"),
         Reply::Answered => format!("{sent}{done}"),
@@ -222,7 +223,7 @@ pub(crate) fn verdict(model: &Migration, state: &State, promise: Broken) -> Stri
         Broken::Gone => "although nobody asked to delete it",
     };
     let mut line = match promise {
-        Broken::Gone => format!("A client was told that its session is gone, {why}."),
+        Broken::Gone => format!("A client got the answer that its session is gone, {why}."),
         Broken::Lost | Broken::Back | Broken::Stale => format!("A load found it so, {why}."),
     };
     let mut is_first = true;

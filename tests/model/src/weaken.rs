@@ -15,7 +15,7 @@ pub struct Weakening {
     pub profile: Profile,
     /// The phase.
     pub phase: Phase,
-    /// The operation; `None`: the router's answer.
+    /// The operation. `None` means the router's answer.
     pub operation: Option<Operation>,
     /// What was changed.
     pub change: Change,
@@ -28,7 +28,7 @@ pub enum Change {
     DropMirror,
     /// The guarantee is lowered.
     Lower(Guarantee),
-    /// The mirror is removed where it was copied, or the other way round.
+    /// The mirror's row is removed instead of copied, or copied instead of removed.
     Action,
     /// The other database decides, and this one is the mirror.
     Home,
@@ -36,18 +36,18 @@ pub enum Change {
     Lock,
     /// The other database is read, or both in the other order.
     Reads,
-    /// Of two reads the first is left out.
+    /// The first of two reads is left out.
     DropFirst,
-    /// Of two reads the last is left out.
+    /// The last of two reads is left out.
     DropLast,
-    /// The cache is not told.
+    /// The cache is not used.
     Cache,
     /// The router sends to the other database.
     Route,
 }
 
 impl Weakening {
-    /// Its name: profile, phase, operation, change.
+    /// The name of the weakening: profile, phase, operation, change.
     pub fn name(&self) -> String {
         let operation = self.operation.map_or("route".to_owned(), |operation| format!("{operation:?}").to_lowercase());
         let change = match self.change {
@@ -60,13 +60,13 @@ impl Weakening {
             Change::Reads => "reads swapped",
             Change::DropFirst => "first read dropped",
             Change::DropLast => "last read dropped",
-            Change::Cache => "cache not told",
+            Change::Cache => "cache not used",
             Change::Route => "routed elsewhere",
         };
         format!("{} {} {operation}: {change}", self.profile, self.phase)
     }
 
-    /// The model with this arm changed, as small as shows it.
+    /// The model with this arm changed, in the smallest size that shows what it breaks.
     pub fn model(&self) -> Migration {
         let mut table = Table::shipped();
         match self.operation {
@@ -91,13 +91,13 @@ impl Weakening {
         if is_cached { small } else { Size { rollbacks: 2, transitions: 8, failures: 1, ..small } }
     }
 
-    /// The same with three writes, a late statement and a lost lock.
+    /// The same model with three writes, a late statement and a lost lock.
     pub fn large(&self) -> Migration {
         let model = self.model();
         Migration { size: Size { operations: 3, lates: 1, lost_locks: 1, ..model.size }, ..model }
     }
 
-    /// Why it breaks nothing; `None`: it must break a promise.
+    /// Why the weakening breaks nothing. `None` if it must break a promise.
     pub fn harmless(&self) -> Option<&'static str> {
         HARMLESS.iter().find(|(matches, _)| matches(self)).map(|(_, reason)| *reason)
     }
@@ -108,11 +108,11 @@ type Harmless = (fn(&Weakening) -> bool, &'static str);
 const HARMLESS: &[Harmless] = &[
     (
         |w| w.operation == Some(Operation::ClearExpired),
-        "what has ended is no session on either side: where and in which order it is swept changes nothing that is read",
+        "an ended row is a session on neither side, so reads do not depend on where and in which order rows are swept",
     ),
     (
         |w| w.operation == Some(Operation::Load) && w.change == Change::Cache,
-        "a load that leaves the cache out asks the database, which is never older",
+        "a load that does not use the cache asks the database, which is never older",
     ),
     (
         |w| w.operation == Some(Operation::Create) && w.change == Change::Cache,
@@ -124,11 +124,11 @@ const HARMLESS: &[Harmless] = &[
     ),
     (
         |w| matches!(w.phase, Phase::Mirror | Phase::Reverse) && w.change == Change::Action,
-        "a mark leads to a copy of the deciding row, whatever action the write named",
+        "a mark leads to a copy of the deciding row under any action",
     ),
     (
         |w| is_strict(w) && w.operation == Some(Operation::Delete) && w.change == Change::Home,
-        "a strict delete has nothing to decide: both rows go under the same lock",
+        "a strict delete has nothing to decide: both rows are deleted under the same lock",
     ),
     (
         |w| {
@@ -143,7 +143,7 @@ const HARMLESS: &[Harmless] = &[
             let copies_marked_alone = w.phase == Phase::Cutover || w.profile == Profile::Lazy;
             copies_marked_alone && w.operation == Some(Operation::Create) && w.change == Change::Lock
         },
-        "nobody else writes a key that no client was told of yet, so either lock will do",
+        "no client knows the key yet, so nobody else writes it, and either lock is enough",
     ),
     (
         |w| {
@@ -164,7 +164,7 @@ const HARMLESS: &[Harmless] = &[
             let asks_old = matches!(w.change, Change::Reads | Change::DropFirst);
             w.profile == Profile::Lazy && w.phase == Phase::Strict && w.operation == Some(Operation::Load) && asks_old
         },
-        "the old database decides: asking it first, or it alone, is never older",
+        "the old database decides: reading it first, or reading only it, never returns an older row",
     ),
 ];
 

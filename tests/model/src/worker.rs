@@ -1,4 +1,4 @@
-//! The worker, which brings marked and idle keys over, and the verifier, which reads both databases one after the other.
+//! The worker, which copies marked and idle keys, and the verifier, which reads both databases one after the other.
 
 use switchover_protocol::{Guard, Phase, Side};
 
@@ -42,7 +42,7 @@ fn proceed_actions(state: &State, copying: &Copying, actions: &mut Vec<Action>) 
     }
 }
 
-/// In `mirror` every key is copied once; else what is marked.
+/// Whether the worker may copy the key. In `mirror` it may copy every key; in other phases only a marked one.
 fn has_work(state: &State, from: Side) -> bool {
     state.at(from).mark || state.worker.phase == Phase::Mirror
 }
@@ -51,7 +51,7 @@ fn is_blocked(model: &Migration, state: &State) -> bool {
     model.rules.copy_locked && state.at(Side::Old).lock != 0
 }
 
-/// Locks the key at the old database, whatever the direction, and reads it at its source.
+/// Locks the key at the old database, in both directions, and reads it at its source.
 pub(crate) fn begin(model: &Migration, state: &mut State) {
     let Some(from) = state.worker.phase.source() else { return };
     let epoch = state.worker.epoch;
@@ -67,7 +67,7 @@ pub(crate) fn begin(model: &Migration, state: &mut State) {
         Some(Copying { from, step: CopyStep::Read, epoch, version, is_next: true, is_same_mark: true, holds });
 }
 
-/// A copy goes a step on.
+/// A copy makes its next step.
 pub(crate) fn proceed(model: &Migration, state: &mut State, reply: Reply) {
     let Some(mut copying) = state.worker.task else { return };
     match reply {
@@ -104,7 +104,7 @@ pub(crate) fn proceed(model: &Migration, state: &mut State, reply: Reply) {
     state.worker.task = goes_on.then_some(copying);
 }
 
-/// The statement to the new database, which does not have the lock.
+/// Sends the statement to the new database, which does not have the lock.
 fn carry(model: &Migration, state: &mut State, copying: &mut Copying, reply: Reply) -> bool {
     let is_next = copying.is_next || !model.rules.number_before_lock;
     if !model.takes_numbered(state, copying.epoch, is_next) {
@@ -129,7 +129,7 @@ fn carry(model: &Migration, state: &mut State, copying: &mut Copying, reply: Rep
     reply == Reply::Answered
 }
 
-/// The transaction at the old database ends: its mark is gone. Whether it was committed.
+/// Ends the transaction at the old database, and removes the mark there. Returns whether it was committed.
 fn commit(model: &Migration, state: &mut State, copying: &mut Copying, reply: Reply) -> bool {
     if (model.rules.copy_locked && !copying.holds) || reply == Reply::Failed {
         return false;
@@ -158,7 +158,7 @@ pub(crate) fn verify_old(state: &mut State) {
     state.verifier = Some((old.row, old.mark));
 }
 
-/// The verifier reads the new row: a key that is equal or marked is in order.
+/// The verifier reads the new row. A key that is equal or marked is in order.
 pub(crate) fn verify_new(state: &mut State) {
     let Some((row, is_marked)) = state.verifier.take() else { return };
     state.control.verified = is_marked || row == state.at(Side::New).row;

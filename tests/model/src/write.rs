@@ -1,4 +1,5 @@
-//! The steps of a write: one transaction at home, or one at the database with the lock around a statement to the other.
+//! The steps of a write. It is one transaction at home, or one at the database with the lock around a statement to the
+//! other database.
 
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
@@ -8,7 +9,7 @@ use crate::promises;
 use crate::rules::{CacheScheme, Upsert};
 use crate::state::{Broken, Call, Late, Mode, State, Step, Version};
 
-/// What the write makes of a side; home has decided already.
+/// The version of a side after the write, once home has accepted it.
 fn version_at(call: &Call, plan: &Plan, side: Side) -> Version {
     let version = if call.operation == Operation::Delete { 0 } else { call.version };
     let action = plan.mirrors.iter().find(|mirror| mirror.side == side).map(|mirror| mirror.action);
@@ -29,7 +30,8 @@ fn mode_at_home(model: &Migration, call: &Call) -> Mode {
     }
 }
 
-/// Whether home takes the write. If not, the client is told that the session is gone, or that the key is taken.
+/// Whether home accepts the write. If not, the client gets the answer that the session is gone, or that the key is
+/// taken.
 fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> bool {
     let is_there = state.at(plan.home).row != 0;
     let is_taken = match mode_at_home(model, call) {
@@ -59,7 +61,7 @@ pub(crate) fn end_in_cache(model: &Migration, state: &mut State, index: u8, call
     state.cache.entry = if sets && call.operation != Operation::Delete { call.version } else { 0 };
 }
 
-/// All databases have it: the cache comes next, then the client.
+/// All databases are written: the cache comes next, then the acknowledgement.
 fn written(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan) -> bool {
     if model.size.cache && plan.cache == protocol::Cache::Invalidate {
         call.step = Step::Written;
@@ -69,7 +71,7 @@ fn written(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan) -
     false
 }
 
-/// Home alone, with a mark or without, in one transaction.
+/// Writes home in one transaction, with a mark or without.
 pub(crate) fn write_home(
     model: &Migration,
     state: &mut State,
@@ -107,19 +109,19 @@ pub(crate) fn write_home(
     written(model, state, call, plan)
 }
 
-/// A mark with a token of its own.
+/// Sets a mark with a new token.
 fn mark(model: &Migration, state: &mut State, side: Side) {
     state.at_mut(side).mark = true;
     if let Some(copying) = &mut state.worker.task {
         copying.is_same_mark &= copying.from != side;
     }
-    // At old it counts for nobody but a weakened table, whose lock is at new.
+    // At old this matters only for a weakened table whose lock is at new.
     if model.rules.number_at_home {
         state.count_up(side);
     }
 }
 
-/// The mirror of a published scheme: one statement after home, without lock and number, and no word if it fails.
+/// Writes the mirror of a published scheme: one statement after home, without lock and number. A failure is ignored.
 pub(crate) fn try_mirror(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan, reply: Reply) -> bool {
     let side = plan.home.other();
     let version = version_at(call, plan, side);
@@ -133,7 +135,7 @@ pub(crate) fn try_mirror(model: &Migration, state: &mut State, call: &mut Call, 
     written(model, state, call, plan)
 }
 
-/// The transaction at the database with the lock begins. Its row is written there, and nobody sees it yet.
+/// Begins the transaction at the database with the lock. The row is written there, and not visible to others yet.
 pub(crate) fn lock(model: &Migration, state: &mut State, index: u8, call: &mut Call, plan: &Plan) -> bool {
     if !model.takes(state, call.epoch) {
         return false;
@@ -152,10 +154,10 @@ pub(crate) fn lock(model: &Migration, state: &mut State, index: u8, call: &mut C
     true
 }
 
-/// The statement to the database without the lock.
+/// Sends the statement to the database without the lock.
 pub(crate) fn carry(model: &Migration, state: &mut State, call: &mut Call, plan: &Plan, reply: Reply) -> bool {
     let side = call.other;
-    // Learned only now, a number says nothing of what happened since the lock was taken.
+    // A number that is learned only now does not show what happened since the lock was taken.
     let is_next = call.is_next || !model.rules.number_before_lock;
     let is_refused = !model.takes_numbered(state, call.epoch, is_next);
     let mode = if side == plan.home { mode_at_home(model, call) } else { Mode::Put };
@@ -186,7 +188,7 @@ fn send_late(state: &mut State, call: &Call, side: Side, mode: Mode, version: Ve
     state.late = Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false });
 }
 
-/// The transaction at the database with the lock ends.
+/// Ends the transaction at the database with the lock.
 pub(crate) fn commit(
     model: &Migration,
     state: &mut State,
@@ -213,7 +215,7 @@ pub(crate) fn is_late_blocked(state: &State, late: &Late) -> bool {
     !late.is_numbered && database.lock != 0 && (late.marks || database.row_locked)
 }
 
-/// A late statement executes; a database that refuses it has made it forgotten before.
+/// A late statement executes. A statement that the database would refuse was already removed from the state.
 pub(crate) fn arrive(model: &Migration, state: &mut State) {
     let Some(late) = state.late.take() else { return };
     let database = state.at_mut(late.side);

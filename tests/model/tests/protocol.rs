@@ -1,4 +1,5 @@
-//! The protocol keeps its promises in every state of a bounded size, and breaks them without any one of its rules.
+//! The protocol keeps its promises in every state of a bounded size, and breaks some if any one of its rules is left
+//! out.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,7 +93,7 @@ fn every_rule_left_out_and_every_published_scheme_breaks_its_promises() {
     for case in cases::all() {
         let text = match pinned(&case) {
             Ok(text) => text,
-            Err(kept) => panic!("{} breaks no longer: {kept:?}", case.name),
+            Err(kept) => panic!("{} no longer breaks: {kept:?}", case.name),
         };
         let path = folder.join(format!("{}.trace", case.name));
         if updates {
@@ -101,11 +102,11 @@ fn every_rule_left_out_and_every_published_scheme_breaks_its_promises() {
             differing.push(case.name);
         }
     }
-    assert!(differing.is_empty(), "other traces than the pinned ones, UPDATE_GOLDENFILES=1 pins them: {differing:?}");
+    assert!(differing.is_empty(), "these traces differ, UPDATE_GOLDENFILES=1 pins them: {differing:?}");
 }
 
-/// The shortest run of each case, of its first promise, stands in the page behind a marker that names the case: `<!-- a, b -->`
-/// where two cases have the same run.
+/// The page has the shortest run of each case, for its first promise, after a marker that names the case. If two cases
+/// have the same run, the marker names both: `<!-- a, b -->`.
 #[test]
 fn page_shows_what_happens_without_each_rule() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol-counterexamples.md");
@@ -118,7 +119,7 @@ fn page_shows_what_happens_without_each_rule() {
     }
 }
 
-/// The page with each diagram as the model finds it.
+/// The page with the diagrams that the model finds.
 fn with_diagrams(page: &str) -> String {
     let mut left: BTreeMap<_, _> = cases::all().iter().map(|case| (case.name, diagram_of(case))).collect();
     let mut shown: Vec<String> = Vec::new();
@@ -171,9 +172,9 @@ fn rules_that_another_one_covers_break_nothing_alone() {
 #[test]
 fn every_hard_guard_that_the_model_can_see_breaks_something_when_it_is_left_out() {
     let sees = |profile, guard| match guard {
-        // A migration has begun already.
+        // In the model a migration has already begun.
         Guard::SideTables | Guard::LosslessSchema | Guard::PredecessorClosed => false,
-        // Of `lazy` only suspect keys are marked at old, and they are not modelled.
+        // In `lazy` only suspect keys are marked at old, and these are not modelled.
         Guard::NoMarks(Side::Old) => profile == Profile::Backfill,
         Guard::NoMarks(Side::New) | Guard::Settled | Guard::Verified | Guard::LivingAtNew => true,
         Guard::Backfilled => unreachable!("it is advice"),
@@ -216,7 +217,7 @@ fn words(outcome: &Outcome) -> Vec<&'static str> {
     outcome.broken.iter().map(|(promise, _)| promise.word()).collect()
 }
 
-/// All of them are tried by `cargo run --release -p switchover-model -- mutate`.
+/// `cargo run --release -p switchover-model -- mutate` tries all of them.
 #[test]
 fn sample_of_weakened_arms_breaks_a_promise_or_is_known_as_harmless() {
     const EVERY: usize = 11;

@@ -1,4 +1,4 @@
-//! What lets a call in.
+//! What a call holds while it runs: its ticket and its flags.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use switchover_core::capabilities::FlagSnapshot;
 
 use crate::gate::Ticket;
 
-/// What lets a call in, from its start to its end.
+/// What an admitted call holds from its start to its end.
 #[derive(Clone)]
 pub struct Admission {
-    /// The place in its era: whoever changes flags waits until the last one is back.
+    /// Counts the call as in flight in its era. A change of flags waits until the last ticket is dropped.
     pub ticket: Ticket,
     /// The flags of that era.
     pub flags: Arc<FlagSnapshot>,

@@ -1,9 +1,9 @@
-//! What a question lets the policy reach, and what its writes are measured by.
+//! What a question allows the policy to reach, and the write that it asks for.
 
 use switchover_contract::{Hints, SaveMode};
 use switchover_core::{Session, SessionKey, Timestamp};
 
-/// What a question lets the policy reach, and what its writes are measured by.
+/// What a question allows the policy to reach, and the write that it asks for.
 #[derive(Debug, Default)]
 pub struct Asked {
     /// The only key that the call may name.
@@ -12,11 +12,11 @@ pub struct Asked {
     pub(crate) write: Option<AskedWrite>,
     /// Whether rows that have ended may be deleted.
     pub(crate) cleans: bool,
-    /// A key among a router's hints, which must not be shown.
+    /// The key in a router's hints, which must not be shown.
     pub(crate) hint: Option<String>,
 }
 
-/// The write that a policy was asked for, as far as one of its own is compared with it.
+/// The parts of the write that a policy was asked for, with which its own writes are compared.
 #[derive(Debug)]
 pub(crate) enum AskedWrite {
     Save(Session, SaveMode),
@@ -32,12 +32,12 @@ impl Asked {
         Self { hint: hints.key.clone(), ..Self::default() }
     }
 
-    /// Whether a save of the policy is the save that it was asked for.
+    /// Whether a save by the policy is the save that it was asked for.
     pub(crate) fn is_save(&self, value: &Session, mode: SaveMode) -> bool {
         matches!(&self.write, Some(AskedWrite::Save(asked, asked_mode)) if asked == value && *asked_mode == mode)
     }
 
-    /// Whether a touch of the policy is the touch that it was asked for.
+    /// Whether a touch by the policy is the touch that it was asked for, or moves the end to a later time.
     pub(crate) fn is_touch(&self, expires_at: Timestamp) -> bool {
         matches!(&self.write, Some(AskedWrite::Touch(asked)) if expires_at >= *asked)
     }

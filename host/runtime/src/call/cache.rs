@@ -1,4 +1,5 @@
-//! What a policy asks of the cache: for the call's key alone, and only what was loaded after the lease was given.
+//! What a policy asks of the cache. It may name only the call's key, and fill only what it loaded after it got the
+//! lease.
 
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::Session;
@@ -22,7 +23,8 @@ impl CallContext {
         found
     }
 
-    /// `loaded_after_lease`: what was loaded before the lease may be older than a write that the lease knows nothing of.
+    /// A fill without `loaded_after_lease` is denied: a session that was loaded before the lease was given may be older
+    /// than a write that did not revoke the lease.
     pub(crate) async fn cache_fill(&self, lease: Lease, value: &Session, loaded_after_lease: bool) -> Result<()> {
         self.granted_session(value)?;
         if !loaded_after_lease {

@@ -1,11 +1,12 @@
-//! One call of a policy: the key it may name, what is left of its limits, and what it reaches.
+//! One call of a policy: the key that it may name, what is left of its limits, and what it reaches.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use switchover_contract::{Error, ErrorCode, Result, Target};
 use switchover_core::capabilities::{CacheLookup, Clock};
+use switchover_core::sync::Mutex;
 use switchover_core::{DatabaseName, Session, SessionKey};
 
 use super::{Admission, Asked, Evidence, Reach};
@@ -16,7 +17,7 @@ use crate::limits::{LOG_LINES_MAX, Limits};
 /// What an operator allows a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
-    /// The databases that it may name; `None`: all that there are.
+    /// The databases that it may name; `None` means all of them.
     pub(crate) databases: Option<BTreeSet<String>>,
     /// Whether it may read payloads.
     pub(crate) payload: bool,
@@ -29,9 +30,11 @@ pub(crate) struct PolicyScope {
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) grants: Grants,
     host_calls_max: u32,
-    /// Loads are expected to ask the cache first, so the host looks up before it asks the policy; until one asks something else first.
+    /// Whether loads are expected to ask the cache first. While they are, the host looks the session up before it asks
+    /// the policy. It becomes false once a load asks for something else first.
     looks_first: AtomicBool,
-    /// Some call has read a payload: an instance may remember it, so nothing that the policy says is shown from then on.
+    /// Whether any call has read a payload. An instance may remember the payload, so no text of the policy is shown
+    /// from then on.
     pub(super) payload_read: AtomicBool,
 }
 
@@ -47,21 +50,22 @@ impl PolicyScope {
         })
     }
 
-    /// What was learned before does not count: flags change, or the policy is published.
+    /// Forgets what earlier loads asked for first. Called when flags change or the policy is published.
     pub(crate) fn expect_look_first(&self) {
         self.looks_first.store(true, Ordering::Relaxed);
     }
 }
 
-/// What calls reach: of a host, the same for all of them.
+/// What calls reach. All calls of a host share one.
 pub struct Environment {
     /// The store, or fakes.
     pub reach: Arc<dyn Reach>,
-    /// The clock that a policy is told.
+    /// The clock that a policy reads.
     pub clock: Arc<dyn Clock>,
-    /// Where is counted what was denied and dropped.
+    /// The counters for what was denied and dropped.
     pub counters: Arc<Counters>,
-    /// Whether the cache is asked before the policy is, where policies are expected to ask it.
+    /// Whether the host asks the cache before it asks the policy, for policies that are expected to ask the cache
+    /// first.
     pub looks_ahead: bool,
 }
 
@@ -71,7 +75,8 @@ pub enum Freshness {
     /// In the cache, if the policy asks it.
     #[default]
     Cached,
-    /// In the databases: what is read is to be written, and an entry of the cache may be older than what other hosts have acknowledged.
+    /// Only in the databases. For a session that is read in order to be written: an entry of the cache may be older
+    /// than what other hosts have acknowledged.
     PastCache,
 }
 
@@ -79,7 +84,8 @@ pub enum Freshness {
 pub struct CallContext {
     asked: Asked,
     pub(crate) scope: Arc<PolicyScope>,
-    /// One for all: each count of sharers is a cache line that the cores of a busy host take from each other.
+    /// One `Arc` for everything in it: each reference count is a cache line that the cores of a busy host take from
+    /// each other.
     pub(crate) environment: Arc<Environment>,
     pub(crate) admission: Admission,
     pub(super) freshness: Freshness,
@@ -112,8 +118,8 @@ impl CallContext {
         }
     }
 
-    /// Asks the cache before the policy does, if it is expected to: while it waits it holds an instance, whose memory is cold when the
-    /// answer comes.
+    /// Asks the cache before the policy does, if the policy is expected to ask. A policy that waits for the cache holds
+    /// an instance, whose memory is cold when the answer comes.
     pub(crate) async fn look_ahead(&mut self, key: Option<&SessionKey>) {
         let Some(key) = key else { return };
         let expects = self.scope.looks_first.load(Ordering::Relaxed);
@@ -122,13 +128,14 @@ impl CallContext {
         }
     }
 
-    /// What the cache answered before the policy asked, for the first who asks.
+    /// Takes what the cache answered before the policy asked. Only the first request of the policy gets it.
     pub(super) fn take_ahead(&self) -> Option<Result<CacheLookup>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.ahead.lock().take()
     }
 
-    /// What the policy reaches, other than by a look-up. What was looked up before is older than what comes now, so it is given up: a
-    /// look-up that comes later asks the cache itself, and later loads of this version are not looked up in advance.
+    /// What the policy reaches by a request other than a look-up. This discards the answer of the look-ahead, because
+    /// it is older than the answer to this request. A later look-up of this call asks the cache itself. If there was an
+    /// answer to discard, later loads of this version are not looked up in advance.
     pub(super) fn reach_without_look_ahead(&self) -> &dyn Reach {
         if self.take_ahead().is_some() {
             self.scope.looks_first.store(false, Ordering::Relaxed);
@@ -136,7 +143,7 @@ impl CallContext {
         &*self.environment.reach
     }
 
-    /// One host call less; an error ends the guest.
+    /// Counts one host call against the limit. An error ends the guest.
     pub(crate) fn spend(&self) -> std::result::Result<(), PolicyFault> {
         let left = self.host_calls_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         left.map(|_| ()).map_err(|_| {
@@ -145,7 +152,7 @@ impl CallContext {
         })
     }
 
-    /// Whether more host calls were made than allowed.
+    /// Whether the guest made more host calls than allowed.
     #[cfg(feature = "wasm")]
     pub(crate) fn is_overspent(&self) -> bool {
         self.overspent.load(Ordering::Relaxed)
@@ -159,7 +166,7 @@ impl CallContext {
         &self.asked
     }
 
-    /// The call's key, if that is the one which the policy names.
+    /// The call's key if the policy names it; any other key is denied.
     pub(super) fn granted_key(&self, key: &str) -> Result<&SessionKey> {
         match self.key() {
             Some(granted) if granted.expose() == key => Ok(granted),
@@ -191,7 +198,7 @@ impl CallContext {
         std::iter::once(&to.home).chain(&to.lock).chain(mirrors).try_for_each(|name| self.granted_database(name))
     }
 
-    /// Whether this is the call of the cleaner: no other may delete what has ended.
+    /// Denies every call but `clear-expired`, the only one that may delete rows that have ended.
     pub(super) fn granted_cleaning(&self) -> Result<()> {
         if self.asked.cleans {
             return Ok(());

@@ -1,4 +1,5 @@
-//! What a policy asks of databases: only what was granted, only the call's key, and the evidence of what was answered.
+//! What a policy asks of databases. It may name only what was granted and only the call's key. The answers are recorded
+//! as evidence.
 
 use std::collections::BTreeSet;
 
@@ -91,9 +92,9 @@ impl CallContext {
     pub(crate) async fn delete_expired(&self, database: &str, before: Option<u64>, limit: u32) -> Result<u32> {
         self.granted_database(database)?;
         self.granted_cleaning()?;
-        // `before` comes from the policy: what has not ended by now must not be deleted as ended.
+        // `before` comes from the policy, so clamp it: a row that has not ended by now must not be deleted as ended.
         let before = before.map(|before| Timestamp::from_micros(before).min(self.environment.clock.now()));
-        // `limit` comes from the policy.
+        // `limit` comes from the policy, so clamp it.
         let limit = limit.min(DELETE_EXPIRED_MAX);
         let written_before = self.evidence.sends_write();
         let answer = self.reach_without_look_ahead().delete_expired(&self.admission, database, before, limit).await;

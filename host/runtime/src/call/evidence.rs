@@ -1,40 +1,43 @@
-//! What the databases answered in one call: what the policy may answer in turn.
+//! What the databases answered in one call, which is what the policy may answer in turn.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use switchover_contract::{Error, ErrorCode, Result, SaveOutcome};
 use switchover_core::Session;
+use switchover_core::sync::Mutex;
 
-/// What was seen in one call. It is written by the imports of the call, and read when its answer is judged.
+/// What was seen in one call. The imports of the call write it; the judgement of its answer reads it.
 #[derive(Debug, Default)]
 pub struct Evidence(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Which outcomes the write had that was asked for.
+    /// Which outcomes the write that was asked for had.
     outcomes: Outcomes,
-    /// What the deletes answered, `true` if one of them had the session; `None` before the first, and after one that failed.
+    /// What the deletes answered: `true` if one of them found the session. `None` before the first delete, after one
+    /// that failed, and after a save.
     deleted: Option<bool>,
-    /// The database that was asked last answered that there is no such session; of several at once, every one of them.
+    /// Whether the database that was asked last answered that there is no such session. If several were asked at once:
+    /// whether every one of them did.
     absent: bool,
-    /// Some database had the row.
+    /// Whether some database had the row.
     row: bool,
-    /// Some database had no row.
+    /// Whether some database had no row.
     no_row: bool,
-    /// How many rows the cleaner has deleted.
+    /// How many rows `delete-expired` has deleted.
     cleared: u32,
-    /// A write was sent that was done, or may have been.
+    /// Whether a write was made, or may have been made.
     written: bool,
-    /// A write has an outcome that is not known.
+    /// Whether a write has an unknown outcome.
     unknown: bool,
-    /// The cache gave the session, and no database has since.
+    /// Whether the cache returned the session, and no database has answered since.
     only_cached: bool,
-    /// Something was asked for that was not granted.
+    /// The first request that was denied.
     denied: Option<String>,
 }
 
 impl Evidence {
-    /// Answers that were asked for at the same time.
+    /// Records the answers of databases that were asked at the same time.
     pub(crate) fn saw_loads(&self, answers: &[Result<Option<Session>>]) {
         let mut seen = self.seen();
         seen.absent = !answers.is_empty() && answers.iter().all(|answer| matches!(answer, Ok(None)));
@@ -44,12 +47,12 @@ impl Evidence {
         }
     }
 
-    /// The cache gave the session.
+    /// Records that the cache returned the session.
     pub(crate) fn saw_hit(&self) {
         self.seen().only_cached = true;
     }
 
-    /// Whether what the policy has in its hands is an entry of the cache, which other hosts may have replaced.
+    /// Whether the policy has only an entry of the cache, which other hosts may have replaced.
     pub(crate) fn has_only_cached(&self) -> bool {
         self.seen().only_cached
     }
@@ -62,7 +65,8 @@ impl Evidence {
         }
     }
 
-    /// Before a write is sent. From here on a call that does not end has an unknown outcome.
+    /// Records that a write is about to be sent. From here on, a call that does not end has an unknown outcome. Returns
+    /// whether an earlier write was made or may have been made.
     pub(crate) fn sends_write(&self) -> bool {
         std::mem::replace(&mut self.seen().written, true)
     }
@@ -85,7 +89,7 @@ impl Evidence {
 
     pub(crate) fn saw_delete(&self, written_before: bool, answer: &Result<bool>) {
         let mut seen = self.seen();
-        // Whatever was saved before is gone.
+        // What was saved before is gone.
         seen.outcomes.saved = false;
         seen.deleted = answer.as_ref().ok().map(|had| *had || seen.deleted == Some(true));
         match answer {
@@ -111,27 +115,27 @@ impl Evidence {
         }
     }
 
-    /// Whether a write was sent that was done, or may have been.
+    /// Whether a write was made, or may have been made.
     pub(crate) fn has_written(&self) -> bool {
         self.seen().written
     }
 
-    /// Whether a write of this call has an outcome that is not known.
+    /// Whether a write of this call has an unknown outcome.
     pub(crate) fn is_unknown(&self) -> bool {
         self.seen().unknown
     }
 
-    /// The first thing that was asked for and not granted.
+    /// The first request that was denied.
     pub(crate) fn denied(&self) -> Option<String> {
         self.seen().denied.clone()
     }
 
-    /// Whether it was seen that there is no session.
+    /// Whether the answers show that there is no session.
     pub(crate) fn shows_absence(&self) -> bool {
         self.seen().absent
     }
 
-    /// Whether it was seen that the key is taken, or that it is not.
+    /// Whether the answers show that the key is taken, or that it is not.
     pub(crate) fn shows_exists(&self, exists: bool) -> bool {
         let seen = self.seen();
         if exists { seen.row } else { seen.no_row && seen.absent }
@@ -142,27 +146,27 @@ impl Evidence {
         *self.seen().outcomes.of(outcome)
     }
 
-    /// Whether so many were cleared away.
+    /// Whether at least this many rows were cleared.
     pub(crate) fn shows_cleared(&self, count: u32) -> bool {
         count <= self.seen().cleared
     }
 
-    /// Whether the session was deleted, and was there, or was not.
+    /// Whether the session was deleted, and the deletes found it (`had`) or did not.
     pub(crate) fn shows_deleted(&self, had: bool) -> bool {
         self.seen().deleted == Some(had)
     }
 
-    /// Remembers the first thing that was asked for and not granted.
+    /// Remembers a denied request, if it is the first.
     pub(crate) fn saw_denied(&self, message: &str) {
         self.seen().denied.get_or_insert_with(|| message.to_owned());
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
-/// One for each case of [`SaveOutcome`].
+/// One field for each case of [`SaveOutcome`].
 #[derive(Debug, Default)]
 struct Outcomes {
     saved: bool,

@@ -1,4 +1,4 @@
-//! Whether an answer may stand, and what its caller is told instead if it may not.
+//! Whether an answer may stand, and which error its caller gets if it may not.
 
 use switchover_contract::{Error as ContractError, ErrorCode};
 
@@ -7,15 +7,15 @@ use crate::call::{Answered, Failure};
 use crate::error::{Error, PolicyFault};
 use crate::status::PolicyVersion;
 
-/// Why a question has no answer, weighed against what was written on the way.
+/// Why a question has no answer, and whether the call may have written.
 #[derive(Debug)]
 pub(crate) struct Refused {
     failure: Failure,
-    /// A write was sent that was done, or may have been.
+    /// Whether a write was made, or may have been made.
     may_have_written: bool,
 }
 
-/// Lets an answer stand if the databases gave it in this call.
+/// Accepts an answer if the databases gave it in this call.
 pub(crate) fn judge<Q: Question>(
     question: &Q,
     call: &CallContext,
@@ -37,7 +37,7 @@ pub(crate) fn judge<Q: Question>(
 }
 
 impl Refused {
-    /// What the policy is to blame for, if it is.
+    /// The fault of the policy, if it was the policy's fault.
     pub(crate) fn fault(&self) -> Option<&PolicyFault> {
         match &self.failure {
             Failure::Fault(fault) => Some(fault),
@@ -45,7 +45,8 @@ impl Refused {
         }
     }
 
-    /// What the policy itself did, for those who try it: an answered error is that error, unless it hides a write.
+    /// What the policy itself did, for tools that try a policy. An error that the policy answered stays that error,
+    /// unless it hides a write.
     pub(crate) fn for_tools(self) -> Failure {
         match self.failure {
             Failure::Answered(error) if self.may_have_written => {

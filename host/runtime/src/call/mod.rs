@@ -1,6 +1,7 @@
-//! One call of a policy: the question, what the policy may reach, what the databases answered, and whether its answer stands.
+//! One call of a policy: the question, what the policy may reach, what the databases answered, and whether its answer
+//! stands.
 //!
-//! Nothing here knows wasm: a component and native code go through the same functions.
+//! This module does not know wasm: a component and native code go through the same functions.
 
 mod admission;
 mod asked;

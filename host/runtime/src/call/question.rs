@@ -1,4 +1,4 @@
-//! One type for each question that a policy is asked, with the type of its answer. Nothing else lists them.
+//! One type for each question to a policy, with the type of its answer. This is the only list of the questions.
 
 use std::sync::Arc;
 
@@ -12,31 +12,32 @@ use crate::error::PolicyFault;
 
 /// A question to a policy.
 pub trait Question: Send + Sync + Sized + 'static {
-    /// What it is answered with.
+    /// The type of its answer.
     type Answer: Send;
 
-    /// Whether the policy may change anything on the way.
+    /// Whether the policy may write while it answers.
     const MAY_WRITE: bool;
 
-    /// What it is counted as.
+    /// The kind that it is counted as.
     fn kind(&self) -> CallKind;
 
-    /// What it lets the policy reach.
+    /// What it allows the policy to reach.
     fn asked(&self) -> Asked;
 
-    /// The key that the policy will look for in the cache, if it does what most do.
+    /// The key that the policy is expected to look up in the cache first; `None` if it is not expected to.
     fn looked_for(&self) -> Option<&SessionKey> {
         None
     }
 
-    /// Puts it to a policy.
+    /// Puts the question to a policy.
     fn ask(&self, runner: &dyn Runner, call: &Arc<CallContext>) -> impl Future<Output = Answered<Self::Answer>> + Send;
 
-    /// What is wrong with an answer: a policy tells only what the databases told it in the same call.
+    /// What is wrong with an answer; `None` if it may stand. A policy may return only what the databases answered in
+    /// the same call.
     fn fault_in(&self, answer: &Self::Answer, evidence: &Evidence) -> Option<PolicyFault>;
 }
 
-/// The session of a key.
+/// Asks for the session of a key.
 #[derive(Clone, Debug)]
 pub struct Load(pub SessionKey);
 
@@ -68,7 +69,7 @@ impl Question for Load {
     }
 }
 
-/// A session to be written.
+/// Asks to save a session.
 #[derive(Clone, Debug)]
 pub struct Save(pub Session, pub SaveMode);
 
@@ -96,7 +97,7 @@ impl Question for Save {
     }
 }
 
-/// The end of a session to be moved to a later instant.
+/// Asks to move the end of a session to a later instant.
 #[derive(Clone, Debug)]
 pub struct Touch(pub SessionKey, pub Timestamp);
 
@@ -135,7 +136,7 @@ fn false_outcome(is_shown: bool, claimed: &'static str) -> Option<PolicyFault> {
     (!is_shown).then_some(PolicyFault::FalseOutcome { claimed })
 }
 
-/// A session to be ended; the answer is whether it was there.
+/// Asks to delete a session. The answer is whether there was one.
 #[derive(Clone, Debug)]
 pub struct Delete(pub SessionKey);
 
@@ -160,7 +161,7 @@ impl Question for Delete {
     }
 }
 
-/// Whether a key is taken, also by a session that has ended.
+/// Asks whether a key is taken, also by a session that has ended.
 #[derive(Clone, Debug)]
 pub struct Exists(pub SessionKey);
 
@@ -185,7 +186,7 @@ impl Question for Exists {
     }
 }
 
-/// So many rows that have ended to be deleted at most; the answer is how many were.
+/// Asks to delete at most this many rows that have ended. The answer is how many were deleted.
 #[derive(Clone, Debug)]
 pub struct ClearExpired(pub u32);
 
@@ -210,9 +211,12 @@ impl Question for ClearExpired {
     }
 }
 
-/// A question of the router, whose answer no database has to have given.
+/// A question to the router. No evidence is needed for its answer.
 macro_rules! routed {
-    ($(#[$doc:meta])* $question:ident { $($field:ident: $type:ty),* } -> $answer:ty, $ask:ident($($argument:expr),*)) => {
+    (
+        $(#[$doc:meta])*
+        $question:ident { $($field:ident: $type:ty),* } -> $answer:ty, $ask:ident($($argument:expr),*)
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         #[expect(missing_docs, reason = "`wit/router.wit` says what each argument means")]
@@ -243,24 +247,24 @@ macro_rules! routed {
 }
 
 routed! {
-    /// The database to read a model from; `None`: no opinion.
+    /// Asks for the database to read a model from. `None` means no opinion.
     DbForRead { model: Model } -> Option<String>, db_for_read(model)
 }
 routed! {
-    /// The database to write a model to; `None`: no opinion.
+    /// Asks for the database to write a model to. `None` means no opinion.
     DbForWrite { model: Model } -> Option<String>, db_for_write(model)
 }
 routed! {
-    /// Whether two objects may be related; `None`: no opinion.
+    /// Asks whether two objects may be related. `None` means no opinion.
     AllowRelation { a: Object, b: Object } -> Option<bool>, allow_relation([a, b])
 }
 routed! {
-    /// Whether a migration of Django's may run on a database; `None`: no opinion.
+    /// Asks whether tables of an application, or of one model of it, belong into a database. `None` means no opinion.
     AllowMigrate { database: String, app_label: String, model_name: Option<String> } -> Option<bool>,
     allow_migrate(database, app_label, model_name.as_deref())
 }
 
-/// What a policy says of itself.
+/// Asks a policy to describe itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Describe;
 

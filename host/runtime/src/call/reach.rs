@@ -1,4 +1,4 @@
-//! What a call reaches: the host's store, or recording fakes when a policy is tried by itself.
+//! What a call reaches: the host's store, or fakes when a policy is tried.
 
 use async_trait::async_trait;
 use switchover_contract::{Error, ErrorCode, Guarantee, Level, Result, SaveMode, SaveOutcome, Target};
@@ -13,7 +13,7 @@ pub trait Reach: Send + Sync {
     /// Finds a session in one database.
     async fn load(&self, admission: &Admission, database: &str, key: &SessionKey) -> Result<Option<Session>>;
 
-    /// Finds a session in several databases at the same time; the answers in their order.
+    /// Finds a session in several databases at the same time. The answers have the order of the databases.
     async fn load_each(
         &self,
         admission: &Admission,
@@ -33,16 +33,16 @@ pub trait Reach: Send + Sync {
         expires_at: Timestamp,
     ) -> Result<SaveOutcome>;
 
-    /// Deletes a session; whether it was there.
+    /// Deletes a session. Returns whether a database that was written had it.
     async fn delete(&self, admission: &Admission, to: &Target, key: &SessionKey) -> Result<bool>;
 
-    /// Carries a session from one database to others.
+    /// Copies a session from one database to others.
     async fn copy(&self, admission: &Admission, source: &str, to: &Target, key: &SessionKey) -> Result<()>;
 
-    /// Whether there is a row, also one that has ended.
+    /// Returns whether there is a row, also one that has ended.
     async fn exists(&self, admission: &Admission, database: &str, key: &SessionKey) -> Result<bool>;
 
-    /// Deletes rows that have ended; how many.
+    /// Deletes rows that have ended. Returns how many.
     async fn delete_expired(
         &self,
         admission: &Admission,
@@ -51,7 +51,7 @@ pub trait Reach: Send + Sync {
         limit: u32,
     ) -> Result<u32>;
 
-    /// Looks into the cache.
+    /// Looks a session up in the cache.
     async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup>;
 
     /// Fills the cache under a lease.
@@ -60,7 +60,7 @@ pub trait Reach: Send + Sync {
     /// Removes an entry of the cache.
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()>;
 
-    /// Takes a line of the policy's log, from which the key is struck out. By default it goes to the service's log.
+    /// Writes a line of the policy, from which the key is already struck out. By default it goes to the service's log.
     fn log(&self, policy: &str, level: Level, message: &str) {
         match level {
             Level::Debug => tracing::debug!(policy, "{message}"),
@@ -71,11 +71,11 @@ pub trait Reach: Send + Sync {
     }
 }
 
-/// Whether a host of this version can keep what a target asks for. A trial refuses what the store would refuse.
+/// Checks that a host of this version can serve a target. A trial refuses the targets that the store would refuse.
 ///
 /// # Errors
 ///
-/// `unsupported`, with what to ask for instead.
+/// `unsupported`; the message says what to ask for instead.
 pub fn check_target(to: &Target) -> Result<()> {
     if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
         let message = "a write is locked at its home in this version; leave `lock` out";

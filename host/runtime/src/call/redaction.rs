@@ -1,4 +1,4 @@
-//! What a policy says, for people: bounded, and without what must not be shown.
+//! The texts of a policy, for people: bounded, and without what must not be shown.
 
 use std::sync::atomic::Ordering;
 
@@ -7,11 +7,12 @@ use switchover_core::SessionKey;
 use super::CallContext;
 use crate::limits::LOG_LINE_BYTES_MAX;
 
-/// An instance may remember the key of an earlier call. A run of this many lower-case letters and digits is a key, not a word.
+/// A run of at least this many lower-case letters and digits is treated as a key. It is struck out because an instance
+/// may remember the key of an earlier call.
 const KEY_LIKE_LENGTH_MIN: usize = 20;
 
 impl CallContext {
-    /// A line of the policy for the service's log.
+    /// Writes a line of the policy to the service's log.
     pub(crate) fn log(&self, level: switchover_contract::Level, message: &str) {
         let left = self.log_lines_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_err() {
@@ -21,8 +22,9 @@ impl CallContext {
         self.environment.reach.log(&self.scope.name, level, &self.for_people(message));
     }
 
-    /// A policy's text, with what must not be shown struck out: the key, anything else that looks like one, control characters
-    /// that would forge lines, and everything once the policy has read a payload.
+    /// A policy's text, without what must not be shown. The key and anything else that looks like one is struck out.
+    /// Control characters become spaces, because they could forge lines. Once the policy has read a payload, the whole
+    /// text is withheld.
     pub(crate) fn for_people(&self, message: &str) -> String {
         if self.scope.payload_read.load(Ordering::Relaxed) {
             return "(withheld: the policy has read a payload)".to_owned();
@@ -56,7 +58,7 @@ mod tests {
     use super::without_keys;
 
     #[test]
-    fn whatever_looks_like_a_key_is_struck_out() {
+    fn text_that_looks_like_a_key_is_struck_out() {
         let key = "0123456789abcdefghij0123456789ab";
         assert_eq!(without_keys(&format!("load of {key} and {key}.")), "load of (key) and (key).");
         assert_eq!(without_keys("database new_session_store is down"), "database new_session_store is down");

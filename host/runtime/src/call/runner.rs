@@ -1,4 +1,4 @@
-//! What runs a policy's functions: a component in wasm, or native code. Everything above this trait is the same for both.
+//! What runs a policy's functions: a component in wasm, or native code. The code above this trait is the same for both.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use switchover_core::{Session, SessionKey, Timestamp};
 use super::CallContext;
 use crate::error::PolicyFault;
 
-/// What a function answered, before anybody has judged it.
+/// What a function answered, before the answer is judged.
 pub type Answered<T> = Result<T, Failure>;
 
 /// Why a function gave no answer.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// It answered an error of the contract.
+    /// The function returned an error of the contract.
     Answered(Error),
-    /// It broke a rule, or ended without an answer.
+    /// The policy broke a rule, or ended without an answer.
     Fault(PolicyFault),
-    /// The host could not run it; the policy is not to blame.
+    /// The host could not run the function. This is not the policy's fault.
     Host(String),
 }
 
@@ -34,7 +34,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A policy that can be asked, many times at once. Whoever asks bounds the time by dropping the future; writes that were sent go on.
+/// A policy that can be asked many questions at once. The caller bounds the time by dropping the future; writes that
+/// were sent continue.
 #[async_trait]
 pub trait Runner: Send + Sync {
     /// The exported `load`.
@@ -87,6 +88,6 @@ pub trait Runner: Send + Sync {
         Ok(())
     }
 
-    /// Keeps at most so many idle instances from here on.
+    /// Keeps at most this many idle instances from here on.
     fn keep_idle(&self, _instances_max: usize) {}
 }

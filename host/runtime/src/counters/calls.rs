@@ -1,30 +1,31 @@
-//! Calls counted by kind, outcome and time, and what they asked for, on cache lines that threads do not share.
+//! Counts calls by kind, outcome and time, and what they asked for, on cache lines that threads do not share.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Threads count on the line of their own number modulo this: as many as a host has busy cores, and 20 KiB in all.
+/// A thread counts in the shard of its number modulo this. There are as many shards as a host has busy cores. Together
+/// they take 20 KiB.
 const SHARDS: usize = 16;
 
 /// A kind of call of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallKind {
-    /// [`Sessions::load`](crate::Sessions::load), and the first call of `cycle_key`.
+    /// `Sessions::load`, and the first call of `cycle_key`.
     Load,
-    /// [`Sessions::create`](crate::Sessions::create), once for each key that was tried, and the second call of `cycle_key`.
+    /// `Sessions::create`, once for each key that was tried, and the second call of `cycle_key`.
     Create,
-    /// [`Sessions::save`](crate::Sessions::save).
+    /// `Sessions::save`.
     Save,
-    /// [`Sessions::touch`](crate::Sessions::touch).
+    /// `Sessions::touch`.
     Touch,
-    /// [`Sessions::delete`](crate::Sessions::delete), and the last call of `cycle_key`.
+    /// `Sessions::delete`, and the last call of `cycle_key`.
     Delete,
-    /// [`Sessions::exists`](crate::Sessions::exists).
+    /// `Sessions::exists`.
     Exists,
-    /// [`Sessions::clear_expired`](crate::Sessions::clear_expired).
+    /// `Sessions::clear_expired`.
     ClearExpired,
-    /// A question to the [`Router`](crate::Router).
+    /// A question to the `Router`.
     Route,
 }
 
@@ -56,20 +57,20 @@ impl CallKind {
     }
 }
 
-/// How the calls of one kind ended, since the host was built. A call that was refused before it began, and a load that ended with its
-/// caller, is not among them.
+/// How the calls of one kind ended, since the host was built. It does not count a call that was refused before it
+/// began, nor a load that ended because its caller went away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallCounts {
-    /// Which calls.
+    /// The kind of call.
     pub kind: CallKind,
-    /// Those that answered.
+    /// Calls that returned an answer.
     pub answered: u64,
-    /// Those that failed, and wrote nothing.
+    /// Calls that failed and wrote nothing.
     pub failed: u64,
-    /// Those that failed, and may have written.
+    /// Calls that failed and may have written.
     pub unknown: u64,
-    /// How long all of them took, from their admission to their answer.
+    /// How long all these calls took, from their admission to their answer.
     pub latencies: Latencies,
 }
 
@@ -81,7 +82,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    /// The longest time of each bucket; one more holds what took longer.
+    /// The longest time of each bucket. One more bucket holds the calls that took longer.
     pub const BOUNDS: [Duration; 15] = [
         Duration::from_micros(50),
         Duration::from_micros(100),
@@ -100,24 +101,24 @@ impl Latencies {
         Duration::from_millis(2_500),
     ];
 
-    /// How many calls stand in each bucket, with its bound; `None`: no bound.
+    /// Each bucket's bound and number of calls. The last bucket has no bound, `None`.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = Self::BOUNDS.into_iter().map(Some).chain([None]);
         bounds.zip(self.buckets)
     }
 
-    /// How many calls there were.
+    /// The number of calls.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// How long they took together.
+    /// The time of all calls together.
     pub fn total(&self) -> Duration {
         Duration::from_nanos(self.total_ns)
     }
 
-    /// A time that this share of the calls, 0.99 for example, did not exceed: the bound of a bucket. `None`: there was no call, or it
-    /// is beyond the last bound.
+    /// A time that this share of the calls, 0.99 for example, did not exceed. It is the bound of a bucket. `None` if
+    /// there was no call, or if the time is beyond the last bound.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = (self.count() as f64 * share.clamp(0.0, 1.0)).ceil().max(1.0);
         let mut seen = 0;
@@ -139,17 +140,17 @@ const BOUNDS_NS: [u64; Latencies::BOUNDS.len()] = {
     bounds
 };
 
-/// What is beyond 584 years is not counted right.
+/// Times beyond 584 years become the largest number.
 const fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos() as u64)
 }
 
-/// Counts of whatever happens several times in a call.
+/// An event that may happen several times in a call.
 #[derive(Clone, Copy)]
 pub enum Asked {
     /// A look-up that found an entry.
     CacheHit,
-    /// A look-up that found none.
+    /// A look-up that found no entry.
     CacheMiss,
     /// A read of one session in one database.
     DatabaseRead,
@@ -160,7 +161,8 @@ pub enum Asked {
 #[derive(Default)]
 pub(super) struct Calls([Shard; SHARDS]);
 
-/// Lines of memory of one thread, or of few: two at a time are what processors fetch.
+/// The counts of one thread, or of a few. Aligned to 128 bytes, because processors fetch two cache lines of 64 at a
+/// time.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard {
@@ -180,7 +182,7 @@ impl Calls {
     pub(super) fn ended(&self, kind: CallKind, took: Duration, failed: bool, unknown: bool) {
         let cells = &self.mine().kinds[kind as usize];
         let took = nanos(took);
-        // Without a branch: all are compared at once.
+        // This compares all bounds at once, without a branch.
         let bucket: usize = BOUNDS_NS.iter().map(|bound| usize::from(*bound < took)).sum();
         add(&cells.buckets[bucket], 1);
         add(&cells.total_ns, took);
@@ -210,7 +212,7 @@ impl Calls {
                 failed += read(&cells.failed);
                 unknown += read(&cells.unknown);
             }
-            // The counts are read while they change: the difference may be short of a call.
+            // The counts change while they are read, so the sum and its parts may differ by a call.
             let answered = latencies.count().saturating_sub(failed + unknown);
             CallCounts { kind, answered, failed, unknown, latencies }
         })
@@ -221,7 +223,7 @@ impl Calls {
         thread_local! {
             static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
         }
-        // A thread whose locals are gone already counts with the first.
+        // A thread whose locals are already destroyed counts in the first shard.
         &self.0[NUMBER.try_with(|number| *number).unwrap_or(0) % SHARDS]
     }
 }
@@ -275,9 +277,9 @@ mod tests {
             calls.ended(CallKind::Load, Duration::from_micros(60), false, false);
         }
         calls.ended(CallKind::Load, Duration::from_secs(3), false, false);
-        let told = [0.0, 0.5, 0.99, 1.0].map(|share| latencies().quantile(share));
+        let quantiles = [0.0, 0.5, 0.99, 1.0].map(|share| latencies().quantile(share));
         let bound = Some(Duration::from_micros(100));
-        assert_eq!(told, [bound, bound, bound, None], "nothing bounds the last");
+        assert_eq!(quantiles, [bound, bound, bound, None], "the last bucket has no bound");
         assert!(Latencies::BOUNDS.is_sorted());
     }
 }

@@ -1,4 +1,4 @@
-//! The recording fakes of the scripts in the place of the store.
+//! The recording fakes of the scripts, which replace the store.
 
 use std::sync::Arc;
 
@@ -16,22 +16,23 @@ use crate::gate::Gate;
 /// The fakes, as the imports of a call reach them.
 pub(crate) struct FakeStore {
     fakes: Arc<Fakes>,
-    /// Targets that this version's store cannot serve are refused, as they would be in service.
+    /// Whether to refuse the targets that this version's store cannot serve.
     as_store: bool,
 }
 
 impl FakeStore {
-    /// Records whatever is asked for.
+    /// Serves every target.
     pub(crate) fn recording(fakes: Arc<Fakes>) -> Self {
         Self { fakes, as_store: false }
     }
 
-    /// Serves what the store of this version serves.
+    /// Serves only the targets that this version's store serves.
     pub(crate) fn as_store(fakes: Arc<Fakes>) -> Self {
         Self { fakes, as_store: true }
     }
 
-    /// Itself, with the clock of its fakes. Nothing is looked up in advance: it would stand in the trace.
+    /// An environment with this store and the clock of its fakes. It does not look ahead, because the look-up would
+    /// appear in the trace.
     pub(crate) fn environment(self, counters: Arc<Counters>) -> Arc<Environment> {
         let clock = Arc::new(FakeClock(Arc::clone(&self.fakes)));
         Arc::new(Environment { reach: Arc::new(self), clock, counters, looks_ahead: false })
@@ -132,7 +133,7 @@ impl Clock for FakeClock {
     }
 }
 
-/// What lets a call in that no era waits for.
+/// An admission of a gate of its own, for a call that no era waits for.
 pub(crate) fn admission(flags: Arc<FlagSnapshot>) -> Admission {
     Admission { ticket: Gate::open().enter().expect("a new gate is open"), flags }
 }

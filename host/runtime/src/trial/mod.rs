@@ -1,4 +1,4 @@
-//! A policy on databases in memory: the fakes in the place of the store, and the trial before it is published.
+//! A policy on databases in memory: the fakes that replace the store, and the trial before a policy is published.
 
 mod fakes;
 mod vectors;

@@ -1,5 +1,5 @@
-//! A policy is tried before it is published: it describes itself, and runs the conformance vectors on databases in memory, under
-//! the settings and flags in force.
+//! Tries a policy before it is published. The policy describes itself, and runs the conformance vectors on databases in
+//! memory, under the settings and flags in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::run::Linked;
 
-/// Asks a policy what it says of itself; it may read settings, and nothing else.
+/// Asks a policy to describe itself. The policy may use no database.
 pub(crate) async fn describe(
     runner: Arc<dyn Runner>,
     settings: BTreeMap<String, String>,
@@ -34,7 +34,7 @@ pub(crate) async fn describe(
     check_description(trial.ask(Describe).await?)
 }
 
-/// A description is shown to operators and stands in logs.
+/// Checks a description, because it is shown to operators and written to logs.
 fn check_description(description: Description) -> Result<Description, String> {
     let Description { name, version, protocol, databases, flags, attributes } = &description;
     let is_nameless = name.trim().is_empty() || protocol.trim().is_empty();
@@ -48,7 +48,7 @@ fn check_description(description: Description) -> Result<Description, String> {
     }
 }
 
-/// Runs the conformance vectors; the error names the one that failed, and how.
+/// Runs the conformance vectors. The error names the one that failed, and says how.
 pub(crate) async fn try_out(
     linked: &Linked,
     databases: &[String],
@@ -121,7 +121,7 @@ impl<'a> Trial<'a> {
         let admission = admission(Arc::clone(&self.flags));
         let call = Arc::new(self.linked.call(&question, &self.environment, admission, Freshness::Cached));
         let answer = self.linked.ask(&question, &call, self.limits.call_deadline()).await;
-        // The policy's name is not known yet, or said by the caller already.
+        // The message need not name the policy: its name is not known yet, or the caller adds it.
         call.evidence.denied().map_or(answer.map_err(|refused| refused.for_tools().to_string()), Err)
     }
 }

@@ -1,4 +1,4 @@
-//! `cache`: what `call` does with each, in the words of the bindings; leases as resources.
+//! The interface `cache`: hands each request to `call`, in the types of the bindings, with leases as resources.
 
 use switchover_contract::Result;
 use switchover_core::capabilities::CacheLookup;
@@ -24,7 +24,7 @@ impl GuestState {
 type Answer<T> = wasmtime::Result<std::result::Result<T, GuestError>>;
 
 impl Host for GuestState {
-    // Not linked: `linker` puts its own in its place.
+    // Never runs: `linker` replaces it.
     async fn get(&mut self, key: String) -> Answer<Lookup> {
         let found = self.call()?.cache_get(&key).await;
         Ok(self.hand_over_lookup(found))
@@ -50,7 +50,7 @@ impl HostLease for GuestState {
             return Err(wasmtime::Error::msg("a lease of an earlier call was used"));
         }
         let call = self.call()?;
-        // Leases are given for the key of their call alone.
+        // A lease is always for the key of its call.
         let key = call.key().ok_or_else(|| wasmtime::Error::msg("a lease in a call without a key"))?;
         Ok(key.expose().to_owned())
     }

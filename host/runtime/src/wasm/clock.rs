@@ -1,4 +1,4 @@
-//! `clock`: the host's clock.
+//! The interface `clock`: the host's clock.
 
 use super::bindings::switchover::policy::clock::Host;
 use super::state::GuestState;

@@ -1,12 +1,13 @@
-//! From the bytes of a component to code that runs: size, kind, digest, compilation, the contract.
+//! Turns the bytes of a component into code that runs: size, kind, digest, compilation, the contract.
 
 use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use switchover_contract as contract;
+use switchover_core::sync::Mutex;
 use wasmtime::component::Component;
 
 use super::engine::PolicyEngine;
@@ -17,8 +18,9 @@ use crate::limits::Limits;
 
 /// Compiled components that are kept, so that a swap back compiles nothing.
 const COMPILED_KEPT_MAX: usize = 4;
-/// The first bytes of a component, and of a core module.
+/// The first bytes of a component.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+/// The first bytes of a core module.
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
 /// Where a component is.
@@ -45,13 +47,13 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// # Errors
     ///
-    /// What this machine does not have for an engine.
+    /// Says why no engine can be made on this machine.
     pub(crate) fn new(limits: &Limits) -> Result<Self, String> {
         let engine = PolicyEngine::new(limits).map_err(|error| error.to_string())?;
         Ok(Self { engine, compiled: Mutex::default() })
     }
 
-    /// Everything up to code that can be called.
+    /// Does everything up to code that can be called.
     pub(crate) async fn link(&self, source: &Source, limits: &Limits) -> Result<Compiled, SwapError> {
         let (component, digest, bytes) = self.compile(source.clone()).await?;
         check_imports(&component, &self.engine)?;
@@ -62,7 +64,7 @@ impl Compiler {
 
     async fn compile(&self, source: Source) -> Result<(Component, [u8; 32], usize), SwapError> {
         let engine = self.engine.engine.clone();
-        let kept = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.compiled.lock().clone();
         let compile = move || {
             let bytes: Cow<'_, [u8]> = match &source {
                 Source::File(path) => read_component(path)?.into(),
@@ -75,17 +77,21 @@ impl Compiler {
                 return Ok((component, digest, bytes.len()));
             }
             let component = Component::from_binary(&engine, &bytes).map_err(|error| {
-                Rejection::NotAComponent.because(format!("it is not a valid component, or needs what this host does not have (the component model's async ABI): {}", reason(&error)))
+                Rejection::NotAComponent.because(format!(
+                    "it is not a valid component, or needs what this host does not have (the component model's async \
+                     ABI): {}",
+                    reason(&error)
+                ))
             })?;
-            // Without the image each instance copies its memory; it still runs.
+            // Optional: without the image, each instance copies its memory and still runs.
             let _optional = component.initialize_copy_on_write_image();
             Ok((component, digest, bytes.len()))
         };
-        // Compiling takes milliseconds to seconds: never on the threads that serve calls.
+        // Compiling takes milliseconds to seconds, so it never runs on the threads that serve calls.
         let compiled = tokio::task::spawn_blocking(compile).await;
         let (component, digest, bytes) =
             compiled.unwrap_or_else(|_| Err(Rejection::NotAComponent.because("its compilation panicked")))?;
-        let mut kept = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.compiled.lock();
         kept.retain(|(other, _)| *other != digest);
         kept.push((digest, component.clone()));
         if kept.len() > COMPILED_KEPT_MAX {
@@ -95,7 +101,7 @@ impl Compiler {
     }
 }
 
-/// Reads a component, never more of a file than a component may have.
+/// Reads a component. It reads at most one byte more than a component may have.
 fn read_component(path: &Path) -> Result<Vec<u8>, SwapError> {
     let unreadable =
         |error: std::io::Error| Rejection::Unreadable.because(format!("cannot read {}: {error}", path.display()));
@@ -113,7 +119,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), SwapError> {
     if bytes.starts_with(COMPONENT_HEADER) {
         return Ok(());
     }
-    // Precompiled code is native code, which nothing confines: it is refused whoever signed it.
+    // Precompiled code is native code, which nothing confines, so it is always refused.
     Err(Rejection::NotAComponent.because(if wasmtime::Engine::detect_precompiled(bytes).is_some() {
         "it is precompiled native code; give the component itself".to_owned()
     } else if bytes.starts_with(MODULE_HEADER) {
@@ -125,7 +131,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), SwapError> {
     }))
 }
 
-/// Names what is not there before the linker names a type that does not fit.
+/// Checks the names of the imports, because the linker's own message would only name a type that does not match.
 fn check_imports(component: &Component, engine: &PolicyEngine) -> Result<(), SwapError> {
     for (name, _) in component.component_type().imports(&engine.engine) {
         if name.starts_with("wasi:http") {

@@ -1,4 +1,4 @@
-//! The contract's words in the generated types, and back.
+//! Converts the contract's types to the generated types, and back.
 
 use switchover_contract::{
     Description, Error, ErrorCode, Guarantee, Hints, Level, Mirror, MirrorAction, Model, Object, SaveMode, SaveOutcome,

@@ -1,4 +1,4 @@
-//! `databases`: what `call` does with each, in the words of the bindings.
+//! The interface `databases`: hands each request to `call`, in the types of the bindings.
 
 use wasmtime::component::Resource;
 
@@ -12,7 +12,7 @@ use super::state::GuestState;
 type Answer<T> = wasmtime::Result<std::result::Result<T, GuestError>>;
 
 impl Host for GuestState {
-    // Not linked: `linker` puts its own in its place.
+    // Never runs: `linker` replaces it.
     async fn load(&mut self, database: String, key: String) -> Answer<Option<Resource<HostSession>>> {
         let answer = self.call()?.load(&database, &key).await;
         Ok(self.hand_over(answer))

@@ -1,4 +1,5 @@
-//! The wasmtime engine of one host: how code is compiled, how instances get their memory, how processor time is watched.
+//! The wasmtime engine of one host: how code is compiled, how instances get their memory, and how processor time is
+//! limited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::limits::Limits;
 
 /// Versions that may have instances at one time: the running one, the previous one, one that drains, one that is tried.
 const VERSIONS_MAX: usize = 4;
-/// Address space for one memory: 4 GiB is what lets the compiler leave bounds checks out.
+/// Address space for one memory. With 4 GiB, the compiler can leave out bounds checks.
 const MEMORY_SLOT_BYTES: usize = (4 << 30) + (64 << 20);
 
-/// An engine, with linkers for guests that know only the contract and for those that import `wasi:*` too.
+/// An engine with two linkers: one for guests that import only the contract, one for guests that import `wasi:*` too.
 pub(crate) struct PolicyEngine {
     pub(super) engine: Engine,
     pub(super) linker: Linker<GuestState>,
@@ -27,7 +28,7 @@ pub(crate) struct PolicyEngine {
 
 impl PolicyEngine {
     pub(crate) fn new(limits: &Limits) -> wasmtime::Result<Arc<Self>> {
-        // The pool reserves address space for all its slots at once; where that is limited, memories are mapped one by one.
+        // The pool reserves address space for all its slots at once. Where that fails, memories are mapped one by one.
         let engine = Engine::new(&pooled(limits)).or_else(|_| Engine::new(&config()))?;
         let linker = |with_wasi| {
             let mut linker = Linker::new(&engine);
@@ -52,7 +53,7 @@ fn config() -> Config {
 
 fn pooled(limits: &Limits) -> Config {
     let instances = limits.calls_in_flight_max.saturating_mul(VERSIONS_MAX).saturating_add(64);
-    // Within half of the 47 bits of address space of a process.
+    // Uses at most half of the 47 bits of address space that a process has.
     let memories = instances.min((1 << 46) / MEMORY_SLOT_BYTES);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
@@ -72,7 +73,8 @@ fn pooled(limits: &Limits) -> Config {
     config
 }
 
-/// A thread of its own: a task of the runtime could be starved by the very guest that it should stop. Ends with the engine.
+/// Starts the thread that counts processor time. A task of the async runtime would not do: the guest that it must stop
+/// could keep it from running. The thread ends with the engine.
 fn watch_processor_time(engine: &Engine) {
     let engine = engine.weak();
     let tick = move || {

@@ -1,10 +1,10 @@
-//! `flags`: the snapshot that the call started with.
+//! The interface `flags`: the snapshot with which the call began.
 
 use super::bindings::switchover::policy::flags::Host;
 use super::state::GuestState;
 
 impl Host for GuestState {
-    // Not linked: `linker` puts its own in its place.
+    // Never runs: `linker` replaces it.
     fn enabled(&mut self, name: String) -> wasmtime::Result<bool> {
         Ok(self.call_ref()?.admission.flags.enabled(&name))
     }

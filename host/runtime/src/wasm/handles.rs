@@ -1,16 +1,16 @@
-//! Sessions and leases in the hands of a guest, as numbers that are valid for one call.
+//! Sessions and leases that a guest holds, as numbers that are valid for one call.
 //!
-//! A guest may keep a handle beyond its call. Here it is gone: using it is a fault, dropping it is nothing. Numbers only grow, so a
-//! late drop never hits a later handle, and a larger number was handed out later.
+//! A guest may keep a handle after its call. The handle is then invalid: using it is a fault, and dropping it has no
+//! effect. Numbers only grow, so a late drop never hits a later handle, and a larger number was handed out later.
 
 use switchover_core::Session;
 use switchover_core::capabilities::Lease;
 
-/// A session in the hands of a guest: a number. The payload stays here.
+/// A session that a guest holds. The guest has only a number; the payload stays in the host.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it, inside the crate")]
 pub struct HostSession;
 
-/// A lease in the hands of a guest: a number.
+/// A lease that a guest holds. The guest has only a number.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it, inside the crate")]
 pub struct GuestLease;
 
@@ -18,9 +18,9 @@ pub struct GuestLease;
 #[derive(Default)]
 pub(super) struct Handles {
     next: u32,
-    /// A handful at a time: a search beats a table.
+    /// There are few at a time, so a linear search is faster than a table.
     live: Vec<(u32, Handle)>,
-    /// Handed out and not given back, in this call or an earlier one.
+    /// How many the guest has got and not given back, in this call or an earlier one.
     outstanding: usize,
 }
 
@@ -48,14 +48,14 @@ impl Handles {
         self.live.iter().any(|(live, handle)| *live == number && matches!(handle, Handle::Lease(_)))
     }
 
-    /// Takes a handle back; `None`: it was of an earlier call.
+    /// Takes a handle back. `None` if it is of an earlier call.
     pub(super) fn take(&mut self, number: u32) -> Option<Handle> {
         self.outstanding = self.outstanding.saturating_sub(1);
         let at = self.live.iter().position(|(live, _)| *live == number)?;
         Some(self.live.swap_remove(at).1)
     }
 
-    /// After a call: no handle is valid any more. How many the guest still holds.
+    /// Makes all handles invalid after a call. Returns how many the guest still holds.
     pub(super) fn end_call(&mut self) -> usize {
         self.live.clear();
         self.outstanding

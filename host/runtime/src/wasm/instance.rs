@@ -1,10 +1,11 @@
-//! A component in wasm: instances that are reused, one call at a time in each.
+//! A component in wasm. Its instances are reused, and each runs one call at a time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use async_trait::async_trait;
 use switchover_contract::{Description, Hints, Model, Object, SaveMode, SaveOutcome};
+use switchover_core::sync::Mutex;
 use switchover_core::{Session, SessionKey, Timestamp};
 use wasmtime::component::Component;
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -24,23 +25,24 @@ use crate::limits::Limits;
 
 /// A linked component and its idle instances.
 pub(crate) struct WasmRunner {
-    // Keeps the thread that watches processor time alive.
+    // Keeps alive the thread that counts processor time.
     engine: Arc<PolicyEngine>,
     pre: PolicyPre<GuestState>,
     with_wasi: bool,
     cpu_slices_max: u32,
-    /// A shard for each core: an instance that another one has just used is cold here, and so is its lock.
+    /// One shard for each core: an instance that another core has just used is cold in this core's cache, and so is its
+    /// lock.
     idle: Box<[Idle]>,
     idle_max: AtomicUsize,
 }
 
-/// Idle instances, last in, first out: the one that ran last is warm in the processor's cache. Boxed: it is moved at every call, and
-/// its bindings alone are hundreds of bytes.
+/// Idle instances, last in, first out: the one that ran last is warm in the processor's cache. They are boxed, because
+/// one is moved at every call, and its bindings alone are hundreds of bytes.
 #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
 #[derive(Default)]
 struct Idle(Mutex<Vec<Box<Instance>>>);
 
-/// More cores share shards.
+/// With more cores than this, several share a shard.
 const IDLE_SHARDS_MAX: usize = 16;
 
 struct Instance {
@@ -52,7 +54,7 @@ struct Instance {
 impl Idle {
     #[expect(clippy::vec_box, reason = "moving the box is what makes a call cheap")]
     fn lock(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn take(&self) -> Option<Box<Instance>> {
@@ -79,7 +81,7 @@ impl WasmRunner {
         })
     }
 
-    /// The shard of this thread, from which it takes first.
+    /// The shard of this thread. The thread looks there first, and returns its instances there.
     fn own_shard(&self) -> usize {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
@@ -92,7 +94,7 @@ impl WasmRunner {
         let (before, own_and_after) = self.idle.split_at(self.own_shard());
         match own_and_after.iter().chain(before).find_map(Idle::take) {
             Some(idle) => Ok(idle),
-            // Boxed: rare, and large enough to slow down every call.
+            // Boxed, because it is rare, and large enough to slow down every call.
             None => Box::pin(self.new_instance()).await,
         }
     }
@@ -104,11 +106,12 @@ impl WasmRunner {
         store.set_max_component_handles(GUEST_RESOURCES_MAX);
         store.set_epoch_deadline(1);
         let slices_max = self.cpu_slices_max;
-        // Runs only while wasm runs: waiting for a database costs the guest nothing.
+        // This runs only while wasm runs, so waiting for a database does not count.
         store.epoch_deadline_callback(move |mut store| {
             let state = store.data_mut();
-            // The slice in which a host call waited is not the guest's; how many host calls there are is bounded. Nor has
-            // it kept others waiting, so it goes on at once: a yield would cost every call that waited for a database.
+            // A slice in which a host call waited does not count. This is safe because the number of host calls is
+            // bounded. The guest has kept no other task waiting, so it continues at once: a yield would slow down every
+            // call that waited for a database.
             if std::mem::take(&mut state.waited) {
                 return Ok(UpdateDeadline::Continue(1));
             }
@@ -142,7 +145,7 @@ impl WasmRunner {
 }
 
 impl WasmRunner {
-    /// An instance at the beginning of a call.
+    /// Begins a call on an idle or a new instance.
     async fn begin(&self, call: &Arc<CallContext>) -> Answered<Box<Instance>> {
         let mut instance = self.instance().await?;
         instance.store.data_mut().begin(Arc::clone(call));
@@ -150,7 +153,7 @@ impl WasmRunner {
         Ok(instance)
     }
 
-    /// The end of a call: the instance is kept for another, unless it trapped, holds too much or has grown too much.
+    /// Ends a call. The instance is kept for another call, unless it trapped, holds too much, or has grown too much.
     fn end<T>(&self, mut instance: Box<Instance>, call: &CallContext, answered: Returned<T>) -> Answered<T> {
         let kept = instance.store.data_mut().end();
         match answered {
@@ -161,7 +164,7 @@ impl WasmRunner {
                 }
                 answer
             }
-            // A trap poisons the store: the instance ends here.
+            // After a trap the store cannot be used again, so the instance is dropped.
             Err(trap) => Err(Failure::Fault(fault(&trap, call))),
         }
     }
@@ -287,7 +290,7 @@ fn returned<T>(returned: wasmtime::Result<Result<T, GuestError>>) -> Returned<T>
 }
 
 impl Instance {
-    /// A handle is valid until the call ends, so a session is taken out of the guest's hands here.
+    /// Loads a session. It takes the session out of its handle, because handles are valid only until the call ends.
     async fn load(&mut self, key: &SessionKey) -> Returned<Option<Session>> {
         let Self { store, policy, .. } = self;
         let loaded = policy.switchover_policy_session_store().call_load(&mut *store, key.expose_string()).await;

@@ -1,5 +1,5 @@
-//! How a guest's imports are linked: the contract by its bindings, `wasi:*` for those that import it, and what every load asks for by
-//! hand, since its strings are then read where they are in the guest and not copied out.
+//! How a guest's imports are linked. The bindings link the contract. `wasi:*` is linked for guests that import it. What
+//! every load asks for is linked by hand: the host then reads its strings in the guest's memory and does not copy them.
 
 use std::future::Future;
 
@@ -13,7 +13,7 @@ use super::state::GuestState;
 type Store<'a> = StoreContextMut<'a, GuestState>;
 type Waiting<'a, T> = Box<dyn Future<Output = wasmtime::Result<(T,)>> + Send + 'a>;
 
-/// Links the contract; and `wasi:*` for guests that import it.
+/// Links the contract, and `wasi:*` for guests that import it.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>, with_wasi: bool) -> wasmtime::Result<()> {
     if with_wasi {
         wasmtime_wasi::p2::add_to_linker_async(linker)?;
@@ -22,7 +22,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>, with_wasi: bool) ->
     link_hot_imports(linker)
 }
 
-/// Takes the place of what the bindings linked under the same names.
+/// Replaces what the bindings linked under the same names.
 fn link_hot_imports(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance(&interface("flags"))?.func_wrap("enabled", |store: Store<'_>, (name,): (WasmStr,)| {

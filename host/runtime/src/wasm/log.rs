@@ -1,4 +1,4 @@
-//! `log`: lines of a policy in the service's log, bounded, the call's key struck out.
+//! The interface `log`: writes lines of a policy to the service's log, bounded and with the call's key struck out.
 
 use super::bindings::switchover::policy::log::{Host, Level as GuestLevel};
 use super::state::GuestState;

@@ -1,10 +1,10 @@
-//! Memory and tables of one instance: what it may have, and how much it has grown.
+//! Memory and tables of one instance: how much it may have, and how much it has.
 
 use wasmtime::ResourceLimiter;
 
 use super::limits::{GUEST_MEMORY_BYTES_MAX, GUEST_TABLE_ELEMENTS_MAX};
 
-/// The memories and tables of one instance, all together.
+/// The total size of the memories and tables of one instance.
 #[derive(Default)]
 pub(crate) struct GuestMemory {
     memory_bytes: usize,

@@ -1,12 +1,13 @@
-//! What a guest writes to its standard output and error: lines of its log, one at a time.
+//! Turns what a guest writes to its standard output and error into lines of its log.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use switchover_contract::Level;
+use switchover_core::sync::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -14,7 +15,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use crate::call::CallContext;
 use crate::limits::LOG_LINE_BYTES_MAX;
 
-/// What a guest has written in this call and not ended with a new line yet.
+/// The line that a guest has begun in this call and not yet ended.
 #[derive(Default)]
 pub(super) struct Output {
     call: Option<Arc<CallContext>>,
@@ -26,7 +27,7 @@ impl Output {
         self.call = Some(call);
     }
 
-    /// The rest of a line is a line: its call's key is known now, and not any more in the next call.
+    /// Ends the call. An unfinished line is written now, while the call's key is known and can be struck out.
     pub(super) fn end(&mut self) {
         self.end_line(Level::Info);
         self.call = None;
@@ -36,7 +37,7 @@ impl Output {
         for &byte in bytes {
             match byte {
                 b'\n' => self.end_line(level),
-                // Twice the length of a line, so that no key is cut in two before it is struck out.
+                // It keeps twice the length of a log line, so that the cut never leaves half of a key.
                 _ if self.line.len() < 2 * LOG_LINE_BYTES_MAX => self.line.push(byte),
                 _ => {}
             }
@@ -60,7 +61,7 @@ pub(super) struct LogStream {
 
 impl LogStream {
     fn append(&self, bytes: &[u8]) {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).write(self.level, bytes);
+        self.output.lock().write(self.level, bytes);
     }
 }
 

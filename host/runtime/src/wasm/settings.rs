@@ -1,4 +1,4 @@
-//! `settings`: what the operator configured for this policy.
+//! The interface `settings`: what the operator configured for this policy.
 
 use super::bindings::switchover::policy::settings::Host;
 use super::state::GuestState;

@@ -1,9 +1,11 @@
-//! The state of one instance: its call, what the guest holds, its memory, and `types`, sessions as resources.
+//! The state of one instance: its call, what the guest holds, and its memory. Also the interface `types`, with sessions
+//! as resources.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use switchover_contract::{Level, Result};
 use switchover_core::Session;
+use switchover_core::sync::Mutex;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -18,13 +20,13 @@ use crate::error::PolicyFault;
 /// What the host keeps for one instance.
 pub(crate) struct GuestState {
     pub(crate) memory: GuestMemory,
-    /// Processor slices that the running call has used.
+    /// How many slices of processor time the running call has used.
     pub(crate) slices: u32,
-    /// A host call that may have waited has ended since the last slice was counted.
+    /// Whether a host call that may have waited was made since the last slice was counted.
     pub(crate) waited: bool,
     pub(super) handles: Handles,
     current: Option<Arc<CallContext>>,
-    /// Only for guests that import `wasi:*`.
+    /// `None` for guests that do not import `wasi:*`.
     wasi: Option<Box<Wasi>>,
 }
 
@@ -46,20 +48,20 @@ impl GuestState {
         }
     }
 
-    /// Before a call.
+    /// Begins a call.
     pub(crate) fn begin(&mut self, call: Arc<CallContext>) {
         self.slices = 0;
         if let Some(wasi) = &self.wasi {
-            wasi.output.lock().unwrap_or_else(PoisonError::into_inner).begin(Arc::clone(&call));
+            wasi.output.lock().begin(Arc::clone(&call));
         }
         self.current = Some(call);
     }
 
-    /// After a call. How many handles the guest kept.
+    /// Ends a call. Returns how many handles the guest kept.
     pub(crate) fn end(&mut self) -> usize {
         self.current = None;
         if let Some(wasi) = &self.wasi {
-            wasi.output.lock().unwrap_or_else(PoisonError::into_inner).end();
+            wasi.output.lock().end();
         }
         self.handles.end_call()
     }
@@ -68,7 +70,7 @@ impl GuestState {
         Resource::new_own(self.handles.give(Handle::Session(session)))
     }
 
-    /// A session that the guest gives back; `None`: not one of this call.
+    /// Takes back a session from the guest. `None` if it is not one of this call.
     pub(crate) fn take(&mut self, session: &Resource<HostSession>) -> Option<Session> {
         match self.handles.take(session.rep())? {
             Handle::Session(session) => Some(session),
@@ -76,14 +78,14 @@ impl GuestState {
         }
     }
 
-    /// The current call, one host call shorter.
+    /// The current call. Counts one host call against its limit.
     pub(super) fn call_ref(&self) -> wasmtime::Result<&Arc<CallContext>> {
         let call = self.current.as_ref().ok_or_else(|| wasmtime::Error::msg("a host call outside of any call"))?;
         call.spend().map_err(|fault: PolicyFault| wasmtime::Error::msg(fault.to_string()))?;
         Ok(call)
     }
 
-    /// The same, to be kept while the host call waits.
+    /// As `call_ref`, for a host call that may wait.
     pub(super) fn call(&mut self) -> wasmtime::Result<Arc<CallContext>> {
         self.waited = true;
         self.call_ref().cloned()
@@ -133,7 +135,7 @@ impl WasiView for GuestState {
     }
 }
 
-/// No files, no sockets, no environment, no arguments; standard output and error go to the log.
+/// A `wasi` without files, sockets, environment and arguments. Standard output and error go to the log.
 fn locked_down_wasi() -> Wasi {
     let output = Arc::new(Mutex::new(Output::default()));
     let stream = |level| LogStream { output: Arc::clone(&output), level };

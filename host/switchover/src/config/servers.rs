@@ -1,4 +1,4 @@
-//! Cache and flags on Redis, as the configuration names them.
+//! Opens the cache and the flags on Redis that the configuration names.
 
 use toml::Spanned;
 
@@ -7,7 +7,8 @@ use crate::host::Builder;
 
 #[cfg(feature = "redis")]
 impl Config {
-    /// A server that does not answer now is connected to later; one that refuses is an error.
+    /// Adds the cache to the builder. If the server does not answer now, the cache connects later. If it answers and
+    /// refuses, this is an error.
     pub(super) async fn redis_cache(&self, builder: Builder, table: &CacheTable) -> Result<Builder, ConfigError> {
         if table.size_mib.is_some() {
             let message = "cache.size_mib: the size of a cache on Redis is the server's `maxmemory`";

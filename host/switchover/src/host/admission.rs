@@ -1,4 +1,5 @@
-//! How calls are let in: a place among those in flight, under the policy and the flags in force, or a wait with a bound.
+//! How calls are admitted: each gets a place among those in flight, and the policy and flags in force, or waits with a
+//! bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +13,13 @@ use super::Host;
 use super::work::{caught, to_the_end};
 
 impl Host {
-    /// Puts one question to the running policy, past the cache.
+    /// Puts one question to the running policy, which reads in the databases and never in the cache.
     pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
         let (entry, _place) = self.enter().await?;
         caught(self.ask_under(entry, question, Freshness::PastCache)).await
     }
 
-    /// Puts one question to the running policy. A caller that goes away does not stop halfway what may write.
+    /// Puts one question to the running policy. A question that may write runs to its end even if its caller goes away.
     pub(crate) async fn ask<Q: Question>(self: &Arc<Self>, question: Q) -> Result<Q::Answer, Error> {
         if Q::MAY_WRITE {
             to_the_end(self.admit().await?.ask_alone(question)).await
@@ -28,7 +29,7 @@ impl Host {
         }
     }
 
-    /// [`Host::enter`], for work that may outlive its caller.
+    /// As [`Host::enter`], for work that may outlive its caller.
     pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
         let (entry, place) = self.enter().await?;
         place.forget();
@@ -37,7 +38,7 @@ impl Host {
 
     /// A place among the calls in flight, under the flags and the policy in force.
     async fn enter(&self) -> Result<(Entry, SemaphorePermit<'_>), Error> {
-        // A caller whose calls never wait must not keep other tasks from running.
+        // Without this, a caller whose calls never wait could keep other tasks from running.
         tokio::task::consume_budget().await;
         if let Ok(place) = self.places.try_acquire()
             && let Some(entry) = self.slot.try_enter()
@@ -83,36 +84,36 @@ impl Host {
     }
 }
 
-/// Work that was let in: it holds a place, and one version with one snapshot of flags.
+/// Admitted work. It holds a place, and one version with one snapshot of flags.
 pub(crate) struct Admitted {
     entry: Entry,
     place: Place,
 }
 
 impl Admitted {
-    /// One of several questions.
+    /// Puts one of several questions.
     pub(crate) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
         self.place.0.ask_under(self.entry.clone(), question, Freshness::Cached).await
     }
 
-    /// One of several questions, whose answer is read in order to be written.
+    /// Puts one of several questions, past the cache. For a session that is read in order to be written.
     pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
         self.place.0.ask_under(self.entry.clone(), question, Freshness::PastCache).await
     }
 
-    /// The only question.
+    /// Puts the only question.
     async fn ask_alone<Q: Question>(self, question: Q) -> Result<Q::Answer, Error> {
         let Self { entry, place } = self;
         place.0.ask_under(entry, question, Freshness::Cached).await
     }
 
-    /// Counts a new key that nobody was told and that could not be deleted.
+    /// Counts a new key that no caller got and that could not be deleted.
     pub(crate) fn new_key_left(&self) {
         self.place.0.store.counters().new_key_left();
     }
 }
 
-/// A place among the calls in flight, which was taken out of their count.
+/// A place among the calls in flight. Dropping it frees the place.
 struct Place(Arc<Host>);
 
 impl Drop for Place {

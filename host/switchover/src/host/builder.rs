@@ -18,7 +18,7 @@ use super::{Host, Switchover};
 use crate::error::BuildError;
 use crate::store::{Store, StoreReach};
 
-/// What a host is made of. Every method takes the builder and gives it back.
+/// What a host is made of. Every method takes the builder and returns it.
 #[derive(Default)]
 pub struct Builder {
     databases: Vec<(String, Arc<dyn Database>)>,
@@ -45,47 +45,49 @@ impl Builder {
         self
     }
 
-    /// Where flags come from. Without a source, no flag is set.
+    /// Sets the source of flags. Without a source, no flag is set.
     #[must_use]
     pub fn flags(mut self, flags: impl Flags + 'static) -> Self {
         self.flags = Some(Arc::new(flags));
         self
     }
 
-    /// Whether new flags come into force although the running policy fails its trial under them. If not (the default), the flags that
-    /// were in force stay, and the host tries again; if so, the failure is an error in the log and nothing else.
+    /// Sets whether new flags come into force even if the running policy fails its trial under them. By default they do
+    /// not: the flags in force stay, and the host tries again. With `true` they do, and the failure is only logged as
+    /// an error.
     #[must_use]
     pub fn insist_on_flags(mut self, insist: bool) -> Self {
         self.insist_on_flags = insist;
         self
     }
 
-    /// The policy to begin with. Without one, it is `Builtin::CachedDb`, where the library was built with `wasm`.
+    /// Sets the first policy. The default is `Builtin::CachedDb` if the library was built with `wasm`; otherwise a
+    /// policy must be set.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
         self
     }
 
-    /// Limits other than the default ones.
+    /// Sets limits other than the default ones.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// A clock other than the machine's, for tests. Databases have clocks of their own.
+    /// Sets a clock other than the machine's, for tests. Databases have clocks of their own.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Builds the host: loads and tries the policy under the flags as they are now.
+    /// Builds the host. This loads the policy and tries it under the present flags.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] names what is wrong and how to mend it.
+    /// [`BuildError`] says what is wrong and how to correct it.
     pub async fn build(self) -> Result<Switchover, BuildError> {
         let mut databases = BTreeMap::new();
         for (name, database) in self.databases {
@@ -147,13 +149,14 @@ fn default_policy() -> Option<Policy> {
     Some(Policy::builtin(crate::Builtin::CachedDb))
 }
 
-/// Every policy that comes with the library is a component.
+/// There is no default policy without `wasm`: every policy that comes with the library is a component.
 #[cfg(not(feature = "wasm"))]
 fn default_policy() -> Option<Policy> {
     None
 }
 
-/// Refuses tables that cannot hold sessions, and two aliases of one table. A database that does not answer is left to the calls.
+/// Refuses tables that cannot hold sessions, and two aliases of one table. If a database does not answer, this only
+/// logs a warning; its calls will show whether it works.
 async fn check_tables(
     databases: &BTreeMap<DatabaseName, Arc<dyn Database>>,
     patience: Duration,

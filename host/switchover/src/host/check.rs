@@ -1,4 +1,4 @@
-//! Whether the databases of a host answer, for the health check of a service.
+//! Checks whether the databases of a host answer, for the health check of a service.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,28 +9,29 @@ use tokio::task::JoinSet;
 
 use super::Switchover;
 
-/// What one database said when it was asked whether it is there.
+/// The result of the check of one database.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DatabaseCheck {
-    /// Its alias.
+    /// The alias of the database.
     pub database: DatabaseName,
-    /// Where it is, for people; without a password.
+    /// Where the database is, for people; without a password.
     pub summary: String,
-    /// How long its answer, or the lack of one, took.
+    /// How long the check took, with or without an answer.
     pub latency: Duration,
-    /// Why it cannot be used now; `None`: it answered.
+    /// Why the database cannot be used now. `None` if it answered.
     pub problem: Option<Error>,
 }
 
 impl Switchover {
-    /// Asks every database at the same time whether it answers, in the order of their aliases. Each is asked for a key that nobody has, in
-    /// the session table: one that has no table, or too many waiting reads, does not answer well either.
+    /// Checks all databases at the same time. The results have the order of the aliases. Each database is asked for a
+    /// random key in the session table. So a database whose table is missing, or where too many reads wait, fails the
+    /// check too.
     ///
-    /// Cost: one read of each database, at most `read_deadline`. It takes none of the places for calls. A database that does not answer
-    /// need not be a reason to end a host: whether its calls fail depends on the policy and on the cache.
+    /// Cost: one read of each database, at most `read_deadline`. It takes none of the places for calls. A failed check
+    /// is not always a reason to stop a host: whether its calls fail depends on the policy and on the cache.
     ///
-    /// Cancel safety: dropped, the questions are dropped too.
+    /// Cancel safety: dropping the future drops the reads.
     pub async fn check_databases(&self) -> Vec<DatabaseCheck> {
         let mut asked = JoinSet::new();
         for (name, database) in self.host.store.databases() {

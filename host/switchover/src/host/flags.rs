@@ -1,4 +1,4 @@
-//! Flags that change: tried, then in force once the calls under the old ones have ended.
+//! Changes of flags. New flags are tried, and come into force once the calls under the old flags have ended.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use super::Host;
 
-/// How long after a change of flags that did not come about it is tried again.
+/// The first pause after a failed change of flags, before it is tried again.
 const FLAGS_RETRY: Duration = Duration::from_secs(1);
+/// The longest pause: each one is twice as long as the pause before.
 const FLAGS_RETRY_MAX: Duration = Duration::from_secs(60);
 
 impl Host {
@@ -22,8 +23,8 @@ impl Host {
         self.slot.change_flags(latest, self).await
     }
 
-    /// Before anything that may make another database home: unknown outcomes are settled under the old rules, as far as the
-    /// databases answer. What is left is given up when the era ends.
+    /// Waits for repairs before a change that may make another database home, so that unknown outcomes are settled
+    /// under the old rules if the databases answer. Repairs that are left are given up when the era ends.
     pub(super) async fn settle_repairs(&self, next: &Version) {
         if !self.slot.version().may_overlap(next) {
             self.store.repairs_done(self.limits.repair_patience).await;
@@ -39,7 +40,7 @@ impl Change for Host {
     async fn try_out(&self, version: &Arc<Version>, flags: &Arc<FlagSnapshot>) -> Result<(), SwapError> {
         let tried = self.loader.try_out(version, flags).await;
         if tried.is_err() {
-            // The running policy goes on under the flags that it knows.
+            // The running policy continues under the flags in force, and its loads are looked up in advance again.
             version.expect_look_first();
         }
         tried
@@ -50,7 +51,7 @@ impl Change for Host {
             return Err(error);
         }
         tracing::error!(
-            "new flags are taken although the running policy fails under them, as this host was told to: {error}"
+            "new flags come into force although the running policy fails under them (`insist` is set): {error}"
         );
         Ok(())
     }
@@ -60,27 +61,27 @@ impl Change for Host {
     }
 }
 
-/// Puts every new snapshot in force, until the host or the source is gone.
+/// Puts new snapshots in force until the host or the source is gone.
 pub(super) async fn follow_flags(host: Weak<Host>, mut latest: watch::Receiver<Arc<FlagSnapshot>>) {
     while latest.changed().await.is_ok() {
         let mut pause = FLAGS_RETRY;
         loop {
             let Some(host) = host.upgrade() else { return };
-            // The latest is applied, whatever came in between.
+            // This applies the latest snapshot and skips those in between.
             match host.apply_flags().await {
                 Ok(_) => break,
                 Err(SwapError::Closed) => return,
                 Err(error) => tracing::warn!("new flags are not in force yet: {error}"),
             }
             drop(host);
-            // Each try closes the gate for a while: ever more rarely.
+            // Each try closes the gate for a while, so the pauses grow.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(FLAGS_RETRY_MAX);
         }
     }
 }
 
-/// No flag is set, for ever.
+/// A source in which no flag is ever set.
 pub(super) struct NoFlags(watch::Sender<Arc<FlagSnapshot>>);
 
 impl Default for NoFlags {

@@ -25,7 +25,8 @@ use crate::store::Store;
 
 /// A session store whose policy can be swapped while it runs. Cheap to clone; all clones are one host.
 ///
-/// It needs a multi-threaded tokio runtime. Dropping the last clone lets calls under way end; [`Switchover::close`] waits for them.
+/// It needs a multi-threaded tokio runtime. When the last clone is dropped, calls under way still run to their end;
+/// [`Switchover::close`] waits for them.
 #[derive(Clone)]
 pub struct Switchover {
     pub(crate) host: Arc<Host>,
@@ -41,28 +42,31 @@ pub(crate) struct Host {
     waiting: AtomicUsize,
     latest_flags: watch::Receiver<Arc<FlagSnapshot>>,
     insist_on_flags: bool,
-    // Keeps the source alive, and with it its watcher.
+    // Keeps the source and its watcher alive.
     _flags: Arc<dyn Flags>,
 }
 
 impl Switchover {
-    /// A host from code.
+    /// A builder for a host.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
     /// Loads a policy, tries it, and takes it into use. Calls under way end under the version they began with.
     ///
-    /// Between policies of the same protocol, with the same settings and databases, no call waits. Any other swap lets the calls under
-    /// the old policy end first; calls that arrive meanwhile wait. Swaps are made one after another. Costs the compilation of the component, unless it ran
-    /// before on this host.
+    /// Between policies of the same protocol, with the same settings and databases, no call waits. Any other swap waits
+    /// for the calls under the old policy to end, and calls that arrive in the meantime wait. Swaps are made one after
+    /// another.
     ///
-    /// Cancel safety: dropped before it ends, either version may be running; [`Switchover::policy`] tells which.
+    /// Cost: the component is compiled, unless it is among the last four that this host compiled.
+    ///
+    /// Cancel safety: if the future is dropped before it ends, either version may be running; [`Switchover::policy`]
+    /// shows which.
     ///
     /// # Errors
     ///
-    /// With any error the policy that was running goes on. [`SwapError::Rejected`] says what is wrong with the new one;
-    /// [`SwapError::NotDrained`]: calls under the old one did not end in time.
+    /// After an error the policy that was running continues. [`SwapError::Rejected`] says what is wrong with the new
+    /// one. [`SwapError::NotDrained`] means that calls under the old one did not end in time.
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
         let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
         self.host.settle_repairs(&next).await;
@@ -71,12 +75,12 @@ impl Switchover {
         Ok(next.id().clone())
     }
 
-    /// Goes back to the previous policy, which was kept warm: nothing is loaded or compiled. If flags have changed since it ran, it is tried
-    /// under them first. Twice is there and back.
+    /// Goes back to the previous policy. It was kept warm, so nothing is loaded or compiled. If flags have changed
+    /// since it ran, it is tried under them first. A second call goes forward again.
     ///
     /// # Errors
     ///
-    /// [`SwapError::NoPrevious`] before the first swap; else as [`Switchover::swap_policy`].
+    /// [`SwapError::NoPrevious`] before the first swap; otherwise as for [`Switchover::swap_policy`].
     pub async fn rollback_policy(&self) -> Result<PolicyVersion, SwapError> {
         if let Some(previous) = self.host.slot.previous() {
             self.host.settle_repairs(&previous).await;
@@ -86,14 +90,14 @@ impl Switchover {
         Ok(version.id().clone())
     }
 
-    /// What runs now.
+    /// Which policy runs now, and its counts.
     pub fn policy(&self) -> PolicyStatus {
         let version = self.host.slot.version();
         let previous = self.host.slot.previous();
         PolicyStatus::of(&version, previous.as_deref(), self.host.slot.in_flight())
     }
 
-    /// What the running policy says of itself.
+    /// The running policy's description of itself.
     pub fn description(&self) -> Description {
         self.host.slot.version().description().clone()
     }
@@ -103,41 +107,43 @@ impl Switchover {
         self.host.slot.flags()
     }
 
-    /// Waits until the latest snapshot of the flags' source is in force. The host does that by itself soon after each change; this
-    /// is for those who want to know when. The running policy is tried under the new flags first.
+    /// Puts the latest snapshot of the flags' source in force, and returns when it is. The host does this by itself
+    /// soon after each change; call this to know when it has happened. The running policy is tried under the new flags
+    /// first.
     ///
     /// # Errors
     ///
-    /// With any error the flags that were in force stay, and the host tries again by itself. [`SwapError::Rejected`]: the running policy
-    /// fails its trial under the new flags; swap in one that does not, or set the flags back. [`SwapError::NotDrained`]: calls under
-    /// the old flags did not end in time.
+    /// After an error the flags that were in force stay, and the host tries again by itself. [`SwapError::Rejected`]
+    /// means that the running policy fails its trial under the new flags: swap in one that passes, or set the flags
+    /// back. [`SwapError::NotDrained`] means that calls under the old flags did not end in time.
     pub async fn apply_flags(&self) -> Result<Arc<FlagSnapshot>, SwapError> {
         self.host.apply_flags().await
     }
 
-    /// What this host has counted since it was built.
+    /// The counters of this host since it was built.
     pub fn counts(&self) -> HostCounts {
         self.host.store.counters().snapshot()
     }
 
-    /// The calls of the policy by kind, how they ended and how long they took, since this host was built. Cost: some thousand
-    /// additions, no lock, and nothing that calls wait for.
+    /// The calls of the policy by kind since this host was built: how they ended and how long they took. Cost: some
+    /// thousand additions. It takes no lock, and no call waits for it.
     pub fn call_counts(&self) -> [CallCounts; CallKind::ALL.len()] {
         self.host.store.counters().calls()
     }
 
-    /// How many keys wait to be brought to the same row in home and mirrors after an unknown outcome.
+    /// How many keys wait for their repair after an unknown outcome. A repair brings home and mirrors to the same row.
     pub fn repairs_pending(&self) -> usize {
         self.host.store.repairs_pending()
     }
 
-    /// The databases, for people.
+    /// The alias of each database, with a description for people.
     pub fn databases(&self) -> Vec<(DatabaseName, String)> {
         self.host.store.databases().map(|(name, database)| (name.clone(), database.summary())).collect()
     }
 
-    /// Settles unknown outcomes, lets no call in any more ([`Error::Closed`](crate::Error::Closed)), waits for those under way, each within `drain_wait`,
-    /// and closes the databases.
+    /// Closes the host. It waits for repairs, stops admitting calls (they fail with
+    /// [`Error::Closed`](crate::Error::Closed)), waits for the calls under way, and closes the databases. Each wait
+    /// takes at most `drain_wait`, and a last round of repairs at most `write_deadline`.
     pub async fn close(&self) {
         self.host.store.repairs_done(self.host.limits.drain_wait).await;
         if !self.host.slot.close(&*self.host).await {

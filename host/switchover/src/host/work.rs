@@ -1,4 +1,4 @@
-//! How work is run for a caller: to its end whatever becomes of the caller, or with the caller.
+//! Runs work for a caller, either to its end even if the caller goes away, or only as long as the caller.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,14 +7,15 @@ use std::task::{Context, Poll, Waker};
 
 use switchover_runtime::Error;
 
-/// Runs work that must not stop halfway when its caller goes away. It runs in the caller's task as far as it gets without waiting,
-/// since a task and its wake-ups cost about as much as a load from memory; once it waits, it goes on in a task of its own.
+/// Runs work that must not stop halfway when its caller goes away. The work runs in the caller's task until it first
+/// waits, since a task and its wake-ups cost about as much as a load from memory. Then it continues in a task of its
+/// own.
 pub(crate) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let mut work = Box::pin(work);
-    // Nobody has to be woken after this poll, since the new task polls again at once. A panic ends the work, not its caller, as it
-    // does in a task.
+    // This poll needs no waker, since the new task polls again at once. As in a task, a panic ends the work and not its
+    // caller.
     let begun = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
     let done = match begun {
         Ok(Poll::Ready(done)) => Some(done),
@@ -24,7 +25,7 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     done.unwrap_or_else(|| Err(panicked()))
 }
 
-/// Runs work in the caller's task, and ends with the caller. A panic is an error of the caller.
+/// Runs work in the caller's task. The work ends with the caller. A panic becomes an error of the call.
 pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut work = pin!(work);
     poll_fn(|task| {

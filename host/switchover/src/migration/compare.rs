@@ -17,8 +17,9 @@ use super::look::{Stride, look, tool_deadline};
 pub const PAGE: u32 = 500;
 /// How many differences are kept for the second look. With more, the two databases are not alike.
 pub const SUSPECTS_MAX: usize = 100_000;
-/// How often to look at a session that is written all the time, and the pause between two looks.
+/// How often a session that is written all the time is looked at again.
 const LOOKS_MAX: u32 = 10;
+/// The pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// How many unreadable rows of each database are shown. All of them are counted.
 pub const SHOWN_MAX: usize = 20;
@@ -36,7 +37,7 @@ pub enum Difference {
     Expiry,
     /// Both have it, with something different in another column.
     Column,
-    /// It was written all the time, and no look found it alike.
+    /// It changed between all looks, and was never the same in both.
     Unsettled,
 }
 

@@ -8,11 +8,11 @@ use switchover_core::capabilities::DatabaseError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// A database did not answer, or not as it must: look after it and compare again.
+    /// A database did not answer, or gave a wrong answer: check the database and compare again.
     Database {
-        /// Which one, for people.
+        /// The database, for people.
         database: String,
-        /// What it answered.
+        /// Its error.
         source: DatabaseError,
     },
     /// The new table cannot hold everything that the old one can: change it first.
@@ -20,9 +20,9 @@ pub enum CompareError {
         /// Which column, and what to do.
         message: String,
     },
-    /// The two are not alike yet: wait until more is carried over.
+    /// Too many sessions differ: wait until the migration has copied more.
     TooManyDifferences {
-        /// So many are looked at.
+        /// The most differences that are looked at.
         max: usize,
     },
 }

@@ -45,12 +45,12 @@ impl Stride {
     }
 }
 
-/// When one step of a tool must have been answered: it may wait longer than a visitor.
+/// The deadline of one step of a tool, from the deadline of a visitor. A tool may wait ten times as long as a visitor.
 pub fn tool_deadline(of_a_visitor: Duration) -> Instant {
     Instant::now() + of_a_visitor * 10
 }
 
-/// What is unexpired, or cannot be read, under `keys`.
+/// Reads the rows under `keys` that are unexpired, or that cannot be read.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a migration needs beside its policy: two databases that are in use, compared.
+//! What a migration needs besides its policy: a comparison of two databases that are in use.
 
 mod carried;
 mod compare;

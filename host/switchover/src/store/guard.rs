@@ -1,4 +1,5 @@
-//! The cache around a write: a guard before it, the release after it and before the acknowledgement.
+//! The cache around a write. A guard is set before the write, and released after the write and before its
+//! acknowledgement.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use switchover_core::capabilities::Nonce;
 use super::Store;
 
 impl Store {
-    /// Runs a write with the key guarded in the cache. Without a cache it is the write alone; a cache that fails is counted.
+    /// Runs a write with the key guarded in the cache. Without a cache it only runs the write. A cache that fails is
+    /// counted.
     ///
-    /// After an unknown outcome the guard stays until it ends by itself: the write may still happen, and an entry that was
-    /// filled before it would be served after it.
+    /// After an unknown outcome the guard stays until it ends by itself: the write may still happen, and an entry that
+    /// was filled before the write would be served after it.
     pub(super) async fn guarded<T>(
         self: &Arc<Self>,
         key: &SessionKey,
@@ -33,7 +35,7 @@ impl Store {
     }
 }
 
-/// Unique in the fleet: 64 random bits of this process, and a counter.
+/// A nonce that is unique in the fleet: 64 random bits of this process, and a counter.
 fn next_nonce() -> Nonce {
     static PROCESS: LazyLock<u64> =
         LazyLock::new(|| getrandom::u64().expect("the operating system's random source answers"));

@@ -1,4 +1,5 @@
-//! What the host guarantees for a session, whatever the policy asks: databases and cache behind one door.
+//! What the host guarantees for a session under every policy. All access to databases and cache goes through this
+//! module.
 
 mod guard;
 mod reach;
@@ -90,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Asks a database whether it is there: for a key that nobody has.
+    /// Checks that a database answers, by asking for a random key.
     pub(crate) async fn ask(&self, database: &str) -> Result<()> {
         let asked = self.read_one(database, Read::Exists(SessionKey::random()));
         match tokio::time::timeout(self.limits.read_deadline, asked).await {
@@ -110,7 +111,7 @@ impl Store {
         self.bounded_by(self.limits.cache_deadline, operation).await
     }
 
-    /// One operation of the cache, bounded in time: a cache that hangs is a cache that failed.
+    /// Runs one operation of the cache, bounded in time: a cache that hangs counts as failed.
     async fn bounded_by<T>(
         &self,
         patience: Duration,

@@ -1,4 +1,4 @@
-//! The store, as the calls of a policy reach it: reads and look-ups end with the call, writes in tasks of their own.
+//! How the calls of a policy reach the store. Reads and look-ups end with the call. Writes run in tasks of their own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct StoreReach(pub(crate) Arc<Store>);
 impl Reach for StoreReach {
     async fn load(&self, _: &Admission, database: &str, key: &SessionKey) -> Result<Option<Session>> {
         match self.0.read_one(database, Read::Load(key.clone())).await? {
-            // A collation that takes `abc` for `ABC` finds another key's row: that is not this session.
+            // A collation that treats `abc` and `ABC` as equal finds another key's row, which is not this session.
             ReadOutcome::Session(session) => Ok(session.filter(|session| session.key == *key)),
             ReadOutcome::Exists(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
         }
@@ -33,7 +33,7 @@ impl Reach for StoreReach {
         databases: &[String],
         key: &SessionKey,
     ) -> Vec<Result<Option<Session>>> {
-        // Dropped with the call that asks, unlike writes.
+        // Unlike writes, these are dropped with the call.
         let mut loads = tokio::task::JoinSet::new();
         for (at, database) in databases.iter().enumerate() {
             let (store, database, key, admission) =
@@ -106,8 +106,8 @@ impl Reach for StoreReach {
     async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup> {
         let (now, patience) = (self.0.clock.now(), self.0.limits.cache_deadline.min(self.0.limits.call_wall_time));
         let found = match self.0.bounded_by(patience, self.0.cache()?.get(key, now)).await? {
-            // The cache is shared and never trusted: an entry of another key, or one that has ended, is a miss that may not be
-            // filled over.
+            // The cache is shared and never trusted. An entry of another key, or one that has ended, is a miss, and its
+            // lease fills nothing.
             CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
                 CacheLookup::Miss(Lease::DEAD)
             }
@@ -128,14 +128,15 @@ impl Reach for StoreReach {
 
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {
         let (store, key) = (Arc::clone(&self.0), key.clone());
-        // To its end, also for a load whose caller leaves: half of it would say that the cache does not answer.
-        let told = tokio::spawn(async move { store.bounded(store.cache()?.invalidate(&key)).await }).await;
-        told.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "an invalidation panicked")))
+        // It runs to its end even if the caller of the load goes away: a dropped operation would look to the cache's
+        // client as if the cache did not answer.
+        let invalidated = tokio::spawn(async move { store.bounded(store.cache()?.invalidate(&key)).await }).await;
+        invalidated.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "an invalidation panicked")))
     }
 }
 
-/// Runs a write in a task of its own: it ends whatever becomes of the call that asked for it, and holds the call's ticket, so
-/// that it counts as in flight until then.
+/// Runs a write in a task of its own. The write runs to its end even if its call does not. It holds a clone of the
+/// call's ticket, so it counts as in flight until then.
 async fn in_own_task<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
     admission: &Admission,
     write: impl FnOnce(Ticket) -> F,

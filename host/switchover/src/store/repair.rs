@@ -1,10 +1,11 @@
-//! After an unknown outcome: the key is copied again under home's lock as soon as the databases answer.
+//! Repairs after unknown outcomes: the key is copied again under home's lock as soon as the databases answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use switchover_core::SessionKey;
+use switchover_core::sync::Mutex;
 use switchover_runtime::limits::{REPAIRS_AT_ONCE_MAX, REPAIRS_PENDING_MAX};
 use switchover_runtime::{Gate, Ticket};
 use tokio::sync::{Semaphore, watch};
@@ -19,10 +20,11 @@ type Repair = (Route, SessionKey);
 
 /// The keys that wait for their repair.
 pub(super) struct Repairs {
-    /// How many unknown outcomes each key has had since its repair began: one that comes while a copy is under way asks for another.
+    /// How many unknown outcomes each key has had since its repair began. One that comes during a copy needs another
+    /// copy.
     pending: Mutex<HashMap<Repair, u64>>,
     count: watch::Sender<usize>,
-    /// Raised when all that wait are to be tried at once.
+    /// Raised to try all waiting repairs at once.
     rounds: watch::Sender<u64>,
     at_once: Semaphore,
 }
@@ -35,7 +37,7 @@ impl Default for Repairs {
 }
 
 impl Repairs {
-    /// Whether a new task is needed.
+    /// Adds an unknown outcome. Returns whether its key needs a new task.
     fn add(&self, repair: &Repair) -> bool {
         let mut pending = self.pending();
         if let Some(outcomes) = pending.get_mut(repair) {
@@ -55,11 +57,11 @@ impl Repairs {
     }
 
     fn pending(&self) -> MutexGuard<'_, HashMap<Repair, u64>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 
-/// A repair that is under way. Dropped, however its task ends, the key is pending no more.
+/// A repair that is under way. It is dropped however its task ends, and then the key is no longer pending.
 struct Pending {
     store: Arc<Store>,
     repair: Repair,
@@ -85,8 +87,9 @@ impl Store {
         let _some_are_left = tokio::time::timeout(patience, count.wait_for(|count| *count == 0)).await;
     }
 
-    /// Tries once more what still waits, through a gate that is closed and drained: unknown outcomes are born while it drains, too, and
-    /// once it is retired nobody may repair them. Takes one write deadline at most, and nothing if none waits.
+    /// Tries all waiting repairs once more, through a gate that is closed and drained. Unknown outcomes also arise
+    /// while the gate drains, and once it is retired they cannot be repaired. Takes at most one write deadline, and no
+    /// time if no repair waits.
     pub(crate) async fn settle_last(&self, gate: &Gate) {
         if self.repairs_pending() == 0 {
             return;
@@ -97,8 +100,8 @@ impl Store {
         gate.let_settle(false);
     }
 
-    /// Repairs a key in the background, under the flags and the policy that the write had: once these change, another database may
-    /// be home, and a copy would overwrite what is newer.
+    /// Repairs a key in the background, under the flags and the policy of its write. Once these change, another
+    /// database may be home, and a copy would overwrite a newer row.
     pub(super) fn repair_later(self: &Arc<Self>, ticket: &Ticket, route: &Route, key: SessionKey) {
         let repair = (route.clone(), key);
         if !self.repairs.add(&repair) {
@@ -112,7 +115,7 @@ impl Store {
             } else {
                 pending.store.counters.repair_abandoned();
                 let home = &pending.repair.0.home;
-                tracing::warn!(%home, "gave up to repair a key after an unknown outcome; its next write settles it");
+                tracing::warn!(%home, "gave up repairing a key after an unknown outcome; its next write settles it");
             }
         });
     }
@@ -127,7 +130,7 @@ async fn repair_until_done(Pending { store, repair }: &Pending, gate: &Arc<Gate>
         let _a_round_begins = tokio::time::timeout(backoff, rounds.changed()).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
         let Ok(_turn) = store.repairs.at_once.acquire().await else { return false };
-        // Closed for a change that may yet fail: later.
+        // The gate is closed for a change that may still fail: try again later.
         let Some(_ticket) = gate.enter_to_settle() else { continue };
         let outcomes = store.repairs.outcomes(repair);
         let copied = store.copy_now(route.home.as_str(), &route.target(), key.clone()).await.is_ok();

@@ -1,10 +1,10 @@
-//! Where a write goes: home, and the mirrors that are written with it.
+//! The databases of a write: home, and the mirrors that are written with it.
 
 use switchover_contract::{Guarantee, MirrorAction, Target};
 use switchover_core::capabilities::Write;
 use switchover_core::{DatabaseName, Session, SessionKey};
 
-/// Home, and the mirrors that are written with it.
+/// Home, and mirrors with their actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Route {
     pub(super) home: DatabaseName,
@@ -21,7 +21,7 @@ impl Route {
     }
 }
 
-/// What brings a mirror to where its action says, after home has `row`.
+/// The write that carries out a mirror's action when home has `row`.
 pub(super) fn mirror_write(action: MirrorAction, row: Option<&Session>, key: &SessionKey) -> Write {
     match (action, row) {
         (MirrorAction::Copy, Some(row)) => Write::Upsert(row.clone()),

@@ -1,16 +1,19 @@
-//! `strict`: home and mirrors together or not at all, with many waiting writes sharing one pair of transactions.
+//! The guarantee `strict`: home and mirrors are written together or not at all. Many waiting writes share one pair of
+//! transactions.
 //!
-//! One lane for each home and its mirrors. It drains what is queued (no timer, so a lone write is not delayed), holds all of it at
-//! home, whose row locks are the key locks, writes the mirrors, and commits home last. A mirror that refuses rolls home back; once
-//! something was sent that may have happened, the outcome is unknown and the key is copied again under the lock.
+//! There is one lane for each home with its mirrors. A lane takes what is queued; it has no timer, so a single write is
+//! not delayed. It makes the writes at home without a commit, and home's row locks are the key locks. Then it writes
+//! the mirrors and commits home last. If a mirror refuses, home is rolled back. If something was sent that may have
+//! happened, the outcome is unknown, and the key is copied again under the lock.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::DatabaseName;
 use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
+use switchover_core::sync::Mutex;
 use switchover_runtime::Ticket;
 use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::route::{Route, mirror_write};
 use super::{Store, database_error};
 
-/// One write, and when it must have ended.
+/// One write and its deadline.
 pub(super) struct Change {
     pub(super) write: Write,
     pub(super) deadline: Instant,
@@ -32,7 +35,7 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The lanes of a host, made on first use and kept.
+/// The lanes of a host. A lane is made on first use and kept.
 #[derive(Default)]
 pub(super) struct StrictLanes {
     lanes: Mutex<HashMap<Route, mpsc::Sender<Waiting>>>,
@@ -49,7 +52,7 @@ impl StrictLanes {
     }
 
     fn send(&self, store: &Arc<Store>, route: Route, waiting: Waiting) -> std::result::Result<(), Waiting> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock();
         let start = |route: &Route| {
             let (sender, receiver) = mpsc::channel(store.limits.calls_in_flight_max * 2);
             tokio::spawn(run(Arc::downgrade(store), route.clone(), receiver));
@@ -59,7 +62,7 @@ impl StrictLanes {
         match lane.try_send(waiting) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(waiting)) => Err(waiting),
-            // Its task has ended with its runtime, or in a panic of a backend: a new one takes over.
+            // The lane's task has ended with its runtime, or by a panic in a backend, so start a new one.
             Err(mpsc::error::TrySendError::Closed(waiting)) => {
                 *lane = start(&route);
                 lane.try_send(waiting).map_err(mpsc::error::TrySendError::into_inner)
@@ -77,7 +80,7 @@ async fn run(store: Weak<Store>, route: Route, mut queue: mpsc::Receiver<Waiting
                 None => return,
             }
         }
-        // All of it, so that many writes of one key do not keep the writes of others out of the batch.
+        // Takes all of the queue, so that many writes of one key do not keep writes of other keys out of the batch.
         while let Ok(next) = queue.try_recv() {
             waiting.push_back(next);
         }
@@ -87,9 +90,9 @@ async fn run(store: Weak<Store>, route: Route, mut queue: mpsc::Receiver<Waiting
     }
 }
 
-/// The first write of each key, as many as fit, in the order of the keys, so that two hosts lock rows in the same order. A write
-/// whose key is in the batch already waits for the next one. One that has too little time left is answered: its end would be
-/// the end of all that it shares a transaction with.
+/// Takes the first write of each key, as many as fit. They are sorted by key, so that two hosts lock rows in the same
+/// order. A write whose key is already in the batch waits for the next one. A write that has too little time left is
+/// answered with `timeout`: its deadline would end the transaction for every write of the batch.
 fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Route) -> Vec<Waiting> {
     let latest = Instant::now() + time_needed;
     let mut batch: Vec<Waiting> = Vec::new();
@@ -107,7 +110,7 @@ fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Ro
             bytes += write.change.write.payload_len();
             batch.push(write);
         } else {
-            // Whatever comes later for this key stays behind it.
+            // Later writes of this key must stay behind it.
             keys.insert(write.change.write.key().clone());
             rest.push_back(write);
         }
@@ -117,8 +120,8 @@ fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Ro
     batch
 }
 
-/// Writes a batch and answers it. One row that cannot be written, or is locked elsewhere, is no matter of its neighbours: halves are written,
-/// until it is alone.
+/// Writes a batch and answers its writes. A row that cannot be written, or is locked elsewhere, must not fail the
+/// others: the batch is written in halves until that row is alone.
 async fn write_batch(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>) {
     let mut parts = vec![Part { batch, mirror_written: false }];
     while let Some(Part { mut batch, mirror_written }) = parts.pop() {
@@ -135,21 +138,22 @@ async fn write_batch(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>) {
     }
 }
 
-/// Writes that are tried together. `mirror_written`: an earlier attempt has written a mirror and then not home.
+/// Writes that are tried together.
 struct Part {
     batch: Vec<Waiting>,
+    /// Whether an earlier attempt has written a mirror, and then not home.
     mirror_written: bool,
 }
 
 /// Why a batch was not written.
 struct Refused {
     error: Error,
-    /// Something was committed at a mirror before.
+    /// Whether a mirror was committed before.
     mirror_written: bool,
 }
 
 impl Refused {
-    /// Whether it was a row or a lock that stood in the way, and what refused has written nothing.
+    /// Whether a row or a lock was the cause. Then the database that refused has written nothing.
     fn is_definite(&self) -> bool {
         matches!(self.error.code, ErrorCode::Corrupt | ErrorCode::Conflict)
     }
@@ -159,7 +163,8 @@ impl Refused {
     }
 }
 
-/// `mirror_written`: a mirror may have what home has not. Then only what is done now is known.
+/// Answers the writes of a batch. With `mirror_written`, a mirror may have a row that home does not have, so every
+/// outcome but `Done` is unknown.
 fn answer(
     store: &Arc<Store>,
     route: &Route,
@@ -213,7 +218,8 @@ async fn write_together(store: &Store, route: &Route, writes: Vec<Write>, deadli
     let mut at_mirror = vec![false; outcomes.len()];
     let mut mirror_written = false;
     for (name, action) in &route.mirrors {
-        // A delete goes on to the mirror also where home has no row; any other write follows home's success alone.
+        // A delete continues at the mirror even if home has no row. Any other write does so only after it succeeded at
+        // home.
         let follows: Vec<usize> =
             (0..outcomes.len()).filter(|&at| is_delete[at] || matches!(outcomes[at], WriteOutcome::Done(_))).collect();
         if follows.is_empty() {

@@ -1,4 +1,4 @@
-//! Writes: home decides, mirrors follow with the guarantee that the policy asked for.
+//! Writes: home decides the outcome, and mirrors follow with the guarantee that the policy asked for.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,7 +93,7 @@ impl Store {
         self.guarded(&key, copied).await
     }
 
-    /// Home's outcome, and whether a strict mirror had the row.
+    /// Makes a write. Returns home's outcome, and whether a strict mirror had the row of a delete.
     async fn write_to(self: &Arc<Self>, ticket: &Ticket, to: &Target, write: Write) -> Result<(WriteOutcome, bool)> {
         let (route, best_effort) = self.route(to)?;
         self.counters.asked(Asked::DatabaseWrite);
@@ -121,7 +121,8 @@ impl Store {
         Ok((outcome, at_mirror))
     }
 
-    /// A target with names that exist and promises that can be kept: its strict mirrors, and the others.
+    /// Checks a target: its names must exist, and its guarantees must be supported. Returns home with the strict
+    /// mirrors, and home with the best-effort mirrors.
     fn route(&self, to: &Target) -> Result<(Route, Route)> {
         check_target(to)?;
         let home = self.database(&to.home)?.0.clone();

@@ -1,4 +1,4 @@
-//! Strict mirrors on a MariaDB with little `max_allowed_packet`.
+//! Strict mirrors on a MariaDB with a small `max_allowed_packet`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn strict_mirrors_of_large_payloads_all_succeed() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = Sqlite::builder(folder.path().join("old.sqlite3")).create_if_missing(true).open().await?;
     file.upkeep().create_schema(soon()).await?;
-    // One lane, so that everything that waits shares a batch.
+    // There is one lane, so that everything that waits shares a batch.
     let mirror = MySql::builder(server.url()).table(new_table()).writers(1).holders(1).connect().await?;
     mirror.upkeep().create_schema(soon()).await?;
     let host = Switchover::builder()

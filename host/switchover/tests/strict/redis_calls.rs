@@ -14,11 +14,12 @@ use tokio::task::JoinSet;
 use super::fixture::{PATIENCE, eventually};
 use super::redis_fixture::{Dice, Outside};
 
-/// One host, its database in memory: whatever becomes of Redis, no call fails and none reads what was replaced or deleted.
+/// One host with its database in memory. While Redis is killed, paused or flushed, no call fails, and none returns what
+/// was replaced or deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_and_none_is_wrong_while_the_server_is_killed_paused_and_flushed() -> Result<()> {
     let server = RedisServer::start().await?;
-    // As it is by default, but for the time to wait: what counts here is answers.
+    // The options are the defaults, except for the response timeout: this test is about answers.
     let cache = Redis::builder(&server.url()).response_timeout(Duration::from_millis(20)).start().await?;
     let switchover = Switchover::builder()
         .database("default", MemoryDatabase::new())
@@ -61,10 +62,11 @@ async fn no_call_fails_and_none_is_wrong_while_the_server_is_killed_paused_and_f
     .await
 }
 
-/// Sessions that a visitor has at one time: enough that most rest in the cache when a fault begins, and are written in it.
+/// Sessions that a visitor has at one time. They are enough that most are in the cache when a fault begins, and that
+/// some are written during it.
 const SLOTS: usize = 32;
 
-/// Saves, loads, deletes and makes sessions of its own in turn, some of each; returns how often it made the round.
+/// Saves, loads, deletes and creates sessions of its own in turn, some of each. Returns how many rounds it made.
 async fn visit(switchover: &Switchover, visitor: u64, stopped: &watch::Receiver<bool>) -> Result<u32> {
     let sessions = switchover.sessions();
     let (mut rounds, mut dice) = (0, Dice(visitor));
@@ -98,7 +100,7 @@ async fn visit(switchover: &Switchover, visitor: u64, stopped: &watch::Receiver<
             assert_eq!(loaded, *expected, "not what was acknowledged last");
         }
         rounds += 1;
-        // So that a session is written once in a fault rather than a hundred times.
+        // With this pause, a session is written once during a fault rather than a hundred times.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(rounds)

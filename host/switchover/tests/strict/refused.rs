@@ -1,4 +1,4 @@
-//! A row that a database refuses, for whatever reason, costs only its own key under a strict mirror.
+//! A row that a database refuses for any reason costs only its own key under a strict mirror.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::fixture::{eventually, key, load, session, soon};
 use super::refusals::{Refusal, refusals};
 
-/// Rows that are there before; the last two are those that are refused a save and a deletion.
+/// Rows that exist before the test. A save of the last but one is refused, and a deletion of the last one.
 const THERE: [&str; 8] =
     ["updated00", "updated01", "touched00", "touched01", "deleted00", "deleted01", "saved0bad", "referenced"];
 
@@ -39,7 +39,7 @@ async fn refused_row_costs_none_that_shares_its_strict_batch() -> Result<()> {
 
 type Answer = Result<String, switchover::Error>;
 
-/// `late`: home refuses only its commit, after the mirror was written.
+/// With `late`, home refuses only its commit, after the mirror was written.
 async fn strict(refusal: &Refusal, [home, mirror]: [&Arc<dyn Database>; 2], late: bool) -> Result<()> {
     let host = Switchover::builder()
         .database("default", Arc::clone(home))
@@ -94,7 +94,7 @@ async fn strict(refusal: &Refusal, [home, mirror]: [&Arc<dyn Database>; 2], late
     Ok(())
 }
 
-/// What was refused is as it was, on both sides; after an unknown outcome a repair brings that about.
+/// A refused row is unchanged on both sides. After an unknown outcome, a repair brings this about.
 async fn agree(home: &Arc<dyn Database>, mirror: &Arc<dyn Database>, deletes: bool) -> Result<()> {
     for database in [home, mirror] {
         let payload = async |key: &SessionKey| -> Result<Option<String>> {

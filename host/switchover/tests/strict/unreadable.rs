@@ -1,4 +1,5 @@
-//! A row that cannot be read, under a strict mirror: its user can be saved and logged out, since neither needs what is in it.
+//! A row that cannot be read, under a strict mirror. Its user can be saved and logged out, since neither needs the
+//! content of the row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +92,7 @@ async fn unreadable_row_can_be_saved_and_logged_out_under_a_strict_mirror() -> R
                     let saved = sessions.save(&key, Payload::from("whole"), far).await?;
                     assert_eq!(saved, SaveOutcome::Saved);
                     assert_eq!(sessions.load(&key).await?.map(|found| found.payload), Some(Payload::from("whole")));
-                    // What carries the row on has to read it.
+                    // A touch has to read the row to write it to the mirror.
                     old.break_row(key.expose()).await?;
                     let error = sessions.touch(&key, expires_in(Duration::from_secs(7_200))).await.unwrap_err();
                     assert_eq!(code(&error), Some(ErrorCode::Corrupt), "{error}");

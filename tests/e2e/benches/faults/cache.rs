@@ -1,4 +1,4 @@
-//! The part "cache": a host with a policy in wasm over a database that is well, and Redis behind a proxy.
+//! The part "cache": a host with a policy in wasm over a healthy database, and Redis behind a proxy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use super::journal::{Journal, Pen};
 use super::options::{Options, Part};
 use super::visitor::Visitor;
 
-/// The servers, the host, and those who call it.
+/// The servers, the host, and its clients.
 pub(crate) struct Scene {
     line: Line,
     database: Server,
@@ -28,16 +28,16 @@ pub(crate) struct Scene {
     hits: Arc<AtomicU64>,
     journal: Arc<Journal>,
     visitors: JoinSet<()>,
-    /// The visitors' as well.
+    /// Keeps the host alive, which the visitors call.
     _host: Switchover,
 }
 
 /// What one fault of the cache cost.
 pub(crate) struct CacheCost {
     pub(crate) cost: Cost,
-    /// From the end of the fault to a connection.
+    /// From the end of the fault to the next connection.
     pub(crate) connected: Option<Duration>,
-    /// From the end of the fault to an entry that was served.
+    /// From the end of the fault to the next entry that was served.
     pub(crate) hit: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ impl Scene {
         let proxy = Proxy::start(server.address()).await?;
         let default = Postgres::connect(&database.url()).await?;
         default.upkeep().create_schema(Instant::now() + Duration::from_secs(30)).await?;
-        // With the timeouts and limits that everybody has who sets none.
+        // Uses the default timeouts and limits.
         let redis = Redis::connect(&proxy.url_of(&server.url())?).await?;
         let hits = Arc::new(AtomicU64::new(0));
         let host = Switchover::builder()
@@ -73,19 +73,19 @@ impl Scene {
     }
 
     pub(crate) async fn measure(&mut self, options: &Options, bar: &ProgressBar) -> Result<Vec<(Fault, CacheCost)>> {
-        let mut told = Vec::new();
-        // So that most sessions are in the cache.
+        let mut costs = Vec::new();
+        // Waits until most sessions are in the cache.
         tokio::time::sleep(options.length()).await;
         self.journal.take();
         for _ in 0..options.rounds() {
             for fault in options.faults(Part::Cache) {
                 bar.set_message(format!("Redis: {}", fault.title()));
-                told.push((fault, self.suffer(fault, options).await?));
+                costs.push((fault, self.suffer(fault, options).await?));
                 bar.inc(1);
             }
         }
         ensure!(self.visitors.try_join_next().is_none(), "a client has ended by itself");
-        Ok(told)
+        Ok(costs)
     }
 
     async fn suffer(&self, fault: Fault, options: &Options) -> Result<CacheCost> {
@@ -105,7 +105,7 @@ impl Scene {
     }
 }
 
-/// Redis, and how often it had what was looked for.
+/// Redis, with a count of the look-ups that found an entry.
 struct Counted {
     redis: Redis,
     hits: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! The course of one fault: before it, while it lasts, and until everything is as before.
+//! The course of one fault: before it, during it, and until everything is as before.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use super::fault::{Fault, Line};
 use super::journal::{Entry, Journal, Outcome, Pages};
 use super::options::Options;
 
-/// The part of the throughput before that counts as full, and over what it is counted.
+/// The share of the earlier throughput that counts as full, and the window in which it is measured.
 const FULL: f64 = 0.9;
 const WINDOW: Duration = Duration::from_millis(200);
-/// A window alone may be luck: the second from its beginning on must be full as well.
+/// One full window may be luck, so the second that begins with it must be full as well.
 const LASTING: Duration = Duration::from_secs(1);
-/// From one window to the next; they overlap.
+/// From one window to the next. Windows overlap.
 const STEP: Duration = Duration::from_millis(20);
-/// How long is waited for it, longer than what is promised.
+/// How long to wait for full throughput. This is longer than the promised time.
 const WATCH_MAX: Duration = Duration::from_secs(15);
-/// Between two faults that are over at once.
+/// The pause between two faults that are over at once.
 const AGAIN: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -26,23 +26,23 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) struct Cost {
     pub(crate) calls: usize,
     pub(crate) per_second_before: f64,
-    /// By [`Outcome::FAILURES`].
+    /// The number of failures, in the order of [`Outcome::FAILURES`].
     pub(crate) failures: [usize; Outcome::FAILURES.len()],
     pub(crate) wrong: usize,
     pub(crate) trouble: Option<String>,
     /// The longest call that ended before the fault.
     pub(crate) before: Longest,
-    /// The longest one that had not ended when the fault began, and began before its end.
+    /// The longest call that began before the fault's end and had not ended when the fault began.
     pub(crate) met: Longest,
-    /// The longest one that began after the fault's end.
+    /// The longest call that began after the fault's end.
     pub(crate) after: Longest,
-    /// Clients whose call had not ended long after the fault.
+    /// Clients whose call had not ended a long time after the fault.
     pub(crate) stuck: usize,
-    /// From the end of the fault to full throughput; `None`: not within [`WATCH_MAX`].
+    /// From the end of the fault to full throughput. `None` if that took longer than [`WATCH_MAX`].
     pub(crate) full: Option<Duration>,
 }
 
-/// The longest call of some, and the longest that the machine stood still meanwhile.
+/// The longest of some calls, and the longest time that the machine stood still during them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Longest {
     pub(crate) what: &'static str,
@@ -58,9 +58,9 @@ struct Times {
     per_second_before: f64,
 }
 
-/// Lets one fault happen to clients that call all the time, and takes the journal at its end: no call between two faults is left out.
-/// `is_back` is asked every few milliseconds after its end, until it says
-/// that everything else is as before.
+/// Makes one fault while clients call all the time, and takes the journal at the end, so that no call between two
+/// faults is left out. After the fault, `is_back` is called every few milliseconds until it returns that everything
+/// else is as before.
 pub(crate) async fn run(
     fault: Fault,
     line: &Line,
@@ -95,7 +95,7 @@ pub(crate) async fn run(
     Ok(cost(journal.take(), &times, full, options.clients()))
 }
 
-/// When the first window began that was full and stayed so; all of it must have been seen.
+/// When the first window began that was full and stayed full. The whole window must have been observed.
 fn full_after(answered: &[Instant], ended: Instant, seen: Instant, per_second_before: f64) -> Option<Duration> {
     let is_full = |from: Instant, length: Duration| {
         let count = answered.iter().filter(|at| (from..from + length).contains(*at)).count();

@@ -18,14 +18,14 @@ use super::journal::{Journal, Outcome, Pen};
 use super::options::{Options, Part};
 use super::visitor::PAUSE_MS;
 
-/// Of every operation; short, so that one fault is met by many.
+/// The deadline of every operation. It is short, so that many operations meet one fault.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
-/// Of each client.
+/// The number of keys of each client.
 const KEYS: usize = 8;
 const PAYLOAD_BYTES: usize = 400;
 const LIFE: Duration = Duration::from_secs(24 * 3_600);
 
-/// A server behind its proxy, and those who use it.
+/// A server behind its proxy, and its clients.
 pub(crate) struct Scene {
     part: Part,
     line: Line,
@@ -66,19 +66,19 @@ impl Scene {
     }
 
     pub(crate) async fn measure(&mut self, options: &Options, bar: &ProgressBar) -> Result<Vec<(Fault, Cost)>> {
-        let mut told = Vec::new();
+        let mut costs = Vec::new();
         tokio::time::sleep(options.length()).await;
         self.journal.take();
         for _ in 0..options.rounds() {
             for fault in options.faults(self.part) {
                 bar.set_message(format!("{}: {}", self.part.title(), fault.title()));
                 let cost = course::run(fault, &self.line, &self.journal, options, |_| true).await;
-                told.push((fault, cost.with_context(|| format!("on {}", self.part.title()))?));
+                costs.push((fault, cost.with_context(|| format!("on {}", self.part.title()))?));
                 bar.inc(1);
             }
         }
         ensure!(self.clients.try_join_next().is_none(), "a client has ended by itself");
-        Ok(told)
+        Ok(costs)
     }
 }
 
@@ -118,7 +118,7 @@ impl Client {
         }
     }
 
-    /// Both within one deadline.
+    /// Begins and commits a transaction, within one deadline.
     async fn hold_and_commit(&self, key: &SessionKey, deadline: Instant) -> Result<(), DatabaseError> {
         let mut transaction = self.database.begin(Terms::by(deadline)).await?;
         transaction.write(vec![Write::Update(session(key))]).await?;

@@ -1,4 +1,4 @@
-//! The faults: of a server itself, and of the proxy before it.
+//! The faults: of a server itself, and of the proxy in front of it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Line {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// None, so that what the machine does by itself is seen beside what faults do.
+    /// No fault. It shows what the machine does by itself.
     Nothing,
     Killed,
     Paused,
@@ -50,7 +50,7 @@ impl Fault {
     ];
 
     pub(crate) fn of(part: Part) -> impl Iterator<Item = Self> {
-        // A database that is emptied is not a fault that it could survive.
+        // Emptying is left out for databases: it is not a fault that a database could survive.
         Self::ALL.into_iter().filter(move |fault| *fault != Self::Flushed || part == Part::Cache)
     }
 
@@ -72,7 +72,7 @@ impl Fault {
         }
     }
 
-    /// Whether it is over at once, so that it is made again while it is to be kept.
+    /// Whether the fault is over at once. Such a fault is repeated for as long as faults are kept.
     pub(crate) fn is_momentary(self) -> bool {
         match self {
             Self::Flushed | Self::Reset | Self::CutRequest | Self::CutAnswer | Self::HalfClose => true,
@@ -112,7 +112,7 @@ impl Fault {
         Ok(())
     }
 
-    /// When it returns the fault is over: a server that was killed answers again.
+    /// Ends the fault. When this returns, the fault is over: a server that was killed answers again.
     pub(crate) async fn end(self, Line { server, proxy }: &Line) -> Result<()> {
         match self {
             Self::Killed => server.restart().await,

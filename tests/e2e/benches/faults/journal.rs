@@ -1,4 +1,4 @@
-//! What every call came to and when; and how long the machine itself stood still.
+//! Records the outcome and time of every call, and how long the machine itself stood still.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use switchover::capabilities::DatabaseError;
 use switchover::{Error, ErrorCode};
 
-/// How long the watcher of the machine sleeps. What comes on top is the machine's.
+/// How long the watcher of the machine sleeps. If it sleeps longer, the machine stood still.
 const NAP: Duration = Duration::from_millis(1);
 
-/// What came of a call of a service, or of an operation of a database.
+/// The outcome of a call of a service, or of an operation of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
-    /// Answered, and not with what was acknowledged last.
+    /// Answered, but not with what was acknowledged last.
     Wrong,
     Unavailable,
     Timeout,
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// All that can be told of an error, in the order of the report.
+    /// The kinds of failure, in the order of the report.
     pub(crate) const FAILURES: [(Self, &str); 6] = [
         (Self::Unavailable, "unavailable"),
         (Self::Timeout, "timeout"),
@@ -65,7 +65,7 @@ impl From<&Error> for Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) client: usize,
-    /// What was called.
+    /// The kind of call.
     pub(crate) what: &'static str,
     pub(crate) begun: Instant,
     pub(crate) ended: Instant,
@@ -78,7 +78,7 @@ impl Entry {
     }
 }
 
-/// Calls that have ended, those of one fault at a time.
+/// Calls that have ended. It holds those of one fault at a time.
 #[derive(Default)]
 pub(crate) struct Journal {
     pages: Mutex<Pages>,
@@ -87,14 +87,14 @@ pub(crate) struct Journal {
 #[derive(Default)]
 pub(crate) struct Pages {
     pub(crate) entries: Vec<Entry>,
-    /// How much longer the machine let its watcher sleep, and until when.
+    /// When each standstill of the machine ended, and how long it lasted.
     pub(crate) stalls: Vec<(Instant, Duration)>,
-    /// What was said of the first call that failed or was answered wrongly.
+    /// The message of the first call that failed or got a wrong answer.
     pub(crate) trouble: Option<String>,
 }
 
 impl Journal {
-    /// An empty one, and a thread that watches the machine as long as the journal is used.
+    /// An empty journal, with a thread that watches the machine as long as the journal is used.
     pub(crate) fn open() -> Arc<Self> {
         let journal = Arc::new(Self::default());
         let weak = Arc::downgrade(&journal);
@@ -102,14 +102,14 @@ impl Journal {
         journal
     }
 
-    /// When the calls that were answered well ended, those after an instant.
+    /// When the correctly answered calls after an instant ended.
     pub(crate) fn answered_after(&self, instant: Instant) -> Vec<Instant> {
         let pages = self.pages();
         let answered = pages.entries.iter().filter(|entry| entry.outcome == Outcome::Ok && entry.ended >= instant);
         answered.map(|entry| entry.ended).collect()
     }
 
-    /// Everything, and begins anew.
+    /// Takes all entries, and starts again with none.
     pub(crate) fn take(&self) -> Pages {
         std::mem::take(&mut *self.pages())
     }
@@ -119,14 +119,14 @@ impl Journal {
     }
 }
 
-/// What one client writes down.
+/// Writes the entries of one client.
 pub(crate) struct Pen {
     pub(crate) journal: Arc<Journal>,
     pub(crate) client: usize,
 }
 
 impl Pen {
-    /// A call that ends now. `trouble` is what is to be said of it, without keys and payloads.
+    /// Records a call that ends now. `trouble` describes a failure, without keys and payloads.
     pub(crate) fn write(&self, what: &'static str, begun: Instant, outcome: Outcome, trouble: Option<String>) {
         let entry = Entry { client: self.client, what, begun, ended: Instant::now(), outcome };
         let mut pages = self.journal.pages();

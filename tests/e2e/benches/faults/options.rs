@@ -1,4 +1,4 @@
-//! What the command line of the benchmark can change.
+//! The command line of the benchmark.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use switchover_harness::Durability;
 
 use super::fault::Fault;
 
-/// What is broken.
+/// The part that is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Redis under a host whose database is well.
+    /// Redis under a host with a healthy database.
     Cache,
     /// PostgreSQL by itself.
     Postgres,
@@ -30,7 +30,7 @@ impl Part {
     }
 }
 
-/// Breaks Redis, PostgreSQL and MariaDB in every way, on servers that it starts, and tells what each fault costs.
+/// Breaks Redis, PostgreSQL and MariaDB in every way, on servers that it starts, and reports what each fault costs.
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 The default run takes about 3 minutes. PostgreSQL, MariaDB and Redis must be installed, those of the parts that run.
@@ -42,28 +42,28 @@ Examples, each after `cargo bench -p switchover-tests --bench faults --`:
   --seconds 0.5                     a quick look
   --rounds 3 --json                 each fault three times")]
 pub(crate) struct Options {
-    /// One JSON object instead of tables
+    /// Print one JSON object instead of tables
     #[arg(long)]
     pub(crate) json: bool,
-    /// How long a fault is kept, and how long is measured before it
+    /// How long a fault lasts, and how long to measure before it
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
-    /// How often each fault has its turn
+    /// How often to make each fault
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Only this part; may be given several times
+    /// Only this part; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<Part>,
-    /// Only this fault, and what there is without one; may be given several times
+    /// Only this fault, and the run without a fault; can be given several times
     #[arg(long, value_name = "NAME")]
     fault: Vec<Fault>,
     /// How many clients call
     #[arg(long, default_value_t = 16)]
     clients: usize,
-    /// Databases that promise nothing: no flush to disk
+    /// Databases without durability: no flush to disk
     #[arg(long)]
     fast: bool,
-    /// What `cargo bench` adds
+    /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -85,7 +85,7 @@ impl Options {
         Part::ALL.into_iter().filter(|part| self.only.is_empty() || self.only.contains(part)).collect()
     }
 
-    /// Those that `part` can meet.
+    /// The faults that `part` can have.
     pub(crate) fn faults(&self, part: Part) -> Vec<Fault> {
         let wanted = |fault: &Fault| self.fault.is_empty() || *fault == Fault::Nothing || self.fault.contains(fault);
         Fault::of(part).filter(wanted).collect()

@@ -18,7 +18,7 @@ pub(crate) struct Facts {
 
 pub(crate) fn markdown(facts: &Facts, results: &Results, options: &Options) -> String {
     let mut lines = vec![facts.machine.line()];
-    lines.extend(facts.servers.iter().map(|(part, told)| format!("{}: {}", part.title(), settings(told))));
+    lines.extend(facts.servers.iter().map(|(part, server)| format!("{}: {}", part.title(), settings(server))));
     lines.push(format!(
         "{} clients; faults of {:.1} s; rounds: {}; deadline of databases {} ms\n",
         options.clients(),
@@ -103,7 +103,7 @@ fn databases(rows: &[DatabaseRow]) -> String {
     align(&mut table, 2)
 }
 
-/// What should not be: one line each.
+/// Lists what should not have happened, one line each.
 fn troubles(results: &Results) -> Vec<String> {
     let cache = results.cache.iter().map(|row| (Part::Cache, &row.row));
     let databases = results.databases.iter().map(|row| (row.part, &row.row));
@@ -113,7 +113,7 @@ fn troubles(results: &Results) -> Vec<String> {
         if row.stuck > 0 {
             lines.push(format!("{name}: {} clients WAITED after its end", row.stuck));
         }
-        // A database that is gone is no trouble; what it said is of no interest.
+        // A database that is gone is expected to fail, so its message is left out.
         let is_trouble = part == Part::Cache || row.failures[Outcome::FAILURES.len() - 1] > 0;
         if let Some(trouble) = row.trouble.as_ref().filter(|_| is_trouble) {
             lines.push(format!("{name}: {trouble}"));
@@ -123,18 +123,18 @@ fn troubles(results: &Results) -> Vec<String> {
 }
 
 pub(crate) fn json(facts: &Facts, results: &Results, options: &Options) -> Value {
-    let servers = facts.servers.iter().map(|(part, told)| (part.title().to_owned(), settings_json(told)));
+    let servers = facts.servers.iter().map(|(part, server)| (part.title().to_owned(), settings_json(server)));
     let cache = results.cache.iter().map(|CacheRow { row, connected, hit }| {
-        let mut told = row_json(row);
-        told["connected_s"] = json!(connected.map(|time| time.as_secs_f64()));
-        told["hit_s"] = json!(hit.map(|time| time.as_secs_f64()));
-        told
+        let mut object = row_json(row);
+        object["connected_s"] = json!(connected.map(|time| time.as_secs_f64()));
+        object["hit_s"] = json!(hit.map(|time| time.as_secs_f64()));
+        object
     });
     let databases = results.databases.iter().map(|DatabaseRow { part, row }| {
-        let mut told = row_json(row);
-        told["database"] = json!(part.title());
-        told["over_ms"] = json!(ms(row.over()));
-        told
+        let mut object = row_json(row);
+        object["database"] = json!(part.title());
+        object["over_ms"] = json!(ms(row.over()));
+        object
     });
     let promises = results.promises();
     let promises =

@@ -1,4 +1,4 @@
-//! What all rounds of one fault add up to, and whether the promises held.
+//! Adds up the rounds of each fault, and checks whether the promises held.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::fault::Fault;
 use super::journal::Outcome;
 use super::options::Part;
 
-/// What a call that meets a fault of Redis may take more than the longest one before it.
+/// How much longer a call that meets a fault of Redis may take than the longest call before it.
 pub(crate) const MORE_MAX: Duration = Duration::from_millis(50);
-/// What an operation of a database may take more than its deadline.
+/// How much longer than its deadline an operation of a database may take.
 pub(crate) const OVER_MAX: Duration = Duration::from_millis(50);
-/// From the end of a fault to full throughput.
+/// The promised time from the end of a fault to full throughput.
 pub(crate) const FULL_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(crate) struct Results {
     pub(crate) databases: Vec<DatabaseRow>,
 }
 
-/// All rounds of a fault: sums of counts, and the longest of times.
+/// All rounds of a fault: the sums of counts, and the maxima of times.
 pub(crate) struct Row {
     pub(crate) fault: Fault,
     pub(crate) calls: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Row {
     pub(crate) before: Longest,
     pub(crate) met: Longest,
     pub(crate) after: Longest,
-    /// Of one round, the longest call that met the fault beyond the longest one before it.
+    /// How much longer the longest call that met the fault took than the longest call before it, in the worst round.
     pub(crate) more: Duration,
     pub(crate) full: Option<Duration>,
     pub(crate) trouble: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) struct DatabaseRow {
     pub(crate) row: Row,
 }
 
-/// One of the promises, in this run.
+/// One of the promises, with its result in this run.
 pub(crate) struct Promise {
     pub(crate) name: &'static str,
     pub(crate) found: String,
@@ -86,12 +86,12 @@ impl Row {
         self.failures.iter().sum()
     }
 
-    /// By how much the longest operation of all exceeded the deadline of databases.
+    /// By how much the longest operation exceeded the deadline of databases.
     pub(crate) fn over(&self) -> Duration {
         self.longest().took.saturating_sub(DEADLINE)
     }
 
-    /// Of all calls, whenever they began, and beside it the longest that the machine stood still.
+    /// The longest of all calls, and the longest time that the machine stood still during it.
     pub(crate) fn longest(&self) -> Longest {
         let all = [self.before, self.met, self.after];
         let stall = all.map(|longest| longest.stall).into_iter().max().unwrap_or_default();
@@ -126,7 +126,7 @@ impl Results {
         }
     }
 
-    /// Those of which this run can tell.
+    /// The promises that this run can check.
     pub(crate) fn promises(&self) -> Vec<Promise> {
         let mut promises = Vec::new();
         let cache: Vec<_> = self.cache.iter().map(|row| &row.row).filter(|row| row.is_a_fault()).collect();
@@ -135,7 +135,7 @@ impl Results {
             let sum = |count: fn(&Row) -> usize| cache.iter().map(|row| count(row)).sum::<usize>();
             let (failed, wrong, stuck) = (sum(Row::failed), sum(|row| row.wrong), sum(|row| row.stuck));
             let more = cache.iter().map(|row| row.more).max().unwrap_or_default();
-            // What calls take more at times while nothing is broken: the noise of the machine.
+            // How much longer calls take at times while nothing is broken: the noise of the machine.
             let calm = self.cache.iter().map(|row| &row.row).filter(|row| !row.is_a_fault());
             let by_itself = calm.map(|row| row.more.max(row.after.took.saturating_sub(row.before.took))).max();
             let by_itself = by_itself.unwrap_or_default();
@@ -170,7 +170,7 @@ impl Results {
     }
 }
 
-/// `None` if one of them never came.
+/// The longest of the times. `None` if one of them never came.
 fn slowest(times: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
     times.collect::<Option<Vec<_>>>()?.into_iter().max()
 }

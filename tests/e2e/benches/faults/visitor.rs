@@ -1,4 +1,4 @@
-//! A client of a service: it knows what its sessions must hold, and so checks every answer.
+//! A client of a service. It knows what its sessions must hold, so it checks every answer.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +7,20 @@ use switchover::{Error, Payload, SaveOutcome, SessionKey, Sessions, Timestamp, e
 
 use super::journal::{Outcome, Pen};
 
-/// Enough that most rest in the cache when a fault begins, and some of these are written in it.
+/// Enough that most are in the cache when a fault begins, and that some of these are written during the fault.
 const SESSIONS: usize = 32;
-/// Between two calls, in milliseconds: long beside a call, so that what is waited for is not another client, and a moment in which
-/// the machine is slower is not taken for less throughput.
+/// The pause between two calls, in milliseconds. It is long compared with a call, so that a call does not wait for
+/// another client, and so that a moment in which the machine is slower does not count as less throughput.
 pub(crate) const PAUSE_MS: std::ops::Range<u64> = 10..20;
 const PAYLOAD_BYTES: usize = 400;
 const LIFE: Duration = Duration::from_secs(24 * 3_600);
 
-/// What a client knows of a session of its own.
+/// What a client knows of one of its sessions.
 #[derive(Clone, Debug, PartialEq)]
 enum Known {
     Holds(Payload, Timestamp),
     Absent,
-    /// A write failed, so it may have happened: what the next load finds is right.
+    /// A write failed, so it may have happened. The next load decides.
     Unknown,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Visitor {
     saves: u64,
 }
 
-/// What a call came to: whether the answer was right, and what its session is known to be from now on.
+/// Whether an answer was right, and what is known of its session from now on.
 struct Judged {
     what: &'static str,
     wrong: Option<&'static str>,
@@ -40,7 +40,7 @@ struct Judged {
 }
 
 impl Visitor {
-    /// With sessions of its own.
+    /// A client with sessions of its own.
     pub(crate) async fn arrive(sessions: Sessions, pen: Pen) -> Result<Self> {
         let dice = fastrand::Rng::with_seed(pen.client as u64);
         let mut visitor = Self { sessions, pen, dice, own: Vec::new(), saves: 0 };
@@ -52,7 +52,7 @@ impl Visitor {
         Ok(visitor)
     }
 
-    /// Until the task is given up.
+    /// Calls until the task is aborted.
     pub(crate) async fn call_for_ever(mut self) {
         loop {
             let at = self.dice.usize(..self.own.len());
@@ -74,7 +74,7 @@ impl Visitor {
         }
     }
 
-    /// Four calls of five are loads, as of a site that is read more than written.
+    /// Makes a call. Four of five calls are loads, as at a site that is read more than written.
     async fn call(&mut self, at: usize) -> Result<Judged, (&'static str, Error)> {
         let known = self.own[at].1.clone();
         match (self.dice.u32(..20), known) {
@@ -94,9 +94,9 @@ impl Visitor {
             (known, now) if known == now => None,
             (Known::Absent, _) => Some("a session that was deleted is there"),
             (Known::Holds(..), Known::Holds(..)) => Some("not what was acknowledged last"),
-            (Known::Holds(..), _) => Some("a session that lives is gone"),
+            (Known::Holds(..), _) => Some("a living session is gone"),
         };
-        // A wrong answer does not make the next right one wrong.
+        // After a wrong answer the expectation stays, so that the next right answer counts as right.
         let now = if wrong.is_some() { known } else { now };
         Ok(Judged { what: "load", wrong, now })
     }
@@ -119,7 +119,7 @@ impl Visitor {
         Ok(written("delete", deleted, Known::Absent))
     }
 
-    /// Under a new key, in the place of one that was deleted and, having been loaded meanwhile as often as others, stayed away.
+    /// Creates a session under a new key. It replaces one that was deleted, and that no load has found since.
     async fn create(&mut self, at: usize) -> Result<Judged, (&'static str, Error)> {
         let (payload, expires_at) = self.next();
         let key = self.sessions.create(payload.clone(), expires_at).await.map_err(|error| ("create", error))?;
@@ -135,8 +135,8 @@ impl Visitor {
     }
 }
 
-/// A write of a session that lives.
+/// The judgement of a write of a living session.
 fn written(what: &'static str, done: bool, now: Known) -> Judged {
-    let wrong = (!done).then_some("a session that lives was told to be gone");
+    let wrong = (!done).then_some("a living session was reported gone");
     Judged { what, wrong, now: if done { now } else { Known::Unknown } }
 }

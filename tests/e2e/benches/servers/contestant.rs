@@ -1,4 +1,4 @@
-//! The three contestants behind one door, each on databases and a cache of its own on the same servers.
+//! The three contestants with the same functions. Each has databases and a cache of its own on the same servers.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use switchover_fallback::Fallback;
 use super::native::NativeProxy;
 use super::site::Place;
 
-/// Long enough that no entry ends while hits are measured.
+/// So long that no entry ends while hits are measured.
 pub(crate) const CACHE_MAX_AGE: Duration = Duration::from_secs(3_600);
-/// 1,024 calls that never pause keep a small machine's Redis waiting for longer than the default of 25 ms: a service would
-/// go on without the cache then, and this would measure something else. No deadline here makes anything cheaper.
+/// The deadline of the cache. With 1,024 calls that never pause, a small machine's Redis answers later than the default
+/// of 25 ms. A service would then continue without the cache, and this would measure something else. A longer deadline
+/// makes nothing cheaper.
 const CACHE_PATIENCE: Duration = Duration::from_secs(5);
-/// The hand-written proxy has no deadlines, so nobody fails by one.
+/// The other deadlines. The hand-written proxy has none, so no contestant may fail by one.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// In the order of the reports, where they are A, B and C.
+/// The order of the reports, where they are A, B and C.
 pub(crate) const KINDS: [Kind; 3] = [Kind::Wasm, Kind::Native, Kind::ByHand];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,7 +29,7 @@ pub(crate) enum Kind {
     Wasm,
     /// Switchover with the same policy compiled in.
     Native,
-    /// The proxy of `native.rs`.
+    /// The hand-written proxy of `native.rs`.
     ByHand,
 }
 
@@ -42,7 +43,7 @@ impl Kind {
     }
 }
 
-/// One that is open.
+/// A contestant that is ready to be called.
 pub(crate) enum Contestant {
     Host { host: Switchover, sessions: Sessions, flags: FlagSwitch },
     ByHand(NativeProxy),
@@ -80,7 +81,7 @@ impl Contestant {
         Ok(())
     }
 
-    /// A load that must find its session; the size of its payload.
+    /// Loads a session, which must exist. Returns the size of its payload.
     pub(crate) async fn load(&self, key: &SessionKey) -> Result<usize> {
         let missing = "a session that is there was not found";
         Ok(match self {
@@ -89,7 +90,7 @@ impl Contestant {
         })
     }
 
-    /// A save that must find its session.
+    /// Saves a session, which must exist.
     pub(crate) async fn save(&self, key: &SessionKey, payload: &Payload, expires_at: Timestamp) -> Result<()> {
         let saved = match self {
             Self::Host { sessions, .. } => sessions.save(key, payload.clone(), expires_at).await? == SaveOutcome::Saved,
@@ -99,7 +100,8 @@ impl Contestant {
         Ok(())
     }
 
-    /// Operations of the cache that the host went on without; the proxy by hand fails instead.
+    /// How many operations of the cache failed while the host continued without them. The hand-written proxy fails
+    /// instead.
     pub(crate) fn cache_failures(&self) -> u64 {
         match self {
             Self::Host { host, .. } => host.counts().cache_failures,

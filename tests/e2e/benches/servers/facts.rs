@@ -12,7 +12,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// The two PostgreSQL servers are started with the same settings, which is checked.
+    /// Collects the facts. The two PostgreSQL servers must have the same settings, which is checked.
     pub(crate) async fn of(site: &Site) -> Result<Self> {
         let (old, new) = (facts::postgres(&site.old.url()).await?, facts::postgres(&site.new.url()).await?);
         ensure!(old == new, "the two servers have different settings: {old:?} and {new:?}");

@@ -1,4 +1,4 @@
-//! The workloads, and a slice of one: so many clients that call without a pause until the time is over.
+//! The workloads, and a slice of one: a number of clients that call without a pause until the time is over.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::options::Options;
 
 /// How long filling a cache may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Saves take one of so many payloads, each differing from the others.
+/// The number of different payloads that saves use.
 const PAYLOADS: usize = 16;
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -23,7 +23,8 @@ const MONTH: Duration = Duration::from_secs(30 * 24 * 3_600);
 pub(crate) enum Workload {
     /// Loads of sessions that are in the cache.
     Hit,
-    /// Loads of sessions that are not: the cache is emptied before a slice, and each session is loaded once.
+    /// Loads of sessions that are not in the cache. The cache is emptied before a slice, and each session is loaded
+    /// once.
     Miss,
     /// Saves in one database, both flags off.
     Save,
@@ -46,7 +47,7 @@ impl fmt::Display for Workload {
     }
 }
 
-/// What all clients share: the sessions, in an order by chance, and what they save.
+/// What all clients share: the sessions in a random order, and the payloads that they save.
 pub(crate) struct Data {
     pub(crate) keys: Vec<SessionKey>,
     pub(crate) payloads: Vec<Payload>,
@@ -67,18 +68,18 @@ impl Data {
     }
 }
 
-/// What one slice measured.
+/// The measurements of one slice.
 pub(crate) struct Slice {
     pub(crate) latencies_us: Vec<u32>,
     pub(crate) failed: u64,
-    /// Why the first of them failed.
+    /// Why the first failed call failed.
     pub(crate) error: Option<String>,
     pub(crate) wall: Duration,
-    /// Of this process: clients, contestant and drivers; not of the servers.
+    /// Processor time of this process: clients, contestant and drivers, but not the servers.
     pub(crate) processor: Duration,
 }
 
-/// Lets `at_once` clients call until `length` is over, or every session was loaded once if that is the workload.
+/// Runs `at_once` clients until `length` is over, or until every session was loaded once if that is the workload.
 pub(crate) async fn slice(
     contestant: &Arc<Contestant>,
     workload: Workload,
@@ -112,7 +113,7 @@ pub(crate) async fn slice(
 struct Client {
     contestant: Arc<Contestant>,
     data: Arc<Data>,
-    /// The next session of those that are loaded once.
+    /// The index of the next session, if each session is loaded once.
     next: Arc<AtomicUsize>,
 }
 

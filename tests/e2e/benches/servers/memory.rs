@@ -1,4 +1,5 @@
-//! Memory of 1,024 calls in flight, each contestant in a process of its own, since a process does not give back what it had.
+//! Measures the memory of 1,024 calls in flight. Each contestant runs in a process of its own, since a process does not
+//! give memory back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,9 +20,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Resident memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    /// Once connected, with one call at a time.
+    /// After connecting, with one call at a time.
     pub(crate) idle: u64,
-    /// What was there above that, at most, with 1,024 calls at a time.
+    /// The most memory above that, with 1,024 calls at a time.
     pub(crate) growth: u64,
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn measure_apart(kind: Kind, place: &Place, options: &Options) 
     Ok(Memory { idle, growth })
 }
 
-/// What that process does: hits and saves of sessions that it adds, and two numbers to standard output.
+/// The measurement in that process: hits and saves of sessions that it adds. It prints two numbers to standard output.
 pub(crate) async fn measure_here(kind: Kind, options: &Options) -> Result<()> {
     use std::io::Write as _;
     let address = |address: &Option<String>| address.clone().context("an address");

@@ -1,17 +1,18 @@
-//! The opponent: the proxy of 2016 for two databases and a cache, as one would write it by hand over the same drivers.
+//! The hand-written contestant: the proxy of 2016 for two databases and a cache, over the same drivers.
 //!
 //! It is written to be fast: prepared statements, ten connections to each database, no ping before a statement, one
-//! multiplexed connection to Redis without Nagle's algorithm, no task and no queue of its own, nothing copied that need not be.
+//! multiplexed connection to Redis without Nagle's algorithm, no task and no queue of its own, and no unnecessary
+//! copies.
 //!
-//! What it does not do, and Switchover does:
+//! Switchover does the following, and this proxy does not:
 //!
-//! * no guards and no leases: a reader that is slow puts the row from before a write back into the cache;
-//! * no deadlines: a server that hangs hangs its callers, with the connections of the pool;
-//! * no repair: if the commit at the old database fails after the one at the new, the two differ from then on;
-//! * no work that outlives its caller: a client that disconnects stops a dual save halfway;
-//! * no answer when Redis does not answer: the call fails;
-//! * no checks of what the cache holds beyond its end, no bounded queues, no counters, no change of flags that waits for the
-//!   calls before it, and no policy that could be swapped.
+//! * guards and leases: without them, a slow reader puts the row from before a write back into the cache;
+//! * deadlines: a server that hangs also blocks its callers, with the connections of the pool;
+//! * repairs: if the commit at the old database fails after the one at the new, the two differ from then on;
+//! * work that outlives its caller: a client that disconnects stops a dual save halfway;
+//! * answers when Redis does not answer: the call fails;
+//! * checks of cache entries beyond their end, bounded queues, counters, a change of flags that waits for earlier
+//!   calls, and a policy that can be swapped.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +31,7 @@ use switchover::capabilities::{Clock as _, SystemClock};
 use super::site::Place;
 
 const CONNECTIONS: u32 = 10;
-/// As many commands as the library lets wait at its connection.
+/// As many commands as the library allows to wait at its connection.
 const PIPELINE_BUFFER: usize = 2_048;
 /// As long as the host may serve an entry in this benchmark.
 const CACHE_SECONDS: u64 = super::contestant::CACHE_MAX_AGE.as_secs();
@@ -69,7 +70,8 @@ impl NativeProxy {
         self.migrating.store(on, Ordering::Release);
     }
 
-    /// The cache; then the new database while both are written; then the old one. What was found is put into the cache.
+    /// Reads the cache, then the new database while both are written, then the old one. What was found is put into the
+    /// cache.
     pub(crate) async fn load(&self, key: &str) -> Result<Option<Found>> {
         let name = name(key);
         let mut cache = self.cache.clone();
@@ -91,7 +93,8 @@ impl NativeProxy {
         Ok(found)
     }
 
-    /// `false`: there is no such session. The cache is told to forget it, which costs less than telling it the new one.
+    /// Saves a session. Returns `false` if there is no such session. It removes the cache's entry, which costs less
+    /// than setting the new one.
     pub(crate) async fn save(&self, key: &str, payload: &str, expires_at: Timestamp) -> Result<bool> {
         let saved = match self.migrating.load(Ordering::Acquire) {
             true => self.save_in_both(key, payload, expires_at).await?,
@@ -101,8 +104,8 @@ impl NativeProxy {
         Ok(saved)
     }
 
-    /// The row at the old database stays locked until the new one has committed, so that two saves of one key come to both
-    /// in the same order.
+    /// Saves in both databases. The row at the old database stays locked until the new one has committed, so that two
+    /// saves of one key reach both in the same order.
     async fn save_in_both(&self, key: &str, payload: &str, expires_at: Timestamp) -> Result<bool> {
         let mut transaction = self.old.begin().await?;
         let saved = write(UPDATE, key, payload, expires_at).execute(&mut *transaction).await?.rows_affected() == 1;
@@ -114,8 +117,8 @@ impl NativeProxy {
     }
 }
 
-/// A pool that is full from the start. sqlx gives a connection back with one more round trip after each use, which no option
-/// turns off; the caller does not wait for it.
+/// A pool that is full from the start. sqlx needs one more round trip to return a connection after each use, and no
+/// option turns this off; the caller does not wait for it.
 async fn pool(address: &str) -> Result<PgPool> {
     let options: PgConnectOptions = address.parse()?;
     let pool = PgPoolOptions::new()
@@ -145,7 +148,7 @@ fn name(key: &str) -> String {
     ["session:", key].concat()
 }
 
-/// Eight bytes of its end, and the payload.
+/// The entry of a session: eight bytes of its end, then the payload.
 fn to_entry(found: &Found) -> Vec<u8> {
     [&found.expires_at.as_micros().to_be_bytes()[..], found.payload.as_bytes()].concat()
 }
@@ -156,7 +159,7 @@ fn from_entry(mut entry: Vec<u8>) -> Option<Found> {
     Some(Found { payload: String::from_utf8(entry).ok()?, expires_at })
 }
 
-/// `timestamptz` in its binary form: microseconds since 2000.
+/// An instant as `timestamptz` in binary form: microseconds since 2000.
 struct Instant(Timestamp);
 
 const EPOCH: i64 = 946_684_800_000_000;

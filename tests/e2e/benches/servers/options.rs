@@ -1,4 +1,4 @@
-//! What the command line of the benchmark can change.
+//! The command line of the benchmark.
 
 use std::time::Duration;
 
@@ -17,34 +17,34 @@ Examples, each after `cargo bench -p switchover-tests --bench servers --`:
   --only save --at-once 64          one workload, 64 calls at a time
   --fast                            without the disk's flushes, to see the cost of everything else")]
 pub(crate) struct Options {
-    /// One JSON object instead of tables
+    /// Print one JSON object instead of tables
     #[arg(long)]
     pub(crate) json: bool,
     /// The length of one slice
     #[arg(long, default_value_t = 1.5)]
     seconds: f64,
-    /// How often each contestant has its turn
+    /// How many slices each contestant gets
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// Only this workload; may be given several times
+    /// Only this workload; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<Workload>,
-    /// How many calls at a time; may be given several times
+    /// How many calls at a time; can be given several times
     #[arg(long, value_name = "N", default_values_t = [1, 64, 1_024])]
     at_once: Vec<usize>,
     /// The size of a payload in bytes
     #[arg(long, default_value_t = 400)]
     pub(crate) payload: usize,
-    /// How many sessions there are
+    /// How many sessions to use
     #[arg(long, default_value_t = 10_000)]
     pub(crate) sessions: usize,
-    /// Servers that promise nothing: no flush to disk
+    /// Servers without durability: no flush to disk
     #[arg(long)]
     pub(crate) fast: bool,
-    /// What `cargo bench` adds
+    /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
-    /// Only the memory of one contestant, in a process of its own
+    /// Only measure the memory of one contestant, in a process of its own
     #[arg(long, hide = true, requires_all = ["old", "new", "cache"])]
     pub(crate) memory_of: Option<Kind>,
     #[arg(long, hide = true)]

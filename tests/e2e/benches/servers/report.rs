@@ -11,11 +11,11 @@ use super::load::Workload;
 use super::options::Options;
 use super::results::{Cell, Of, Ratio, Results};
 
-/// Places in [`KINDS`].
+/// Indexes in [`KINDS`].
 const A: usize = 0;
 const B: usize = 1;
 const C: usize = 2;
-/// What is compared, and under which names.
+/// The ratios of the report, with their names.
 const RATIOS: [(&str, &str, Of, usize, usize); 6] = [
     ("time A/C", "time_a_c", Of::Time, A, C),
     ("time B/C", "time_b_c", Of::Time, B, C),
@@ -24,7 +24,7 @@ const RATIOS: [(&str, &str, Of, usize, usize); 6] = [
     ("CPU B/C", "processor_b_c", Of::Processor, B, C),
     ("CPU A/B", "processor_a_b", Of::Processor, A, B),
 ];
-/// The ratio of wall time by calls, A to C, that is promised at 64 at a time.
+/// The promised ratio of wall time by calls, A to C, at 64 calls at a time.
 const JUDGED: [(Workload, f64); 2] = [(Workload::Save, 1.0), (Workload::Hit, 1.10)];
 const JUDGED_AT_ONCE: usize = 64;
 
@@ -75,11 +75,11 @@ fn ratios(results: &Results) -> String {
     let names: Vec<_> = ["call", "at once"].into_iter().chain(RATIOS.map(|(name, ..)| name)).collect();
     let mut table = table(&names);
     for cell in &results.cells {
-        let told = RATIOS.map(|(_, _, of, first, second)| {
+        let ratios = RATIOS.map(|(_, _, of, first, second)| {
             let Ratio { median, p10, p90 } = cell.ratio(of, first, second);
             format!("{median:.2} ({p10:.2}–{p90:.2})")
         });
-        table.add_row([cell.workload.to_string(), cell.at_once.to_string()].into_iter().chain(told));
+        table.add_row([cell.workload.to_string(), cell.at_once.to_string()].into_iter().chain(ratios));
     }
     align(&mut table, 2)
 }
@@ -109,7 +109,7 @@ fn judged(results: &Results) -> Vec<String> {
     judged_cells(results).map(line).collect()
 }
 
-/// What should not be: one line each.
+/// Lists what should not have happened, one line each.
 fn troubles(results: &Results) -> Vec<String> {
     let mut lines = Vec::new();
     for cell in &results.cells {

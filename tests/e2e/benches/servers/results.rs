@@ -1,4 +1,4 @@
-//! What the slices add up to: figures of each contestant, and ratios between two of them round by round.
+//! Adds up the slices: figures of each contestant, and ratios between two of them for each round.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) cells: Vec<Cell>,
-    /// Of each contestant, as everything below.
+    /// For each contestant, as all fields below.
     pub(crate) memory: Vec<Memory>,
     pub(crate) cache_failures: Vec<u64>,
-    /// After dual saves; empty if there were none.
+    /// Rows that differ after dual saves; empty if there were none.
     pub(crate) differing_rows: Vec<usize>,
 }
 
-/// One workload with so many calls at a time.
+/// One workload with one number of calls at a time.
 pub(crate) struct Cell {
     pub(crate) workload: Workload,
     pub(crate) at_once: usize,
@@ -41,16 +41,16 @@ struct Round {
     processor_us: f64,
 }
 
-/// What ratios are of.
+/// The quantity that a ratio compares.
 #[derive(Clone, Copy)]
 pub(crate) enum Of {
-    /// Wall time by calls: below 1, the first one answers more calls in the same time.
+    /// Wall time by calls. Below 1, the first contestant answers more calls in the same time.
     Time,
-    /// Processor time of this process by call.
+    /// Processor time of this process by calls.
     Processor,
 }
 
-/// Ratios of the rounds.
+/// The ratios of the rounds.
 #[derive(Clone, Copy)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
@@ -84,7 +84,8 @@ impl Cell {
         figures.error = figures.error.take().or_else(|| slice.error.clone());
     }
 
-    /// How the first compares with the second, by their places in [`KINDS`]; the median of the ratios of each round.
+    /// Compares the first contestant with the second, by their indexes in [`KINDS`]: the median of the ratios of each
+    /// round.
     pub(crate) fn ratio(&self, of: Of, first: usize, second: usize) -> Ratio {
         let (first, second) = (&self.contestants[first], &self.contestants[second]);
         let ratios = first.rounds.iter().zip(&second.rounds).map(|(first, second)| match of {
@@ -101,7 +102,7 @@ impl Figures {
         self.latencies.len()
     }
 
-    /// In milliseconds, over the calls of all rounds.
+    /// A quantile of the latencies in milliseconds, over the calls of all rounds.
     pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
         self.latencies.value_at_quantile(quantile) as f64 / 1e3
     }
@@ -115,7 +116,7 @@ impl Figures {
     }
 }
 
-/// Between the two nearest values, in proportion.
+/// A quantile, interpolated between the two nearest values.
 fn quantile(values: &[f64], quantile: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The servers, and for each contestant a database on both of them and a cache.
+//! The servers. Each contestant has a database on both PostgreSQL servers and a cache.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::contestant::KINDS;
 use super::load::Data;
 use super::options::Options;
 
-/// Three servers that end with it.
+/// Three servers, which end with this value.
 pub(crate) struct Site {
     pub(crate) old: Server,
     pub(crate) new: Server,
@@ -23,7 +23,7 @@ pub(crate) struct Site {
     pub(crate) places: Vec<Place>,
 }
 
-/// Where one contestant works: the addresses of its databases and of its cache.
+/// The addresses of one contestant's databases and cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) old: String,
@@ -48,7 +48,7 @@ impl Site {
 }
 
 impl Place {
-    /// Django's table in both databases, and every session in the old one.
+    /// Makes Django's table in both databases, and puts every session into the old one.
     pub(crate) async fn fill(&self, data: &Data) -> Result<()> {
         for address in [&self.old, &self.new] {
             let database = Postgres::connect(address).await?;
@@ -64,19 +64,19 @@ impl Place {
         Ok(())
     }
 
-    /// The cache without an entry.
+    /// Empties the cache.
     pub(crate) async fn empty_cache(&self) -> Result<()> {
         let mut cache = redis::Client::open(self.cache.as_str())?.get_multiplexed_async_connection().await?;
         redis::cmd("FLUSHDB").exec_async(&mut cache).await.context("cannot empty the cache")
     }
 
-    /// The new table without a row.
+    /// Empties the new table.
     pub(crate) async fn empty_new(&self) -> Result<()> {
         PgConnection::connect(&self.new).await?.execute("TRUNCATE django_session").await?;
         Ok(())
     }
 
-    /// After dual saves: rows of the new database that the old one does not have in the same way.
+    /// Counts the rows of the new database that the old one does not have in the same form, after dual saves.
     pub(crate) async fn differing_rows(&self) -> Result<usize> {
         let sql = "SELECT session_key, md5(session_data || extract(epoch FROM expire_date)) FROM django_session";
         let mut rows = Vec::new();

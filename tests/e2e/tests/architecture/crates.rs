@@ -1,4 +1,4 @@
-//! The crates of the workspace and what they depend on, as cargo says.
+//! The crates of the workspace and their dependencies, from cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ fn name(package: &Value) -> String {
     package["name"].as_str().unwrap().to_owned()
 }
 
-/// Tests may use whatever they test.
+/// Whether a crate is a test. Tests may use whatever they test.
 pub(crate) fn is_test(name: &str) -> bool {
     ["switchover-tests", "switchover-django-tests", "switchover-hostile", "switchover-model"].contains(&name)
 }
 
-/// What each crate depends on; what only its tests need is left out.
+/// What each crate depends on. What only its tests need is left out.
 fn dependencies(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let of = |package: &Value| {
         let dependencies = package["dependencies"].as_array().unwrap().iter();
@@ -37,19 +37,19 @@ fn dependencies(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     metadata(root).iter().map(of).collect()
 }
 
-/// Between the crates of the workspace.
+/// The dependencies between the crates of the workspace.
 pub(crate) fn edges(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let all = dependencies(root);
     let crates: BTreeSet<_> = all.keys().cloned().collect();
     all.into_iter().map(|(name, names)| (name, names.intersection(&crates).cloned().collect())).collect()
 }
 
-/// To crates of the registry.
+/// The dependencies on crates of the registry.
 pub(crate) fn outside(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
     dependencies(root)
 }
 
-/// The whole tree of a crate built with some features alone.
+/// The dependency tree of a crate that is built with these features only.
 pub(crate) fn tree(root: &Path, package: &str, features: &str) -> String {
     let arguments = ["tree", "--offline", "-p", package, "--no-default-features", "--features", features];
     cargo(root, &[&arguments[..], &["-e", "normal,build", "--prefix", "none"]].concat())
@@ -60,7 +60,7 @@ pub(crate) fn source(root: &Path, of: &str) -> PathBuf {
     sources(root).remove(of).unwrap_or_else(|| panic!("no crate {of}"))
 }
 
-/// The folders of the sources of every crate that is no test.
+/// The folders of the sources of every crate that is not a test.
 pub(crate) fn sources(root: &Path) -> BTreeMap<String, PathBuf> {
     let folder = |package: &Value| Path::new(package["manifest_path"].as_str().unwrap()).with_file_name("src");
     let all = metadata(root);

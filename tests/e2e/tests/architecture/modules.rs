@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::page::Edges;
 
-/// A module, as the path from the crate's root; the root is empty.
+/// A module, as its path from the crate's root. The path of the root is empty.
 type Module = Vec<String>;
 
 /// Every file of a crate's sources, with its text.
@@ -28,7 +28,7 @@ pub(crate) fn files(source: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Which top-level module names which.
+/// Which top-level modules each top-level module names.
 pub(crate) fn top(source: &Path) -> Edges {
     let mut edges: Edges =
         modules(source).keys().filter_map(|module| Some((module.first()?.clone(), BTreeSet::new()))).collect();
@@ -42,12 +42,12 @@ pub(crate) fn top(source: &Path) -> Edges {
     edges
 }
 
-/// Siblings that can be reached from each other, with the path of their parent.
+/// Siblings that depend on each other in a circle, with the path of their parent.
 pub(crate) fn circles(source: &Path) -> Vec<String> {
     let mut families: BTreeMap<Module, Edges> = BTreeMap::new();
     for (from, to) in links(source) {
         let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-        // A module and its own parent are one place.
+        // A module and its own parent count as one.
         if shared < from.len() && shared < to.len() {
             let family = families.entry(from[..shared].to_vec()).or_default();
             family.entry(from[shared].clone()).or_default().insert(to[shared].clone());
@@ -78,7 +78,7 @@ fn reaches(edges: &Edges, from: &str, to: &str) -> bool {
     false
 }
 
-/// The modules and the paths that each names, tests inside left out.
+/// The modules and the paths that each names. Tests inside them are left out.
 fn modules(source: &Path) -> BTreeMap<Module, Vec<Vec<String>>> {
     let module_of = |path: &Path| -> Module {
         let inside = path.strip_prefix(source).unwrap().with_extension("");
@@ -95,14 +95,14 @@ fn modules(source: &Path) -> BTreeMap<Module, Vec<Vec<String>>> {
     found
 }
 
-/// Without comments, and up to the module of tests.
+/// The source without comments, up to the module of tests.
 fn code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
     let lines = text.lines();
     lines.map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// Every path that a `use` names, and every other one that begins with `crate` or `super`.
+/// Every path that a `use` names, and every other path that begins with `crate` or `super`.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = String::new();
@@ -188,7 +188,7 @@ fn links(source: &Path) -> BTreeSet<(Module, Module)> {
         }
         Some(descend(&modules, at, path))
     };
-    // What a module lets others see of its children.
+    // What a module re-exports of its children.
     let mut shown: BTreeMap<(Module, String), Module> = BTreeMap::new();
     for (module, paths) in &modules {
         for path in paths {
@@ -204,7 +204,7 @@ fn links(source: &Path) -> BTreeSet<(Module, Module)> {
     for (module, paths) in &modules {
         for path in paths {
             let Some((mut at, rest)) = resolve(module, path) else { continue };
-            // Through re-exports, to where it is defined.
+            // Follows re-exports to the module that defines it.
             for _ in 0..4 {
                 let Some(next) = rest.first().and_then(|name| shown.get(&(at.clone(), name.clone()))) else { break };
                 at = next.clone();

@@ -1,4 +1,4 @@
-//! What docs/architecture.md says of crates and modules.
+//! What docs/architecture.md says about crates and modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,10 +10,10 @@ pub(crate) const WITH_MODULES: [&str; 4] =
 
 pub(crate) type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// Of the lines "* `a`: … May name `b`, `c`." below a heading; "may name nothing" where there is none.
+/// Reads the lines "* `a`: … May name `b`, `c`." of a text. "May name nothing" gives an empty set.
 fn list(text: &str) -> Edges {
     let mut found = Edges::new();
-    // A line that begins with blanks goes on.
+    // Joins the lines that continue one, which begin with spaces.
     let text = text.replace("\n  ", " ");
     for line in text.lines().filter_map(|line| line.strip_prefix("* `")) {
         let (name, rest) = line.split_once('`').unwrap();

@@ -1,30 +1,30 @@
-//! The ways in which a host loses its way to Redis.
+//! The ways in which a host loses its connection to Redis.
 
 use switchover_harness::{Direction, Proxy};
 
-/// How the way is cut.
+/// How the connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// A black hole both ways.
+    /// Nothing arrives in either direction.
     Held,
-    /// What is asked arrives, and no answer does.
+    /// Requests arrive, but answers do not.
     AnswersHeld,
-    /// Nothing arrives, though answers would.
+    /// Requests do not arrive, but answers would.
     RequestsHeld,
-    /// The connection is reset, and nobody listens.
+    /// The connection is reset, and new ones are refused.
     Refused,
 }
 
 impl Cut {
-    /// Every way in which what the host writes surely does not reach Redis in time, whatever is there already.
+    /// The cuts in which what the host writes surely does not reach Redis in time.
     pub(crate) const ALL: [Self; 3] = [Self::Held, Self::RequestsHeld, Self::Refused];
 
-    /// Any.
+    /// Any cut.
     pub(crate) fn pick(rng: &mut fastrand::Rng) -> Self {
         [Self::Held, Self::AnswersHeld, Self::RequestsHeld, Self::Refused][rng.usize(..4)]
     }
 
-    /// Cuts; `Proxy::heal` ends it.
+    /// Cuts the connection. `Proxy::heal` ends the cut.
     pub(crate) async fn begin(self, proxy: &Proxy) {
         match self {
             Self::Held => proxy.hold(Direction::Both),

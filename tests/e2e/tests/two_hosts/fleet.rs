@@ -23,25 +23,25 @@ pub(crate) enum Kind {
     MariaDb,
 }
 
-/// One test at a time: on two cores two of them would fail by being slow.
+/// Lets only one test run at a time: on two cores, two of them would fail because they are slow.
 pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
     TURN.lock().await
 }
 
-/// The two hosts: A, whose way to Redis may be cut, and B.
+/// The two hosts: A, whose connection to Redis may be cut, and B.
 pub(crate) struct Fleet {
     pub(crate) hosts: [Switchover; 2],
     /// The one table, for plain SQL.
     pub(crate) table: Table,
-    /// The cache as A has it.
+    /// A's cache.
     cache: Redis,
     way: Proxy,
     _servers: [Server; 2],
 }
 
 impl Fleet {
-    /// Everything new, with an empty table and an empty cache.
+    /// Starts new servers and hosts, with an empty table and an empty cache.
     pub(crate) async fn start(kind: Kind, cache_max_age: Duration) -> Result<Self> {
         let redis = RedisServer::start().await?;
         let way = Proxy::start(redis.address()).await?;
@@ -75,17 +75,17 @@ impl Fleet {
         [self.hosts[0].sessions(), self.hosts[1].sessions()]
     }
 
-    /// Cuts A's way to Redis.
+    /// Cuts A's connection to Redis.
     pub(crate) async fn cut(&self, cut: Cut) {
         cut.begin(&self.way).await;
     }
 
-    /// Ends the cut; A may need a moment to notice.
+    /// Ends the cut. A may need a moment to notice.
     pub(crate) async fn open(&self) -> Result<()> {
         self.way.heal().await
     }
 
-    /// Ends the cut, and waits until Redis was told everything that A had to tell it.
+    /// Ends the cut, and waits until A has sent Redis everything that it owed.
     pub(crate) async fn heal(&self) -> Result<()> {
         self.open().await?;
         let give_up = Instant::now() + PATIENCE;

@@ -1,4 +1,5 @@
-//! Traffic on both hosts while the way of one of them to Redis is cut for a while, many times; then everything is held to the history.
+//! Traffic on both hosts while the connection of one of them to Redis is cut many times for a while. Then the checker
+//! compares everything with the history.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,20 +20,20 @@ use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
 use crate::cut::Cut;
 use crate::fleet::{Fleet, Kind, turn};
 
-/// Small, so that entries of before a cut end within it.
+/// So short that entries from before a cut end during it.
 const CACHE_MAX_AGE: Duration = Duration::from_secs(2);
-/// The bound counts from before the row was read; Redis counts in milliseconds.
+/// The bound of staleness. It counts from before the row was read, and Redis counts in milliseconds.
 const STALE_BOUND_US: Micros = CACHE_MAX_AGE.as_micros() as Micros + 2_000;
-/// How long one story takes.
+/// How long one run takes.
 const LENGTH: Duration = Duration::from_secs(10);
 const SESSIONS: usize = 200;
 const VISITORS: usize = 12;
-/// Some cuts end before an entry does, some long after.
+/// How long a cut lasts: some end before an entry does, some long after.
 const CUT_MS: Range<u64> = 50..3_000;
 const WHOLE_MS: Range<u64> = 50..1_000;
 const SECOND: Micros = 1_000_000;
 
-/// Plays the story with each seed that is asked for.
+/// Runs the test with each seed that was asked for.
 pub(crate) async fn play(kind: Kind) -> Result<()> {
     let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>()).transpose();
     let first = asked("SWITCHOVER_STORY_FIRST")?.unwrap_or(1);
@@ -71,7 +72,7 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
     let rows = Rows::read(fleet.table.rows().await?, &names, &site.scribe);
     let history = History::new(operations);
     let failures = fleet.hosts.each_ref().map(|host| host.counts().cache_failures);
-    // Host B too, if the machine was so busy that an answer of Redis was late.
+    // Host B counts too, if the machine was so busy that an answer of Redis was late.
     let cut_off = (0..).map(HostId).zip(failures).filter(|(_, failures)| *failures > 0).map(|(host, _)| host).collect();
     let stale_bound = Some(StaleBound { age: STALE_BOUND_US, cut_off });
     let promises = Promises { stale_bound, ..Promises::default() };
@@ -90,8 +91,8 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
         findings.stale_within_bound,
         findings.faults.len(),
     );
-    ensure!(findings.faults.is_empty(), "{}", told(&findings, &history, &names, &site.clock, &cuts));
-    // The database was well all the time.
+    ensure!(findings.faults.is_empty(), "{}", report(&findings, &history, &names, &site.clock, &cuts));
+    // The database was healthy all the time, so no call may fail.
     ensure!(site.meter.failures() + site.meter.unknown_outcomes() == 0, "calls failed: {:?}", site.meter.errors());
     let left: u64 = fleet.hosts.iter().map(|host| host.counts().new_keys_left).sum();
     ensure!(rows.strangers <= left + site.nameless.load(Ordering::Relaxed), "{} rows nobody wrote", rows.strangers);
@@ -99,23 +100,23 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Cuts A's way to Redis and opens it again until the story is over. Tells what it did.
+/// Cuts A's connection to Redis and opens it again until the run is over. Returns what it did.
 async fn torment(fleet: &Fleet, mut rng: fastrand::Rng) -> Result<Vec<String>> {
     let began = tokio::time::Instant::now();
-    let mut told = Vec::new();
+    let mut cuts = Vec::new();
     while began.elapsed() < LENGTH {
         tokio::time::sleep(Duration::from_millis(rng.u64(WHOLE_MS))).await;
         let (cut, length) = (Cut::pick(&mut rng), Duration::from_millis(rng.u64(CUT_MS)));
-        told.push(format!("{:.3} s: {cut:?} for {length:?}", began.elapsed().as_secs_f64()));
+        cuts.push(format!("{:.3} s: {cut:?} for {length:?}", began.elapsed().as_secs_f64()));
         fleet.cut(cut).await;
         tokio::time::sleep(length).await;
         fleet.open().await?;
     }
-    Ok(told)
+    Ok(cuts)
 }
 
-/// The first faults, each with everything that happened to its key around it.
-fn told(findings: &Findings, history: &History, names: &[SessionKey], clock: &RunClock, cuts: &[String]) -> String {
+/// Reports the first faults, each with everything that happened to its key around it.
+fn report(findings: &Findings, history: &History, names: &[SessionKey], clock: &RunClock, cuts: &[String]) -> String {
     let mut text = format!("cuts:\n{}\n", cuts.join("\n"));
     for kind in Promise::ALL.into_iter().filter(|kind| findings.count(*kind) > 0) {
         text += &format!("{} {kind}\n", findings.count(kind));
@@ -127,7 +128,7 @@ fn told(findings: &Findings, history: &History, names: &[SessionKey], clock: &Ru
         text += &format!("{kind} of {key:?} ({name}) at {by:?}, {:.6} s to {:.6} s\n", at[0], at[1]);
         let calls = |key| history.by_key().find(|calls| calls[0].key == key).unwrap_or_default();
         let around = calls(fault.key).iter().filter(|call| call.invoked <= fault.to);
-        // And what happened to the key that it took over from.
+        // Also reports what happened to the key that this one replaced.
         let origin = calls(fault.key).iter().find_map(|call| match call.action {
             Action::CycleFrom(key) => Some(calls(key)),
             _ => None,

@@ -5,17 +5,17 @@ use switchover_guest::glue::bindings::switchover::policy::{flags, settings};
 /// A way to misbehave, and the call in which it happens.
 #[derive(Clone, Copy)]
 pub(crate) enum Behaviour {
-    /// None: one database, no cache.
+    /// Behaves well: one database, no cache.
     None,
     /// `load`: panics.
     Trap,
     /// `load`: never ends.
     Spin,
-    /// `load`: takes memory until there is no more, then panics.
+    /// `load`: allocates memory until there is no more, then panics.
     Grow,
-    /// `load`: recurses until the stack ends.
+    /// `load`: recurses until the stack is used up.
     Recurse,
-    /// `load`: asks the host without end.
+    /// `load`: calls the host without end.
     Flood,
     /// `load`: asks the database `secret`.
     ForeignDatabase,
@@ -42,7 +42,7 @@ pub(crate) enum Behaviour {
 }
 
 impl Behaviour {
-    /// What the operator set; with `armed_by`, only while the flag of that name is on.
+    /// What the operator set. With `armed_by`, it applies only while the flag of that name is on.
     pub(crate) fn set() -> Self {
         let asleep = settings::get("armed_by").is_some_and(|flag| !flags::enabled(&flag));
         let Some(name) = settings::get("behaviour").filter(|_| !asleep) else { return Self::None };

@@ -1,4 +1,4 @@
-//! The component: each export, well-behaved or not.
+//! The component: implements each export, with the misbehaviour that was set.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -134,7 +134,7 @@ fn grow() -> ! {
     }
 }
 
-/// Keeps nothing in memory, so that what ends is the stack.
+/// Keeps nothing in memory, so that the stack is used up first.
 #[inline(never)]
 fn recurse(depth: u64) -> u64 {
     if depth == 0 { 1 } else { recurse(depth - 1).rotate_left(7) ^ depth }

@@ -1,6 +1,6 @@
-//! A policy that misbehaves, in the way that the setting `behaviour` names; well-behaved without it.
+//! A policy that misbehaves in the way that the setting `behaviour` names. Without the setting it behaves well.
 //!
-//! Written against the bindings, not the SDK's trait, because it does what that trait does not let a policy do.
+//! It is written against the bindings and not the SDK's trait, because it does what that trait does not allow.
 
 #[cfg(target_arch = "wasm32")]
 mod behaviour;
