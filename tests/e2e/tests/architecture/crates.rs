@@ -55,6 +55,14 @@ pub(crate) fn tree(root: &Path, package: &str, features: &str) -> String {
     cargo(root, &[&arguments[..], &["-e", "normal,build", "--prefix", "none"]].concat())
 }
 
+/// The crates of the registry that a build compiles, each with its features. `of`: which members are built, in cargo's words.
+pub(crate) fn compiled(root: &Path, of: &[&str], edges: &str) -> BTreeSet<String> {
+    let arguments = ["tree", "--offline", "-e", edges, "--prefix", "none", "-f", "{p} {f}"];
+    let tree = cargo(root, &[&arguments[..], of].concat());
+    // A crate of the workspace has its path behind its name, and a repeated one a mark.
+    tree.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).filter(|line| !line.contains('(')).collect()
+}
+
 /// The folder of a crate's sources.
 pub(crate) fn source(root: &Path, of: &str) -> PathBuf {
     sources(root).remove(of).unwrap_or_else(|| panic!("no crate {of}"))
