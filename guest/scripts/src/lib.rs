@@ -44,7 +44,7 @@
 //! | `databases NAME…` | names the databases, `default new_session_store` without it; before any row or call |
 //! | `settings NAME=VALUE…` | what the operator configured; before any call |
 //! | `grant payload` | lets the policy read payloads |
-//! | `flags NAME=on\|off\|TEXT…` | sets flags from here on |
+//! | `flags NAME=on\|off\|TEXT…` | sets flags from here on; in quotes, `"off"` is the text and no switch |
 //! | `row DATABASE KEY expires=+60s payload=v1` | puts a row; `expires=-5s` is one that has ended |
 //! | `cache KEY expires=+60s payload=v1` | puts an entry into the cache |
 //! | `clock +5s` | moves the clock on |

@@ -119,7 +119,7 @@ impl Parser {
             let value = match value {
                 "on" => "true",
                 "off" => "false",
-                text => text,
+                text => text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text),
             };
             self.steps.push(Step::Flag(name.to_owned(), value.to_owned()));
         }
@@ -286,7 +286,7 @@ mod tests {
 
 databases default archive
 settings database=archive
-flags a=on b=off c=blue
+flags a=on b=off c=blue d=\"off\"
 grant payload
 row archive k1 expires=+60s payload=v1
 cache k1 expires=-1s payload=v1
@@ -314,6 +314,9 @@ rows
 ";
         let script = script("test", &text).unwrap();
         assert_eq!(script.databases, ["default", "archive"]);
+        let flag = |name: &str, value: &str| Step::Flag(name.to_owned(), value.to_owned());
+        let flags = [flag("a", "true"), flag("b", "false"), flag("c", "blue"), flag("d", "off")];
+        assert_eq!(script.steps[1..5], flags);
         let calls = script.steps.iter().filter_map(|step| match step {
             Step::Call(call) => Some(call.to_string()),
             _ => None,
