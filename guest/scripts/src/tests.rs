@@ -234,7 +234,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_wrong_trace_fails_the_check_and_a_rewrite_mends_it() {
+fn a_wrong_output_fails_the_check_and_a_rewrite_mends_it() {
     let dir = folder("golden");
     let check = |seeded_bug, golden| block_on(check_scripts(&dir, &Loads { seeded_bug }, golden));
     assert!(matches!(check(false, Golden::Compare), Err(CheckError::NoScripts { .. })));
@@ -245,7 +245,7 @@ fn a_wrong_trace_fails_the_check_and_a_rewrite_mends_it() {
     assert_eq!(check(false, Golden::Compare).unwrap(), 1);
 
     let wrong = check(true, Golden::Compare).unwrap_err().to_string();
-    let expected = "It is found.\n  - databases.load default k1 -> v1\n  - load k1 -> v1\n  + load k1 -> none\n";
+    let expected = "    load k1\n    ---\n  - databases.load default k1 -> v1\n  - -> v1\n  + -> none\n";
     assert!(wrong.ends_with(expected), "{wrong}");
     fs::remove_dir_all(&dir).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The scripts of the shipped policies again, through their components: if a trace differs from the native one, the boundary is wrong.
+//! The scripts of the shipped policies again, through their components: if the output differs from the native one, the boundary is wrong.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
