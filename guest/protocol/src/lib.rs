@@ -36,6 +36,7 @@
 extern crate std;
 
 mod edge;
+mod entered;
 mod guard;
 mod number;
 mod phase;
@@ -43,8 +44,9 @@ mod plan;
 mod standing;
 
 pub use edge::{Direction, Edge, Effect, edge, edges, edges_from};
+pub use entered::entered;
 pub use guard::{Facts, Finding, Guard, Verdict};
 pub use number::{Epoch, Number, Seen, Stamp, TooLate};
 pub use phase::{Phase, Profile, Side};
 pub use plan::{Cache, Mirror, Operation, Plan, plan, route};
-pub use standing::{Standing, Verification, entered};
+pub use standing::{Standing, Verification};
