@@ -10,16 +10,19 @@
 //!                                                                    └ promises  what a user may rely on
 //! ```
 //!
+//! `migration` is what is searched: a table, rules and a size; `model` puts the steps of `host`, `worker` and `control` together.
 //! `rules` says which of the protocol's rules are kept: a variant leaves out guards, effects or numbers, and decides none again.
 //! `cases` leaves out one rule each, or takes the table of a published scheme, and must fail; `weaken` changes one arm of the
 //! table. `docs/protocol.md` says what the protocol is, and what this model leaves out.
 
+pub mod case;
 pub mod cases;
 pub mod check;
 mod control;
 pub mod diagram;
 mod host;
-pub mod model;
+pub mod migration;
+mod model;
 pub mod promises;
 pub mod rules;
 mod schemes;
