@@ -29,7 +29,7 @@ pub enum Answer {
     Failed(String),
 }
 
-/// As a trace has it.
+/// As a result in the output has it.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {

@@ -226,6 +226,7 @@ impl State {
     ) -> Result<Written> {
         self.forget(key);
         let mut unknown = None;
+        // Nothing is written before the lock is held, so an unknown outcome of the lock ends the write like any other fault.
         if let Some(lock) = to.lock.as_deref().filter(|lock| *lock != to.home) {
             self.reach(function, Some(lock))?;
         }
@@ -257,7 +258,7 @@ impl State {
         unknown.map_or(Ok(Written { outcome: SaveOutcome::Saved, was_there }), Err)
     }
 
-    /// Reaches a database for a write. What ends in `unknown-outcome` goes on, and is told at the end.
+    /// Reaches a database for a write. After an `unknown-outcome` the write goes on, and reports it at the end.
     fn send(&mut self, function: Function, database: &str, unknown: &mut Option<Error>) -> Result<()> {
         match self.reach(function, Some(database)) {
             Err(error) if error.code == ErrorCode::UnknownOutcome => {
@@ -291,7 +292,7 @@ impl State {
     }
 }
 
-/// `default lock=x mirror=new_session_store:strict:copy`
+/// `default lock=x strict=new_session_store`; a mirror whose row is removed ends in `:remove`.
 fn target(to: &Target) -> String {
     let mut text = to.home.clone();
     if let Some(lock) = &to.lock {
@@ -304,10 +305,10 @@ fn target(to: &Target) -> String {
             Guarantee::BestEffort => "best-effort",
         };
         let action = match mirror.action {
-            MirrorAction::Copy => "copy",
-            MirrorAction::Remove => "remove",
+            MirrorAction::Copy => "",
+            MirrorAction::Remove => ":remove",
         };
-        let _ = write!(text, " mirror={}:{guarantee}:{action}", mirror.database);
+        let _ = write!(text, " {guarantee}={}{action}", mirror.database);
     }
     text
 }

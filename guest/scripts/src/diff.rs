@@ -1,4 +1,4 @@
-//! Two traces beside each other.
+//! Two texts beside each other.
 
 /// The lines of both: `-` for what was expected alone, `+` for what came alone.
 pub(super) fn diff(expected: &str, actual: &str) -> String {

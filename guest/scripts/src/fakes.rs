@@ -1,8 +1,8 @@
 //! Databases, cache, flags, settings and clock in memory, which record what they are asked and fail where they are told to.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fmt, mem};
 
 use switchover_guest::{ErrorCode, Instant, Level, Lookup, Result};
 
@@ -14,8 +14,11 @@ use super::text;
 /// Everything that a policy can ask of a host, in memory. Share it as `Arc<Fakes>`.
 ///
 /// Every question to a database or the cache, and every log line, is a line of the trace, in the order of the calls. Latency
-/// moves the virtual clock and nothing waits. What an injected `unknown-outcome` hits has happened; what any other error hits
-/// has not.
+/// moves the virtual clock and nothing waits.
+///
+/// A call that meets an injected error does nothing, with one exception: a write that meets an `unknown-outcome` at its home or a
+/// mirror is done, and returns that error unless the mirror is `best-effort`. The lock is no exception: it comes before any write,
+/// so an `unknown-outcome` at the lock means that nothing was written.
 pub struct Fakes {
     state: Mutex<State>,
 }
@@ -79,14 +82,19 @@ impl Fakes {
         FakeSession { readable: self.state().payload_granted, ..session.clone() }
     }
 
-    /// Adds a line to the trace.
+    /// Adds a line to the trace. A line break in it is written `\n`.
     pub fn record(&self, line: impl Into<String>) {
-        self.state().trace.push(line.into());
+        self.state().push(line.into().replace('\n', "\\n"));
     }
 
     /// The trace so far.
     pub fn trace(&self) -> Vec<String> {
         self.state().trace.clone()
+    }
+
+    /// The trace so far; the next one begins empty.
+    pub(super) fn take_trace(&self) -> Vec<String> {
+        mem::take(&mut self.state().trace)
     }
 
     /// Every row, mark and entry of the cache, one a line, in order.
@@ -143,7 +151,7 @@ impl Fakes {
         self.state().now
     }
 
-    /// Records a log line, in one line of the trace.
+    /// Records a line for the operator.
     pub fn log(&self, level: Level, message: &str) {
         let level = match level {
             Level::Debug => "debug",
@@ -151,7 +159,7 @@ impl Fakes {
             Level::Warn => "warn",
             Level::Error => "error",
         };
-        self.record(format!("log {level} {}", message.replace('\n', "\\n")));
+        self.record(format!("log {level} {message}"));
     }
 
     /// Looks a session up in the cache.

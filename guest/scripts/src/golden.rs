@@ -9,15 +9,15 @@ use super::diff::diff;
 use super::script::{Script, ScriptError};
 use super::subject::{NativeSubject, Subject, block_on};
 
-/// Set to `1`, it makes [`check_dir`] rewrite the expected traces.
+/// Set to `1`, it makes [`check_dir`] rewrite the expected output.
 const UPDATE_VARIABLE: &str = "UPDATE_GOLDENFILES";
 
-/// What to do with the traces.
+/// What to do with the output that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Golden {
-    /// Compare them with the expected ones.
+    /// Compare it with the expected one.
     Compare,
-    /// Make them the expected ones.
+    /// Make it the expected one.
     Rewrite,
 }
 
@@ -38,7 +38,7 @@ pub enum CheckError {
     },
     /// A file is no script.
     Script(ScriptError),
-    /// Traces are not as expected.
+    /// Output is not as expected.
     Differences(String),
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for CheckError {
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Script(error) => error.fmt(f),
             Self::Differences(text) => {
-                write!(f, "traces differ (- expected, + came); {UPDATE_VARIABLE}=1 makes what came expected\n{text}")
+                write!(f, "scripts differ (- expected, + came); {UPDATE_VARIABLE}=1 makes what came expected\n{text}")
             }
         }
     }
@@ -101,17 +101,15 @@ pub async fn check_scripts<S: Subject>(dir: &Path, subject: &S, golden: Golden) 
     for path in &paths {
         let text = fs::read_to_string(path).map_err(|source| CheckError::Io { path: path.clone(), source })?;
         let script = Script::parse(&path.display().to_string(), &text)?;
-        let trace = script.run(subject).await;
-        if trace == script.expected() {
+        let (expected, came) = (script.expected(), script.run(subject).await);
+        if came == expected {
             continue;
         }
         match golden {
-            Golden::Compare => {
-                let lines = diff(script.expected(), &trace);
-                differences += &format!("\n{}: {}\n{lines}\n", script.name(), script.claim());
+            Golden::Compare => differences += &format!("\n{}\n{}\n", script.name(), diff(&expected, &came)),
+            Golden::Rewrite => {
+                fs::write(path, came).map_err(|source| CheckError::Io { path: path.clone(), source })?;
             }
-            Golden::Rewrite => fs::write(path, script.with_expected(&trace))
-                .map_err(|source| CheckError::Io { path: path.clone(), source })?,
         }
     }
     if differences.is_empty() { Ok(paths.len()) } else { Err(CheckError::Differences(differences)) }

@@ -1,6 +1,6 @@
-//! A golden script: what to set up, what to call, and the trace that is expected.
+//! A golden script: commands, and the output that is expected of them.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use switchover_guest::ErrorCode;
@@ -8,19 +8,22 @@ use switchover_guest::ErrorCode;
 use super::call::Call;
 use super::fakes::Fakes;
 use super::function::{Function, Scope};
-use super::parse;
 use super::session::FakeSession;
 use super::subject::Subject;
 
-/// A script. The module's documentation has the language.
+/// The line between commands and their output.
+pub(super) const SEPARATOR: &str = "---";
+
+/// What `rows` prints when there is nothing.
+pub(super) const NO_ROWS: &str = "no rows";
+
+/// A script. The crate's documentation has the language.
 #[derive(Debug)]
 pub struct Script {
     pub(super) name: String,
     pub(super) claim: String,
     pub(super) databases: Vec<String>,
-    pub(super) steps: Vec<Step>,
-    pub(super) input: String,
-    pub(super) expected: String,
+    pub(super) blocks: Vec<Block>,
 }
 
 /// Why a text is no script.
@@ -42,6 +45,16 @@ impl fmt::Display for ScriptError {
 
 impl std::error::Error for ScriptError {}
 
+/// Commands, and what they print.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The commands as they were written, with their comments.
+    pub(super) input: String,
+    pub(super) steps: Vec<Step>,
+    pub(super) expected: Vec<String>,
+}
+
+/// What a command does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Setting(String, String),
@@ -57,15 +70,6 @@ pub(super) enum Step {
 }
 
 impl Script {
-    /// Reads a script.
-    ///
-    /// # Errors
-    ///
-    /// The first line that is not in the language, with what to write instead.
-    pub fn parse(name: &str, text: &str) -> Result<Self, ScriptError> {
-        parse::script(name, text)
-    }
-
     /// The script's name, as given.
     pub fn name(&self) -> &str {
         &self.name
@@ -76,23 +80,33 @@ impl Script {
         &self.claim
     }
 
-    /// The trace that is expected.
-    pub fn expected(&self) -> &str {
-        &self.expected
+    /// The script as a text, with the output that is expected.
+    pub fn expected(&self) -> String {
+        self.text(self.blocks.iter().map(|block| &block.expected[..]))
     }
 
-    /// The whole text with another trace.
-    pub fn with_expected(&self, trace: &str) -> String {
-        format!("{}---\n{trace}", self.input)
-    }
-
-    /// Runs the script on fakes of its own; the trace, a line for each thing that happened.
+    /// Runs the script on fakes of its own; returns it as a text, with the output that came. A script passes if this is
+    /// [`Script::expected`].
     pub async fn run<S: Subject>(&self, subject: &S) -> String {
         let fakes = Arc::new(Fakes::new(self.databases.iter().map(String::as_str)));
-        for step in &self.steps {
-            perform(step, &fakes, subject).await;
+        let mut outputs = Vec::new();
+        for block in &self.blocks {
+            for step in &block.steps {
+                perform(step, &fakes, subject).await;
+            }
+            outputs.push(fakes.take_trace());
         }
-        fakes.trace().into_iter().map(|line| line + "\n").collect()
+        self.text(outputs.iter().map(Vec::as_slice))
+    }
+
+    fn text<'o>(&self, outputs: impl Iterator<Item = &'o [String]>) -> String {
+        let mut text = String::new();
+        for (block, output) in self.blocks.iter().zip(outputs) {
+            let gap = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{gap}{}\n{SEPARATOR}", block.input);
+            output.iter().for_each(|line| text.extend([line, "\n"]));
+        }
+        text
     }
 }
 
@@ -106,20 +120,30 @@ async fn perform<S: Subject>(step: &Step, fakes: &Arc<Fakes>, subject: &S) {
         Step::Clock(micros) => fakes.advance(*micros),
         Step::Fail { function, database, code, times } => fakes.fail(*function, database.as_deref(), *code, *times),
         Step::Latency { function, database, micros } => fakes.delay(*function, database.as_deref(), *micros),
-        Step::Call(call) => {
-            fakes.set_scope(call.scope());
-            let answer = match call {
-                Call::Save { key, value, mode } => {
-                    let value = fakes.hand_out(value);
-                    subject.call(fakes, &Call::Save { key: key.clone(), value, mode: *mode }).await
-                }
-                call => subject.call(fakes, call).await,
-            };
-            fakes.set_scope(Scope::Any);
-            fakes.record(format!("{call} -> {answer}"));
-        }
-        Step::Rows => fakes.contents().into_iter().for_each(|line| fakes.record(line)),
+        Step::Call(call) => make(call, fakes, subject).await,
+        Step::Rows => print_rows(fakes),
     }
+}
+
+async fn make<S: Subject>(call: &Call, fakes: &Arc<Fakes>, subject: &S) {
+    fakes.set_scope(call.scope());
+    let answer = match call {
+        Call::Save { key, value, mode } => {
+            let value = fakes.hand_out(value);
+            subject.call(fakes, &Call::Save { key: key.clone(), value, mode: *mode }).await
+        }
+        call => subject.call(fakes, call).await,
+    };
+    fakes.set_scope(Scope::Any);
+    fakes.record(format!("-> {answer}"));
+}
+
+fn print_rows(fakes: &Fakes) {
+    let rows = fakes.contents();
+    if rows.is_empty() {
+        fakes.record(NO_ROWS);
+    }
+    rows.into_iter().for_each(|row| fakes.record(row));
 }
 
 #[cfg(test)]
@@ -135,7 +159,7 @@ mod tests {
             match call {
                 Call::Load { key } => Answer::Session(fakes.load("default", key)),
                 Call::Delete { .. } => Answer::Session(fakes.load("default", "another0")),
-                _ => Answer::Failed("not of this test".to_owned()),
+                _ => Answer::Failed("not of\n\nthis test".to_owned()),
             }
         }
     }
@@ -145,52 +169,70 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_is_traced_in_order() {
-        let trace = run("# It does.
+    fn output_stands_below_its_commands() {
+        let text = "# It does.
+rows
+---
+no rows
+
+# The row is there for a minute.
 row default k1 expires=+60s payload=v1
+
 load k1
+---
+databases.load default k1 -> v1
+-> v1
+
 clock +60s
 load k1
+---
+databases.load default k1 -> none
+-> none
+
 fail databases.load default timeout times=1
 load k1
 load k1
-rows
-");
-        let expected = "databases.load default k1 -> v1
-load k1 -> v1
-databases.load default k1 -> none
-load k1 -> none
+---
 databases.load default k1 -> error timeout
-load k1 -> error timeout
+-> error timeout
 databases.load default k1 -> none
-load k1 -> none
+-> none
+
+rows
+---
 row default k1 expires=+60s payload=v1
 ";
-        assert_eq!(trace, expected);
+        assert_eq!(run(text), text);
+        assert_eq!(Script::parse("test", text).unwrap().expected(), text);
     }
 
     #[test]
     fn another_key_than_the_calls_is_denied() {
-        let trace = run("# It is.\ndelete k1\n");
-        assert_eq!(trace, "databases.load default another0 -> error denied\ndelete k1 -> error denied\n");
+        let text = "# It is.\ndelete k1\n---\ndatabases.load default another0 -> error denied\n-> error denied\n";
+        assert_eq!(run(text), text);
     }
 
     #[test]
     fn latency_moves_the_clock() {
-        let trace = run("# It does.
+        let text = run("# It does.
 latency databases.load default 20ms
 row default k1 expires=+30ms payload=v1
 load k1
 load k1
 ");
-        assert!(trace.ends_with("load k1 -> v1\ndatabases.load default k1 -> none\nload k1 -> none\n"), "{trace}");
+        assert!(text.ends_with("-> v1\n-> v1\ndatabases.load default k1 -> none\n-> none\n"), "{text}");
     }
 
     #[test]
-    fn a_new_trace_leaves_the_input_as_it_is() {
-        let text = "# A claim.\n\n# A remark.\nload k1\n---\nold\n";
-        let script = Script::parse("test", text).unwrap();
-        assert_eq!(script.with_expected("new\n"), "# A claim.\n\n# A remark.\nload k1\n---\nnew\n");
-        assert_eq!((script.claim(), script.expected()), ("A claim.", "old\n"));
+    fn every_result_is_one_line() {
+        assert!(run("# It is.\ndescribe\n").ends_with("---\n-> failed: not of\\n\\nthis test\n"));
+    }
+
+    #[test]
+    fn new_output_leaves_the_commands_as_they_are() {
+        let text = "# A claim.\n\n\n# A remark.\nload k1\n---\n-> old\n\n\n\n # Another.\n load  k2 \n\n";
+        let new = "# A claim.\n\n\n# A remark.\nload k1\n---\ndatabases.load default k1 -> none\n-> none\n\n # Another.\n load  k2\n---\ndatabases.load default k2 -> none\n-> none\n";
+        assert_eq!(run(text), new);
+        assert_eq!(run(new), new);
     }
 }

@@ -55,11 +55,45 @@ fn a_failing_strict_mirror_means_that_nothing_was_written() {
 }
 
 #[test]
-fn an_unknown_outcome_has_happened() {
+fn a_write_with_an_unknown_outcome_at_home_or_a_mirror_is_done() {
+    for database in ["home", "mirror"] {
+        let fakes = fakes();
+        fakes.fail(Function::Save, Some(database), ErrorCode::UnknownOutcome, None);
+        assert_eq!(code(fakes.save(&strict(), "k", &session("v1", 60), SaveMode::Create)), ErrorCode::UnknownOutcome);
+        assert_eq!(fakes.contents().len(), 2, "{database}");
+    }
+}
+
+#[test]
+fn an_unknown_outcome_at_the_lock_means_that_nothing_was_written() {
     let fakes = fakes();
-    fakes.fail(Function::Save, Some("mirror"), ErrorCode::UnknownOutcome, None);
-    assert_eq!(code(fakes.save(&strict(), "k", &session("v1", 60), SaveMode::Create)), ErrorCode::UnknownOutcome);
-    assert_eq!(fakes.contents().len(), 2);
+    let to = Target { lock: Some("mirror".to_owned()), ..Target::home("home") };
+    fakes.fail(Function::Save, Some("mirror"), ErrorCode::UnknownOutcome, Some(1));
+    assert_eq!(code(fakes.save(&to, "k", &session("v1", 60), SaveMode::Create)), ErrorCode::UnknownOutcome);
+    assert!(fakes.contents().is_empty());
+    assert_eq!(fakes.save(&to, "k", &session("v1", 60), SaveMode::Create), Ok(SaveOutcome::Saved));
+}
+
+#[test]
+fn other_calls_with_an_unknown_outcome_are_not_done() {
+    let fakes = fakes();
+    fakes.put_row("home", &FakeSession::new("k", "v1", START - SECOND));
+    let before = fakes.contents();
+    fakes.fail(Function::DeleteExpired, Some("home"), ErrorCode::UnknownOutcome, None);
+    fakes.fail(Function::Copy, Some("home"), ErrorCode::UnknownOutcome, None);
+    assert_eq!(code(fakes.delete_expired("home", None, 10)), ErrorCode::UnknownOutcome);
+    assert_eq!(code(fakes.copy("home", &Target::home("mirror"), "k")), ErrorCode::UnknownOutcome);
+    assert_eq!(fakes.contents(), before);
+}
+
+#[test]
+fn a_trace_names_the_guarantee_and_a_removal() {
+    let fakes = fakes();
+    let to = Target { lock: Some("mirror".to_owned()), ..strict() };
+    fakes.delete(&to, "k").unwrap();
+    fakes.delete(&Target::home("home").remove_from("mirror", Guarantee::Marked), "k").unwrap();
+    let expected = ["home lock=mirror strict=mirror k -> false", "home marked=mirror:remove k -> false"];
+    assert_eq!(fakes.trace(), expected.map(|line| format!("databases.delete {line}")));
 }
 
 #[test]
@@ -200,7 +234,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_wrong_trace_fails_the_check_and_a_rewrite_mends_it() {
+fn a_wrong_output_fails_the_check_and_a_rewrite_mends_it() {
     let dir = folder("golden");
     let check = |seeded_bug, golden| block_on(check_scripts(&dir, &Loads { seeded_bug }, golden));
     assert!(matches!(check(false, Golden::Compare), Err(CheckError::NoScripts { .. })));
@@ -211,7 +245,7 @@ fn a_wrong_trace_fails_the_check_and_a_rewrite_mends_it() {
     assert_eq!(check(false, Golden::Compare).unwrap(), 1);
 
     let wrong = check(true, Golden::Compare).unwrap_err().to_string();
-    let expected = "It is found.\n  - databases.load default k1 -> v1\n  - load k1 -> v1\n  + load k1 -> none\n";
+    let expected = "    load k1\n    ---\n  - databases.load default k1 -> v1\n  - -> v1\n  + -> none\n";
     assert!(wrong.ends_with(expected), "{wrong}");
     fs::remove_dir_all(&dir).unwrap();
 }

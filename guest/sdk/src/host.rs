@@ -32,7 +32,7 @@ pub enum Lookup<S, L> {
 /// What a policy can ask of the host. `wit/` says what each function, each `None` and each error means.
 ///
 /// The functions that reach a database or a cache are futures, so that one policy runs inside the host, where they wait, and as
-/// a component, where the host suspends the whole guest and they are ready at once.
+/// a component, where the host suspends the whole guest and they are ready at once. They ask nothing before they are polled.
 pub trait Host: Sync {
     /// A session of this host.
     type Session: Session + Send + Sync;

@@ -11,10 +11,10 @@
 //!
 //! # Examples
 //!
-//! A policy that keeps sessions in one database, without a cache:
+//! A policy that keeps sessions in one database, with a cache in front:
 //!
 //! ```
-//! use switchover_guest::{Description, Host, Instant, Policy, Result, SaveMode, SaveOutcome, Target};
+//! use switchover_guest::{Description, Host, Instant, Policy, Result, SaveMode, SaveOutcome, Target, through_cache};
 //!
 //! pub struct OneDatabase;
 //!
@@ -25,7 +25,7 @@
 //!     }
 //!
 //!     async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
-//!         host.load("default", key).await
+//!         through_cache(host, key, host.load("default", key)).await
 //!     }
 //!
 //!     async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {
@@ -52,12 +52,14 @@
 //! switchover_guest::export!(OneDatabase);
 //! ```
 
+mod cache;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod glue;
 mod host;
 mod policy;
 
+pub use cache::through_cache;
 pub use host::{Host, Lookup, Session};
 pub use policy::Policy;
 pub use switchover_contract::{

@@ -67,8 +67,8 @@ Examples:
   switchover policy test my-policy.wasm scripts/
   switchover policy test fallback guest/policies/fallback/scripts/*.script
 
-A script sets up settings, rows, flags and failures, calls the policy, and has the expected trace.
-The exit status is 1 if a trace differs.")]
+A script is a list of blocks: commands, `---`, the output that is expected of them, and a blank line.
+The exit status is 1 if the output of a script differs.")]
 pub(crate) struct TestOptions {
     /// A component, or the name of a policy that comes with Switchover
     file: PathBuf,
@@ -157,13 +157,13 @@ async fn test(options: TestOptions) -> Result<Verdict> {
     for path in &paths {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let script = Script::parse(&path.display().to_string(), &text)?;
-        let trace = script.run(&isolated).await;
-        let passed = trace == script.expected();
+        let (expected, came) = (script.expected(), script.run(&isolated).await);
+        let passed = came == expected;
         if !options.json {
             let word = if passed { paint(Colour::Green, "ok") } else { paint(Colour::Red, "differs") };
             print(format_args!("{word:>4}  {}: {}", script.name(), script.claim()))?;
             if !passed {
-                show_difference(script.expected(), &trace)?;
+                show_difference(&expected, &came)?;
             }
         }
         if !passed {
@@ -215,7 +215,7 @@ fn scripts(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Prints where two traces differ, with the common lines before and after.
+/// Prints where two texts differ, with the common lines before and after.
 fn show_difference(expected: &str, came: &str) -> Result<()> {
     let (expected, came): (Vec<_>, Vec<_>) = (expected.lines().collect(), came.lines().collect());
     let same = |(a, b): &(&&str, &&str)| a == b;

@@ -28,8 +28,8 @@ use crate::trial::{FakeStore, admission, from_fake, to_fake, try_out};
 /// use switchover_scripts::Script;
 ///
 /// let policy = Isolated::load(&Policy::file("fallback.wasm")).await?;
-/// let script = Script::parse("absence", "# Absence is found.\nload k1\n---\n")?;
-/// println!("{}", script.run(&policy).await);
+/// let script = Script::parse("absence", "# There is no session.\nload k1\n---\n-> none\n")?;
+/// println!("expected:\n{}came:\n{}", script.expected(), script.run(&policy).await);
 /// # Ok(())
 /// # }
 /// ```

@@ -1,4 +1,4 @@
-//! Runs the scripts of the shipped policies through their components. If a trace differs from the native one, the
+//! Runs the scripts of the shipped policies through their components. If an output differs from the native one, the
 //! boundary is wrong.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -3,24 +3,12 @@
 
 use switchover_protocol::{Effect, Guard, Phase, Profile, Side};
 
-use crate::model::Migration;
+use crate::case::Case;
+use crate::migration::Migration;
 use crate::rules::{CacheScheme, Fence, Rules, Size, Upsert};
 use crate::schemes;
 use crate::state::Broken::{self, Back, Gone, Lost, Stale};
 use crate::table::Table;
-
-/// A model that must fail.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// The case's name, for files and the command line.
-    pub name: &'static str,
-    /// What is left out, or whose scheme it is.
-    pub about: &'static str,
-    /// The model.
-    pub model: Migration,
-    /// The promises that the case breaks, in the order of the traces.
-    pub breaks: &'static [Broken],
-}
 
 const ALL: &[Broken] = &[Lost, Back, Stale];
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model as _};
 
-use crate::cases::Case;
-use crate::model::Migration;
+use crate::case::Case;
+use crate::migration::Migration;
 use crate::state::Broken;
 use crate::trace::{self, Steps};
 

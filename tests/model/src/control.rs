@@ -2,7 +2,7 @@
 
 use switchover_protocol::{Effect, Epoch, Facts, Guard, Phase, Side, Standing, entered};
 
-use crate::model::{Action, Migration};
+use crate::migration::{Action, Migration};
 use crate::rules::Fence;
 use crate::state::{Process, State, WORKER};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use switchover_protocol::Side;
 
-use crate::model::{Action, Migration, process_name};
+use crate::migration::{Action, Migration, process_name};
 use crate::state::{Broken, CopyStep, State, Step, WORKER};
 use crate::trace::{self, Steps};
 

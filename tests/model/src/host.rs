@@ -3,7 +3,7 @@
 use switchover_contract::Guarantee;
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
-use crate::model::{Action, Migration, Reply};
+use crate::migration::{Action, Migration, Reply};
 use crate::promises;
 use crate::rules::CacheScheme;
 use crate::state::{Call, State, Step};

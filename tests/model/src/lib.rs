@@ -10,17 +10,20 @@
 //!                                                                   └ promises  what a user may rely on
 //! ```
 //!
-//! `rules` says which of the protocol's rules are kept. A variant only leaves out guards, effects or numbers; it never
-//! decides one itself. Each case of `cases` leaves out one rule, or takes the table of a published scheme, and must
-//! fail. `weaken` changes one arm of the table. `docs/protocol.md` specifies the protocol, and lists what this model
-//! leaves out.
+//! `migration` is what is searched: a table, rules and a size. `model` puts the steps of `host`, `worker` and `control`
+//! together. `rules` says which of the protocol's rules are kept. A variant only leaves out guards, effects or numbers;
+//! it never decides one itself. Each case of `cases` leaves out one rule, or takes the table of a published scheme, and
+//! must fail. `weaken` changes one arm of the table. `docs/protocol.md` specifies the protocol, and lists what this
+//! model leaves out.
 
+pub mod case;
 pub mod cases;
 pub mod check;
 mod control;
 pub mod diagram;
 mod host;
-pub mod model;
+pub mod migration;
+mod model;
 pub mod promises;
 pub mod rules;
 mod schemes;

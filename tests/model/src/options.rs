@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use switchover_model::check::Search;
-use switchover_model::model::Migration;
+use switchover_model::migration::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_protocol::Profile;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use switchover_model::check::Outcome;
-use switchover_model::model::Migration;
+use switchover_model::migration::Migration;
 use switchover_model::trace;
 use switchover_model::weaken::Weakening;
 

@@ -4,7 +4,7 @@ use stateright::Property;
 use switchover_protocol::{Operation, Phase};
 
 use crate::control;
-use crate::model::Migration;
+use crate::migration::Migration;
 use crate::state::{Broken, Call, State, Version};
 
 /// A write is acknowledged to its client.

@@ -3,8 +3,8 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
 
-use crate::cases::Case;
-use crate::model::Migration;
+use crate::case::Case;
+use crate::migration::Migration;
 use crate::rules::{Rules, Size, Upsert};
 use crate::state::Broken::{Back, Lost, Stale};
 use crate::table::Table;

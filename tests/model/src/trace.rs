@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use switchover_contract::Guarantee;
 use switchover_protocol::{Operation, Side};
 
-use crate::model::{Action, Migration, Reply, process_name};
+use crate::migration::{Action, Migration, Reply, process_name};
 use crate::promises::{self, Way};
 use crate::state::{Broken, Call, CopyStep, Database, State, Step, Version};
 

@@ -3,7 +3,7 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side};
 
-use crate::model::Migration;
+use crate::migration::Migration;
 use crate::rules::{Rules, Size};
 use crate::schemes::mirrored;
 use crate::table::Table;

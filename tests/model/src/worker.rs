@@ -3,7 +3,7 @@
 use switchover_protocol::{Guard, Phase, Side};
 
 use crate::control;
-use crate::model::{Action, Migration, Reply};
+use crate::migration::{Action, Migration, Reply};
 use crate::state::{CopyStep, Copying, Late, Mode, State, WORKER};
 
 /// What worker and verifier may do next.

@@ -4,7 +4,7 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
-use crate::model::{Migration, Reply};
+use crate::migration::{Migration, Reply};
 use crate::promises;
 use crate::rules::{CacheScheme, Upsert};
 use crate::state::{Broken, Call, Late, Mode, State, Step, Version};

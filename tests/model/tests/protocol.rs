@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{env, fs};
 
-use switchover_model::cases::{self, Case};
+use switchover_model::case::Case;
+use switchover_model::cases;
 use switchover_model::check::{Outcome, Search, pinned, search, shortest};
 use switchover_model::diagram;
-use switchover_model::model::Migration;
+use switchover_model::migration::Migration;
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_model::weaken;

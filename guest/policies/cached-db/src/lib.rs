@@ -12,7 +12,7 @@
 //! `database` is not set: then sessions live where Django puts them without a router.
 
 use switchover_guest::{
-    Description, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
+    Description, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target, through_cache,
 };
 
 /// The policy.
@@ -34,17 +34,7 @@ impl Policy for CachedDb {
     }
 
     async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
-        let lease = match host.cache_get(key).await {
-            Ok(Lookup::Hit(session)) => return Ok(Some(session)),
-            Ok(Lookup::Miss(lease)) => Some(lease),
-            Err(_) => None,
-        };
-        let found = host.load(&database(host), key).await?;
-        if let (Some(session), Some(lease)) = (&found, lease) {
-            // The session is found, whatever becomes of the cache.
-            let _ = host.cache_fill(lease, session).await;
-        }
-        Ok(found)
+        through_cache(host, key, host.load(&database(host), key)).await
     }
 
     async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {

@@ -20,7 +20,7 @@
 //! ended ones back**, as it did then: what was written in between is in one database, and reads prefer the other.
 
 use switchover_guest::{
-    Description, Guarantee, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
+    Description, Guarantee, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target, through_cache,
 };
 
 const MIGRATION_FLAG: &str = "migration_flag";
@@ -101,17 +101,7 @@ impl Policy for Fallback {
     }
 
     async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
-        let lease = match host.cache_get(key).await {
-            Ok(Lookup::Hit(session)) => return Ok(Some(session)),
-            Ok(Lookup::Miss(lease)) => Some(lease),
-            Err(_) => None,
-        };
-        let found = read(host, &Plan::of(host), key).await?;
-        if let (Some(session), Some(lease)) = (&found, lease) {
-            // The session is found, whatever becomes of the cache.
-            let _ = host.cache_fill(lease, session).await;
-        }
-        Ok(found)
+        through_cache(host, key, read(host, key)).await
     }
 
     async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {
@@ -165,7 +155,8 @@ impl Policy for Fallback {
 
 /// Under `migration_flag` the old database is home of every write, so its answer makes good a failure of the new one, may be
 /// cached, and is the only one whose failure fails the load.
-async fn read<H: Host>(host: &H, plan: &Plan, key: &str) -> Result<Option<H::Session>> {
+async fn read<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
+    let plan = Plan::of(host);
     let found = host.load(&plan.first.name(host), key).await;
     match (found, plan.then) {
         (Ok(Some(session)), Some(_) | None) => Ok(Some(session)),

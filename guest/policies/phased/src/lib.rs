@@ -26,7 +26,8 @@
 //! searches the same function.
 
 use switchover_guest::{
-    Description, Error, ErrorCode, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
+    Description, Error, ErrorCode, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target,
+    through_cache,
 };
 use switchover_protocol::{Cache, Mirror, Operation, Phase, Plan, Profile, Side, plan, route};
 
@@ -53,20 +54,11 @@ impl Policy for Phased {
 
     async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
         let plan = planned(host, Operation::Load)?;
-        let lease = match plan.cache {
-            Cache::Fill => match host.cache_get(key).await {
-                Ok(Lookup::Hit(session)) => return Ok(Some(session)),
-                Ok(Lookup::Miss(lease)) => Some(lease),
-                Err(_) => None,
-            },
-            Cache::Unused | Cache::Invalidate => None,
-        };
-        let found = read(host, &plan, key).await?;
-        if let (Some(session), Some(lease)) = (&found, lease) {
-            // The session is found, whatever becomes of the cache.
-            let _ = host.cache_fill(lease, session).await;
+        let found = read(host, &plan, key);
+        match plan.cache {
+            Cache::Fill => through_cache(host, key, found).await,
+            Cache::Unused | Cache::Invalidate => found.await,
         }
-        Ok(found)
     }
 
     async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {

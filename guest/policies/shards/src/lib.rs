@@ -32,7 +32,7 @@ mod owner;
 mod settings;
 
 use switchover_guest::{
-    Description, Guarantee, Hints, Host, Instant, Lookup, Model, Policy, Result, SaveMode, SaveOutcome, Target,
+    Description, Guarantee, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target, through_cache,
 };
 
 pub use crate::owner::owner;
@@ -73,17 +73,7 @@ impl Policy for Shards {
 
     async fn load<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
         let lists = Lists::of(host)?;
-        let lease = match host.cache_get(key).await {
-            Ok(Lookup::Hit(session)) => return Ok(Some(session)),
-            Ok(Lookup::Miss(lease)) => Some(lease),
-            Err(_) => None,
-        };
-        let found = read(host, &lists.place(key), key).await?;
-        if let (Some(session), Some(lease)) = (&found, lease) {
-            // The session is found, whatever becomes of the cache.
-            let _ = host.cache_fill(lease, session).await;
-        }
-        Ok(found)
+        through_cache(host, key, read(host, &lists, key)).await
     }
 
     async fn save<H: Host>(host: &H, key: &str, value: H::Session, mode: SaveMode) -> Result<SaveOutcome> {
@@ -142,7 +132,8 @@ impl Policy for Shards {
 
 /// Home is of every write, so its answer is final, also that there is no session. The new owner makes good its failure with a
 /// session that was carried over; what it does not have may be at home alone.
-async fn read<H: Host>(host: &H, place: &Place<'_>, key: &str) -> Result<Option<H::Session>> {
+async fn read<H: Host>(host: &H, lists: &Lists, key: &str) -> Result<Option<H::Session>> {
+    let place = lists.place(key);
     match (host.load(place.home, key).await, place.next) {
         (Err(error), Some(next)) => match host.load(next, key).await {
             Ok(Some(session)) => Ok(Some(session)),

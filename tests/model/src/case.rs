@@ -1,0 +1,17 @@
+//! One model that must fail.
+
+use crate::migration::Migration;
+use crate::state::Broken;
+
+/// A model that must fail.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name, for files and the command line.
+    pub name: &'static str,
+    /// What is left out, or whose scheme it is.
+    pub about: &'static str,
+    /// The model.
+    pub model: Migration,
+    /// The promises that it breaks, in the order of the traces.
+    pub breaks: &'static [Broken],
+}
