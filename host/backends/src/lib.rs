@@ -6,7 +6,7 @@ mod address;
 mod django_time;
 #[cfg(feature = "memory")]
 mod faulty;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod fit;
 #[cfg(feature = "flag-file")]
 mod flag_file;

@@ -77,7 +77,7 @@ impl Address {
     }
 
     /// Opens the database that it leads to. `table`: its name as the operator writes it; `None`: the layout's own. `create`: the file of
-    /// an SQLite database is made if it is not there. A database in memory has no table, and holds every session.
+    /// an SQLite database is made if it is not there.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Address {
     ) -> Result<Arc<dyn Database>, DatabaseError> {
         match self.kind {
             #[cfg(feature = "memory")]
-            Kind::Memory => Ok(Arc::new(crate::MemoryDatabase::new())),
+            Kind::Memory => Ok(Arc::new(crate::MemoryDatabase::with_layout(layout))),
             #[cfg(feature = "sqlite")]
             Kind::Sqlite => {
                 let path = self.path().unwrap_or(Path::new(""));

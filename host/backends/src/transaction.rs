@@ -82,7 +82,11 @@ impl<O: Open<Steps: Sync> + Sync> Transaction for Opening<O> {
     }
 
     async fn write(&mut self, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        fit::write(self.layout, batch, |batch| self.ask(|request| Step::Write(batch, request))).await
+        let written = fit::write(self.layout, batch, |batch| self.ask(|request| Step::Write(batch, request))).await;
+        if written.is_err() {
+            self.stage = Stage::Over;
+        }
+        written
     }
 
     async fn commit(self: Box<Self>) -> Result<(), DatabaseError> {

@@ -289,6 +289,8 @@ pub enum Rejection {
     Description,
     /// The policy names a database that the host does not have.
     UnknownDatabase,
+    /// The new database of the policy's migration cannot hold everything that the old one can.
+    Layout,
     /// The policy fails its trial under its settings and the flags.
     Trial,
     /// This machine cannot run the policy: no engine or no instance can be made.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::ready;
 use std::ops::Bound;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use switchover_core::{Layout, Session, SessionKey, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
+use crate::fit;
 use crate::page::{Page, ScannedRow};
 
 /// A database in memory: it lasts as long as its last clone. Cheap to clone: all clones are one database.
@@ -31,6 +33,7 @@ struct Shared {
     /// Told whenever a lock is freed.
     freed: Notify,
     clock: Arc<dyn Clock>,
+    layout: Layout,
 }
 
 #[derive(Default)]
@@ -65,7 +68,16 @@ impl MemoryDatabase {
 
     /// An empty table, and a clock that decides what has ended.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default(), freed: Notify::new(), clock }) }
+        Self::with(clock, Layout::default())
+    }
+
+    /// An empty table that takes what this layout does, and the machine's clock.
+    pub fn with_layout(layout: Layout) -> Self {
+        Self::with(Arc::new(SystemClock), layout)
+    }
+
+    fn with(clock: Arc<dyn Clock>, layout: Layout) -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::default(), freed: Notify::new(), clock, layout }) }
     }
 
     /// Does `work` when nobody but transaction `own` has locked any of `keys`, or gives up at `deadline`.
@@ -169,26 +181,34 @@ fn outcome(row: Option<Session>, write: Write) -> (WriteOutcome, Option<Option<S
 #[async_trait]
 impl Database for MemoryDatabase {
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
-        let now = self.shared.clock.now();
-        let state = self.open_state(terms.deadline)?;
-        let read = |read| match read {
-            Read::Load(key) => {
-                ReadOutcome::Session(state.rows.get(&key).filter(|session| session.expires_at > now).cloned())
-            }
-            Read::Exists(key) => ReadOutcome::Exists(state.rows.contains_key(&key)),
+        let ask = |batch: Vec<Read>| {
+            let now = self.shared.clock.now();
+            let read = self.open_state(terms.deadline).map(|state| {
+                let read = |read| match read {
+                    Read::Load(key) => {
+                        ReadOutcome::Session(state.rows.get(&key).filter(|session| session.expires_at > now).cloned())
+                    }
+                    Read::Exists(key) => ReadOutcome::Exists(state.rows.contains_key(&key)),
+                };
+                batch.into_iter().map(read).collect()
+            });
+            ready(read)
         };
-        Ok(batch.into_iter().map(read).collect())
+        fit::read(self.layout(), batch, ask).await
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
-        let write = |state: &mut State| {
-            let mut changes = Changes::new();
-            let outcomes = state.plan(batch, &mut changes);
-            state.apply(changes);
-            outcomes
+        let ask = async |batch: Vec<Write>| {
+            let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
+            let write = |state: &mut State| {
+                let mut changes = Changes::new();
+                let outcomes = state.plan(batch, &mut changes);
+                state.apply(changes);
+                outcomes
+            };
+            self.unlocked(&keys, None, terms.deadline, write).await
         };
-        self.unlocked(&keys, None, terms.deadline, write).await
+        fit::write(self.layout(), batch, ask).await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
@@ -220,9 +240,8 @@ impl Database for MemoryDatabase {
         }
     }
 
-    /// A row in memory can hold every session.
     fn layout(&self) -> Layout {
-        Layout::SWITCHOVER
+        self.shared.layout
     }
 
     fn summary(&self) -> String {
@@ -372,13 +391,26 @@ impl Drop for MemoryTransaction {
 #[async_trait]
 impl Transaction for MemoryTransaction {
     async fn lock(&mut self, keys: Vec<SessionKey>) -> Result<Vec<Option<Session>>, DatabaseError> {
-        let asked = keys.clone();
-        self.locked(keys, |state, changes| asked.iter().map(|key| state.row(changes, key)).collect()).await
+        let layout = self.database.layout();
+        let ask = async |keys: Vec<SessionKey>| {
+            let asked = keys.clone();
+            self.locked(keys, |state, changes| asked.iter().map(|key| state.row(changes, key)).collect()).await
+        };
+        fit::lock(layout, keys, ask).await
     }
 
     async fn write(&mut self, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        let keys = batch.iter().map(|write| write.key().clone()).collect();
-        self.locked(keys, |state, changes| state.plan(batch, changes)).await
+        let layout = self.database.layout();
+        let ask = async |batch: Vec<Write>| {
+            let keys = batch.iter().map(|write| write.key().clone()).collect();
+            self.locked(keys, |state, changes| state.plan(batch, changes)).await
+        };
+        let written = fit::write(layout, batch, ask).await;
+        if written.is_err() && !self.is_over {
+            self.is_over = true;
+            self.unlock();
+        }
+        written
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), DatabaseError> {

@@ -73,7 +73,8 @@ pub(super) fn identity(connection: &Connection, table: &SessionTable) -> Result<
         let _ = file;
         std::fs::canonicalize(path).map_err(|error| super::unavailable(error.to_string()))?.display().to_string()
     };
-    Ok(Some(Identity::new("sqlite", &[&place, &table.table.name().to_ascii_lowercase()])))
+    let table = table.table.name().to_ascii_lowercase();
+    Ok(Some(Identity::new("sqlite", &[&place, &table]).with_one_writer(&place)))
 }
 
 /// The triggers of the table, each in a sentence.

@@ -99,7 +99,7 @@ pub(crate) async fn check(
 /// The print of a row, which identifies it later.
 pub(crate) fn print_of(session: &Session) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (session.key.expose(), session.payload.expose(), session.expires_at.as_micros()).hash(&mut hasher);
+    (session.key.expose(), session.payload.expose(), session.expires_at.as_micros(), &session.others).hash(&mut hasher);
     hasher.finish()
 }
 

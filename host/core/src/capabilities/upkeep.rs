@@ -46,18 +46,34 @@ impl fmt::Debug for Cursor {
 
 /// Which table of which server a database is: two that are equal are one table, reached in two ways.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Identity(String);
+pub struct Identity {
+    text: String,
+    /// What takes one writer at a time.
+    writer: Option<String>,
+}
 
 impl Identity {
     /// Of a kind of database, and of what tells one table of that kind from every other.
     pub fn new(kind: &str, parts: &[&str]) -> Self {
-        Self(std::iter::once(kind).chain(parts.iter().copied()).collect::<Vec<_>>().join("\n"))
+        let text = std::iter::once(kind).chain(parts.iter().copied()).collect::<Vec<_>>().join("\n");
+        Self { text, writer: None }
+    }
+
+    /// Of a table in `place`, which takes one writer at a time, whatever the table.
+    #[must_use]
+    pub fn with_one_writer(self, place: &str) -> Self {
+        Self { writer: Some(place.to_owned()), ..self }
+    }
+
+    /// Whether a transaction on one of the two tables keeps every write out of the other.
+    pub fn shares_its_writer_with(&self, other: &Self) -> bool {
+        self.writer.is_some() && self.writer == other.writer
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({})", short_hash(self.0.as_bytes()))
+        write!(f, "Identity({})", short_hash(self.text.as_bytes()))
     }
 }
 

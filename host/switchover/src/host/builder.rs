@@ -113,9 +113,9 @@ impl Builder {
         let policy = self.policy.or_else(default_policy).ok_or_else(|| BuildError::Invalid {
             message: "no policy was given: name one, `Policy::native` for example".to_owned(),
         })?;
-        let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
+        let layouts = databases.iter().map(|(name, database)| (name.as_str().to_owned(), database.layout())).collect();
         let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone());
-        let loader = Loader::new(limits.clone(), names, store.shared_counters());
+        let loader = Loader::new(limits.clone(), layouts, store.shared_counters());
         let loader = loader
             .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
         let latest_flags = flags.subscribe();
@@ -173,6 +173,14 @@ async fn check_tables(
                 if let Some((other, _)) = known.iter().find(|(_, other)| *other == identity) {
                     let message =
                         format!("databases `{other}` and `{name}` are one table, {}: give two", database.summary());
+                    return Err(BuildError::Invalid { message });
+                }
+                if let Some((other, _)) = known.iter().find(|(_, other)| other.shares_its_writer_with(&identity)) {
+                    let message = format!(
+                        "databases `{other}` and `{name}` are two tables of one SQLite file, {}: the file takes one writer at a time, so no \
+                         write could go to both; take two files",
+                        database.summary()
+                    );
                     return Err(BuildError::Invalid { message });
                 }
                 known.push((name, identity));
