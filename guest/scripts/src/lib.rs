@@ -94,6 +94,7 @@ mod text;
 
 pub use answer::Answer;
 pub use call::Call;
+pub use diff::diff;
 pub use fakes::Fakes;
 pub use function::{Function, Scope};
 pub use golden::{CheckError, Golden, check_dir, check_scripts};

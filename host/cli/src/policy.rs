@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use switchover::isolation::Isolated;
 use switchover::{Builtin, Policy};
-use switchover_scripts::Script;
+use switchover_scripts::{Script, diff};
 
 use crate::output::{Colour, Verdict, paint, print};
 use crate::place;
@@ -215,23 +215,14 @@ fn scripts(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Prints where two texts differ, with the common lines before and after.
+/// Prints both texts, with the lines in colour that only one of them has.
 fn show_difference(expected: &str, came: &str) -> Result<()> {
-    let (expected, came): (Vec<_>, Vec<_>) = (expected.lines().collect(), came.lines().collect());
-    let same = |(a, b): &(&&str, &&str)| a == b;
-    let before = expected.iter().zip(&came).take_while(same).count();
-    let after = expected[before..].iter().rev().zip(came[before..].iter().rev()).take_while(same).count();
-    for line in &expected[..before] {
-        print(format_args!("        {line}"))?;
-    }
-    for line in &expected[before..expected.len() - after] {
-        print(paint(Colour::Red, format_args!("      - {line}")))?;
-    }
-    for line in &came[before..came.len() - after] {
-        print(paint(Colour::Green, format_args!("      + {line}")))?;
-    }
-    for line in &expected[expected.len() - after..] {
-        print(format_args!("        {line}"))?;
+    for line in diff(expected, came).lines() {
+        match line.get(..4) {
+            Some("  - ") => print(paint(Colour::Red, format_args!("    {line}")))?,
+            Some("  + ") => print(paint(Colour::Green, format_args!("    {line}")))?,
+            _ => print(format_args!("    {line}"))?,
+        }
     }
     Ok(())
 }
