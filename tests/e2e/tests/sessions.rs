@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchover::backends::{Fault, MemoryCache, MemoryDatabase, Operation, Sqlite};
+use switchover::backends::{Fault, FlagSwitch, MemoryCache, MemoryDatabase, Operation, Sqlite};
 use switchover::capabilities::{Database as _, DatabaseError};
-use switchover::{CycleOutcome, Error, Hints, Limits, SaveOutcome, SessionKey, Switchover, Timestamp, expires_in};
+use switchover::{
+    BuildError, Builtin, CycleOutcome, Error, Hints, Layout, Limits, Payload, Policy, Rejection, SaveOutcome,
+    SessionKey, SwapError, Switchover, Timestamp, expires_in,
+};
 use switchover_tests::{Bench, create, payload};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -210,13 +213,11 @@ async fn router_falls_back_as_django_does() -> Result<()> {
 
 #[test]
 fn keys_from_outside_are_checked_and_never_repeated() {
-    for wrong in
-        ["", "short", "UPPERCASE0", "with space1", "aaaaaaaa\0", "é234567890", &"a".repeat(41), "'; drop table"]
-    {
+    for wrong in ["", "with space1", "aaaaaaaa\0", "tab\tseparated", "é234567890", &"a".repeat(256), "'; drop table"] {
         let error = SessionKey::parse(wrong).unwrap_err().to_string();
         assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
     }
-    for right in ["abcdefgh", "01234567", &"z9".repeat(20)] {
+    for right in ["a", "abcdefgh", "UPPERCASE0", "aB-_.~!'\"", &"z9".repeat(20), &"Z".repeat(255)] {
         assert_eq!(SessionKey::parse(right).unwrap().expose(), right);
     }
     let key = SessionKey::random();
@@ -262,5 +263,81 @@ async fn two_aliases_of_one_table_are_refused() -> Result<()> {
     let refused = Switchover::builder().database("default", file).database("new_session_store", again).build().await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("`default` and `new_session_store` are one table"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_tables_of_one_sqlite_file_are_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sessions.sqlite3");
+    let mut tables = Vec::new();
+    for table in ["old_sessions", "new_sessions"] {
+        let database = Sqlite::builder(&path).table(table).create_if_missing(true).open().await?;
+        database.upkeep().create_schema(Instant::now() + Duration::from_secs(5)).await?;
+        tables.push(database);
+    }
+    let [old, new] = <[Sqlite; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("there are two"))?;
+    let refused = Switchover::builder().database("default", old).database("new_session_store", new).build().await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("one SQLite file") && refused.contains("two files"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn new_database_that_cannot_hold_what_the_old_one_can_is_refused_by_column() -> Result<()> {
+    let host = |old, new, policy| {
+        Switchover::builder()
+            .database("default", MemoryDatabase::with_layout(old))
+            .database("new_session_store", MemoryDatabase::with_layout(new))
+            .flags(FlagSwitch::new([("migration_phase", "off")]))
+            .policy(policy)
+            .build()
+    };
+    for policy in [Builtin::Fallback, Builtin::Phased].map(Policy::builtin) {
+        let refused = host(Layout::SWITCHOVER, Layout::DJANGO, policy.clone()).await.unwrap_err();
+        let BuildError::Policy(SwapError::Rejected { kind: Rejection::Layout, message }) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(message.contains("session_key") && message.contains("`new_session_store`"), "{message}");
+        let around = policy.setting("old", "new_session_store").setting("new", "default");
+        host(Layout::SWITCHOVER, Layout::DJANGO, around).await?;
+    }
+    host(Layout::DJANGO, Layout::SWITCHOVER, Policy::builtin(Builtin::Fallback)).await?;
+    // A policy that moves nothing may have any.
+    host(Layout::SWITCHOVER, Layout::DJANGO, Policy::builtin(Builtin::CachedDb)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn session_that_a_table_cannot_hold_is_refused_by_column_and_written_nowhere() -> Result<()> {
+    let old = MemoryDatabase::new();
+    let new = MemoryDatabase::with_layout(Layout::SWITCHOVER);
+    let host = Switchover::builder()
+        .database("default", old.clone())
+        .database("new_session_store", new.clone())
+        .flags(FlagSwitch::new([("migration_flag", "true")]))
+        .policy(Policy::builtin(Builtin::Fallback))
+        .build()
+        .await?;
+    let sessions = host.sessions();
+    let binary = || Payload::from(&b"\0secret"[..]);
+    let end = expires_in(MINUTE);
+    let refused = sessions.create(binary(), end).await.unwrap_err();
+    assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("session_data") && !refused.to_string().contains("secret"), "{refused}");
+    let key = create(&sessions, "v1").await?;
+    // Beside others that can be held, in one batch.
+    let (good, bad) = tokio::join!(sessions.create(payload("v1"), end), sessions.save(&key, binary(), end));
+    good?;
+    assert!(matches!(bad, Err(Error::Invalid { .. })), "{bad:?}");
+    assert_eq!(sessions.load(&key).await?.unwrap().payload, payload("v1"));
+    // Under a key that no table of the old layout has is nothing there; it is no error of the visitor's.
+    let foreign = SessionKey::parse("ABC-def.~")?;
+    assert!(sessions.load(&foreign).await?.is_none() && !sessions.delete(&foreign).await?);
+    assert_eq!(sessions.save(&foreign, payload("v1"), end).await?, SaveOutcome::Missing);
+    for database in [old, new] {
+        let page = database.upkeep().scan(None, 10, Instant::now() + MINUTE).await?;
+        assert_eq!(page.sessions.len(), 2);
+    }
     Ok(())
 }

@@ -155,7 +155,7 @@ struct Refused {
 impl Refused {
     /// Whether a row or a lock was the cause. Then the database that refused has written nothing.
     fn is_definite(&self) -> bool {
-        matches!(self.error.code, ErrorCode::Corrupt | ErrorCode::Conflict)
+        matches!(self.error.code, ErrorCode::Corrupt | ErrorCode::Conflict | ErrorCode::Invalid)
     }
 
     fn into_error(self) -> Error {
