@@ -289,7 +289,7 @@ async fn new_database_that_cannot_hold_what_the_old_one_can_is_refused_by_column
         Switchover::builder()
             .database("default", MemoryDatabase::with_layout(old))
             .database("new_session_store", MemoryDatabase::with_layout(new))
-            .flags(FlagSwitch::new([("migration_phase", "off")]))
+            .flags(FlagSwitch::new([("migration_phase", "off"), ("migration_profile", "lazy")]))
             .policy(policy)
             .build()
     };
