@@ -77,6 +77,27 @@ fn demo_moves_every_session_and_tells_no_key() {
 }
 
 #[test]
+fn demo_moves_djangos_table_into_one_of_the_products_own_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["demo", "--new-layout", "switchover", "--seconds", "5", "--sessions", "200", "--json", "--dir"];
+    let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let new = Connection::open(folder.path().join("new.sqlite3")).unwrap();
+    let sql = "SELECT count(*) FROM switchover_session WHERE typeof(payload) = 'blob'";
+    let rows: u32 = new.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert!(rows > 50, "{rows} rows");
+
+    for arguments in [["--old-layout", "switchover"], ["--new-layout", "rails"]] {
+        let refused = switchover(&[&["demo", "--seconds", "5"][..], &arguments].concat());
+        let said = text(&refused.stderr);
+        assert!(
+            !refused.status.success() && (said.contains("session_key") || said.contains("django, switchover")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn demo_touches_no_other_table_of_a_given_database() {
     let folder = tempfile::tempdir().unwrap();
     let old = table(folder.path(), "old.sqlite3", &[("abcdefgh", "e30:1r31eq:x")]);

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use switchover::Layout;
 
 use crate::demo::audit::Audit;
 use crate::demo::report::Tally;
@@ -61,6 +62,12 @@ pub(crate) struct Options {
     /// The new database, given in the same way
     #[arg(long, value_name = "URL")]
     pub(crate) new: Option<String>,
+    /// How sessions stand in the old table: django or switchover
+    #[arg(long, value_name = "LAYOUT", default_value = "django", value_parser = layout)]
+    pub(crate) old_layout: Layout,
+    /// How sessions stand in the new table
+    #[arg(long, value_name = "LAYOUT", default_value = "django", value_parser = layout)]
+    pub(crate) new_layout: Layout,
     /// The cache: memory: or redis://...
     #[arg(long, value_name = "URL", default_value = "memory:")]
     pub(crate) cache: String,
@@ -128,6 +135,11 @@ async fn run_on(options: &Options, stage: &Stage) -> Result<Verdict> {
         print(report::as_json(options, &told, &audit, &tally))?;
     }
     Ok(Verdict::of(report::is_fine(options, &told, &audit)))
+}
+
+fn layout(name: &str) -> Result<Layout, String> {
+    let known = || Layout::ALL.map(|layout| layout.name()).join(", ");
+    Layout::named(name).ok_or_else(|| format!("the layouts are {}", known()))
 }
 
 #[cfg(test)]

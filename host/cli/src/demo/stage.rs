@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use switchover::backends::{Address, Kind, MemoryCache, MySql, Postgres, Redis, Sqlite};
 use switchover::capabilities::{Clock, Database, SystemClock};
-use switchover::{Builder, Limits};
+use switchover::{Builder, Layout, Limits};
 use switchover_workload::patience::patiently;
 use switchover_workload::table::{Place, Table};
 
@@ -16,8 +16,6 @@ use crate::output::note;
 
 /// The files of a demo without given databases.
 const FILES: [&str; 2] = ["old.sqlite3", "new.sqlite3"];
-/// The name of the table in the demo's own files.
-const OWN_TABLE: &str = "django_session";
 /// The prefix of tables and of cache entries in places that others use too.
 const PREFIX: &str = "switchover_demo_";
 /// How far the clock of a server may be from this machine's clock, because both judge an expiry.
@@ -53,12 +51,14 @@ impl Stage {
                 Some(cache.context("--cache cannot be used; it is `memory:` or `redis://HOST:PORT`")?)
             }
         };
-        let [old, new] = [("old", &options.old, FILES[0]), ("new", &options.new, FILES[1])];
-        let open = async |(option, address, file): (&str, &Option<String>, &str)| match address {
-            Some(address) => Side::open(address, &format!("{prefix}_{option}"))
+        let old = ("old", &options.old, FILES[0], options.old_layout);
+        let new = ("new", &options.new, FILES[1], options.new_layout);
+        options.old_layout.carried_by(&options.new_layout)?;
+        let open = async |(option, address, file, layout): (&str, &Option<String>, &str, Layout)| match address {
+            Some(address) => Side::open(address, &format!("{prefix}_{option}"), layout)
                 .await
                 .with_context(|| format!("--{option} cannot be used")),
-            None => Side::open_file(dir.join(file), OWN_TABLE, true).await,
+            None => Side::open_file(dir.join(file), layout.default_table(), layout, true).await,
         };
         let (old, new) = (open(old).await?, open(new).await?);
         if let (Place::Sqlite(old), Place::Sqlite(new)) = (&old.table.place, &new.table.place) {
@@ -91,9 +91,9 @@ impl Stage {
     /// The title of the first step.
     pub(crate) fn title(&self) -> &'static str {
         if self.old.own && self.new.own {
-            "two files, with sessions in Django's form"
+            "two files, with Django's sessions"
         } else {
-            "two tables, with sessions in Django's form"
+            "two tables, with Django's sessions"
         }
     }
 
@@ -113,11 +113,11 @@ impl Stage {
 }
 
 impl Side {
-    async fn open(address: &str, table: &str) -> Result<Self> {
+    async fn open(address: &str, table: &str, layout: Layout) -> Result<Self> {
         let located = Address::parse(address).ok();
         let kind = located.as_ref().map(Address::kind);
         if let Some(path) = located.as_ref().and_then(Address::path) {
-            return Self::open_file(path.to_owned(), table, false).await;
+            return Self::open_file(path.to_owned(), table, layout, false).await;
         }
         let (place, server) = match kind {
             Some(Kind::Postgres) => (Place::Postgres(address.to_owned()), Postgres::builder(address)),
@@ -125,13 +125,13 @@ impl Side {
             // The address may hold a password, so the message does not repeat it.
             _ => bail!("the addresses of this version are `sqlite:PATH`, `postgres://...` and `mysql://...`"),
         };
-        let server = server.table(table).application_name("switchover demo").connect().await?;
-        Ok(Self { table: Table { place, name: table.to_owned() }, database: Arc::new(server), own: false })
+        let server = server.table(table).layout(layout).application_name("switchover demo").connect().await?;
+        Ok(Self { table: Table { place, name: table.to_owned(), layout }, database: Arc::new(server), own: false })
     }
 
-    async fn open_file(path: PathBuf, table: &str, own: bool) -> Result<Self> {
-        let file = Sqlite::builder(&path).table(table).create_if_missing(true).open().await?;
-        let table = Table { place: Place::Sqlite(path), name: table.to_owned() };
+    async fn open_file(path: PathBuf, table: &str, layout: Layout, own: bool) -> Result<Self> {
+        let file = Sqlite::builder(&path).table(table).layout(layout).create_if_missing(true).open().await?;
+        let table = Table { place: Place::Sqlite(path), name: table.to_owned(), layout };
         Ok(Self { table, database: Arc::new(file), own })
     }
 

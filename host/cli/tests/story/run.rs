@@ -49,9 +49,10 @@ pub(crate) struct Report {
 
 /// Runs the story to its end while the nemesis does its part.
 pub(crate) async fn tell(scene: &Scene, plan: Plan, seed: u64) -> Report {
-    let [old, new] = scene.urls();
+    let ([old, new], [old_layout, new_layout]) = (scene.urls(), scene.layouts);
     let mut child = Command::new(env!("CARGO_BIN_EXE_switchover"))
         .args(["demo", "--old", &old, "--new", &new, "--cache", &scene.cache.url, "--json", "--tolerate-failures"])
+        .args(["--old-layout", old_layout, "--new-layout", new_layout])
         .args(["--seconds", "8", "--sessions", "500", "--concurrency", "24", "--seed", &seed.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -26,14 +26,22 @@ pub(crate) struct Scene {
     pub(crate) old: Option<Actor>,
     pub(crate) new: Option<Actor>,
     pub(crate) cache: Actor,
+    /// Of the old table and of the new one.
+    pub(crate) layouts: [&'static str; 2],
     folder: TempDir,
 }
 
 impl Scene {
     pub(crate) async fn start(old: Kind, new: Kind) -> Result<Self> {
         let cache = Actor::before(Redis::start().await?).await?;
+        // Each pair of layouts that can be told apart from Django's alone has a pair of databases.
+        let layouts = match (old, new) {
+            (Kind::Postgres, Kind::MariaDb) => ["django", "switchover"],
+            (Kind::MariaDb, Kind::Sqlite) => ["switchover", "switchover"],
+            _ => ["django", "django"],
+        };
         let (old, new) = (Actor::start(old).await?, Actor::start(new).await?);
-        Ok(Self { old, new, cache, folder: tempfile::tempdir()? })
+        Ok(Self { old, new, cache, layouts, folder: tempfile::tempdir()? })
     }
 
     /// The addresses of the old database and of the new one.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use switchover::backends::{MySql, Postgres, Redis};
 use switchover::capabilities::Database as _;
-use switchover::{Limits, Sessions, Switchover};
+use switchover::{Layout, Limits, Sessions, Switchover};
 use switchover_harness::{Durability, MariaDb, Postgres as PostgresServer, Proxy, Redis as RedisServer, Server};
 use switchover_workload::table::{Place, Table};
 use tokio::sync::{Mutex, MutexGuard};
@@ -66,7 +66,7 @@ impl Fleet {
         };
         let cache = Redis::connect(&way.url_of(&redis.url())?).await?;
         let hosts = [host(cache.clone()).await?, host(Redis::connect(&redis.url()).await?).await?];
-        let table = Table { place, name: TABLE.to_owned() };
+        let table = Table { place, name: TABLE.to_owned(), layout: Layout::DJANGO };
         Ok(Self { hosts, table, cache, way, _servers: [redis, database] })
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use switchover::Timestamp;
+use switchover::{Layout, Timestamp};
 
 use crate::history::Micros;
 
@@ -37,15 +37,17 @@ pub struct Table {
     pub place: Place,
     /// Its name, in characters that need no quotes.
     pub name: String,
+    /// How sessions stand in it.
+    pub layout: Layout,
 }
 
-/// A row of Django's table, as stored.
+/// A row of a session table, as stored.
 pub struct RawRow {
-    /// `session_key`.
+    /// Its key.
     pub key: String,
-    /// `session_data`.
+    /// Its payload, which in the demo is Django's text under every layout.
     pub data: String,
-    /// `expire_date`.
+    /// Its end.
     pub expires_at: Timestamp,
 }
 
@@ -57,16 +59,24 @@ enum Wanted {
     Keys,
 }
 
-impl Wanted {
-    fn data(self) -> &'static str {
-        match self {
-            Self::Rows => "session_data",
-            Self::Keys => "''",
-        }
-    }
-}
-
 impl Table {
+    /// The statement that reads it, from the expressions of one database for a payload of bytes as text, for any column as text, and for
+    /// an end as Django writes it.
+    fn look_sql(
+        &self,
+        wanted: Wanted,
+        bytes: impl Fn(&str) -> String,
+        [key, end]: [&dyn Fn(&str) -> String; 2],
+    ) -> String {
+        let [key_column, payload, end_column] = self.layout.columns();
+        let payload = match wanted {
+            Wanted::Keys => "''".to_owned(),
+            Wanted::Rows if self.layout.has_bytes() => bytes(payload),
+            Wanted::Rows => key(payload),
+        };
+        format!("SELECT {}, {payload}, {} FROM {}", key(key_column), end(end_column), self.name)
+    }
+
     /// Whether a table of this name exists.
     pub async fn exists(&self) -> Result<bool> {
         let name = self.name.clone();
@@ -79,12 +89,12 @@ impl Table {
 
     /// Inserts sessions as Django does, in one transaction.
     pub async fn insert(&self, rows: Vec<RawRow>) -> Result<()> {
-        let name = self.name.clone();
+        let table = self.clone();
         match &self.place {
-            Place::Sqlite(path) => in_file(path, move |path| sqlite::insert(path, &name, &rows)).await,
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::insert(path, &table, &rows)).await,
             // Without a time limit: nothing else happens yet.
-            Place::Postgres(url) => postgres::insert(url, &name, &rows).await,
-            Place::MySql(url) => mysql::insert(url, &name, &rows).await,
+            Place::Postgres(url) => postgres::insert(url, self, &rows).await,
+            Place::MySql(url) => mysql::insert(url, self, &rows).await,
         }
     }
 
@@ -133,11 +143,11 @@ impl Table {
     }
 
     async fn look(&self, wanted: Wanted) -> Result<Vec<RawRow>> {
-        let name = self.name.clone();
+        let table = self.clone();
         match &self.place {
-            Place::Sqlite(path) => in_file(path, move |path| sqlite::rows(path, &name, wanted)).await,
-            Place::Postgres(url) => in_time(postgres::rows(url, &name, wanted)).await,
-            Place::MySql(url) => in_time(mysql::rows(url, &name, wanted)).await,
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::rows(path, &table, wanted)).await,
+            Place::Postgres(url) => in_time(postgres::rows(url, self, wanted)).await,
+            Place::MySql(url) => in_time(mysql::rows(url, self, wanted)).await,
         }
     }
 }
@@ -198,8 +208,11 @@ mod tests {
     #[tokio::test]
     async fn sessions_only_the_old_file_has_are_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let tables = ["old", "new"]
-            .map(|name| Table { place: Place::Sqlite(dir.path().join(name)), name: "django_session".into() });
+        let tables = ["old", "new"].map(|name| Table {
+            place: Place::Sqlite(dir.path().join(name)),
+            name: "django_session".into(),
+            layout: Layout::DJANGO,
+        });
         for name in ["old", "new"] {
             let table = "CREATE TABLE django_session (session_key PRIMARY KEY, session_data, expire_date)";
             Connection::open(dir.path().join(name)).unwrap().execute(table, []).unwrap();

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use switchover::Timestamp;
 
 use super::time::{from_django, to_django};
-use super::{RawRow, Wanted};
+use super::{RawRow, Table, Wanted};
 
 /// Rows of one statement, far below the 16 MiB that a server accepts.
 const CHUNK: usize = 500;
@@ -17,11 +17,11 @@ pub(super) async fn exists(url: &str, table: &str) -> Result<bool> {
     Ok(found.try_get::<i64, _>(0)? > 0)
 }
 
-pub(super) async fn insert(url: &str, table: &str, rows: &[RawRow]) -> Result<()> {
+pub(super) async fn insert(url: &str, table: &Table, rows: &[RawRow]) -> Result<()> {
     let mut connection = connect(url).await?;
     let mut transaction = connection.begin().await?;
     for rows in rows.chunks(CHUNK) {
-        let sql = format!("INSERT INTO {table} VALUES {}", vec!["(?, ?, ?)"; rows.len()].join(", "));
+        let sql = format!("INSERT INTO {} VALUES {}", table.name, vec!["(?, ?, ?)"; rows.len()].join(", "));
         let query = rows.iter().fold(sqlx::query(&sql), |query, row| {
             query.bind(&row.key).bind(&row.data).bind(to_django(row.expires_at.as_micros()))
         });
@@ -30,9 +30,9 @@ pub(super) async fn insert(url: &str, table: &str, rows: &[RawRow]) -> Result<()
     Ok(transaction.commit().await?)
 }
 
-pub(super) async fn rows(url: &str, table: &str, wanted: Wanted) -> Result<Vec<RawRow>> {
-    let data = wanted.data();
-    let sql = format!("SELECT session_key, {data}, CAST(expire_date AS CHAR(26)) FROM {table}");
+pub(super) async fn rows(url: &str, table: &Table, wanted: Wanted) -> Result<Vec<RawRow>> {
+    let (plain, end) = (|column: &str| column.to_owned(), |end: &str| format!("CAST({end} AS CHAR(26))"));
+    let sql = table.look_sql(wanted, |payload| format!("CONVERT({payload} USING utf8mb4)"), [&plain, &end]);
     let rows = sqlx::query(&sql).fetch_all(&mut connect(url).await?).await?;
     rows.iter()
         .map(|row| {

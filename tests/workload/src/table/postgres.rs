@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use switchover::Timestamp;
 
 use super::time::{from_django, to_django};
-use super::{RawRow, Wanted};
+use super::{RawRow, Table, Wanted};
 
 /// Rows of one statement.
 const CHUNK: usize = 2_000;
@@ -17,10 +17,15 @@ pub(super) async fn exists(url: &str, table: &str) -> Result<bool> {
     Ok(found.try_get(0)?)
 }
 
-pub(super) async fn insert(url: &str, table: &str, rows: &[RawRow]) -> Result<()> {
+pub(super) async fn insert(url: &str, table: &Table, rows: &[RawRow]) -> Result<()> {
     let mut connection = connect(url).await?;
     let mut transaction = connection.begin().await?;
-    let sql = format!("INSERT INTO {table} SELECT * FROM unnest($1::text[], $2::text[], $3::text[]::timestamptz[])");
+    let payload = if table.layout.has_bytes() { "convert_to(v.payload, 'UTF8')" } else { "v.payload" };
+    let sql = format!(
+        "INSERT INTO {} SELECT v.key, {payload}, v.ends_at \
+         FROM unnest($1::text[], $2::text[], $3::text[]::timestamptz[]) AS v (key, payload, ends_at)",
+        table.name
+    );
     for rows in rows.chunks(CHUNK) {
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let data: Vec<&str> = rows.iter().map(|row| row.data.as_str()).collect();
@@ -30,9 +35,10 @@ pub(super) async fn insert(url: &str, table: &str, rows: &[RawRow]) -> Result<()
     Ok(transaction.commit().await?)
 }
 
-pub(super) async fn rows(url: &str, table: &str, wanted: Wanted) -> Result<Vec<RawRow>> {
-    let data = wanted.data();
-    let sql = format!("SELECT session_key::text, {data}::text, (expire_date AT TIME ZONE 'UTC')::text FROM {table}");
+pub(super) async fn rows(url: &str, table: &Table, wanted: Wanted) -> Result<Vec<RawRow>> {
+    let text = |column: &str| format!("{column}::text");
+    let end = |end: &str| format!("({end} AT TIME ZONE 'UTC')::text");
+    let sql = table.look_sql(wanted, |payload| format!("convert_from({payload}, 'UTF8')"), [&text, &end]);
     let rows = sqlx::query(&sql).fetch_all(&mut connect(url).await?).await?;
     rows.iter()
         .map(|row| {

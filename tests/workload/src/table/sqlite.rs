@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::time::{from_django, to_django};
-use super::{RawRow, Wanted};
+use super::{RawRow, Table, Wanted};
 
 pub(super) fn exists(path: &Path, table: &str) -> Result<bool> {
     if !path.exists() {
@@ -17,11 +17,12 @@ pub(super) fn exists(path: &Path, table: &str) -> Result<bool> {
     Ok(open(path)?.query_row(sql, [table], |row| row.get(0))?)
 }
 
-pub(super) fn insert(path: &Path, table: &str, rows: &[RawRow]) -> Result<()> {
+pub(super) fn insert(path: &Path, table: &Table, rows: &[RawRow]) -> Result<()> {
     let mut connection = open(path)?;
     let transaction = connection.transaction()?;
     {
-        let mut statement = transaction.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, ?3)"))?;
+        let mut statement =
+            transaction.prepare(&format!("INSERT INTO {} VALUES (?1, {}, ?3)", table.name, stored(table)))?;
         for row in rows {
             statement.execute(params![row.key, row.data, to_django(row.expires_at.as_micros())])?;
         }
@@ -29,9 +30,10 @@ pub(super) fn insert(path: &Path, table: &str, rows: &[RawRow]) -> Result<()> {
     transaction.commit().with_context(|| format!("cannot write sessions into {}", path.display()))
 }
 
-pub(super) fn rows(path: &Path, table: &str, wanted: Wanted) -> Result<Vec<RawRow>> {
+pub(super) fn rows(path: &Path, table: &Table, wanted: Wanted) -> Result<Vec<RawRow>> {
     let connection = open(path)?;
-    let sql = format!("SELECT session_key, {}, expire_date FROM {table}", wanted.data());
+    let plain = |column: &str| column.to_owned();
+    let sql = table.look_sql(wanted, |payload| format!("CAST({payload} AS TEXT)"), [&plain, &plain]);
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
     rows.map(|row| {
@@ -39,6 +41,11 @@ pub(super) fn rows(path: &Path, table: &str, wanted: Wanted) -> Result<Vec<RawRo
         Ok(RawRow { key, data, expires_at: from_django(&expire_date)? })
     })
     .collect()
+}
+
+/// A payload, as its column holds it.
+fn stored(table: &Table) -> &'static str {
+    if table.layout.has_bytes() { "CAST(?2 AS BLOB)" } else { "?2" }
 }
 
 pub(super) fn execute(path: &Path, sql: &str) -> Result<()> {
