@@ -33,6 +33,8 @@ mod server;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod sweep;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod table;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod tls;

@@ -88,7 +88,6 @@ mod conformance {
     mod redis_interleaving;
     #[cfg(feature = "redis")]
     mod redis_looks;
-    #[expect(dead_code, reason = "`is_late` is for strict mirrors, in the tests of the library")]
     mod refusals;
     mod refused;
     mod rows;

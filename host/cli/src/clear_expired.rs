@@ -122,7 +122,9 @@ async fn clear(
 fn show_left(left: ExpiredLeft) -> Result<()> {
     if left.expired > 0 {
         let count = paint(Colour::Red, HumanCount(left.expired));
-        print(format_args!("{count} expired rows are left because others hold locks on them: run it again"))?;
+        print(format_args!(
+            "{count} expired rows are left: others hold locks on them, or the database refuses to delete them (a trigger, a reference); run it again"
+        ))?;
     }
     if left.unreadable > 0 {
         let count = paint(Colour::Red, HumanCount(left.unreadable));

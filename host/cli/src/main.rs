@@ -51,7 +51,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Move live sessions from one database to another under traffic, and audit that nothing was lost
-    Demo(demo::Options),
+    Demo(Box<demo::Options>),
     /// Create the session table in a database, changing nothing that exists
     Init(init::Options),
     /// Compare the unexpired sessions of two databases, both ways
@@ -97,7 +97,7 @@ fn run(command: Command) -> Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Demo(options) => demo::run(options).await,
+            Command::Demo(options) => demo::run(*options).await,
             Command::Init(options) => init::run(options).await,
             Command::Verify(options) => verify::run(options).await,
             Command::Stats(options) => stats::run(options).await,

@@ -8,7 +8,10 @@ use std::sync::Arc;
 /// It is empty where the table has no other columns, where the row came from a cache, and where an application made the session: a write
 /// of a session without them leaves the columns of the row as they are, and a new row gets the table's defaults.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Others(Option<Arc<[(Arc<str>, Value)]>>);
+pub struct Others(Option<Arc<[Named]>>);
+
+/// A value, and the name of its column.
+type Named = (Arc<str>, Value);
 
 impl Others {
     /// Of names and values.

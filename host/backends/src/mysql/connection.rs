@@ -345,11 +345,19 @@ impl Link for Connection {
         self.simple("ROLLBACK").await
     }
 
-    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
+    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32, passed: u32) -> Result<u32, Failure> {
         self.may_have_written = true;
         let statements = self.statements.get();
         let (before, now) = (before.map(django_time::to_text), self.now());
-        let query = sqlx::query(&statements.delete_expired).bind(before).bind(now.clone()).bind(now).bind(limit);
+        fn expired<'q>(query: MySqlQuery<'q>, before: &Option<String>, now: &Option<String>) -> MySqlQuery<'q> {
+            query.bind(before.clone()).bind(now.clone()).bind(now.clone())
+        }
+        let query = if passed == 0 {
+            expired(sqlx::query(&statements.delete_expired), &before, &now).bind(limit)
+        } else {
+            let these = expired(sqlx::query(&statements.delete_expired_past), &before, &now).bind(limit).bind(passed);
+            expired(these, &before, &now)
+        };
         Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
     }
 

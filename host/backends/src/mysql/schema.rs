@@ -48,6 +48,7 @@ struct Indexed {
     column: String,
     place: i64,
     is_cut: bool,
+    is_unique: bool,
 }
 
 /// The indexes, if the columns hold what sessions need. `None`: there is no such table.
@@ -81,6 +82,15 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
             table.different(format!("its {} is not the primary key", table.layout.columns()[0])),
         ));
     }
+    // An upsert takes the row that any of them finds for the one that it is to replace: the session of somebody else.
+    if let Some(other) = indexes.iter().find(|index| index.is_unique && index.index != "PRIMARY") {
+        let difference = format!(
+            "it has the unique index {} beside its primary key, by which a write would take another session's row for its own: make it an \
+             index that is not unique",
+            other.index
+        );
+        return Err(Error::Different(table.different(difference)));
+    }
     Ok(Some(indexes))
 }
 
@@ -98,7 +108,7 @@ fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
 async fn indexes(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Vec<Indexed>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT cast(index_name AS char), cast(column_name AS char), cast(seq_in_index AS signed), \
-                cast(sub_part IS NOT NULL AS signed) FROM information_schema.statistics \
+                cast(sub_part IS NOT NULL AS signed), cast(non_unique = 0 AS signed) FROM information_schema.statistics \
          WHERE table_schema = coalesce(?, database()) AND table_name = ? AND column_name IS NOT NULL ORDER BY index_name, seq_in_index",
     )
     .bind(table.table.schema())
@@ -107,7 +117,8 @@ async fn indexes(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
     .await?;
     let index = |row: &MySqlRow| {
         let (index, column, place) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        Ok(Indexed { index, column, place, is_cut: row.try_get::<i64, _>(3)? != 0 })
+        let (is_cut, is_unique) = (row.try_get::<i64, _>(3)? != 0, row.try_get::<i64, _>(4)? != 0);
+        Ok(Indexed { index, column, place, is_cut, is_unique })
     };
     rows.iter().map(index).collect()
 }

@@ -26,6 +26,8 @@ pub(super) struct Statements {
     pub(super) touch: String,
     pub(super) delete: String,
     pub(super) delete_expired: String,
+    /// Without the first of them.
+    pub(super) delete_expired_past: String,
     pub(super) expired_left: String,
     pub(super) scan_first: String,
     pub(super) scan: String,
@@ -49,6 +51,12 @@ impl Statements {
             delete_expired: format!(
                 "{whose}DELETE FROM {table} WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
                  ORDER BY {end} LIMIT ?"
+            ),
+            delete_expired_past: format!(
+                "{whose}DELETE t FROM {table} AS t JOIN (\
+                     SELECT {key} FROM {table} WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
+                     ORDER BY {end} LIMIT ? OFFSET ?) AS expired USING ({key}) \
+                 WHERE t.{end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
             ),
             expired_left: format!(
                 "{whose}SELECT cast(count(*) AS signed) FROM {table} \

@@ -244,11 +244,11 @@ impl Link for Connection {
         self.simple("ROLLBACK").await
     }
 
-    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
+    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32, passed: u32) -> Result<u32, Failure> {
         self.may_have_written = true;
         let statements = self.statements.get();
         let query = sqlx::query(&statements.delete_expired);
-        let query = query.bind(before.map(Instant)).bind(self.now()).bind(i64::from(limit));
+        let query = query.bind(before.map(Instant)).bind(self.now()).bind(i64::from(limit)).bind(i64::from(passed));
         let done = query.execute(&mut self.connection).await;
         let done = done.map_err(|error| failure(&error, &mut self.may_have_written))?;
         Ok(u32::try_from(done.rows_affected()).unwrap_or(limit))

@@ -48,7 +48,7 @@ impl Statements {
                 "DELETE FROM {table} WHERE {key} = ANY(ARRAY(\
                      SELECT {key} FROM {table} \
                      WHERE {end} < least($1, coalesce($2, statement_timestamp())) \
-                     ORDER BY {end} LIMIT $3 FOR UPDATE SKIP LOCKED))"
+                     ORDER BY {end} LIMIT $3 OFFSET $4 FOR UPDATE SKIP LOCKED))"
             ),
             expired_left: format!(
                 "SELECT count(*) FROM {table} WHERE {end} < least($1, coalesce($2, statement_timestamp()))"

@@ -119,17 +119,17 @@ impl<D: Driver> Lane<D> {
         &mut self,
         deadline: Instant,
         mut operation: impl for<'a> FnMut(&'a mut D::Link) -> Operation<'a, T>,
-    ) -> Result<T, DatabaseError> {
+    ) -> Result<T, Trouble> {
         loop {
             match self.run(deadline, &mut operation).await {
                 Err(Trouble::Busy(message)) => {
                     let again = busy_until();
                     if again + BUSY_PAUSE >= deadline {
-                        return Err(DatabaseError::Conflict { message });
+                        return Err(Trouble::Failed(DatabaseError::Conflict { message }));
                     }
                     tokio::time::sleep_until(again.into()).await;
                 }
-                other => return other.map_err(DatabaseError::from),
+                other => return other,
             }
         }
     }

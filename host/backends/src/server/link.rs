@@ -105,11 +105,12 @@ pub(crate) trait Link: Send + 'static {
     /// Rolls back what [`Link::begin`] began.
     fn roll_back(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// As [`Upkeep::delete_expired`](switchover_core::capabilities::Upkeep::delete_expired).
+    /// As [`Upkeep::delete_expired`](switchover_core::capabilities::Upkeep::delete_expired), without the first `passed` of those rows.
     fn delete_expired(
         &mut self,
         before: Option<Timestamp>,
         limit: u32,
+        passed: u32,
     ) -> impl Future<Output = Result<u32, Failure>> + Send;
 
     /// As [`Upkeep::scan`](switchover_core::capabilities::Upkeep::scan). `ahead`: one row more is asked for, to know whether there is one; without,

@@ -82,7 +82,7 @@ impl Link for FragileLink {
         Ok(())
     }
 
-    async fn delete_expired(&mut self, _: Option<Timestamp>, limit: u32) -> Result<u32, Failure> {
+    async fn delete_expired(&mut self, _: Option<Timestamp>, limit: u32, _: u32) -> Result<u32, Failure> {
         assert_ne!(limit, FATAL_LIMIT, "this driver panics on purpose");
         Ok(0)
     }

@@ -10,6 +10,7 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Operation, Trouble};
 use super::link::{Driver, Failure, Link};
 use crate::request::Request;
+use crate::sweep::Sweep;
 
 pub(super) enum ToolJob {
     DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
@@ -35,7 +36,7 @@ pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<ToolJob>>
 async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
     match job {
         ToolJob::DeleteExpired { before, limit, request } => {
-            serve(lane, request, |link, _| Box::pin(link.delete_expired(before, limit))).await;
+            delete_expired(lane, before, limit, request).await;
         }
         ToolJob::ExpiredLeft { before, request } => {
             serve(lane, request, |link, deadline| Box::pin(link.expired_left(before, deadline))).await;
@@ -63,13 +64,27 @@ async fn serve<D: Driver, T>(
     let Some(request) = request.begin() else { return };
     let deadline = request.deadline();
     let done = lane.run_patiently(deadline, |link| operation(link, deadline)).await;
-    request.answer(done);
+    request.answer(done.map_err(DatabaseError::from));
 }
 
 async fn create_schema<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {
     let missing = link.missing_schema().await?;
     link.execute_schema(&missing).await?;
     Ok(missing)
+}
+
+/// A row that the server refuses to delete stays, and the others go.
+async fn delete_expired<D: Driver>(lane: &mut Lane<D>, before: Option<Timestamp>, limit: u32, request: Request<u32>) {
+    let Some(request) = request.begin() else { return };
+    let (deadline, mut sweep) = (request.deadline(), Sweep::new(limit));
+    let deleted = loop {
+        let (rows, passed) = (sweep.rows, sweep.passed);
+        let deleted = lane.run_patiently(deadline, |link| Box::pin(link.delete_expired(before, rows, passed))).await;
+        if !matches!(deleted, Err(Trouble::Row(_))) || !sweep.was_refused() {
+            break deleted;
+        }
+    };
+    request.answer(deleted.map_err(DatabaseError::from));
 }
 
 /// A row that the server cannot give out makes it refuse the whole page: then ever smaller ones are asked for, and the row is passed by

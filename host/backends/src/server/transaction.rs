@@ -106,7 +106,7 @@ async fn serve<D: Driver, S: Statement>(
             let statement = statement.clone();
             Box::pin(async move { begin(link, deadline, &statement).await })
         });
-        begun.await
+        begun.await.map_err(DatabaseError::from)
     };
     let is_done = done.is_ok();
     if !request.answer(done) && is_done {

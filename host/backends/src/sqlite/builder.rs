@@ -66,7 +66,7 @@ impl SqliteBuilder {
 
     /// Whether to make the file if it is not there. If not (the default) that is an error: a path with a slip of the hand in
     /// it would otherwise be an empty database, and every user logged out. The table is made by
-    /// [`create_schema`](switchover_core::capabilities::Database::create_schema) alone.
+    /// [`create_schema`](switchover_core::capabilities::Upkeep::create_schema) alone.
     pub fn create_if_missing(mut self, create: bool) -> Self {
         self.create_if_missing = create;
         self

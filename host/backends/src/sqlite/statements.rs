@@ -13,6 +13,7 @@ use crate::django_time as time;
 use crate::others::{self, OtherColumn};
 use crate::page::{Page, ScannedRow};
 use crate::row::{expiry_of_row, foreign_row, payload_of_row};
+use crate::sweep::Sweep;
 use crate::table::SessionTable;
 
 /// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
@@ -101,7 +102,7 @@ impl Statements {
             update_expiry: format!("UPDATE {name} SET {end} = ?2 WHERE {key} = ?1"),
             delete: format!("DELETE FROM {name} WHERE {key} = ?1"),
             delete_expired: format!(
-                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2)"
+                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2 OFFSET ?3)"
             ),
             expired_left: format!("SELECT count(*) FROM {name} WHERE {expired}"),
             no_time: format!("SELECT count(*) FROM {name} WHERE {no_time}"),
@@ -275,8 +276,14 @@ impl Statements {
         before: Timestamp,
         limit: u32,
     ) -> Result<u32, DatabaseError> {
-        let deleted = execute(connection, &self.delete_expired, &[&time::to_text(before), &limit])?;
-        Ok(u32::try_from(deleted).unwrap_or(limit))
+        let (before, mut sweep) = (time::to_text(before), Sweep::new(limit));
+        loop {
+            match execute(connection, &self.delete_expired, &[&before, &sweep.rows, &sweep.passed]) {
+                // A row that a trigger or a reference protects stays, and the others go.
+                Err(DatabaseError::Corrupt { .. }) if sweep.was_refused() => {}
+                deleted => return deleted.map(|deleted| u32::try_from(deleted).unwrap_or(limit)),
+            }
+        }
     }
 
     /// What a deletion of rows that ended before `before` has left.

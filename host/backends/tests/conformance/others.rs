@@ -43,7 +43,7 @@ struct Extended {
 enum Raw {
     Postgres(PgConnection),
     MySql(MySqlConnection),
-    Sqlite(rusqlite::Connection, #[expect(dead_code, reason = "the folder goes with it")] TempDir),
+    Sqlite(Box<rusqlite::Connection>, #[expect(dead_code, reason = "the folder goes with it")] TempDir),
 }
 
 impl Extended {
@@ -84,7 +84,7 @@ async fn each(layout: Layout) -> Result<[Extended; 3]> {
             name: "sqlite",
             database: Box::new(sqlite),
             table,
-            raw: Raw::Sqlite(rusqlite::Connection::open(&file)?, folder),
+            raw: Raw::Sqlite(Box::new(rusqlite::Connection::open(&file)?), folder),
         },
     ];
     for extended in &mut all {

@@ -195,7 +195,7 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
                 write(keys.iter().map(|key| Write::Touch(key.clone(), far)).collect()).await?;
                 note(&format!("touch, {what},"), counter).await?;
                 if !keys.is_empty() {
-                    let held = lock(database, keys.iter().cloned().collect(), soon()).await?;
+                    let held = lock(database, keys.to_vec(), soon()).await?;
                     held.roll_back().await;
                 }
                 note(&format!("lock, {what},"), counter).await?;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
-use switchover_core::{Session, expires_in};
+use sqlx::{Connection as _, Executor as _, MySqlConnection};
+use switchover_backends::MySql;
+use switchover_core::capabilities::{Database as _, DatabaseError, Terms, Write, WriteOutcome};
+use switchover_core::{Session, Timestamp, expires_in};
 use tokio::task::JoinSet;
 
-use super::fixture::{exists, hold, key, load, session, soon};
+use super::fixture::{exists, hold, key, load, new_table, session, soon};
 use super::refusals::{Refusal, refusals};
 
 /// Rows that are there before; the last two are those that are refused a save and a deletion.
@@ -105,6 +107,60 @@ async fn refused_write_leaves_nothing_of_a_batch_that_is_held() -> Result<()> {
         ensure!(!exists(&*database, &key("inserted00")).await?, "{name}");
         ensure!(exists(&*database, &key("deleted00")).await?, "{name}");
         database.close().await;
+    }
+    Ok(())
+}
+
+/// The oldest row cannot be deleted, another one in the middle neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_row_that_cannot_be_deleted_stops_no_sweep() -> Result<()> {
+    for refusal in refusals().await? {
+        // SQLite finds a deferred reference only at the commit.
+        if refusal.refers.is_none() || refusal.is_late {
+            continue;
+        }
+        for limit in [1, 4, 100] {
+            let name = format!("{}, limit {limit}", refusal.name);
+            let ended = |text: &str, at: u64| session(text, "v1", Timestamp::from_micros(1_000_000 * (1 + at)));
+            let others = (0..40).map(|at| ended(&format!("expired{at:02}"), 1 + at));
+            let living = session("living000", "v1", expires_in(Duration::from_secs(3_600)));
+            let rows = [ended("referenced", 0), living.clone()].into_iter().chain(others);
+            let database = refusal.open(rows.collect()).await?;
+            let mut deleted = 0;
+            loop {
+                match database.upkeep().delete_expired(None, limit, soon()).await? {
+                    0 => break,
+                    rows => {
+                        ensure!(rows <= limit, "{name}: {rows}");
+                        deleted += rows;
+                    }
+                }
+            }
+            ensure!(deleted == 40, "{name}: {deleted}");
+            ensure!(exists(&*database, &key("referenced")).await? && exists(&*database, &living.key).await?, "{name}");
+            let left = database.upkeep().expired_left(None, soon()).await?;
+            ensure!((left.expired, left.unreadable) == (1, 0), "{name}: {left:?}: what is left is counted");
+            database.close().await;
+        }
+    }
+    Ok(())
+}
+
+/// On MySQL and MariaDB an upsert replaces the row that any unique index finds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_unique_index_is_refused_where_it_would_take_another_session() -> Result<()> {
+    let server = switchover_harness::MariaDb::shared().await?;
+    let table = new_table();
+    let database = MySql::builder(server.url()).table(&table).connect().await?;
+    database.upkeep().create_schema(soon()).await?;
+    let mut raw = MySqlConnection::connect(&server.url()).await?;
+    let add = format!("ALTER TABLE {table} ADD COLUMN user_id bigint, ADD UNIQUE INDEX one_session_each (user_id)");
+    raw.execute(sqlx::raw_sql(&add)).await?;
+    for refused in
+        [database.upkeep().check_columns(soon()).await, database.upkeep().missing_schema(soon()).await.map(drop)]
+    {
+        let Err(DatabaseError::Corrupt { message }) = refused else { panic!("{refused:?}") };
+        ensure!(message.contains("one_session_each"), "{message}");
     }
     Ok(())
 }

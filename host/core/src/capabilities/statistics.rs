@@ -8,7 +8,7 @@
 pub struct Statistics {
     /// Rows, those that have ended among them.
     pub rows: u64,
-    /// Rows that have ended by the database's clock: what [`super::Database::delete_expired`] would delete.
+    /// Rows that have ended by the database's clock: what [`super::Upkeep::delete_expired`] would delete.
     pub expired_rows: u64,
     /// Rows whose end cannot be read, so that nobody knows whether they have ended.
     pub unreadable_rows: u64,

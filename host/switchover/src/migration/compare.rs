@@ -233,7 +233,8 @@ async fn settle(
     Ok(())
 }
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;

@@ -82,7 +82,8 @@ fn foreign_sessions() -> Vec<Session> {
         let text = key(number / 2, number % 2 == 1);
         assert_eq!(text.len(), 43);
         let payload: Vec<u8> = (0..=255_u8).cycle().skip(number).take(40 + number * 7).collect();
-        let agent = if number % 3 == 0 { Value::Null } else { Value::Text(format!("Größe/{number} 'x'").into()) };
+        let agent =
+            if number.is_multiple_of(3) { Value::Null } else { Value::Text(format!("Größe/{number} 'x'").into()) };
         let others = Others::new([
             ("user_id".into(), Value::Integer(i64::try_from(number).unwrap_or(0) - 5)),
             ("agent".into(), agent),
