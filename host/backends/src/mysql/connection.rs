@@ -41,6 +41,8 @@ pub(crate) struct Connection {
     options: Options,
     page_rows: PageRows,
     packet: Packet,
+    /// Whether its time zone is set to UTC.
+    in_utc: bool,
     may_have_written: bool,
 }
 
@@ -57,7 +59,8 @@ impl Connection {
         let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
         let (statements, options) = (Arc::clone(statements), options.clone());
         let page_rows = PageRows::default();
-        let mut connection = Self { connection, statements, options, page_rows, packet, may_have_written: false };
+        let (in_utc, may_have_written) = (false, false);
+        let mut connection = Self { connection, statements, options, page_rows, packet, in_utc, may_have_written };
         connection.look_at_columns().await.map_err(|error| unavailable(&error))?;
         Ok(connection)
     }
@@ -66,13 +69,21 @@ impl Connection {
     async fn look_at_columns(&mut self) -> Result<(), sqlx::Error> {
         let Options { table, application_name, .. } = &self.options;
         let found = others::columns(&mut self.connection, &table.table, table.layout.columns()).await?;
-        if found.iter().any(others::has_zone) {
-            self.connection.execute(sqlx::raw_sql("SET SESSION time_zone = '+00:00'")).await?;
-        }
         if self.statements.get().others != found {
             self.statements.set(Statements::of(table, found, application_name));
         }
         Ok(())
+    }
+
+    /// The statements as they are now. A `timestamp` is given out in the time zone of the connection, so one that meets such a column, which
+    /// another may have found, sets its zone first.
+    async fn statements(&mut self) -> Result<Arc<Statements>, Failure> {
+        let statements = self.statements.get();
+        if !self.in_utc && statements.others.iter().any(others::has_zone) {
+            self.simple("SET SESSION time_zone = '+00:00'").await?;
+            self.in_utc = true;
+        }
+        Ok(statements)
     }
 
     fn layout(&self) -> Layout {
@@ -111,7 +122,7 @@ impl Connection {
 
     /// One write that is its own transaction: one round trip. The row after a touch is not read.
     async fn write_one(&mut self, write: &Write) -> Result<WriteOutcome, Failure> {
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let key = write.key().expose();
         let (found, row) = match write {
             Write::Insert(session) => {
@@ -149,7 +160,7 @@ impl Connection {
         keys.sort_unstable();
         let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..)));
         let locked = self.lock_rows(&keys, whole, wait).await?;
-        let (statements, packet) = (self.statements.get(), self.packet);
+        let (statements, packet) = (self.statements().await?, self.packet);
         let plan = Plan::of(batch, &locked, &statements.others).map_err(refused)?;
         // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
         for (whole, mut inserts) in by_columns(&plan.insert) {
@@ -204,7 +215,7 @@ impl Connection {
     }
 
     async fn lock_rows(&mut self, keys: &[&SessionKey], whole: bool, wait: bool) -> Result<Locked, Failure> {
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let mut locked = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
@@ -252,7 +263,7 @@ impl Link for Connection {
     }
 
     async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
@@ -272,7 +283,7 @@ impl Link for Connection {
     }
 
     async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let mut existing = Vec::new();
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
@@ -290,7 +301,7 @@ impl Link for Connection {
             return Err(Failure::Row(refusal));
         }
         let may_wait = !again && may_wait(deadline);
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let upserts = upserts(batch, &statements.others).map_err(refused)?;
         let is_plain = |write: &Write| match write {
             Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => session.others.is_empty(),
@@ -347,7 +358,7 @@ impl Link for Connection {
 
     async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32, passed: u32) -> Result<u32, Failure> {
         self.may_have_written = true;
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let (before, now) = (before.map(django_time::to_text), self.now());
         fn expired<'q>(query: MySqlQuery<'q>, before: &Option<String>, now: &Option<String>) -> MySqlQuery<'q> {
             query.bind(before.clone()).bind(now.clone()).bind(now.clone())
@@ -363,7 +374,7 @@ impl Link for Connection {
 
     async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {
         let limit = self.page_rows.at_most(limit);
-        let (statements, now) = (self.statements.get(), self.now());
+        let (statements, now) = (self.statements().await?, self.now());
         let query = match after {
             None => sqlx::query(&statements.scan_first).bind(now),
             Some(after) => {
@@ -409,7 +420,7 @@ impl Link for Connection {
     async fn other_columns(&mut self) -> Result<Vec<Column>, Failure> {
         let looked = self.look_at_columns().await;
         looked.map_err(|error| self.failure(&error))?;
-        Ok(self.statements.get().others.iter().map(|other| other.column.clone()).collect())
+        Ok(self.statements().await?.others.iter().map(|other| other.column.clone()).collect())
     }
 
     async fn check_columns(&mut self) -> Result<(), Failure> {
@@ -417,11 +428,11 @@ impl Link for Connection {
         let checked = schema::check(&mut self.connection, &table).await;
         checked.map_err(|error| self.schema_failure(error))?;
         self.other_columns().await?;
-        table.check_others(&self.statements.get().others).map_err(Failure::Refused)
+        table.check_others(&self.statements().await?.others).map_err(Failure::Refused)
     }
 
     async fn expired_left(&mut self, before: Option<Timestamp>, _deadline: Instant) -> Result<ExpiredLeft, Failure> {
-        let statements = self.statements.get();
+        let statements = self.statements().await?;
         let (before, now) = (before.map(django_time::to_text), self.now());
         let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
         let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;

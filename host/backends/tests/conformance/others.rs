@@ -11,7 +11,7 @@ use switchover_core::{Layout, Others, Session, Value, expires_in};
 use switchover_harness::MariaDb;
 use tempfile::TempDir;
 
-use super::fixture::{key, load, lock, new_table, row, session, soon, write};
+use super::fixture::{exists, key, load, lock, new_table, row, session, soon, write};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -286,6 +286,44 @@ async fn sqlite_value_of_another_type_can_be_read_past_and_not_carried() -> Resu
         extended
             .execute(&format!("UPDATE {} SET {} = NULL", extended.table, set.split(" = ").next().unwrap_or_default()))
             .await?;
+    }
+    Ok(())
+}
+
+/// The server gives it out in the zone of the connection. Connections that were there before the column meet it too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timestamp_of_mariadb_is_the_same_instant_in_every_zone() -> Result<()> {
+    let server = MariaDb::start().await?;
+    let mut raw = MySqlConnection::connect(&server.url()).await?;
+    raw.execute(sqlx::raw_sql("SET GLOBAL time_zone = '+03:00'")).await?;
+    let table = new_table();
+    let database = MySql::builder(server.url()).table(&table).connect().await?;
+    database.upkeep().create_schema(soon()).await?;
+    let mut mariadb = Extended { name: "mariadb", database: Box::new(database), table, raw: Raw::MySql(raw) };
+    let first = session("first0000", "v1", expires_in(HOUR));
+    // Every lane has a connection.
+    for _ in 0..4 {
+        write(&*mariadb.database, Write::Upsert(first.clone())).await?;
+        row(&*mariadb.database, &first.key).await?;
+    }
+    mariadb.add_column("seen timestamp(6) NULL").await?;
+    mariadb.execute("SET SESSION time_zone = '+05:00'").await?;
+    mariadb.execute(&format!("UPDATE {} SET seen = '2026-07-01 12:00:00.5'", mariadb.table)).await?;
+    mariadb.database.upkeep().other_columns(soon()).await?;
+    let seen = |time: &str| Others::new([("seen".into(), Value::Time(time.into()))]);
+    for _ in 0..4 {
+        let database = &*mariadb.database;
+        let found = load(database, &first.key).await?.context("it is there")?;
+        ensure!(found.others == seen("2026-07-01 07:00:00.500000"), "{:?}", found.others.get("seen").is_some());
+        let locked = row(database, &first.key).await?.context("it is there")?;
+        ensure!(locked.others == found.others);
+        let moved = Session { others: seen("2026-07-01 08:00:00.250000"), ..first.clone() };
+        write(database, Write::Upsert(moved)).await?;
+        let here = format!("DELETE FROM {} WHERE seen <> '2026-07-01 13:00:00.25'", mariadb.table);
+        mariadb.execute(&here).await?;
+        let database = &*mariadb.database;
+        ensure!(exists(database, &first.key).await?, "it was written as another instant");
+        write(database, Write::Upsert(Session { others: seen("2026-07-01 07:00:00.500000"), ..first.clone() })).await?;
     }
     Ok(())
 }
