@@ -11,7 +11,7 @@ use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
-use switchover_core::{Layout, Session, SessionKey, Timestamp};
+use switchover_core::{Column, Layout, Session, SessionKey, Timestamp};
 use tokio::time::sleep_until;
 
 /// A kind of operation on a database.
@@ -297,6 +297,10 @@ impl<D: Database + 'static> Upkeep for Faulty<D> {
 
     async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
         self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().feeds(deadline)).await
+    }
+
+    async fn other_columns(&self, deadline: Instant) -> Result<Vec<Column>, DatabaseError> {
+        self.shared.run(Operation::Schema, deadline, self.shared.inner.upkeep().other_columns(deadline)).await
     }
 
     async fn check_columns(&self, deadline: Instant) -> Result<(), DatabaseError> {

@@ -13,7 +13,7 @@ use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use switchover::capabilities::Database;
-use switchover::migration::ensure_carried;
+use switchover::migration::{ensure_carried, tool_patience};
 
 use self::check::{Check, check};
 use self::empty::{Emptied, empty};
@@ -83,7 +83,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     place::ensure_distinct(old, new, &limits).await?;
     place::ensure_readable(old, &limits).await?;
     place::ensure_readable(new, &limits).await?;
-    ensure_carried(old, new, &limits).await?;
+    ensure_carried(old, new, tool_patience(limits.read_deadline)).await?;
     let mut told = feed::ask(old, new, &limits).await?;
     if options.fed_from_elsewhere {
         told.notes.extend(told.refusal.take());

@@ -1,6 +1,6 @@
 //! Tries a policy by itself, on recording fakes. `switchover policy` uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use switchover_contract::{Description, Error as ContractError};
@@ -49,7 +49,7 @@ impl Isolated {
     /// [`SwapError::Rejected`] says what is wrong with the policy.
     pub async fn load(policy: &Policy) -> std::result::Result<Self, SwapError> {
         let limits = Limits { calls_in_flight_max: 16, ..Limits::default() };
-        let loader = Loader::new(limits.clone(), BTreeMap::new(), Arc::default());
+        let loader = Loader::new(limits.clone(), BTreeSet::new(), Arc::default());
         let loader =
             loader.map_err(|error| Rejection::Machine.because(format!("no engine can be made here: {error}")))?;
         let settings = policy.settings.clone();

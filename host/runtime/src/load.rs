@@ -1,14 +1,14 @@
 //! The load pipeline: code, description, databases, trial, warm. A policy that fails a step is refused, and the error
 //! says what is wrong. The running policy is not touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use switchover_contract::Description;
+use switchover_core::DatabaseName;
 use switchover_core::capabilities::FlagSnapshot;
-use switchover_core::{DatabaseName, Layout};
 
 use crate::call::Runner;
 use crate::call::{Grants, PolicyScope};
@@ -28,7 +28,7 @@ pub struct Loader {
     #[cfg(feature = "wasm")]
     compiler: Compiler,
     limits: Limits,
-    databases: BTreeMap<String, Layout>,
+    databases: BTreeSet<String>,
     counters: Arc<Counters>,
     generations: AtomicU64,
 }
@@ -47,7 +47,7 @@ impl Loader {
     /// # Errors
     ///
     /// Says why no engine for components can be made on this machine.
-    pub fn new(limits: Limits, databases: BTreeMap<String, Layout>, counters: Arc<Counters>) -> Result<Self, String> {
+    pub fn new(limits: Limits, databases: BTreeSet<String>, counters: Arc<Counters>) -> Result<Self, String> {
         Ok(Self {
             #[cfg(feature = "wasm")]
             compiler: Compiler::new(&limits)?,
@@ -65,9 +65,9 @@ impl Loader {
     /// [`SwapError::Rejected`] says what is wrong with the policy.
     pub async fn load(&self, policy: &Policy, flags: Arc<FlagSnapshot>) -> Result<Arc<Version>, SwapError> {
         let loaded = self.link(policy).await?;
-        let unknown = loaded.description.databases.iter().find(|name| !self.databases.contains_key(*name));
+        let unknown = loaded.description.databases.iter().find(|name| !self.databases.contains(*name));
         if let Some(unknown) = unknown {
-            let known: Vec<_> = self.databases.keys().map(String::as_str).collect();
+            let known: Vec<_> = self.databases.iter().map(String::as_str).collect();
             return Err(Rejection::UnknownDatabase.because(format!(
                 "policy {} names database `{}`, and this host has {}: configure it, or change the policy's settings",
                 name_of(&loaded.description),
@@ -75,7 +75,6 @@ impl Loader {
                 known.join(", "),
             )));
         }
-        self.ensure_carried(policy, &loaded.description)?;
         let grants =
             Grants { databases: Some(loaded.description.databases.iter().cloned().collect()), payload: policy.payload };
         let scope = PolicyScope::new(name_of(&loaded.description), policy.settings.clone(), grants, &self.limits);
@@ -92,23 +91,6 @@ impl Loader {
         let warm = version.linked().runner.warm(self.limits.warm_instances).await;
         warm.map_err(|_| Rejection::Machine.because("no instances of it can be made"))?;
         Ok(version)
-    }
-
-    /// A policy that migrates names its two databases in the settings `old` and `new`, as those that come with Switchover do. What the
-    /// old one can hold and the new one cannot would be lost on the way.
-    fn ensure_carried(&self, policy: &Policy, description: &Description) -> Result<(), SwapError> {
-        let named = |setting: &str, usual: &str| {
-            let name = policy.settings.get(setting).cloned().unwrap_or_else(|| usual.to_owned());
-            let layout = self.databases.get(&name).filter(|_| description.databases.contains(&name)).copied();
-            layout.map(|layout| (name, layout))
-        };
-        let (Some((old, of_old)), Some((new, of_new))) = (named("old", "default"), named("new", "new_session_store"))
-        else {
-            return Ok(());
-        };
-        of_old.carried_by(&of_new).map_err(|error| {
-            Rejection::Layout.because(format!("database `{new}` cannot take over from `{old}`: {error}"))
-        })
     }
 
     /// Tries a version under flags, unless its last passed trial was under the same flags.

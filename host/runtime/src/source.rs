@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use switchover_contract::Description;
+
 use crate::call::Runner;
 use crate::native::NativeRunner;
 #[cfg(feature = "wasm")]
@@ -101,6 +103,17 @@ impl Policy {
     /// grants and evidence. It does not have wasm's isolation: its processor time and memory are not limited.
     pub fn native<P: switchover_guest::Policy>() -> Self {
         Self::of(Code::Native(Arc::new(NativeRunner::<P>::new())))
+    }
+
+    /// The two databases that it moves sessions between, the old one first; `None` if it moves none. A policy that migrates names them in the
+    /// settings `old` and `new`, as those that come with Switchover do; without them they are `default` and `new_session_store`. Both must be
+    /// among the databases that it describes.
+    pub fn migrates_between(&self, description: &Description) -> Option<[String; 2]> {
+        let named = |setting: &str, usual: &str| {
+            let name = self.settings.get(setting).map_or(usual, String::as_str);
+            description.databases.iter().find(|known| *known == name).cloned()
+        };
+        Some([named("old", "default")?, named("new", "new_session_store")?])
     }
 
     /// Sets one of the policy's settings.

@@ -303,6 +303,28 @@ async fn new_database_that_cannot_hold_what_the_old_one_can_is_refused_by_column
         host(Layout::SWITCHOVER, Layout::DJANGO, around).await?;
     }
     host(Layout::DJANGO, Layout::SWITCHOVER, Policy::builtin(Builtin::Fallback)).await?;
+    // Other columns are looked at too.
+    let folder = tempfile::tempdir()?;
+    let open = async |name: &str, more: &str| {
+        let path = folder.path().join(name);
+        let database = Sqlite::builder(&path).create_if_missing(true).open().await?;
+        database.upkeep().create_schema(Instant::now() + MINUTE).await?;
+        rusqlite::Connection::open(&path)?.execute_batch(more)?;
+        anyhow::Ok(database)
+    };
+    let old = open("old.sqlite3", "ALTER TABLE django_session ADD COLUMN user_id integer").await?;
+    let new = open("new.sqlite3", "").await?;
+    let pair = Switchover::builder().database("default", old).database("new_session_store", new);
+    let serves = pair.policy(Policy::builtin(Builtin::CachedDb)).build().await?;
+    let refused = serves.swap_policy(Policy::builtin(Builtin::Fallback)).await.unwrap_err();
+    assert!(
+        matches!(&refused, SwapError::Rejected { kind: Rejection::Layout, message } if message.contains("user_id")),
+        "{refused}"
+    );
+    // It is mended without a restart.
+    let add = "ALTER TABLE django_session ADD COLUMN user_id integer";
+    rusqlite::Connection::open(folder.path().join("new.sqlite3"))?.execute_batch(add)?;
+    serves.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
     // A policy that moves nothing may have any.
     host(Layout::SWITCHOVER, Layout::DJANGO, Policy::builtin(Builtin::CachedDb)).await?;
     Ok(())

@@ -13,6 +13,7 @@ use switchover_runtime::call::Environment;
 use switchover_runtime::{Limits, Loader, Policy, Slot};
 use tokio::sync::Semaphore;
 
+use super::carried::ensure_carried;
 use super::flags::{NoFlags, follow_flags};
 use super::{Host, Switchover};
 use crate::error::BuildError;
@@ -113,14 +114,15 @@ impl Builder {
         let policy = self.policy.or_else(default_policy).ok_or_else(|| BuildError::Invalid {
             message: "no policy was given: name one, `Policy::native` for example".to_owned(),
         })?;
-        let layouts = databases.iter().map(|(name, database)| (name.as_str().to_owned(), database.layout())).collect();
+        let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
         let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone());
-        let loader = Loader::new(limits.clone(), layouts, store.shared_counters());
+        let loader = Loader::new(limits.clone(), names, store.shared_counters());
         let loader = loader
             .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
         let latest_flags = flags.subscribe();
         let first_flags = Arc::clone(&latest_flags.borrow());
         let version = loader.load(&policy, Arc::clone(&first_flags)).await?;
+        ensure_carried(&store, &policy, version.description(), limits.read_deadline).await?;
         let environment = Environment {
             reach: Arc::new(StoreReach(Arc::clone(&store))),
             clock,

@@ -2,6 +2,7 @@
 
 mod admission;
 mod builder;
+mod carried;
 mod check;
 mod flags;
 mod work;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::admission::Admitted;
 pub use self::builder::Builder;
+use self::carried::ensure_carried;
 pub use self::check::DatabaseCheck;
 pub(crate) use self::work::to_the_end;
 use crate::store::Store;
@@ -69,6 +71,7 @@ impl Switchover {
     /// one. [`SwapError::NotDrained`] means that calls under the old one did not end in time.
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
         let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
+        ensure_carried(&self.host.store, &policy, next.description(), self.host.limits.read_deadline).await?;
         self.host.settle_repairs(&next).await;
         self.host.slot.publish(Arc::clone(&next), &*self.host).await?;
         tracing::info!(policy = %next.id(), "a policy was taken into use");

@@ -11,7 +11,7 @@ use switchover_runtime::Limits;
 
 use super::carried::ensure_carried;
 use super::error::CompareError;
-use super::look::{Stride, look, tool_deadline};
+use super::look::{Stride, look, tool_deadline, tool_patience};
 
 /// The most rows of one page. A page is one statement and holds no lock.
 pub const PAGE: u32 = 500;
@@ -128,7 +128,7 @@ pub async fn compare(
     limits: &Limits,
     rows_read: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Comparison, CompareError> {
-    ensure_carried(old, new, limits).await?;
+    ensure_carried(old, new, tool_patience(limits.read_deadline)).await?;
     let mut comparison = Comparison::default();
     let mut suspects = Vec::new();
     for (from_old, scanned, other) in [(true, old, new), (false, new, old)] {

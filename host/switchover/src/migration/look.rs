@@ -47,7 +47,12 @@ impl Stride {
 
 /// The deadline of one step of a tool, from the deadline of a visitor. A tool may wait ten times as long as a visitor.
 pub fn tool_deadline(of_a_visitor: Duration) -> Instant {
-    Instant::now() + of_a_visitor * 10
+    Instant::now() + tool_patience(of_a_visitor)
+}
+
+/// How long one step of a tool may take.
+pub fn tool_patience(of_a_visitor: Duration) -> Duration {
+    of_a_visitor * 10
 }
 
 /// Reads the rows under `keys` that are unexpired, or that cannot be read.

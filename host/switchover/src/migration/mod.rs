@@ -8,4 +8,4 @@ mod look;
 pub use self::carried::ensure_carried;
 pub use self::compare::{Comparison, Difference, PAGE, SHOWN_MAX, SUSPECTS_MAX, Seen, compare};
 pub use self::error::CompareError;
-pub use self::look::{Row, Stride, look, tool_deadline};
+pub use self::look::{Row, Stride, look, tool_deadline, tool_patience};
