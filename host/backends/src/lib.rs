@@ -8,6 +8,7 @@ mod django_time;
 mod faulty;
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod fit;
+mod fixed_flags;
 #[cfg(feature = "flag-file")]
 mod flag_file;
 mod locator;
@@ -43,6 +44,7 @@ mod transaction;
 
 #[cfg(feature = "memory")]
 pub use faulty::{Fault, Faulty, Operation, OperationCounts};
+pub use fixed_flags::FixedFlags;
 #[cfg(feature = "flag-file")]
 pub use flag_file::FlagFile;
 pub use locator::{Address, Kind};

@@ -1,5 +1,6 @@
 //! A session, the instant when it ends, and the alias of a database.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -96,6 +97,13 @@ impl DatabaseName {
 
     /// The alias as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map of databases is asked by the text that a policy gives.
+impl Borrow<str> for DatabaseName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use switchover_backends::{Address, FlagFile, FlagSwitch, Kind, MemoryCache};
-use switchover_core::capabilities::{Database, Flags};
+use switchover_backends::{Address, FixedFlags, FlagFile, Kind, MemoryCache};
+use switchover_core::capabilities::Database;
 use switchover_core::{DatabaseName, Layout, Table};
 use switchover_runtime::{Builtin, Limits, Policy};
 use toml::Spanned;
@@ -355,7 +355,7 @@ impl Config {
                     FlagValue::Switch(on) => (name.clone(), on.to_string()),
                     FlagValue::Text(text) => (name.clone(), text.clone()),
                 });
-                Ok(builder.flags(Fixed(FlagSwitch::new(values))))
+                Ok(builder.flags(FixedFlags::new(values, "flags from the configuration")))
             }
             _ => Err(self.at(table, "flags: give one of `file`, `values` and `address`")),
         }
@@ -374,19 +374,6 @@ impl Config {
 /// Whether an address is that of a Redis or Valkey server.
 fn is_redis(address: &str) -> bool {
     Address::parse(address).is_ok_and(|address| address.kind() == Kind::Redis)
-}
-
-/// Flags whose values are in the configuration.
-struct Fixed(FlagSwitch);
-
-impl Flags for Fixed {
-    fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<switchover_core::capabilities::FlagSnapshot>> {
-        self.0.subscribe()
-    }
-
-    fn summary(&self) -> String {
-        "flags from the configuration".to_owned()
-    }
 }
 
 impl LimitsTable {

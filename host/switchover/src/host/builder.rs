@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use switchover_backends::FixedFlags;
 use switchover_core::DatabaseName;
 use switchover_core::capabilities::{
     Cache, Clock, Database, DatabaseError, Flags, Identity, IntoDatabase, SystemClock,
@@ -14,7 +15,7 @@ use switchover_runtime::{Limits, Loader, Policy, Slot};
 use tokio::sync::Semaphore;
 
 use super::carried::ensure_carried;
-use super::flags::{NoFlags, follow_flags};
+use super::flags::follow_flags;
 use super::{Host, Switchover};
 use crate::error::BuildError;
 use crate::store::{Store, StoreReach};
@@ -110,7 +111,7 @@ impl Builder {
         }
         check_tables(&databases, limits.write_deadline).await?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let flags = self.flags.unwrap_or_else(|| Arc::new(NoFlags::default()));
+        let flags = self.flags.unwrap_or_else(|| Arc::new(FixedFlags::none()));
         let policy = self.policy.or_else(default_policy).ok_or_else(|| BuildError::Invalid {
             message: "no policy was given: name one, `Policy::native` for example".to_owned(),
         })?;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use switchover_core::capabilities::{FlagSnapshot, Flags};
+use switchover_core::capabilities::FlagSnapshot;
 use switchover_runtime::{Change, Gate, SwapError, Version};
 use tokio::sync::watch;
 
@@ -78,24 +78,5 @@ pub(super) async fn follow_flags(host: Weak<Host>, mut latest: watch::Receiver<A
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(FLAGS_RETRY_MAX);
         }
-    }
-}
-
-/// A source in which no flag is ever set.
-pub(super) struct NoFlags(watch::Sender<Arc<FlagSnapshot>>);
-
-impl Default for NoFlags {
-    fn default() -> Self {
-        Self(watch::Sender::new(Arc::default()))
-    }
-}
-
-impl Flags for NoFlags {
-    fn subscribe(&self) -> watch::Receiver<Arc<FlagSnapshot>> {
-        self.0.subscribe()
-    }
-
-    fn summary(&self) -> String {
-        "no flags".to_owned()
     }
 }

@@ -71,7 +71,7 @@ impl Store {
     }
 
     fn database(&self, name: &str) -> Result<(&DatabaseName, &Arc<dyn Database>)> {
-        DatabaseName::parse(name).ok().and_then(|name| self.databases.get_key_value(&name)).ok_or_else(|| {
+        self.databases.get_key_value(name).ok_or_else(|| {
             Error::new(
                 ErrorCode::Denied,
                 format!("no database {} was given to this policy; configure it", DatabaseName::shown(name)),
