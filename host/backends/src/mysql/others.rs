@@ -78,13 +78,25 @@ pub(super) fn given_out(OtherColumn { column, sql_type, .. }: &OtherColumn) -> S
         ColumnKind::Bytes { .. } => name,
         ColumnKind::Other { .. } if sql_type.starts_with("float") => format!("cast({name} + 0e0 AS char)"),
         ColumnKind::Other { .. } if sql_type.starts_with("bit") => format!("cast({name} + 0 AS char)"),
+        ColumnKind::Other { .. } if has_no_text(sql_type) => format!("hex({name})"),
         _ => format!("cast({name} AS char)"),
     }
 }
 
 /// The parameter of a value for a column.
 pub(super) fn taken_in(other: &OtherColumn) -> &'static str {
-    if other.sql_type.starts_with("bit") { "cast(? AS unsigned)" } else { "?" }
+    match &*other.sql_type {
+        sql_type if sql_type.starts_with("bit") => "cast(? AS unsigned)",
+        sql_type if has_no_text(sql_type) => "unhex(?)",
+        _ => "?",
+    }
+}
+
+/// Types whose values the server does not cast to text: geometries, vectors, and binary strings of a fixed length, which end in zeros.
+fn has_no_text(sql_type: &str) -> bool {
+    let name = sql_type.split(['(', ' ']).next().unwrap_or_default();
+    let geometries = ["geometry", "point", "linestring", "polygon", "geometrycollection", "geomcollection"];
+    geometries.contains(&name) || name.starts_with("multi") || ["vector", "binary"].contains(&name)
 }
 
 /// The values of a row, from column `at` on.

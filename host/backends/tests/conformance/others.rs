@@ -327,3 +327,87 @@ async fn timestamp_of_mariadb_is_the_same_instant_in_every_zone() -> Result<()> 
     }
     Ok(())
 }
+
+/// Types that only one kind of database has, with a value that text forms easily change.
+const POSTGRES_TYPES: [(&str, &str); 16] = [
+    ("numeric(30,10)", "12345678901234567890.0123456789"),
+    ("real", "0.1"),
+    ("double precision", "0.1234567890123456789"),
+    ("inet", "2001:db8::1/64"),
+    ("uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+    ("jsonb", "{\"b\": [1, null, \"größe\"], \"a\": 1e400}"),
+    ("json", "{ \"b\" : 1, \"a\" : \"\\\\\" }"),
+    ("date", "0044-03-15 BC"),
+    ("interval", "1 mon -2 days 03:04:05.000006"),
+    ("integer[]", "{{1,2},{NULL,4}}"),
+    ("text[]", "{\"a,b\",\"{\",NULL,\"\"}"),
+    ("bit(3)", "101"),
+    ("character(5)", "ab"),
+    ("timestamp", "infinity"),
+    ("money", "$1,234.56"),
+    ("tstzrange", "[2026-01-01 00:00:00+00,infinity)"),
+];
+
+const MARIADB_TYPES: [(&str, &str); 13] = [
+    ("decimal(30,10)", "'12345678901234567890.0123456789'"),
+    ("float", "0.1"),
+    ("double", "0.12345678901234567"),
+    ("bit(3)", "b'101'"),
+    ("binary(4)", "x'00ff00'"),
+    ("enum('a','b c')", "'b c'"),
+    ("set('a','b')", "'a,b'"),
+    ("json", "'{ \"b\" : [1, null] }'"),
+    ("date", "'1000-01-01'"),
+    ("time(6)", "'-838:59:58.999999'"),
+    ("year", "2026"),
+    ("point", "point(1.5, -2.5)"),
+    ("bigint unsigned", "18446744073709551615"),
+];
+
+/// A row is read and written again under another key; the server itself finds no difference.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_of_one_kind_of_database_are_carried_without_a_change() -> Result<()> {
+    let [mut postgres, mut mariadb, _] = each(Layout::DJANGO).await?;
+    for (at, (kind, _)) in POSTGRES_TYPES.iter().enumerate() {
+        postgres.add_column(&format!("c{at} {kind}")).await?;
+    }
+    for (at, (kind, _)) in MARIADB_TYPES.iter().enumerate() {
+        mariadb.add_column(&format!("c{at} {kind}")).await?;
+    }
+    let values = |values: Vec<String>| values.join(", ");
+    let of_postgres = values(POSTGRES_TYPES.iter().map(|(kind, value)| format!("'{value}'::{kind}")).collect());
+    let of_mariadb = values(MARIADB_TYPES.iter().map(|(_, value)| (*value).to_owned()).collect());
+    let (from, to) = (key("original0"), key("carried00"));
+    for (extended, values, types) in
+        [(postgres, of_postgres, POSTGRES_TYPES.len()), (mariadb, of_mariadb, MARIADB_TYPES.len())]
+    {
+        let Extended { name, database, table, .. } = &extended;
+        ensure!(database.upkeep().other_columns(soon()).await?.len() == types, "{name}");
+        let end = "2999-01-01 00:00:00";
+        let insert = format!("INSERT INTO {table} VALUES ('original0', 'v1', '{end}', {values})");
+        let (table, mut extended) = (table.clone(), extended);
+        extended.execute(&insert).await?;
+        let database = &*extended.database;
+        let found = load(database, &from).await?.context("it is there")?;
+        ensure!(found.others.unreadable().is_none(), "{name}: {:?}", found.others.unreadable(), name = extended.name);
+        write(database, Write::Insert(Session { key: to.clone(), ..found.clone() })).await?;
+        write(database, Write::Upsert(Session { key: to.clone(), ..found })).await?;
+        for at in 0..types {
+            let same = match &mut extended.raw {
+                Raw::Postgres(raw) => {
+                    let sql = format!("SELECT count(DISTINCT coalesce(c{at}::text, 'none')) FROM {table}");
+                    sqlx::Row::try_get::<i64, _>(&raw.fetch_one(sqlx::raw_sql(&sql)).await?, 0)?
+                }
+                Raw::MySql(raw) => {
+                    let sql = format!(
+                        "SELECT cast(count(DISTINCT c{at}, hex(c{at})) AS signed) FROM {table} WHERE c{at} IS NOT NULL"
+                    );
+                    sqlx::Row::try_get::<i64, _>(&raw.fetch_one(sqlx::raw_sql(&sql)).await?, 0)?
+                }
+                Raw::Sqlite(..) => 1,
+            };
+            ensure!(same == 1, "{}: column c{at} has {same} values", extended.name);
+        }
+    }
+    Ok(())
+}

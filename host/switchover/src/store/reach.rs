@@ -123,7 +123,9 @@ impl Reach for StoreReach {
         if ttl.is_zero() {
             return Ok(());
         }
-        self.0.bounded(self.0.cache()?.fill(lease, session, ttl)).await.map(|_filled| ())
+        // No caller reads the other columns, and none of them may be written from a cache.
+        let plain = Session::new(session.key.clone(), session.payload.clone(), session.expires_at);
+        self.0.bounded(self.0.cache()?.fill(lease, &plain, ttl)).await.map(|_filled| ())
     }
 
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {

@@ -31,8 +31,10 @@ pub(super) async fn insert(url: &str, table: &Table, rows: &[RawRow]) -> Result<
 }
 
 pub(super) async fn rows(url: &str, table: &Table, wanted: Wanted) -> Result<Vec<RawRow>> {
-    let (plain, end) = (|column: &str| column.to_owned(), |end: &str| format!("CAST({end} AS CHAR(26))"));
-    let sql = table.look_sql(wanted, |payload| format!("CONVERT({payload} USING utf8mb4)"), [&plain, &end]);
+    // The driver takes a text of a binary collation for bytes; a cast has the collation of the connection.
+    let text = |column: &str| format!("CAST({column} AS CHAR)");
+    let end = |end: &str| format!("CAST({end} AS CHAR(26))");
+    let sql = table.look_sql(wanted, |payload| format!("CONVERT({payload} USING utf8mb4)"), [&text, &end]);
     let rows = sqlx::query(&sql).fetch_all(&mut connect(url).await?).await?;
     rows.iter()
         .map(|row| {
