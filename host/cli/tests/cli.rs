@@ -82,6 +82,10 @@ fn demo_moves_djangos_table_into_one_of_the_products_own_layout() {
     let arguments = ["demo", "--new-layout", "switchover", "--seconds", "5", "--sessions", "200", "--json", "--dir"];
     let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat());
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.contains("the old one of the layout `django` and the new one of `switchover`"), "{said}");
+    let report = last_line_as_json(&output);
+    assert_eq!((&report["old_layout"], &report["new_layout"]), (&"django".into(), &"switchover".into()), "{report}");
     let new = Connection::open(folder.path().join("new.sqlite3")).unwrap();
     let sql = "SELECT count(*) FROM switchover_session WHERE typeof(payload) = 'blob'";
     let rows: u32 = new.query_row(sql, [], |row| row.get(0)).unwrap();
