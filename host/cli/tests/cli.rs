@@ -196,6 +196,41 @@ fn verify_compares_other_columns_and_refuses_what_the_new_table_cannot_hold() {
 }
 
 #[test]
+fn verify_and_purge_refuse_a_new_table_whose_layout_takes_less_before_they_read_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("switchover.toml");
+    let of = |alias: &str, layout: &str| {
+        format!("[databases.{alias}]\naddress = \"sqlite:{alias}.sqlite3\"\nlayout = \"{layout}\"\ncreate = true\n")
+    };
+    std::fs::write(&config, of("default", "switchover") + &of("narrow", "django")).unwrap();
+    let run = |arguments: &[&str]| switchover(&[arguments, &["--config", config.to_str().unwrap()]].concat());
+    for alias in ["default", "narrow"] {
+        let made = run(&["init", alias]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
+    let wide = Connection::open(folder.path().join("default.sqlite3")).unwrap();
+    // It has ended and would fit, so only the layouts can be the reason.
+    let row = "INSERT INTO switchover_session VALUES ('samesamesame', x'7631', '2016-01-01 00:00:00')";
+    wide.execute(row, []).unwrap();
+
+    for arguments in [
+        &["verify", "default", "narrow"][..],
+        &["purge", "default", "--against", "narrow", "--dry-run"],
+        &["purge", "default", "--against", "narrow", "--yes"],
+    ] {
+        let refused = run(arguments);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("session_key") && said.contains("give the new table another layout"), "{said}");
+        assert_eq!(text(&refused.stdout), "", "{arguments:?} read rows");
+    }
+    let kept: u32 = wide.query_row("SELECT count(*) FROM switchover_session", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1);
+    let back = run(&["verify", "narrow", "default"]);
+    assert!(back.status.success(), "{}", text(&back.stderr));
+}
+
+#[test]
 fn verify_finds_each_difference_and_prints_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let (same, changed, gone) = ("samesamesame", "changedchanged", "onlyintheoldone");
