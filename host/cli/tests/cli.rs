@@ -82,6 +82,10 @@ fn demo_moves_djangos_table_into_one_of_the_products_own_layout() {
     let arguments = ["demo", "--new-layout", "switchover", "--seconds", "5", "--sessions", "200", "--json", "--dir"];
     let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat());
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.contains("the old one of the layout `django` and the new one of `switchover`"), "{said}");
+    let report = last_line_as_json(&output);
+    assert_eq!((&report["old_layout"], &report["new_layout"]), (&"django".into(), &"switchover".into()), "{report}");
     let new = Connection::open(folder.path().join("new.sqlite3")).unwrap();
     let sql = "SELECT count(*) FROM switchover_session WHERE typeof(payload) = 'blob'";
     let rows: u32 = new.query_row(sql, [], |row| row.get(0)).unwrap();
@@ -189,6 +193,41 @@ fn verify_compares_other_columns_and_refuses_what_the_new_table_cannot_hold() {
     let unreadable = verify();
     assert_eq!(unreadable.status.code(), Some(1));
     assert!(text(&unreadable.stdout).contains("user_id"), "{}", text(&unreadable.stdout));
+}
+
+#[test]
+fn verify_and_purge_refuse_a_new_table_whose_layout_takes_less_before_they_read_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("switchover.toml");
+    let of = |alias: &str, layout: &str| {
+        format!("[databases.{alias}]\naddress = \"sqlite:{alias}.sqlite3\"\nlayout = \"{layout}\"\ncreate = true\n")
+    };
+    std::fs::write(&config, of("default", "switchover") + &of("narrow", "django")).unwrap();
+    let run = |arguments: &[&str]| switchover(&[arguments, &["--config", config.to_str().unwrap()]].concat());
+    for alias in ["default", "narrow"] {
+        let made = run(&["init", alias]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
+    let wide = Connection::open(folder.path().join("default.sqlite3")).unwrap();
+    // It has ended and would fit, so only the layouts can be the reason.
+    let row = "INSERT INTO switchover_session VALUES ('samesamesame', x'7631', '2016-01-01 00:00:00')";
+    wide.execute(row, []).unwrap();
+
+    for arguments in [
+        &["verify", "default", "narrow"][..],
+        &["purge", "default", "--against", "narrow", "--dry-run"],
+        &["purge", "default", "--against", "narrow", "--yes"],
+    ] {
+        let refused = run(arguments);
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("session_key") && said.contains("give the new table another layout"), "{said}");
+        assert_eq!(text(&refused.stdout), "", "{arguments:?} read rows");
+    }
+    let kept: u32 = wide.query_row("SELECT count(*) FROM switchover_session", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1);
+    let back = run(&["verify", "narrow", "default"]);
+    assert!(back.status.success(), "{}", text(&back.stderr));
 }
 
 #[test]

@@ -129,10 +129,11 @@ fn figures(told: &Told, tally: &Tally) -> Table {
 
 fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
     print(format_args!(
-        "audit: compared {} calls on {} sessions, and {} rows in two tables, with the recorded history",
+        "audit: compared {} calls on {} sessions, and {} rows in two tables, {}, with the recorded history",
         grouped(audit.calls as u64),
         grouped(audit.keys as u64),
         grouped(audit.rows as u64),
+        layouts(options),
     ))?;
     let failures = told.site.meter.failures();
     let broken = Kind::ALL.map(|kind| (kind.as_str(), audit.count(kind)));
@@ -210,6 +211,8 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
         "p99_us_during_flag_changes": quantile(&latencies.flags, 0.99),
         "slowest_us": slowest.into_iter().max(),
         "calls_during_swaps": latencies.swaps.len(),
+        "old_layout": options.old_layout.name(),
+        "new_layout": options.new_layout.name(),
         "seed": options.seed,
         "sessions": options.sessions,
         "concurrency": options.concurrency,
@@ -222,6 +225,16 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
         report[kind.name()] = audit.count(kind).into();
     }
     report
+}
+
+/// The layouts of the two tables, in words.
+fn layouts(options: &Options) -> String {
+    let [old, new] = [options.old_layout, options.new_layout].map(|layout| layout.name());
+    if old == new {
+        format!("both of the layout `{old}`")
+    } else {
+        format!("the old one of the layout `{old}` and the new one of `{new}`")
+    }
 }
 
 fn calls_per_second(told: &Told) -> f64 {

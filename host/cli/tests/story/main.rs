@@ -63,8 +63,8 @@ fn check_quiet(report: &Report, steps: &[usize]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_call_fails_from_postgres_to_postgres() {
-    calm(Kind::Postgres, Kind::Postgres).await;
+async fn no_call_fails_from_mariadb_to_postgres() {
+    calm(Kind::MariaDb, Kind::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ impl Scene {
         let cache = Actor::before(Redis::start().await?).await?;
         // Each pair of layouts that can be told apart from Django's alone has a pair of databases.
         let layouts = match (old, new) {
-            (Kind::Postgres, Kind::MariaDb) => ["django", "switchover"],
+            (Kind::Postgres, Kind::MariaDb) | (Kind::MariaDb, Kind::Postgres) => ["django", "switchover"],
             (Kind::MariaDb, Kind::Sqlite) => ["switchover", "switchover"],
             _ => ["django", "django"],
         };
