@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use switchover::backends::Sqlite;
 use switchover::capabilities::Database as _;
-use switchover::{DatabaseName, Limits};
+use switchover::{BuildError, DatabaseName, Limits, Rejection, SwapError};
 
-use crate::output::{Verdict, print};
+use crate::output::{Verdict, note, print};
 use crate::place;
 
 /// The Django application that the table belongs to, and its model.
@@ -81,7 +81,14 @@ async fn ask_the_router(options: &Options) -> Result<()> {
         // The error of `place::open` lists the databases that exist.
         return place::open(&options.database, &options.config, false).await.map(drop);
     }
-    let switchover = config.builder().await?.build().await?;
+    let switchover = match config.builder().await?.build().await {
+        // The new table may be the one that is to be made, and gets further columns after that.
+        Err(BuildError::Policy(SwapError::Rejected { kind: Rejection::Layout, message })) => {
+            note(format_args!("the policy cannot run yet, so its router was not asked: {message}"));
+            return Ok(());
+        }
+        built => built?,
+    };
     let allowed = switchover.router().allow_migrate(&name, APP, Some(MODEL)).await;
     let policy = switchover.policy().version;
     switchover.close().await;

@@ -33,6 +33,7 @@ async fn init(place: Place, schema: &str, index: &str, indexes: &[&str]) {
     place.execute("ALTER TABLE django_session ADD COLUMN user_id integer").await;
     let other = run(&[]);
     assert!(other.status.success() && said(&other).contains("nothing to do"), "another column: {}", said(&other));
+    assert!(said(&other).contains("user_id"), "the policy could not run: {}", said(&other));
     place.execute("ALTER TABLE django_session DROP COLUMN session_data").await;
     let other = run(&[]);
     assert_eq!(other.status.code(), Some(1));
