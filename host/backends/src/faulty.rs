@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Column, Layout, Session, SessionKey, Timestamp};
@@ -26,8 +26,8 @@ pub enum Operation {
     Statement,
     /// [`Transaction::commit`].
     Commit,
-    /// [`Upkeep::delete_expired`].
-    DeleteExpired,
+    /// [`Upkeep::sweep`].
+    Sweep,
     /// [`Upkeep::scan`].
     Scan,
     /// What asks about the table and not about its rows: [`Upkeep::missing_schema`], [`Upkeep::create_schema`],
@@ -206,7 +206,7 @@ impl<D> Shared<D> {
 impl Operation {
     fn silence(self) -> DatabaseError {
         match self {
-            Self::Write | Self::Commit | Self::DeleteExpired | Self::Schema => {
+            Self::Write | Self::Commit | Self::Sweep | Self::Schema => {
                 DatabaseError::UnknownOutcome { message: "no answer before the deadline".to_owned() }
             }
             Self::Read | Self::Statement | Self::Scan | Self::Statistics => DatabaseError::Timeout,
@@ -271,14 +271,15 @@ impl<D: Database + 'static> Database for Faulty<D> {
 
 #[async_trait]
 impl<D: Database + 'static> Upkeep for Faulty<D> {
-    async fn delete_expired(
+    async fn sweep(
         &self,
         before: Option<Timestamp>,
+        passed: u64,
         limit: u32,
         deadline: Instant,
-    ) -> Result<u32, DatabaseError> {
-        let deleted = self.shared.inner.upkeep().delete_expired(before, limit, deadline);
-        self.shared.run(Operation::DeleteExpired, deadline, deleted).await
+    ) -> Result<Swept, DatabaseError> {
+        let swept = self.shared.inner.upkeep().sweep(before, passed, limit, deadline);
+        self.shared.run(Operation::Sweep, deadline, swept).await
     }
 
     async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {

@@ -74,6 +74,7 @@ mod conformance {
     mod packets;
     mod plans;
     mod pooler;
+    mod protections;
     #[cfg(feature = "redis")]
     mod redis_cache;
     #[cfg(feature = "redis")]
@@ -97,6 +98,7 @@ mod conformance {
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;
+    mod sweeps;
     #[cfg(feature = "redis")]
     mod tls;
 }

@@ -68,8 +68,16 @@ impl Stop {
     }
 }
 
+/// Expired rows that a sweep could not delete because the database refuses it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) rows: u64,
+    /// Why it refused the last of them.
+    pub(crate) reason: Option<String>,
+}
+
 /// Deletes rows that ended before an instant, or before the time of each batch. Reports each batch to `deleted`. Ends
-/// when no such row is left, or when a stop is asked for.
+/// when it has tried every such row, or when a stop is asked for.
 pub(crate) async fn delete_expired(
     database: &dyn Database,
     before: Option<Timestamp>,
@@ -77,16 +85,21 @@ pub(crate) async fn delete_expired(
     limits: &Limits,
     stop: &Stop,
     deleted: &mut (dyn FnMut(u64) + Send),
-) -> Result<()> {
+) -> Result<Refused> {
+    let (mut passed, mut refused) = (0, Refused::default());
     while !stop.is_asked() {
-        let rows = database.upkeep().delete_expired(before, batches.rows, tool_deadline(limits.write_deadline)).await;
-        let rows = rows.with_context(|| database.summary())?;
-        deleted(u64::from(rows));
-        if rows == 0 || !stop.pause(batches).await {
+        let deadline = tool_deadline(limits.write_deadline);
+        let swept = database.upkeep().sweep(before, passed, batches.rows, deadline).await;
+        let swept = swept.with_context(|| database.summary())?;
+        deleted(u64::from(swept.deleted));
+        passed += swept.passed();
+        refused.rows += u64::from(swept.refused);
+        refused.reason = swept.reason.or(refused.reason);
+        if !swept.more || !stop.pause(batches).await {
             break;
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use switchover::capabilities::{Database, ExpiredLeft};
 use switchover::{Limits, Timestamp, expires_in};
 
 use crate::STOPPED;
-use crate::batches::{Batches, Stop, delete_expired};
+use crate::batches::{Batches, Refused, Stop, delete_expired};
 use crate::output::{Colour, Verdict, note, paint, print};
 use crate::place;
 
@@ -33,7 +33,7 @@ Examples:
 Deletes only sessions that have ended by the database's own clock, whatever --before says. Leaves
 sessions that end during the run for the next run. Ctrl-C stops it between two batches: deleted rows
 stay deleted, and you can run it again. The exit status is 1 if expired rows are left because others
-hold them, or if rows have an end that cannot be read. The database keeps the freed space:
+hold them or because the database refuses to delete them, or if rows have an end that cannot be read. The database keeps the freed space:
 `switchover stats DATABASE` shows the command that gives it back.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
@@ -70,7 +70,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     };
     let done = clear(database.as_ref(), before, options.batches, &limits, &stop, &mut count).await;
     bar.finish_and_clear();
-    let left = match done {
+    let (left, refused) = match done {
         Ok(left) => left,
         Err(error) => {
             note(format_args!("{} rows were deleted before this failed", HumanCount(deleted)));
@@ -81,20 +81,25 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let all = left == ExpiredLeft::default();
     if options.json {
         let (expired, unreadable) = (left.expired, left.unreadable);
-        print(
-            json!({"ok": all && !stopped, "deleted": deleted, "left": expired, "unreadable": unreadable, "stopped": stopped}),
-        )?;
+        print(json!({
+            "ok": all && !stopped,
+            "deleted": deleted,
+            "left": expired,
+            "refused": refused.rows.min(expired),
+            "unreadable": unreadable,
+            "stopped": stopped,
+        }))?;
     } else {
         let stopped = if stopped { "; stopped early, run it again for the rest" } else { "" };
         print(format_args!("{}: {} expired rows deleted{stopped}", database.summary(), HumanCount(deleted)))?;
-        show_left(left)?;
+        show_left(left, &refused)?;
     }
     database.close().await;
     Ok(if stopped { Verdict::Stopped } else { Verdict::of(all) })
 }
 
-/// Deletes until no expired row is left or a stop is asked for. Tries rows that others hold a few times. Returns what
-/// is left.
+/// Deletes until no expired row is left that can be deleted, or until a stop is asked for. Tries rows that others hold
+/// a few times. Returns what is left, and how much of it the database refuses to delete.
 async fn clear(
     database: &dyn Database,
     before: Timestamp,
@@ -102,29 +107,36 @@ async fn clear(
     limits: &Limits,
     stop: &Stop,
     deleted: &mut (dyn FnMut(u64) + Send),
-) -> Result<ExpiredLeft> {
+) -> Result<(ExpiredLeft, Refused)> {
     let mut rounds = 0;
     loop {
-        delete_expired(database, Some(before), batches, limits, stop, deleted).await?;
+        let refused = delete_expired(database, Some(before), batches, limits, stop, deleted).await?;
         if stop.is_asked() {
-            return Ok(ExpiredLeft::default());
+            return Ok((ExpiredLeft::default(), refused));
         }
         rounds += 1;
         let left = database.upkeep().expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
         let left = left.with_context(|| format!("{}: cannot count the remaining rows", database.summary()))?;
-        if left.expired == 0 || rounds == ROUNDS_MAX {
-            return Ok(left);
+        if left.expired <= refused.rows || rounds == ROUNDS_MAX {
+            return Ok((left, refused));
         }
         tokio::time::sleep(ROUND_PAUSE).await;
     }
 }
 
-fn show_left(left: ExpiredLeft) -> Result<()> {
-    if left.expired > 0 {
-        let count = paint(Colour::Red, HumanCount(left.expired));
+fn show_left(left: ExpiredLeft, refused: &Refused) -> Result<()> {
+    let refusals = refused.rows.min(left.expired);
+    if refusals > 0 {
+        let count = paint(Colour::Red, HumanCount(refusals));
+        let reason = refused.reason.as_deref().unwrap_or("without a reason");
         print(format_args!(
-            "{count} expired rows are left: others hold locks on them, or the database refuses to delete them (a trigger, a reference); run it again"
+            "{count} expired rows are left because the database refuses to delete them ({reason}): \
+             look for triggers on the table and for tables that refer to it"
         ))?;
+    }
+    if left.expired > refusals {
+        let count = paint(Colour::Red, HumanCount(left.expired - refusals));
+        print(format_args!("{count} expired rows are left because others hold locks on them: run it again"))?;
     }
     if left.unreadable > 0 {
         let count = paint(Colour::Red, HumanCount(left.unreadable));

@@ -1,6 +1,7 @@
 //! `switchover purge`: empties the old table after a migration, and refuses while a living session is only there.
 
 mod check;
+mod delete;
 mod empty;
 mod feed;
 
@@ -192,8 +193,12 @@ fn show_emptied(emptied: &Emptied, stopped: bool) -> Result<()> {
     if emptied.kept > 0 {
         let kept = paint(Colour::Red, HumanCount(emptied.kept));
         print(format_args!(
-            "{kept} rows are left: the new database does not have them, they came during the run, or others hold them"
+            "{kept} rows are left: the new database does not have them, they came during the run, others hold them, or \
+             the database refuses to delete them"
         ))?;
+        if let Some(reason) = &emptied.reason {
+            print(format_args!("why the last of them could not be deleted: {reason}"))?;
+        }
     }
     if stopped {
         print("stopped early; run it again for the rest")?;
@@ -224,6 +229,7 @@ fn as_json(
         "unreadable_rows": unreadable,
         "deleted": emptied.map_or(0, Emptied::deleted),
         "kept": kept,
+        "kept_because": emptied.and_then(|emptied| emptied.reason.as_deref()),
         "stopped": stopped,
     })
 }

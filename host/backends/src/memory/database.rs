@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{
-    Clock, Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics,
+    Clock, Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept,
     SystemClock, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Layout, Session, SessionKey, Timestamp};
@@ -251,12 +251,14 @@ impl Database for MemoryDatabase {
 
 #[async_trait]
 impl Upkeep for MemoryDatabase {
-    async fn delete_expired(
+    /// It passes the rows that others hold.
+    async fn sweep(
         &self,
         before: Option<Timestamp>,
+        _passed: u64,
         limit: u32,
         deadline: Instant,
-    ) -> Result<u32, DatabaseError> {
+    ) -> Result<Swept, DatabaseError> {
         let now = self.shared.clock.now();
         let before = before.map_or(now, |before| before.min(now));
         let mut state = self.open_state(deadline)?;
@@ -266,7 +268,7 @@ impl Upkeep for MemoryDatabase {
         let changes: Changes = expired.take(limit as usize).map(|session| (session.key.clone(), None)).collect();
         let deleted = u32::try_from(changes.len()).unwrap_or(limit);
         state.apply(changes);
-        Ok(deleted)
+        Ok(Swept { deleted, more: deleted == limit, ..Swept::default() })
     }
 
     async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {

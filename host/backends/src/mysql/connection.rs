@@ -14,7 +14,7 @@ use switchover_core::capabilities::{
 use switchover_core::{Column, Layout, Others, Session, SessionKey, Timestamp, Value};
 
 use super::batch::{Locked, Packet, Plan, Values};
-use super::errors::{DUPLICATE_KEY, failure, number, schema_failure, unavailable};
+use super::errors::{failure, is_of_the_key, schema_failure, unavailable};
 use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, others, schema, statistics};
 use crate::django_time;
@@ -128,7 +128,7 @@ impl Connection {
             Write::Insert(session) => {
                 let inserted = bind(sqlx::query(&statements.insert), &plain(session)?, &statements, self.layout());
                 match inserted.execute(&mut self.connection).await {
-                    Err(error) if number(&error) == Some(DUPLICATE_KEY) => return Ok(WriteOutcome::Exists),
+                    Err(error) if is_of_the_key(&error) => return Ok(WriteOutcome::Exists),
                     Err(error) => return Err(self.failure(&error)),
                     Ok(_) => (1, Some(session.clone())),
                 }
@@ -356,20 +356,20 @@ impl Link for Connection {
         self.simple("ROLLBACK").await
     }
 
-    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32, passed: u32) -> Result<u32, Failure> {
+    async fn delete_expired(
+        &mut self,
+        before: Option<Timestamp>,
+        rows: u32,
+        passed: u64,
+    ) -> Result<(u32, u32), Failure> {
         self.may_have_written = true;
         let statements = self.statements().await?;
         let (before, now) = (before.map(django_time::to_text), self.now());
-        fn expired<'q>(query: MySqlQuery<'q>, before: &Option<String>, now: &Option<String>) -> MySqlQuery<'q> {
-            query.bind(before.clone()).bind(now.clone()).bind(now.clone())
-        }
-        let query = if passed == 0 {
-            expired(sqlx::query(&statements.delete_expired), &before, &now).bind(limit)
-        } else {
-            let these = expired(sqlx::query(&statements.delete_expired_past), &before, &now).bind(limit).bind(passed);
-            expired(these, &before, &now)
-        };
-        Ok(u32::try_from(self.execute(query).await?).unwrap_or(limit))
+        let query = sqlx::query(&statements.delete_expired).bind(before.clone()).bind(now.clone()).bind(now.clone());
+        let query = query.bind(rows).bind(passed).bind(before).bind(now.clone()).bind(now);
+        let deleted = u32::try_from(self.execute(query).await?).unwrap_or(rows);
+        // No trigger of MySQL's keeps a row without an error.
+        Ok((deleted, deleted))
     }
 
     async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {

@@ -11,8 +11,8 @@ use crate::tls::Words;
 
 const TLS: Words = Words { authority: "`ssl-ca=FILE` in the address", without: "say `ssl-mode=DISABLED`" };
 
-/// A row is under this key already.
-pub(super) const DUPLICATE_KEY: u16 = 1062;
+/// A row is under this key already, or another unique index has the row's value.
+const DUPLICATE_KEY: u16 = 1062;
 
 /// What a server says of itself: it is short of disk, memory, threads or statements, lets nobody in, or is no part of its cluster now.
 const OF_THE_SERVER: [u16; 27] = [
@@ -20,8 +20,15 @@ const OF_THE_SERVER: [u16; 27] = [
     1180, 1181, 1203, 1206, 1226, 1227, 1461, 3100,
 ];
 
+/// Whether an insert found a row under its session key. The message names the index, in every language of the server. A unique index of
+/// another column, which came after the host had checked the table, says nothing of the session.
+pub(super) fn is_of_the_key(error: &Error) -> bool {
+    let named = |message: &str| message.contains("PRIMARY'");
+    matches!(error, Error::Database(refused) if number(error) == Some(DUPLICATE_KEY) && named(refused.message()))
+}
+
 /// The server's number of an error, if the server said it.
-pub(super) fn number(error: &Error) -> Option<u16> {
+fn number(error: &Error) -> Option<u16> {
     match error {
         Error::Database(refused) => refused.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number),
         _ => None,
@@ -51,7 +58,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         // Lock waits, deadlocks, changed rows, statements that took too long or were stopped, transactions that a replication group
         // rolled back. The message of 1062 names the key.
         1020 | 1205 | 1213 | 1317 | 1969 | 3024 | 3101 | 3572 => Failure::Busy(message()),
-        DUPLICATE_KEY => Failure::Busy("another writer has just inserted this key".to_owned()),
+        DUPLICATE_KEY if is_of_the_key(error) => Failure::Busy("another writer has just inserted this key".to_owned()),
         // A replica, after a failover: another connection may reach the new primary. Or MySQL has ended an idle connection, and said so.
         1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
         1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),

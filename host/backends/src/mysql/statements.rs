@@ -26,8 +26,6 @@ pub(super) struct Statements {
     pub(super) touch: String,
     pub(super) delete: String,
     pub(super) delete_expired: String,
-    /// Without the first of them.
-    pub(super) delete_expired_past: String,
     pub(super) expired_left: String,
     pub(super) scan_first: String,
     pub(super) scan: String,
@@ -48,14 +46,12 @@ impl Statements {
             update: format!("{whose}UPDATE {table} SET {payload} = ?, {end} = ? WHERE {of_key}"),
             touch: format!("{whose}UPDATE {table} SET {end} = greatest({end}, cast(? AS datetime(6))) WHERE {of_key}"),
             delete: format!("{whose}DELETE FROM {table} WHERE {of_key}"),
+            // The order of the join is fixed: whoever reads the table first would wait for locked rows.
             delete_expired: format!(
-                "{whose}DELETE FROM {table} WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
-                 ORDER BY {end} LIMIT ?"
-            ),
-            delete_expired_past: format!(
-                "{whose}DELETE t FROM {table} AS t JOIN (\
+                "{whose}DELETE t FROM (\
                      SELECT {key} FROM {table} WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
-                     ORDER BY {end} LIMIT ? OFFSET ?) AS expired USING ({key}) \
+                     ORDER BY {end} LIMIT ? OFFSET ? FOR UPDATE SKIP LOCKED) AS found \
+                 STRAIGHT_JOIN {table} AS t ON t.{key} = found.{key} \
                  WHERE t.{end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
             ),
             expired_left: format!(

@@ -244,14 +244,21 @@ impl Link for Connection {
         self.simple("ROLLBACK").await
     }
 
-    async fn delete_expired(&mut self, before: Option<Timestamp>, limit: u32, passed: u32) -> Result<u32, Failure> {
+    async fn delete_expired(
+        &mut self,
+        before: Option<Timestamp>,
+        rows: u32,
+        passed: u64,
+    ) -> Result<(u32, u32), Failure> {
         self.may_have_written = true;
         let statements = self.statements.get();
-        let query = sqlx::query(&statements.delete_expired);
-        let query = query.bind(before.map(Instant)).bind(self.now()).bind(i64::from(limit)).bind(i64::from(passed));
-        let done = query.execute(&mut self.connection).await;
-        let done = done.map_err(|error| failure(&error, &mut self.may_have_written))?;
-        Ok(u32::try_from(done.rows_affected()).unwrap_or(limit))
+        let query = sqlx::query(&statements.delete_expired).bind(before.map(Instant)).bind(self.now());
+        let done = self.rows(query.bind(i64::from(rows)).bind(i64::try_from(passed).unwrap_or(i64::MAX))).await?;
+        let counted = |at| {
+            let counted: i64 = done.first().map_or(Ok(0), |row| column(row, at))?;
+            Ok(u32::try_from(counted).unwrap_or(rows))
+        };
+        Ok((counted(0)?, counted(1)?))
     }
 
     async fn scan(&mut self, after: Option<&Cursor>, limit: u32, ahead: bool) -> Result<Scan, Failure> {

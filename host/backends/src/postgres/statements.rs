@@ -12,6 +12,7 @@ pub(super) struct Statements {
     pub(super) load: String,
     pub(super) existing: String,
     pub(super) write: String,
+    /// Returns how many rows it found, and how many it deleted: a trigger may keep one without an error.
     pub(super) delete_expired: String,
     pub(super) expired_left: String,
     pub(super) scan_first: String,
@@ -45,10 +46,12 @@ impl Statements {
             write: write(layout, &table, &others),
             // Rows that somebody else writes are left for the next time: they may be about to live on.
             delete_expired: format!(
-                "DELETE FROM {table} WHERE {key} = ANY(ARRAY(\
+                "WITH found AS MATERIALIZED (\
                      SELECT {key} FROM {table} \
                      WHERE {end} < least($1, coalesce($2, statement_timestamp())) \
-                     ORDER BY {end} LIMIT $3 OFFSET $4 FOR UPDATE SKIP LOCKED))"
+                     ORDER BY {end} LIMIT $3 OFFSET $4 FOR UPDATE SKIP LOCKED), \
+                 deleted AS (DELETE FROM {table} WHERE {key} = ANY(ARRAY(SELECT {key} FROM found)) RETURNING 1) \
+                 SELECT (SELECT count(*) FROM found), (SELECT count(*) FROM deleted)"
             ),
             expired_left: format!(
                 "SELECT count(*) FROM {table} WHERE {end} < least($1, coalesce($2, statement_timestamp()))"

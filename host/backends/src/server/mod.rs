@@ -43,7 +43,7 @@ use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Layout, Timestamp};
@@ -187,13 +187,14 @@ impl Open for Server {
 
 #[async_trait]
 impl Upkeep for Server {
-    async fn delete_expired(
+    async fn sweep(
         &self,
         before: Option<Timestamp>,
+        passed: u64,
         limit: u32,
         deadline: Instant,
-    ) -> Result<u32, DatabaseError> {
-        let job = |request| ToolJob::DeleteExpired { before, limit, request };
+    ) -> Result<Swept, DatabaseError> {
+        let job = |request| ToolJob::Sweep { before, passed, limit, request };
         self.use_tool(deadline, Late::UnknownOutcome, job).await
     }
 

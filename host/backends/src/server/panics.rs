@@ -82,9 +82,9 @@ impl Link for FragileLink {
         Ok(())
     }
 
-    async fn delete_expired(&mut self, _: Option<Timestamp>, limit: u32, _: u32) -> Result<u32, Failure> {
+    async fn delete_expired(&mut self, _: Option<Timestamp>, limit: u32, _: u64) -> Result<(u32, u32), Failure> {
         assert_ne!(limit, FATAL_LIMIT, "this driver panics on purpose");
-        Ok(0)
+        Ok((0, 0))
     }
 
     async fn scan(&mut self, _: Option<&Cursor>, _: u32, _: bool) -> Result<Scan, Failure> {

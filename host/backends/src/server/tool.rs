@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchover_core::capabilities::{Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics};
+use switchover_core::capabilities::{Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Swept};
 use switchover_core::{Column, Timestamp};
 
 use super::inbox::Inbox;
 use super::lane::{Lane, Operation, Trouble};
 use super::link::{Driver, Failure, Link};
 use crate::request::Request;
-use crate::sweep::Sweep;
+use crate::sweep::{Sweep, Tried};
 
 pub(super) enum ToolJob {
-    DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
+    Sweep { before: Option<Timestamp>, passed: u64, limit: u32, request: Request<Swept> },
     ExpiredLeft { before: Option<Timestamp>, request: Request<ExpiredLeft> },
     Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
     Statistics { request: Request<Statistics> },
@@ -35,8 +35,8 @@ pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<ToolJob>>
 
 async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
     match job {
-        ToolJob::DeleteExpired { before, limit, request } => {
-            delete_expired(lane, before, limit, request).await;
+        ToolJob::Sweep { before, passed, limit, request } => {
+            sweep(lane, before, Sweep::new(passed, limit), request).await;
         }
         ToolJob::ExpiredLeft { before, request } => {
             serve(lane, request, |link, deadline| Box::pin(link.expired_left(before, deadline))).await;
@@ -73,18 +73,18 @@ async fn create_schema<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {
     Ok(missing)
 }
 
-/// A row that the server refuses to delete stays, and the others go.
-async fn delete_expired<D: Driver>(lane: &mut Lane<D>, before: Option<Timestamp>, limit: u32, request: Request<u32>) {
+async fn sweep<D: Driver>(lane: &mut Lane<D>, before: Option<Timestamp>, mut sweep: Sweep, request: Request<Swept>) {
     let Some(request) = request.begin() else { return };
-    let (deadline, mut sweep) = (request.deadline(), Sweep::new(limit));
-    let deleted = loop {
-        let (rows, passed) = (sweep.rows, sweep.passed);
-        let deleted = lane.run_patiently(deadline, |link| Box::pin(link.delete_expired(before, rows, passed))).await;
-        if !matches!(deleted, Err(Trouble::Row(_))) || !sweep.was_refused() {
-            break deleted;
+    let deadline = request.deadline();
+    while let Some((rows, passed)) = sweep.next() {
+        match lane.run(deadline, |link| Box::pin(link.delete_expired(before, rows, passed))).await {
+            Ok((found, deleted)) => sweep.tried(Tried::Done { found, deleted }),
+            Err(Trouble::Row(message)) => sweep.tried(Tried::Refused(message)),
+            Err(Trouble::Busy(message)) => sweep.tried(Tried::Held(message)),
+            Err(Trouble::Refused(error) | Trouble::Failed(error)) => sweep.failed(error),
         }
-    };
-    request.answer(deleted.map_err(DatabaseError::from));
+    }
+    request.answer(sweep.end());
 }
 
 /// A row that the server cannot give out makes it refuse the whole page: then ever smaller ones are asked for, and the row is passed by

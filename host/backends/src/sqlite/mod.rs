@@ -37,8 +37,9 @@ use self::writer::WriteCommand;
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
+use crate::sweep::Sweep;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Column, Layout, Timestamp};
@@ -176,13 +177,23 @@ impl Open for Sqlite {
 
 #[async_trait]
 impl Upkeep for Sqlite {
-    async fn delete_expired(
+    /// Between two statements the thread that writes takes what others have queued.
+    async fn sweep(
         &self,
         before: Option<Timestamp>,
+        passed: u64,
         limit: u32,
         deadline: Instant,
-    ) -> Result<u32, DatabaseError> {
-        self.send_write(deadline, |request| WriteCommand::DeleteExpired { before, limit, request }).await
+    ) -> Result<Swept, DatabaseError> {
+        let mut sweep = Sweep::new(passed, limit);
+        while let Some((rows, passed)) = sweep.next() {
+            let command = |request| WriteCommand::DeleteExpired { before, rows, passed, request };
+            match self.send_write(deadline, command).await {
+                Ok(tried) => sweep.tried(tried),
+                Err(error) => sweep.failed(error),
+            }
+        }
+        sweep.end()
     }
 
     async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError> {

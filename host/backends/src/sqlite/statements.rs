@@ -1,7 +1,7 @@
 //! Every statement on the table, and how a row is read.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, ToSql};
+use rusqlite::{Connection, ErrorCode, Row, ToSql};
 use switchover_core::capabilities::{
     Cursor, DatabaseError, ExpiredLeft, ReadOutcome, Scan, Unreadable, Write, WriteOutcome,
 };
@@ -13,7 +13,7 @@ use crate::django_time as time;
 use crate::others::{self, OtherColumn};
 use crate::page::{Page, ScannedRow};
 use crate::row::{expiry_of_row, foreign_row, payload_of_row};
-use crate::sweep::Sweep;
+use crate::sweep::Tried;
 use crate::table::SessionTable;
 
 /// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
@@ -46,6 +46,8 @@ pub(super) struct Statements {
     update_expiry: String,
     delete: String,
     delete_expired: String,
+    /// The rows that it finds.
+    found_expired: String,
     expired_left: String,
     no_time: String,
     scan_first: String,
@@ -94,6 +96,7 @@ impl Statements {
         let (name, [key, _, end]) = (table.table.quoted('"'), table.layout.columns());
         let (expired, no_time) = (expired(table.layout), no_time(table.layout));
         let row = columns(table.layout, &others).join(", ");
+        let found_expired = format!("SELECT rowid FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2 OFFSET ?3");
         Self {
             load: format!("SELECT {row} FROM {name} WHERE {key} = ?1"),
             exists: format!("SELECT {key} FROM {name} WHERE {key} = ?1"),
@@ -101,9 +104,8 @@ impl Statements {
             whole_puts: Puts::of(&table, &others),
             update_expiry: format!("UPDATE {name} SET {end} = ?2 WHERE {key} = ?1"),
             delete: format!("DELETE FROM {name} WHERE {key} = ?1"),
-            delete_expired: format!(
-                "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2 OFFSET ?3)"
-            ),
+            delete_expired: format!("DELETE FROM {name} WHERE rowid IN ({found_expired})"),
+            found_expired,
             expired_left: format!("SELECT count(*) FROM {name} WHERE {expired}"),
             no_time: format!("SELECT count(*) FROM {name} WHERE {no_time}"),
             scan_first: format!("SELECT {row} FROM {name} ORDER BY {key}"),
@@ -124,7 +126,7 @@ impl Statements {
 
     /// Those that must not read more of a larger table.
     #[cfg(test)]
-    pub(super) fn all(&self) -> [(&'static str, &str); 11] {
+    pub(super) fn all(&self) -> [(&'static str, &str); 12] {
         [
             ("load", &self.load),
             ("exists", &self.exists),
@@ -134,6 +136,7 @@ impl Statements {
             ("update_expiry", &self.update_expiry),
             ("delete", &self.delete),
             ("delete_expired", &self.delete_expired),
+            ("found_expired", &self.found_expired),
             ("expired_left", &self.expired_left),
             ("scan_first", &self.scan_first),
             ("scan", &self.scan),
@@ -274,15 +277,28 @@ impl Statements {
         &self,
         connection: &Connection,
         before: Timestamp,
-        limit: u32,
-    ) -> Result<u32, DatabaseError> {
-        let (before, mut sweep) = (time::to_text(before), Sweep::new(limit));
-        loop {
-            match execute(connection, &self.delete_expired, &[&before, &sweep.rows, &sweep.passed]) {
-                // A row that a trigger or a reference protects stays, and the others go.
-                Err(DatabaseError::Corrupt { .. }) if sweep.was_refused() => {}
-                deleted => return deleted.map(|deleted| u32::try_from(deleted).unwrap_or(limit)),
+        rows: u32,
+        passed: u64,
+    ) -> Result<Tried, DatabaseError> {
+        let (before, passed) = (time::to_text(before), i64::try_from(passed).unwrap_or(i64::MAX));
+        let parameters: [&dyn ToSql; 3] = [&before, &rows, &passed];
+        let found = connection.prepare_cached(&self.found_expired).and_then(|mut statement| {
+            let (mut rows, mut found) = (statement.query(&parameters[..])?, 0);
+            while rows.next()?.is_some() {
+                found += 1;
             }
+            Ok(found)
+        });
+        let found = found.map_err(|error| database_error(&error))?;
+        let deletion = connection.prepare_cached(&self.delete_expired);
+        match deletion.and_then(|mut statement| statement.execute(&parameters[..])) {
+            // A trigger may keep rows without an error.
+            Ok(deleted) => Ok(Tried::Done { found, deleted: u32::try_from(deleted).unwrap_or(found) }),
+            // A reference, or a trigger that raises.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                Ok(Tried::Refused(database_error(&error).to_string()))
+            }
+            Err(error) => Err(database_error(&error)),
         }
     }
 

@@ -14,6 +14,7 @@ use super::schema;
 use super::statements::Statements;
 use crate::others::Shared;
 use crate::request::Request;
+use crate::sweep::Tried;
 use crate::transaction::{Step, Steps};
 
 /// The most batches that share one commit: the flush is paid for long before, and the first of them waits for the last.
@@ -29,7 +30,7 @@ const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 pub(super) enum WriteCommand {
     Write { batch: Vec<Write>, request: Request<Vec<WriteOutcome>> },
     Transaction { first: Step, later: Receiver<Step> },
-    DeleteExpired { before: Option<Timestamp>, limit: u32, request: Request<u32> },
+    DeleteExpired { before: Option<Timestamp>, rows: u32, passed: u64, request: Request<Tried> },
     CreateSchema { request: Request<Vec<String>> },
 }
 
@@ -80,11 +81,9 @@ impl Writer {
                 return other;
             }
             WriteCommand::Transaction { first, later } => self.transaction(first, &later),
-            WriteCommand::DeleteExpired { before, limit, request } => self.alone(request, |writer| {
-                let now = writer.clock.now();
-                let before = before.map_or(now, |before| before.min(now));
-                writer.statements.get().delete_expired(&writer.connection, before, limit)
-            }),
+            WriteCommand::DeleteExpired { before, rows, passed, request } => {
+                self.alone(request, |writer| writer.delete_expired(before, rows, passed));
+            }
             WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
         }
         None
@@ -230,7 +229,7 @@ impl Writer {
         is_done.then_some(deadline)
     }
 
-    /// One command in a transaction of its own.
+    /// One command in a transaction of its own, which it commits.
     fn alone<T>(&self, request: Request<T>, write: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
         let Some(request) = request.if_wanted() else { return };
         if let Err(error) = self.begin(request.deadline()) {
@@ -238,11 +237,23 @@ impl Writer {
             return;
         }
         let Some(request) = request.begin() else { return self.roll_back() };
-        let result = write(self).and_then(|value| self.commit().map(|()| value));
-        if result.is_err() {
-            self.roll_back();
-        }
+        let result = write(self);
+        self.roll_back();
         request.answer(result);
+    }
+
+    fn delete_expired(&self, before: Option<Timestamp>, rows: u32, passed: u64) -> Result<Tried, DatabaseError> {
+        let now = self.clock.now();
+        let before = before.map_or(now, |before| before.min(now));
+        let tried = self.statements.get().delete_expired(&self.connection, before, rows, passed)?;
+        if let Tried::Done { .. } = tried {
+            match self.commit() {
+                // A deferred reference is checked at the end.
+                Err(DatabaseError::Corrupt { message }) => return Ok(Tried::Refused(message)),
+                committed => committed?,
+            }
+        }
+        Ok(tried)
     }
 
     fn create_schema(&self) -> Result<Vec<String>, DatabaseError> {
@@ -250,6 +261,7 @@ impl Writer {
         for statement in &missing {
             self.connection.execute_batch(statement).map_err(|error| database_error(&error))?;
         }
+        self.commit()?;
         Ok(missing)
     }
 

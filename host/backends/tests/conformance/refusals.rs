@@ -27,11 +27,10 @@ pub(crate) struct Refusal {
     pub(crate) refers: Option<&'static str>,
     /// The payload that is refused.
     pub(crate) payload: &'static str,
-    /// It is refused at the commit.
-    pub(crate) is_late: bool,
 }
 
-enum Place {
+/// Where its table is.
+pub(crate) enum Place {
     Sqlite(TempDir),
     Postgres(String),
     MariaDb(String),
@@ -93,8 +92,8 @@ pub(crate) async fn refusals() -> Result<Vec<Refusal>> {
     Ok(all)
 }
 
-fn refusal(name: &'static str, place: Place, spoil: impl Into<String>) -> Refusal {
-    Refusal { name, place, spoil: spoil.into(), refers: None, payload: BAD, is_late: false }
+pub(crate) fn refusal(name: &'static str, place: Place, spoil: impl Into<String>) -> Refusal {
+    Refusal { name, place, spoil: spoil.into(), refers: None, payload: BAD }
 }
 
 fn sqlite() -> Result<Vec<Refusal>> {
@@ -116,7 +115,7 @@ fn sqlite() -> Result<Vec<Refusal>> {
         refusal("SQLite, a trigger that fails", place()?, trigger("FAIL")),
         refusal("SQLite, a trigger that rolls back", place()?, trigger("ROLLBACK")),
         Refusal { refers: insert, ..refusal("SQLite, a reference", place()?, refers("") + &trigger("ABORT")) },
-        Refusal { refers: insert, is_late: true, ..refusal("SQLite, a deferred reference", place()?, deferred) },
+        Refusal { refers: insert, ..refusal("SQLite, a deferred reference", place()?, deferred) },
     ])
 }
 

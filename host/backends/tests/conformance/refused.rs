@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use sqlx::{Connection as _, Executor as _, MySqlConnection};
 use switchover_backends::MySql;
 use switchover_core::capabilities::{Database as _, DatabaseError, Terms, Write, WriteOutcome};
-use switchover_core::{Session, Timestamp, expires_in};
+use switchover_core::{Session, expires_in};
 use tokio::task::JoinSet;
 
 use super::fixture::{exists, hold, key, load, new_table, session, soon};
@@ -111,41 +111,6 @@ async fn refused_write_leaves_nothing_of_a_batch_that_is_held() -> Result<()> {
     Ok(())
 }
 
-/// The oldest row cannot be deleted, another one in the middle neither.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn expired_row_that_cannot_be_deleted_stops_no_sweep() -> Result<()> {
-    for refusal in refusals().await? {
-        // SQLite finds a deferred reference only at the commit.
-        if refusal.refers.is_none() || refusal.is_late {
-            continue;
-        }
-        for limit in [1, 4, 100] {
-            let name = format!("{}, limit {limit}", refusal.name);
-            let ended = |text: &str, at: u64| session(text, "v1", Timestamp::from_micros(1_000_000 * (1 + at)));
-            let others = (0..40).map(|at| ended(&format!("expired{at:02}"), 1 + at));
-            let living = session("living000", "v1", expires_in(Duration::from_secs(3_600)));
-            let rows = [ended("referenced", 0), living.clone()].into_iter().chain(others);
-            let database = refusal.open(rows.collect()).await?;
-            let mut deleted = 0;
-            loop {
-                match database.upkeep().delete_expired(None, limit, soon()).await? {
-                    0 => break,
-                    rows => {
-                        ensure!(rows <= limit, "{name}: {rows}");
-                        deleted += rows;
-                    }
-                }
-            }
-            ensure!(deleted == 40, "{name}: {deleted}");
-            ensure!(exists(&*database, &key("referenced")).await? && exists(&*database, &living.key).await?, "{name}");
-            let left = database.upkeep().expired_left(None, soon()).await?;
-            ensure!((left.expired, left.unreadable) == (1, 0), "{name}: {left:?}: what is left is counted");
-            database.close().await;
-        }
-    }
-    Ok(())
-}
-
 /// On MySQL and MariaDB an upsert replaces the row that any unique index finds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_unique_index_is_refused_where_it_would_take_another_session() -> Result<()> {
@@ -162,5 +127,30 @@ async fn another_unique_index_is_refused_where_it_would_take_another_session() -
         let Err(DatabaseError::Corrupt { message }) = refused else { panic!("{refused:?}") };
         ensure!(message.contains("one_session_each"), "{message}");
     }
+    Ok(())
+}
+
+/// The index comes after the table was checked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_that_another_unique_index_refuses_does_not_exist() -> Result<()> {
+    let server = switchover_harness::MariaDb::shared().await?;
+    let table = new_table();
+    let database = MySql::builder(server.url()).table(&table).connect().await?;
+    database.upkeep().create_schema(soon()).await?;
+    let far = expires_in(Duration::from_secs(3_600));
+    let insert = |key: &str, payload: &str| Write::Insert(session(key, payload, far));
+    database.write(vec![insert("first0000", "v1")], Terms::by(soon())).await?;
+    let mut raw = MySqlConnection::connect(&server.url()).await?;
+    let add = format!("ALTER TABLE {table} ADD UNIQUE INDEX one_of_each (session_data(20))");
+    raw.execute(sqlx::raw_sql(&add)).await?;
+    let exists_already = database.write(vec![insert("first0000", "v2")], Terms::by(soon())).await?;
+    ensure!(exists_already == [WriteOutcome::Exists], "{exists_already:?}");
+    for others in [vec![], vec![insert("third0000", "v3")]] {
+        let batch = [vec![insert("second000", "v1")], others].concat();
+        let refused = database.write(batch, Terms::by(soon())).await;
+        ensure!(matches!(refused, Err(DatabaseError::Corrupt { .. })), "{refused:?}");
+    }
+    ensure!(!exists(&database, &key("second000")).await? && !exists(&database, &key("third0000")).await?);
+    database.close().await;
     Ok(())
 }

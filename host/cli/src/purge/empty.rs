@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use switchover::capabilities::{Database, Terms, Write, WriteOutcome};
+use switchover::capabilities::Database;
 use switchover::migration::tool_deadline;
 use switchover::migration::{Stride, look};
 use switchover::{Limits, Session, SessionKey};
 
 use super::check::print_of;
+use super::delete::delete;
 use crate::batches::{Batches, Stop, delete_expired};
 
 /// The progress so far.
@@ -18,9 +19,11 @@ pub(crate) struct Emptied {
     pub(crate) in_both: u64,
     /// The deleted expired rows.
     pub(crate) expired: u64,
-    /// The rows that are left: the new database did not have them, they were not there at the check, or others hold
-    /// them.
+    /// The rows that are left: the new database did not have them, they were not there at the check, the database refuses
+    /// to delete them, or others hold them.
     pub(crate) kept: u64,
+    /// Why a row could not be deleted, the last one of them.
+    pub(crate) reason: Option<String>,
 }
 
 impl Emptied {
@@ -51,16 +54,14 @@ pub(crate) async fn empty(
         while let Some(these) = stride.take(&mut left) {
             let found = look(new, these, &mut stride, limits).await?;
             let has = |key: &&SessionKey| matches!(found.get(*key), Some(Ok(_)));
-            deletes.extend(these.iter().filter(has).cloned().map(Write::Delete));
+            deletes.extend(these.iter().filter(has).cloned());
         }
-        emptied.kept += (page.sessions.len() - deletes.len()) as u64;
-        if !deletes.is_empty() {
-            let outcomes = old.write(deletes, Terms::by(tool_deadline(limits.write_deadline))).await;
-            let outcomes = outcomes.with_context(|| old.summary())?;
-            let deleted = outcomes.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
-            emptied.in_both += deleted;
-            rows_deleted(deleted);
-        }
+        let mut deleted = Vec::with_capacity(deletes.len());
+        let done = delete(old, &deletes, limits, &mut deleted).await;
+        emptied.kept += (page.sessions.len() - deleted.len()) as u64;
+        emptied.in_both += deleted.len() as u64;
+        rows_deleted(deleted.len() as u64);
+        emptied.reason = done?.or(emptied.reason.take());
         after = page.next;
         if after.is_none() || !stop.pause(batches).await {
             break;
@@ -70,7 +71,8 @@ pub(crate) async fn empty(
         emptied.expired += rows;
         rows_deleted(rows);
     };
-    delete_expired(old, None, batches, limits, stop, &mut count).await?;
+    let refused = delete_expired(old, None, batches, limits, stop, &mut count).await?;
+    emptied.reason = refused.reason.or(emptied.reason.take());
     let left = left(old, batches, limits, stop).await;
     let left = left.context("cannot check whether rows came during the run: run it again")?;
     emptied.kept = left.unwrap_or(emptied.kept);
@@ -97,6 +99,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use switchover::backends::MemoryDatabase;
+    use switchover::capabilities::{Terms, Write};
     use switchover::{Payload, SessionKey, Timestamp, expires_in};
     use tokio::runtime::Handle;
 
@@ -132,7 +135,7 @@ mod tests {
         };
         let how = (Batches::of(4), &Limits::default());
         empty((&old, &new), &prints, how, &Stop::never(), &mut emptied, &write_behind).await.unwrap();
-        assert_eq!(emptied, Emptied { in_both: 22, expired: 1, kept: 4 });
+        assert_eq!(emptied, Emptied { in_both: 22, expired: 1, kept: 4, reason: None });
         let left = old.upkeep().scan(None, 100, deadline()).await.unwrap().sessions;
         let left: Vec<_> = left.iter().map(|session| session.key.expose()).collect();
         assert_eq!(left, ["key00000", "key00003", "key00007", "key00011"]);

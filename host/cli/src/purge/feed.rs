@@ -9,12 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use switchover::capabilities::{Database, DatabaseError, Feeds, Read, ReadOutcome, Terms, Write, WriteOutcome};
+use switchover::capabilities::{Database, DatabaseError, Feeds, Read, ReadOutcome, Terms, Write};
 use switchover::migration::tool_deadline;
 use switchover::migration::{PAGE, Stride, look};
 use switchover::{Limits, Session, SessionKey};
 
 use super::check::{print_of, probe};
+use super::delete::delete;
 
 /// How many sessions are deleted first. As many again are only read beside them.
 const FIRST_ROWS: usize = 10;
@@ -123,26 +124,38 @@ pub(crate) async fn try_first_rows(
     let olds: Vec<_> = page.sessions.iter().filter(checked).take(FIRST_ROWS * 2).cloned().collect();
     let news = living(new, &olds, limits).await?;
     let both: Vec<_> = olds.into_iter().filter(|session| news.contains_key(&session.key)).collect();
-    let (first, beside) = both.split_at((both.len() / 2).clamp(2, FIRST_ROWS).min(both.len()));
-    if first.is_empty() {
+    if both.is_empty() {
         return Ok(0);
     }
-    let deletes = first.iter().map(|session| Write::Delete(session.key.clone())).collect();
-    let deleted = old.write(deletes, Terms::by(tool_deadline(limits.write_deadline))).await;
-    let deleted = deleted.with_context(|| old.summary())?;
-    let deleted = deleted.iter().filter(|outcome| matches!(outcome, WriteOutcome::Done(_))).count() as u64;
+    let wanted = (both.len() / 2).clamp(2, FIRST_ROWS);
+    let (mut deleted, mut reason, mut left) = (Vec::with_capacity(wanted), None, &both[..]);
+    while deleted.len() < wanted && !left.is_empty() {
+        let (these, rest) = left.split_at((wanted - deleted.len()).min(left.len()));
+        let keys: Vec<_> = these.iter().map(|session| session.key.clone()).collect();
+        reason = delete(old, &keys, limits, &mut deleted).await?.or(reason);
+        left = rest;
+    }
+    if deleted.is_empty() {
+        let reason = reason.unwrap_or_else(|| "a trigger keeps them, or others have just deleted them".to_owned());
+        bail!(
+            "none of the first {} sessions could be deleted ({reason}), so it is not known whether the new database is \
+             fed from here. Nothing was deleted",
+            both.len()
+        );
+    }
+    let (first, beside): (Vec<_>, Vec<_>) = both.into_iter().partition(|session| deleted.contains(&session.key));
     tokio::time::sleep(watch).await;
-    let (kept, kept_beside) = (living(new, first, limits).await?, living(new, beside, limits).await?);
+    let (kept, kept_beside) = (living(new, &first, limits).await?, living(new, &beside, limits).await?);
     // A single session may have logged out. If all others are gone too, something else deletes.
     let lost = first.len() > 1 && kept.is_empty() && (beside.is_empty() || !kept_beside.is_empty());
     if !lost {
-        return Ok(deleted);
+        return Ok(deleted.len() as u64);
     }
     let back = |sessions: Vec<Session>| sessions.into_iter().map(Write::Insert).collect::<Vec<_>>();
     let news = first.iter().filter_map(|session| news.get(&session.key).cloned()).collect();
     let restored = new.write(back(news), Terms::by(tool_deadline(limits.write_deadline))).await;
     restored.with_context(|| format!("{}: {} sessions are lost there", new.summary(), first.len()))?;
-    old.write(back(first.to_vec()), Terms::by(tool_deadline(limits.write_deadline)))
+    old.write(back(first.clone()), Terms::by(tool_deadline(limits.write_deadline)))
         .await
         .with_context(|| old.summary())?;
     bail!(

@@ -37,6 +37,42 @@ async fn clear_expired(place: Place) {
     assert!(again.status.success() && said(&again).contains(" 0 expired"), "{}", said(&again));
 }
 
+/// Rows that the database refuses to delete and rows that others hold are counted apart.
+async fn clear_expired_past_protected_rows(place: Place) {
+    place.insert_ended(100, "v1").await;
+    let ended = ["protected01", "protected02", "locked0001"].map(|key| (key, "v1", "2015-01-01 00:00:00"));
+    place.insert(&ended).await;
+    place.execute("CREATE TABLE refers (session_key varchar(40))").await;
+    place.execute("ALTER TABLE refers ADD FOREIGN KEY (session_key) REFERENCES django_session (session_key)").await;
+    place.execute("INSERT INTO refers VALUES ('protected01'), ('protected02')").await;
+    let locked = place.lock("locked0001").await;
+    let clear = |more: &[&str]| {
+        switchover(&[&["clear-expired", &place.address(), "--batch", "2", "--pause", "0"], more].concat())
+    };
+    let done = clear(&["--json"]);
+    let told = json(&done);
+    let counts = ["deleted", "left", "refused", "unreadable"].map(|name| told[name].as_u64().unwrap());
+    assert_eq!((done.status.code(), counts), (Some(1), [100, 3, 2, 0]), "{told}");
+    let done = clear(&[]);
+    let text = said(&done);
+    assert_eq!(done.status.code(), Some(1), "{text}");
+    assert!(text.contains("2 expired rows are left because the database refuses"), "{text}");
+    assert!(text.contains("1 expired rows are left because others hold locks"), "{text}");
+    assert!(!text.contains("protected0"), "a key was printed: {text}");
+    locked.release().await;
+    assert_eq!(json(&clear(&["--json"]))["deleted"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clear_expired_of_postgres_counts_what_it_could_not_delete() {
+    clear_expired_past_protected_rows(Place::postgres("clear_protected").await.with_table()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clear_expired_of_mariadb_counts_what_it_could_not_delete() {
+    clear_expired_past_protected_rows(Place::mariadb("clear_protected").await.with_table()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clear_expired_deletes_on_postgres_what_has_ended_in_batches() {
     clear_expired(Place::postgres("clear_expired").await.with_table()).await;

@@ -54,6 +54,58 @@ async fn purge_empties_mariadb_once_sqlite_has_every_living_session() {
     purge(Place::mariadb("purge").await.with_table(), Place::sqlite(folder.path()).with_table()).await;
 }
 
+/// Rows that a reference, a trigger or a lock protects are kept and counted, and the others go.
+async fn purge_past_protected_rows(old: Place, new: Place, silent: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &old, &new);
+    let purge = || {
+        let which = ["purge", "default", "--against", "new_session_store", "--config", &config];
+        switchover(&[&which[..], &["--yes", "--batch", "50", "--pause", "0", "--watch", "1", "--json"]].concat())
+    };
+    let keys: Vec<_> = (0..120).map(|number| format!("row{number:05}")).collect();
+    let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), "v1", LIVING)).collect();
+    old.insert(&rows).await;
+    new.insert(&rows).await;
+    old.insert_ended(30, "v1").await;
+    old.execute("CREATE TABLE refers (session_key varchar(40))").await;
+    old.execute("ALTER TABLE refers ADD FOREIGN KEY (session_key) REFERENCES django_session (session_key)").await;
+    old.execute("INSERT INTO refers VALUES ('row00003'), ('row00070'), ('row00071')").await;
+    let locked = old.lock("row00090").await;
+    let done = purge();
+    let told = json(&done);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert_eq!((&told["deleted"], &told["kept"], &told["ok"]), (&146.into(), &4.into(), &false.into()), "{told}");
+    assert!(told["kept_because"].as_str().is_some_and(|reason| !reason.contains("row000")), "{told}");
+    locked.release().await;
+
+    let told = json(&purge());
+    assert_eq!((&told["deleted"], &told["kept"]), (&1.into(), &3.into()), "{told}");
+    // Only protected rows are left: whether a deletion comes to the new database cannot be tried.
+    let refused = purge();
+    assert!(!refused.status.success() && said(&refused).contains("could be deleted"), "{}", said(&refused));
+    if !silent.is_empty() {
+        old.execute("DROP TABLE refers").await;
+        old.execute(silent).await;
+        let refused = purge();
+        assert!(!refused.status.success() && said(&refused).contains("could be deleted"), "{}", said(&refused));
+    }
+    assert_eq!((old.rows().await, new.rows().await), (3, 120));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_of_postgres_keeps_protected_rows_and_counts_them() {
+    let silent = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+                  CREATE TRIGGER keep BEFORE DELETE ON django_session FOR EACH ROW EXECUTE FUNCTION keep()";
+    let (old, new) = (Place::postgres("purge_refers").await, Place::mariadb("purge_refers_new").await);
+    purge_past_protected_rows(old.with_table(), new.with_table(), silent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_of_mariadb_keeps_protected_rows_and_counts_them() {
+    let (old, new) = (Place::mariadb("purge_refers").await, Place::postgres("purge_refers_new").await);
+    purge_past_protected_rows(old.with_table(), new.with_table(), "").await;
+}
+
 /// Few, so that a statement that reads the whole table instead of its keys would seem cheap.
 const ROWS: u64 = 40;
 

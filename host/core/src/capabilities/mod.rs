@@ -18,4 +18,4 @@ pub use operations::{DatabaseError, Read, ReadOutcome, Unreadable, Write, WriteO
 pub use statistics::{Remedy, Statistics};
 pub use terms::{Epoch, Fence, Terms};
 pub use transaction::Transaction;
-pub use upkeep::{Cursor, ExpiredLeft, Feeds, Identity, Scan, Upkeep};
+pub use upkeep::{Cursor, ExpiredLeft, Feeds, Identity, Scan, Swept, Upkeep};

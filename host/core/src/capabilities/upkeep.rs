@@ -97,20 +97,79 @@ pub struct ExpiredLeft {
     pub unreadable: u64,
 }
 
+/// What one step of a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows that it deleted.
+    pub deleted: u32,
+    /// Rows that the database refuses to delete: a trigger keeps them, or a reference.
+    pub refused: u32,
+    /// Rows that others held.
+    pub held: u32,
+    /// Why the database refused the last of them.
+    pub reason: Option<String>,
+    /// Whether there may be more rows behind those that it tried.
+    pub more: bool,
+}
+
+impl Swept {
+    /// How many of the rows that it tried are still there: as many the next step passes.
+    pub fn passed(&self) -> u64 {
+        u64::from(self.refused) + u64::from(self.held)
+    }
+}
+
 /// The table behind a database, for those who look after it. Every function ends at `deadline`, whatever the server does.
 ///
 /// Cancel safety: what writes may still happen when its future is dropped.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
-    /// Deletes at most `limit` rows whose expiry is earlier than `before` and than now by the database's clock; `None`: than now.
+    /// One step of a sweep. It tries to delete at most `limit` rows whose expiry is earlier than `before` and than now by the database's
+    /// clock; `None`: than now. It takes them in the order of their ends, and passes the first `passed`.
+    ///
+    /// A row that the database refuses to delete, or that others hold, does not keep the others from being deleted.
+    ///
+    /// # Errors
+    ///
+    /// Only if the step has deleted nothing before. It may have deleted more than it counts if the outcome of a statement is unknown.
+    async fn sweep(
+        &self,
+        before: Option<Timestamp>,
+        passed: u64,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<Swept, DatabaseError>;
+
+    /// Deletes at most `limit` of the rows that [`Upkeep::sweep`] deletes, and returns how many. It passes as many others as it can until
+    /// `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Only if it has deleted nothing before.
     async fn delete_expired(
         &self,
         before: Option<Timestamp>,
         limit: u32,
         deadline: Instant,
-    ) -> Result<u32, DatabaseError>;
+    ) -> Result<u32, DatabaseError> {
+        let (mut deleted, mut passed) = (0, 0);
+        loop {
+            match self.sweep(before, passed, limit - deleted, deadline).await {
+                Ok(swept) => {
+                    deleted += swept.deleted;
+                    passed += swept.passed();
+                    if deleted == limit || !swept.more {
+                        return Ok(deleted);
+                    }
+                }
+                Err(_) if deleted > 0 => return Ok(deleted),
+                Err(error) => return Err(error),
+            }
+        }
+    }
 
-    /// What [`Upkeep::delete_expired`] with the same `before` has left, because others hold it or because its end cannot be read.
+    /// What a whole sweep with the same `before` has left: rows that the database refuses to delete or that others hold, and rows whose end
+    /// cannot be read.
     async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError>;
 
     /// Reads at most `limit` rows behind `after`, `None`: from the first one, in the order in which the database sorts keys. A page holds

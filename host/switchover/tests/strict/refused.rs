@@ -30,11 +30,16 @@ async fn refused_row_costs_none_that_shares_its_strict_batch() -> Result<()> {
             let whole: Arc<dyn Database> = Arc::new(MemoryDatabase::new());
             whole.write(there.into_iter().map(Write::Insert).collect(), Terms::by(soon())).await?;
             let pair = if spoiled_is_home { [&spoiled, &whole] } else { [&whole, &spoiled] };
-            strict(&refusal, pair, refusal.is_late && spoiled_is_home).await.context(what)?;
+            strict(&refusal, pair, is_found_late(&refusal) && spoiled_is_home).await.context(what)?;
             spoiled.close().await;
         }
     }
     Ok(())
+}
+
+/// SQLite finds a deferred reference only at the commit.
+fn is_found_late(refusal: &Refusal) -> bool {
+    refusal.name == "SQLite, a deferred reference"
 }
 
 type Answer = Result<String, switchover::Error>;
