@@ -1,4 +1,5 @@
-//! What stands behind the capabilities: databases, caches and sources of flags. Drivers are known here and nowhere else.
+//! The backends: databases, caches and sources of flags behind the traits of the core. Only this crate depends on
+//! drivers.
 
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod address;
