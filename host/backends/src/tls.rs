@@ -48,8 +48,8 @@ impl Words {
                  you trust, {without}"
             ),
             CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => format!(
-                "is one of an authority (`CA:TRUE`, as self-signed ones are unless told otherwise): give the server one \
-                 that an authority signed, and the authority's by {authority}; or sign it by itself with \
+                "is one of an authority (`CA:TRUE`, as self-signed ones are unless told otherwise): give the server \
+                 one that an authority signed, and the authority's by {authority}; or sign it by itself with \
                  `-addext basicConstraints=critical,CA:FALSE`, and give that one"
             ),
             other => format!("is not accepted: {other}"),
