@@ -21,7 +21,7 @@ pub trait Database: Send + Sync {
     /// Writes and commits. When it returns, either all writes are durable or none was made.
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError>;
 
-    /// Begins a transaction. The begin is sent to the server with the first statement.
+    /// Begins a transaction. Nothing is sent to the server before its first statement.
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError>;
 
     /// The layout of the table; it says which sessions the table can hold. A write of any other session fails with

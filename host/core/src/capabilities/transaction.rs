@@ -9,7 +9,7 @@ use crate::{Session, SessionKey};
 /// commits. It rolls back by itself at the deadline, when it is dropped, and when one of its statements fails; then
 /// every later statement fails too.
 ///
-/// The begin is sent with the first statement, so a transaction without statements costs nothing. The rows of its
+/// It begins on the server with its first statement, so a transaction without statements costs nothing. The rows of its
 /// statements stay locked until it ends. Two transactions that both lock the keys of a batch in key order cannot wait
 /// for each other.
 #[async_trait]
