@@ -1,10 +1,10 @@
-//! What replicates a table on PostgreSQL, as far as its catalogues tell this user.
+//! Finds what replicates a table on PostgreSQL, as far as the catalogues show it to this user.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use switchover_core::capabilities::Feeds;
 
-/// Subscriptions of this very table, and a primary that this server replays.
+/// Subscriptions of this table, and a primary whose log this server replays.
 const INCOMING: &str = "SELECT format('the subscription %s', s.subname) FROM pg_subscription_rel AS r \
                         JOIN pg_subscription AS s ON s.oid = r.srsubid \
                         WHERE r.srrelid IN (SELECT to_regclass($1)::oid UNION SELECT relid FROM pg_partition_tree(to_regclass($1))) \

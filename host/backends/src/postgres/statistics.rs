@@ -1,4 +1,4 @@
-//! How much a table on PostgreSQL holds, how much room it takes, and what gives room back.
+//! Measures what a table on PostgreSQL holds, how much room it takes, and what gives room back.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -46,8 +46,9 @@ fn remedies(table: &SessionTable) -> Vec<Remedy> {
     ]
 }
 
-/// What the rows would take if they stood packed is computed from PostgreSQL's page layout: 24 bytes of header and 4 of pointer for a
-/// row, aligned to 8, in pages of 8,192 of which 8,168 are usable; index entries of 16 bytes and more at 90 %, B-trees' fill factor.
+/// The room that the rows would take if they were packed is computed from PostgreSQL's page layout. A row has 24 bytes
+/// of header and 4 of pointer, aligned to 8; a page has 8,192 bytes, of which 8,168 are usable. Index entries have 16
+/// bytes or more and fill 90 % of a page, the fill factor of B-trees.
 fn sql(table: &SessionTable) -> String {
     let [key, payload, end] = table.layout.columns();
     let table = table.table.quoted('"');
