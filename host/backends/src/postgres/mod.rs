@@ -49,7 +49,8 @@ const SHAPE: Shape = Shape {
 /// # use switchover_backends::Postgres;
 /// # async fn open() -> Result<(), switchover_core::capabilities::DatabaseError> {
 /// let database = Postgres::connect("postgres://app:secret@db-1:5432/app?sslmode=verify-full").await?;
-/// let by_socket = Postgres::builder("postgres://app@%2Fvar%2Frun%2Fpostgresql/app").table("sessions").connect().await?;
+/// let by_socket =
+///     Postgres::builder("postgres://app@%2Fvar%2Frun%2Fpostgresql/app").table("sessions").connect().await?;
 /// # Ok(()) }
 /// ```
 ///
