@@ -29,8 +29,8 @@ mod conformance {
             mod sqlite_own { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
-                    let fixture = crate::conformance::fixture::Fixture::sqlite_of(switchover_core::Layout::SWITCHOVER);
-                    super::$claim(fixture.await?).await
+                    let layout = switchover_core::Layout::SWITCHOVER;
+                    super::$claim(crate::conformance::fixture::Fixture::sqlite_of(layout).await?).await
                 }
             )* }
             mod postgres { $(
@@ -42,8 +42,8 @@ mod conformance {
             mod postgres_own { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
-                    let fixture = crate::conformance::fixture::Fixture::postgres_of(switchover_core::Layout::SWITCHOVER);
-                    super::$claim(fixture.await?).await
+                    let layout = switchover_core::Layout::SWITCHOVER;
+                    super::$claim(crate::conformance::fixture::Fixture::postgres_of(layout).await?).await
                 }
             )* }
             mod mariadb { $(
@@ -55,8 +55,8 @@ mod conformance {
             mod mariadb_own { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
-                    let fixture = crate::conformance::fixture::Fixture::mariadb_of(switchover_core::Layout::SWITCHOVER);
-                    super::$claim(fixture.await?).await
+                    let layout = switchover_core::Layout::SWITCHOVER;
+                    super::$claim(crate::conformance::fixture::Fixture::mariadb_of(layout).await?).await
                 }
             )* }
         };

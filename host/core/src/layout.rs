@@ -206,8 +206,8 @@ impl fmt::Display for NotCarried {
         let Self { old, column, holds, new, takes } = self;
         write!(
             f,
-            "the column {column} of the layout `{old}` can hold {holds}, and the layout `{new}` takes {takes}: give the \
-             new table another layout"
+            "the column {column} of the layout `{old}` can hold {holds}, and the layout `{new}` takes {takes}: give \
+             the new table another layout"
         )
     }
 }

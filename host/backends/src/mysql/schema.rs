@@ -87,8 +87,8 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
     // An upsert replaces the row that any unique index finds. That row could be the session of somebody else.
     if let Some(other) = indexes.iter().find(|index| index.is_unique && index.index != "PRIMARY") {
         let difference = format!(
-            "it has the unique index {} beside its primary key, by which a write would take another session's row for its own: make it an \
-             index that is not unique",
+            "it has the unique index {} beside its primary key, by which a write would take another session's row for \
+             its own: make it an index that is not unique",
             other.index
         );
         return Err(Error::Different(table.different(difference)));
@@ -100,8 +100,8 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
 fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
     (column == table.layout.columns()[2] && kind.starts_with("datetime")).then(|| {
         format!(
-            "it cuts the fraction of a second off; `ALTER TABLE {} MODIFY {column} datetime(6) NOT NULL` mends it: the table is \
-             rewritten, and writes wait meanwhile",
+            "it cuts the fraction of a second off; `ALTER TABLE {} MODIFY {column} datetime(6) NOT NULL` mends it: the \
+             table is rewritten, and writes wait meanwhile",
             table.table.quoted('`')
         )
     })
@@ -110,8 +110,10 @@ fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
 async fn indexes(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Vec<Indexed>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT cast(index_name AS char), cast(column_name AS char), cast(seq_in_index AS signed), \
-                cast(sub_part IS NOT NULL AS signed), cast(non_unique = 0 AS signed) FROM information_schema.statistics \
-         WHERE table_schema = coalesce(?, database()) AND table_name = ? AND column_name IS NOT NULL ORDER BY index_name, seq_in_index",
+                cast(sub_part IS NOT NULL AS signed), cast(non_unique = 0 AS signed) \
+         FROM information_schema.statistics \
+         WHERE table_schema = coalesce(?, database()) AND table_name = ? AND column_name IS NOT NULL \
+         ORDER BY index_name, seq_in_index",
     )
     .bind(table.table.schema())
     .bind(table.table.name())

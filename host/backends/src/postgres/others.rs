@@ -18,7 +18,8 @@ pub(super) async fn columns(
     let name = table.quoted('"').replace('\'', "''");
     let own = own.map(|name| format!("'{name}'")).join(", ");
     let sql = format!(
-        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, d.adbin IS NOT NULL FROM pg_attribute AS a \
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, d.adbin IS NOT NULL \
+         FROM pg_attribute AS a \
          LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          WHERE a.attrelid = to_regclass('{name}') AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ({own}) \
                AND a.attgenerated = '' AND a.attidentity = '' \

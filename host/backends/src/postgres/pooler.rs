@@ -25,8 +25,8 @@ pub(super) async fn refuse_in_transaction_mode(address: &PgConnectOptions) -> Re
     let hands_out = matches!(hands_out, Ok(Ok(true)));
     first.close().await.ok();
     if hands_out {
-        let message = "a pooler in transaction mode, which hands out another connection for each transaction: give the server's own \
-                       address, or a pool in session mode";
+        let message = "a pooler in transaction mode, which hands out another connection for each transaction: give the \
+                       server's own address, or a pool in session mode";
         return Err(DatabaseError::Unavailable { message: message.to_owned() });
     }
     Ok(())

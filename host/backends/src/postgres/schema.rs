@@ -58,7 +58,8 @@ pub(super) async fn check(connection: &mut PgConnection, table: &SessionTable) -
 /// time.
 pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Result<Option<Identity>, sqlx::Error> {
     let sql = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, \
-                      (SELECT oid::text FROM pg_database WHERE datname = current_database()), to_regclass($1)::oid::text";
+                      (SELECT oid::text FROM pg_database WHERE datname = current_database()), \
+                      to_regclass($1)::oid::text";
     let row = sqlx::query(sql).bind(name).fetch_one(connection).await?;
     let (start, database, table): (String, String, Option<String>) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -99,8 +100,9 @@ fn is_django(table: &SessionTable) -> bool {
 fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
     (column == table.layout.columns()[2] && kind == "timestamp without time zone").then(|| {
         format!(
-            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN {column} TYPE \
-             timestamptz USING {column} AT TIME ZONE 'UTC'` mends it, and locks the table while it is rewritten",
+            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN \
+             {column} TYPE timestamptz USING {column} AT TIME ZONE 'UTC'` mends it, and locks the table while it is \
+             rewritten",
             table.table.quoted('"')
         )
     })
@@ -108,7 +110,8 @@ fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
 
 async fn columns(connection: &mut PgConnection, name: &str) -> Result<Vec<Column>, sqlx::Error> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull, \
-                      coalesce((SELECT collisdeterministic FROM pg_collation AS c WHERE c.oid = attcollation), true) FROM pg_attribute \
+                      coalesce((SELECT collisdeterministic FROM pg_collation AS c WHERE c.oid = attcollation), true) \
+               FROM pg_attribute \
                WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
     let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
     rows.iter()
@@ -134,10 +137,13 @@ impl Index {
 /// The complete and valid indexes, with their columns in order.
 async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<Index>, sqlx::Error> {
     let sql = "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
-                            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number ORDER BY k.place), \
+                            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+                                ORDER BY k.place), \
                       i.indisunique, \
-                      EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY(i.indclass::oid[]) AND o.opcname LIKE '%pattern_ops') \
-               FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL";
+                      EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY(i.indclass::oid[]) \
+                          AND o.opcname LIKE '%pattern_ops') \
+               FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indimmediate \
+                   AND i.indpred IS NULL";
     let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
     rows.iter()
         .map(|row| Ok(Index { columns: row.try_get(0)?, is_unique: row.try_get(1)?, is_pattern: row.try_get(2)? }))
@@ -151,7 +157,8 @@ fn create_table(table: &SessionTable) -> String {
     // As Django's schema editor writes it.
     let short = |kind: &str| kind.replace("character varying", "varchar");
     format!(
-        "CREATE TABLE {} (\"{key}\" {}{collation} NOT NULL PRIMARY KEY, \"{payload}\" {} NOT NULL, \"{end}\" {} NOT NULL);",
+        "CREATE TABLE {} (\"{key}\" {}{collation} NOT NULL PRIMARY KEY, \"{payload}\" {} NOT NULL, \
+         \"{end}\" {} NOT NULL);",
         table.table.quoted('"'),
         short(kinds[0]),
         kinds[1],

@@ -54,7 +54,8 @@ fn sql(table: &SessionTable) -> String {
     let table = table.table.quoted('"');
     let index_of = |column: &str| {
         format!(
-            "(SELECT count(*) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+            "(SELECT count(*) FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid \
+                 AND a.attnum = i.indkey[0] \
              WHERE i.indrelid = to_regclass($1) AND a.attname = '{column}')"
         )
     };
@@ -65,22 +66,27 @@ fn sql(table: &SessionTable) -> String {
                     count(*) FILTER (WHERE {end} < coalesce($2, statement_timestamp())) AS expired_rows, \
                     coalesce(sum(octet_length({payload})), 0)::bigint AS payload_bytes, \
                     coalesce(sum(octet_length({payload})) \
-                        FILTER (WHERE {end} < coalesce($2, statement_timestamp())), 0)::bigint AS expired_payload_bytes, \
+                        FILTER (WHERE {end} < coalesce($2, statement_timestamp())), 0)::bigint \
+                        AS expired_payload_bytes, \
                     coalesce(sum(pg_column_size({key})), 0)::bigint AS keys_packed, \
-                    coalesce(sum((24 + pg_column_size({key}) + pg_column_size({payload}) + 8 + 14) / 8 * 8 + 4), 0)::bigint \
-                        AS rows_packed \
+                    coalesce(sum((24 + pg_column_size({key}) + pg_column_size({payload}) + 8 + 14) / 8 * 8 + 4), \
+                        0)::bigint AS rows_packed \
              FROM {table}), \
          room AS (\
-             SELECT sum(pg_table_size(part.relid))::bigint AS table_bytes, sum(pg_indexes_size(part.relid))::bigint AS index_bytes, \
-                    sum((SELECT n_dead_tup FROM pg_stat_user_tables AS s WHERE s.relid = part.relid))::bigint AS dead_rows, \
+             SELECT sum(pg_table_size(part.relid))::bigint AS table_bytes, \
+                    sum(pg_indexes_size(part.relid))::bigint AS index_bytes, \
+                    sum((SELECT n_dead_tup FROM pg_stat_user_tables AS s \
+                        WHERE s.relid = part.relid))::bigint AS dead_rows, \
                     {key_indexes} AS key_indexes, {expiry_indexes} AS expiry_indexes \
-             FROM (SELECT to_regclass($1) AS relid UNION SELECT relid FROM pg_partition_tree(to_regclass($1))) AS part), \
+             FROM (SELECT to_regclass($1) AS relid \
+                   UNION SELECT relid FROM pg_partition_tree(to_regclass($1))) AS part), \
          packed AS (\
              SELECT ceil(rows_packed / 8168.0) * 8192 AS table_bytes, \
                     key_indexes * ceil((rows * 19 + keys_packed) / 0.9 / 8152) * 8192 \
                         + expiry_indexes * ceil(rows * 20 / 0.9 / 8152) * 8192 AS index_bytes \
              FROM held, room) \
-         SELECT rows, expired_rows, payload_bytes, expired_payload_bytes, room.table_bytes, room.index_bytes, dead_rows, \
+         SELECT rows, expired_rows, payload_bytes, expired_payload_bytes, room.table_bytes, room.index_bytes, \
+                dead_rows, \
                 greatest(room.table_bytes - packed.table_bytes, 0)::bigint \
                     + greatest(room.index_bytes - packed.index_bytes, 0)::bigint \
          FROM held, room, packed"

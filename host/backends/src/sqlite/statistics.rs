@@ -73,7 +73,8 @@ fn count(connection: &Connection, table: &SessionTable, now: Timestamp) -> rusql
     statistics.unused_bytes = Some(unused);
     statistics.remedies = vec![Remedy::new(
         "VACUUM",
-        "every write of the file waits; it needs the room of what is left a second time, beside the file and in its log",
+        "every write of the file waits; it needs the room of what is left a second time, beside the file and in its \
+         log",
     )];
     Ok(statistics)
 }

@@ -280,8 +280,8 @@ async fn table_of_another_layout_or_with_a_blind_collation_is_refused() -> Resul
     let file = folder.path().join("blind.sqlite3");
     let own = Sqlite::builder(&file).create_if_missing(true).layout(Layout::SWITCHOVER).open().await?;
     rusqlite::Connection::open(&file)?.execute_batch(
-        "CREATE TABLE switchover_session (session_key varchar(255) COLLATE NOCASE NOT NULL PRIMARY KEY, payload blob NOT NULL, \
-         expires_at datetime NOT NULL)",
+        "CREATE TABLE switchover_session (session_key varchar(255) COLLATE NOCASE NOT NULL PRIMARY KEY, payload blob \
+         NOT NULL, expires_at datetime NOT NULL)",
     )?;
     let refused = own.upkeep().check_columns(soon()).await;
     ensure!(

@@ -309,8 +309,10 @@ async fn the_measure_finds_plans_that_grow_with_the_table() -> Result<()> {
     // Looks for the last key, so that a scan has to go to the end.
     let load = "SELECT session_key, session_data, expire_date FROM django_session \
                 WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())";
-    let touch = "WITH locked AS MATERIALIZED (SELECT session_key FROM django_session WHERE session_key = ANY($1) FOR UPDATE) \
-                 UPDATE django_session AS t SET expire_date = v.expire_date FROM unnest($1, ARRAY[$2]) AS v (session_key, expire_date) \
+    let touch = "WITH locked AS MATERIALIZED (SELECT session_key FROM django_session WHERE session_key = ANY($1) \
+                     FOR UPDATE) \
+                 UPDATE django_session AS t SET expire_date = v.expire_date \
+                     FROM unnest($1, ARRAY[$2]) AS v (session_key, expire_date) \
                  JOIN locked USING (session_key) WHERE t.session_key = v.session_key";
     let emptied = "INSERT INTO django_session SELECT 'spare' || g, '', now() FROM generate_series(1, 500) AS g; \
                    DELETE FROM django_session; ANALYZE django_session";

@@ -33,7 +33,8 @@ impl Pooler {
         fs::write(
             &settings,
             format!(
-                "[databases]\npostgres = host={host} port={server_port} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                "[databases]\npostgres = host={host} port={server_port} user=postgres\n[pgbouncer]\n\
+                 listen_addr = 127.0.0.1\n\
                  listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
             ),
         )?;
