@@ -1,4 +1,5 @@
-//! Recording fakes and golden scripts: a policy's behaviour as text, checked in milliseconds on the author's own machine.
+//! Recording fakes and golden scripts: a policy's behaviour as text, checked in milliseconds on the author's own
+//! machine.
 //!
 //! ```text
 //! Script ──Call──> Subject (the policy: native, or through wasm) ──asks──> Fakes ──> output, compared with what the script expects
@@ -24,8 +25,8 @@
 //!
 //! # Scripts
 //!
-//! A script is a list of blocks. A block is commands, the line `---`, the output that is expected of the commands, and a blank
-//! line. The first line of a script is its claim. Comments and blank lines may stand above every command.
+//! A script is a list of blocks. A block is commands, the line `---`, the output that is expected of the commands, and
+//! a blank line. The first line of a script is its claim. Comments and blank lines may stand above every command.
 //!
 //! ```text
 //! # A session that only the old database has is found, and put into the cache.
@@ -46,12 +47,13 @@
 //! -> v1
 //! ```
 //!
-//! The output has a line for each question that the policy asks of a database or the cache, a line for each line that it logs,
-//! and after these `-> RESULT` for the call. A block may make several calls; it ends in a call or in `rows`, so that whatever a
-//! call needs stands above it. To write a new script, leave the output out and let `UPDATE_GOLDENFILES=1` add it.
+//! The output has a line for each question that the policy asks of a database or the cache, a line for each line that
+//! it logs, and after these `-> RESULT` for the call. A block may make several calls; it ends in a call or in `rows`,
+//! so that whatever a call needs stands above it. To write a new script, leave the output out and let
+//! `UPDATE_GOLDENFILES=1` add it.
 //!
-//! A write names its home, then `lock=DATABASE` and its mirrors by their guarantees: `strict=DATABASE`, `marked=DATABASE`,
-//! `best-effort=DATABASE`. A mirror that the row is removed from ends in `:remove`.
+//! A write names its home, then `lock=DATABASE` and its mirrors by their guarantees: `strict=DATABASE`,
+//! `marked=DATABASE`, `best-effort=DATABASE`. A mirror that the row is removed from ends in `:remove`.
 //!
 //! | command | does |
 //! | --- | --- |
@@ -72,8 +74,9 @@
 //! | `allow-migrate DATABASE APP [MODEL]` | |
 //! | `rows` | prints every row, mark and entry of the cache |
 //!
-//! A function is `databases.load` and so on, or `cache.get`, `cache.fill`, `cache.invalidate`. Instants count from the script's
-//! start, wherever the clock stands. A key is a short name (`k1`) that stands for a valid key of 32 characters.
+//! A function is `databases.load` and so on, or `cache.get`, `cache.fill`, `cache.invalidate`. Instants count from the
+//! script's start, wherever the clock stands. A key is a short name (`k1`) that stands for a valid key of 32
+//! characters.
 
 mod answer;
 mod call;

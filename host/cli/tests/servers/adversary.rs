@@ -1,5 +1,5 @@
-//! Tables of the worst rows that each database takes, through every tool: each row is counted as something, and no tool says that all is
-//! well beside a row that it could not read.
+//! Tables of the worst rows that each database takes, through every tool: each row is counted as something, and no tool
+//! says that all is well beside a row that it could not read.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! `switchover purge` against a new database that is still fed from the old one: what is deleted in one would be lost in both.
+//! `switchover purge` against a new database that is still fed from the old one: what is deleted in one would be lost
+//! in both.
 
 use std::time::Duration;
 

@@ -109,7 +109,8 @@ fn wait(mut child: Child) -> ExitStatus {
 }
 
 impl Report {
-    /// Nothing lost, nothing back, nothing stale, nobody told gone, both databases alike before the cutover, every row explained.
+    /// Nothing lost, nothing back, nothing stale, nobody told gone, both databases alike before the cutover, every row
+    /// explained.
     pub(crate) fn check_promises(&self) {
         assert!(self.json.is_object(), "the program did not come to its end\n{self}");
         for promise in PROMISES {
