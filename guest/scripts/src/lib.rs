@@ -2,7 +2,8 @@
 //! machine.
 //!
 //! ```text
-//! Script ──Call──> Subject (the policy: native, or through wasm) ──asks──> Fakes ──> output, compared with what the script expects
+//! Script ──Call──> Subject (the policy: native, or through wasm) ──asks──> Fakes ──> output,
+//!                                                                                    compared with the script's
 //! ```
 //!
 //! A test of a policy is one line:
@@ -12,7 +13,9 @@
 //! # impl Policy for MyPolicy {
 //! #     fn describe<H: Host>(_: &H) -> Description { Description::default() }
 //! #     async fn load<H: Host>(_: &H, _: &str) -> Result<Option<H::Session>> { Ok(None) }
-//! #     async fn save<H: Host>(_: &H, _: &str, _: H::Session, _: SaveMode) -> Result<SaveOutcome> { Ok(SaveOutcome::Missing) }
+//! #     async fn save<H: Host>(_: &H, _: &str, _: H::Session, _: SaveMode) -> Result<SaveOutcome> {
+//! #         Ok(SaveOutcome::Missing)
+//! #     }
 //! #     async fn touch<H: Host>(_: &H, _: &str, _: Instant) -> Result<SaveOutcome> { Ok(SaveOutcome::Missing) }
 //! #     async fn delete<H: Host>(_: &H, _: &str) -> Result<bool> { Ok(false) }
 //! #     async fn exists<H: Host>(_: &H, _: &str) -> Result<bool> { Ok(false) }

@@ -48,7 +48,8 @@ async fn a_subscriber_of_the_old_table_keeps_its_rows() {
     let address = server.address();
     let subscribe = |options: &str| {
         format!(
-            "CREATE SUBSCRIPTION sessions CONNECTION 'host={} port={} user=postgres dbname=fed' PUBLICATION sessions {options}",
+            "CREATE SUBSCRIPTION sessions CONNECTION 'host={} port={} user=postgres dbname=fed' \
+             PUBLICATION sessions {options}",
             address.ip(),
             address.port()
         )

@@ -147,7 +147,8 @@ impl Report {
         let broken = PROMISES.iter().filter(|name| get(name) != 0).map(|name| format!("{name} {}", get(name)));
         let broken = Some(broken.collect::<Vec<_>>().join(", ")).filter(|broken| !broken.is_empty());
         format!(
-            "{:?} seed {}: {} calls, {} failed, {} unknown, {} undone, {} repaired, {} given up, {} faults, {} s; {}; errors {}",
+            "{:?} seed {}: {} calls, {} failed, {} unknown, {} undone, {} repaired, {} given up, {} faults, {} s; {}; \
+             errors {}",
             self.plan,
             self.seed,
             get("calls"),
