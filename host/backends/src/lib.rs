@@ -1,5 +1,5 @@
-//! The backends: databases, caches and sources of flags behind the traits of the core. Only this crate depends on
-//! drivers.
+//! The backends: databases, caches and sources of flags behind the traits of the core. Among the crates of the
+//! host, only this one depends on drivers.
 
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod address;

@@ -49,7 +49,7 @@ impl Address {
             Some(("redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix", _)) => Kind::Redis,
             _ => {
                 let known = "`memory:`, `sqlite:PATH`, `postgres://…`, `mysql://…` and `redis://…`";
-                return Err(DatabaseError::Invalid { message: format!("what there is: {known}") });
+                return Err(DatabaseError::Invalid { message: format!("the address must be one of {known}") });
             }
         };
         Ok(Self { kind, text: text.to_owned() })

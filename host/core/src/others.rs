@@ -196,9 +196,7 @@ pub fn columns_carried(old: &[Column], new: &[Column]) -> Result<(), String> {
         }
     }
     match new.iter().find(|column| old.iter().all(|twin| twin.name != column.name)) {
-        Some(extra) => {
-            Err(format!("the old table has no column {}, so nobody knows what the new one is to hold", extra.name))
-        }
+        Some(extra) => Err(format!("the old table has no column {}, so the new one has no value for it", extra.name)),
         None => Ok(()),
     }
 }

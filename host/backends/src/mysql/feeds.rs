@@ -47,7 +47,7 @@ pub(super) async fn feeds(connection: &mut MySqlConnection, table: &Table) -> Re
         Err(sqlx::Error::Database(refused)) => {
             feeds
                 .unknown
-                .push(format!("the server does not tell this user whether it is a replica: {}", refused.message()));
+                .push(format!("the server does not show this user whether it is a replica: {}", refused.message()));
         }
         Err(error) => return Err(error),
     }

@@ -66,7 +66,7 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
     let Some(found) = found else { return Ok(None) };
     let (kind, engine): (String, String) = (found.try_get(0)?, found.try_get(1)?);
     if kind != "BASE TABLE" {
-        return Err(Error::Different(table.different("it is no table")));
+        return Err(Error::Different(table.different("it is not a table")));
     }
     if !engine.eq_ignore_ascii_case("innodb") {
         let difference =
@@ -100,8 +100,8 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
 fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
     (column == table.layout.columns()[2] && kind.starts_with("datetime")).then(|| {
         format!(
-            "it cuts the fraction of a second off; `ALTER TABLE {} MODIFY {column} datetime(6) NOT NULL` mends it: the \
-             table is rewritten, and writes wait meanwhile",
+            "it truncates the fraction of a second; `ALTER TABLE {} MODIFY {column} datetime(6) NOT NULL` corrects it: \
+             the table is rewritten, and writes wait meanwhile",
             table.table.quoted('`')
         )
     })

@@ -31,7 +31,9 @@ pub(super) async fn feeds(connection: &mut PgConnection, table: &str) -> Result<
                 *told = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<_, _>>()?;
             }
             Err(sqlx::Error::Database(refused)) => {
-                feeds.unknown.push(format!("PostgreSQL does not tell this user of replication: {}", refused.message()));
+                feeds
+                    .unknown
+                    .push(format!("PostgreSQL does not show this user its replication: {}", refused.message()));
             }
             Err(error) => return Err(error),
         }

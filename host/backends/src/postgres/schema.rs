@@ -74,7 +74,7 @@ async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str
     let (kind, hides_rows): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
     // Ordinary and partitioned tables.
     if !matches!(kind.as_str(), "r" | "p") {
-        return Err(Error::Different(table.different("it is no table")));
+        return Err(Error::Different(table.different("it is not a table")));
     }
     if hides_rows {
         let difference = "row security hides rows of it from this user: take one that has BYPASSRLS, or owns the table";
@@ -100,9 +100,9 @@ fn is_django(table: &SessionTable) -> bool {
 fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
     (column == table.layout.columns()[2] && kind == "timestamp without time zone").then(|| {
         format!(
-            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN \
-             {column} TYPE timestamptz USING {column} AT TIME ZONE 'UTC'` mends it, and locks the table while it is \
-             rewritten",
+            "it has no time zone, so the end of a session is not known; if its times are UTC, `ALTER TABLE {} ALTER \
+             COLUMN {column} TYPE timestamptz USING {column} AT TIME ZONE 'UTC'` corrects it, and locks the table \
+             while it is rewritten",
             table.table.quoted('"')
         )
     })

@@ -103,7 +103,7 @@ impl RedisFlagsBuilder {
     /// Outside a tokio runtime.
     pub async fn connect(self) -> Result<RedisFlags, FlagError> {
         if self.hash.contains("://") {
-            let message = "the name of a hash is wanted, and this is the address of a server".to_owned();
+            let message = "this must be the name of a hash, and it is the address of a server".to_owned();
             return Err(FlagError { message });
         }
         let (client, place) = self.address.client().map_err(|message| FlagError { message })?;

@@ -101,7 +101,7 @@ fn incarnation(server: &str, replication: &str) -> Result<Incarnation, ConnectEr
         return Err(ConnectError::Unreachable("it is a replica: give the primary's address".to_owned()));
     }
     let Some(run) = field(server, "run_id") else {
-        return Err(ConnectError::Refused("`INFO` does not tell `run_id`: this server cannot be used".to_owned()));
+        return Err(ConnectError::Refused("`INFO` has no `run_id`: this server cannot be used".to_owned()));
     };
     let digest = Sha256::digest(run.as_bytes());
     Ok(Incarnation(digest[..8].try_into().expect("a digest has 32 bytes")))

@@ -4,7 +4,7 @@
 //!          ┌ look-ups of one moment ─ looks ┐
 //! Redis ───┼ one script for anything else ──┴ ask ─ one multiplexed connection ─ server
 //!          │  (cache)                                ▲ made anew after every fault
-//!          └ what could not be told ─ debts ─────────┴ recovery, a task in the background
+//!          └ changes not reported ─── debts ─────────┴ recovery, a task in the background
 //! ```
 //!
 //! # The breaker

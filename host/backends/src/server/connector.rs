@@ -56,7 +56,7 @@ impl<D: Driver> Connector<D> {
             }
             Ok(Err(error)) => error,
             Err(_) if begun.elapsed() < CONNECT_TIME_TELLING => return Err(DatabaseError::Timeout),
-            Err(_) => DatabaseError::Unavailable { message: "it did not answer to connecting".to_owned() },
+            Err(_) => DatabaseError::Unavailable { message: "it did not answer the attempt to connect".to_owned() },
         };
         self.begin_pause(error.clone());
         Err(error)

@@ -162,7 +162,7 @@ async fn write_that_panics_has_an_unknown_outcome_and_its_key_can_be_written_aga
         let deadline = deadline();
         let lost = server.write(upsert(FATAL_PAYLOAD), Terms::by(deadline)).await.unwrap_err();
         assert!(matches!(lost, DatabaseError::UnknownOutcome { .. }), "{lost:?}");
-        assert!(Instant::now() < deadline, "its caller was told nothing before the deadline");
+        assert!(Instant::now() < deadline, "its caller got no answer before the deadline");
         server.write(upsert("v1"), Terms::by(deadline)).await.unwrap();
     }
     close(&server).await;
