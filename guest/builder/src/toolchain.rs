@@ -76,9 +76,9 @@ impl Toolchain {
             }
         }
         bail!(
-            "no tool chain here compiles to wasm:\n  {}\ninstall one of these:\n  rustup target add {TARGET}\n  apt-get install \
-             rustc-web cargo-web rust-web-src lld\nthe components of the shipped policies are committed: only a changed \
-             policy needs one",
+            "no tool chain here compiles to wasm:\n  {}\ninstall one of these:\n  rustup target add {TARGET}\n  \
+             apt-get install rustc-web cargo-web rust-web-src lld\nthe components of the shipped policies are \
+             committed: only a changed policy needs one",
             tried.join("\n  ")
         )
     }

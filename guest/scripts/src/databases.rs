@@ -226,7 +226,8 @@ impl State {
     ) -> Result<Written> {
         self.forget(key);
         let mut unknown = None;
-        // Nothing is written before the lock is held, so an unknown outcome of the lock ends the write like any other fault.
+        // Nothing is written before the lock is held, so an unknown outcome of the lock ends the write like any other
+        // fault.
         if let Some(lock) = to.lock.as_deref().filter(|lock| *lock != to.home) {
             self.reach(function, Some(lock))?;
         }

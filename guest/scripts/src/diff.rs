@@ -1,7 +1,7 @@
 //! Two texts beside each other.
 
-/// The lines of both, in order: `  - ` before a line of `expected` alone, `  + ` before a line of `actual` alone, blanks before a
-/// line of both.
+/// The lines of both, in order: `  - ` before a line of `expected` alone, `  + ` before a line of `actual` alone,
+/// blanks before a line of both.
 pub fn diff(expected: &str, actual: &str) -> String {
     let expected: Vec<_> = expected.lines().collect();
     let actual: Vec<_> = actual.lines().collect();

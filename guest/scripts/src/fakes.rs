@@ -1,4 +1,5 @@
-//! Databases, cache, flags, settings and clock in memory, which record what they are asked and fail where they are told to.
+//! Databases, cache, flags, settings and clock in memory, which record what they are asked and fail where they are told
+//! to.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,12 @@ use super::text;
 
 /// Everything that a policy can ask of a host, in memory. Share it as `Arc<Fakes>`.
 ///
-/// Every question to a database or the cache, and every log line, is a line of the trace, in the order of the calls. Latency
-/// moves the virtual clock and nothing waits.
+/// Every question to a database or the cache, and every log line, is a line of the trace, in the order of the calls.
+/// Latency moves the virtual clock and nothing waits.
 ///
-/// A call that meets an injected error does nothing, with one exception: a write that meets an `unknown-outcome` at its home or a
-/// mirror is done, and returns that error unless the mirror is `best-effort`. The lock is no exception: it comes before any write,
-/// so an `unknown-outcome` at the lock means that nothing was written.
+/// A call that meets an injected error does nothing, with one exception: a write that meets an `unknown-outcome` at its
+/// home or a mirror is done, and returns that error unless the mirror is `best-effort`. The lock is no exception: it
+/// comes before any write, so an `unknown-outcome` at the lock means that nothing was written.
 pub struct Fakes {
     state: Mutex<State>,
 }

@@ -1,7 +1,9 @@
-//! Recording fakes and golden scripts: a policy's behaviour as text, checked in milliseconds on the author's own machine.
+//! Recording fakes and golden scripts: a policy's behaviour as text, checked in milliseconds on the author's own
+//! machine.
 //!
 //! ```text
-//! Script ──Call──> Subject (the policy: native, or through wasm) ──asks──> Fakes ──> output, compared with what the script expects
+//! Script ──Call──> Subject (the policy: native, or through wasm) ──asks──> Fakes ──> output,
+//!                                                                                    compared with the script's
 //! ```
 //!
 //! A test of a policy is one line:
@@ -11,7 +13,9 @@
 //! # impl Policy for MyPolicy {
 //! #     fn describe<H: Host>(_: &H) -> Description { Description::default() }
 //! #     async fn load<H: Host>(_: &H, _: &str) -> Result<Option<H::Session>> { Ok(None) }
-//! #     async fn save<H: Host>(_: &H, _: &str, _: H::Session, _: SaveMode) -> Result<SaveOutcome> { Ok(SaveOutcome::Missing) }
+//! #     async fn save<H: Host>(_: &H, _: &str, _: H::Session, _: SaveMode) -> Result<SaveOutcome> {
+//! #         Ok(SaveOutcome::Missing)
+//! #     }
 //! #     async fn touch<H: Host>(_: &H, _: &str, _: Instant) -> Result<SaveOutcome> { Ok(SaveOutcome::Missing) }
 //! #     async fn delete<H: Host>(_: &H, _: &str) -> Result<bool> { Ok(false) }
 //! #     async fn exists<H: Host>(_: &H, _: &str) -> Result<bool> { Ok(false) }
@@ -24,8 +28,8 @@
 //!
 //! # Scripts
 //!
-//! A script is a list of blocks. A block is commands, the line `---`, the output that is expected of the commands, and a blank
-//! line. The first line of a script is its claim. Comments and blank lines may stand above every command.
+//! A script is a list of blocks. A block is commands, the line `---`, the output that is expected of the commands, and
+//! a blank line. The first line of a script is its claim. Comments and blank lines may stand above every command.
 //!
 //! ```text
 //! # A session that only the old database has is found, and put into the cache.
@@ -46,12 +50,13 @@
 //! -> v1
 //! ```
 //!
-//! The output has a line for each question that the policy asks of a database or the cache, a line for each line that it logs,
-//! and after these `-> RESULT` for the call. A block may make several calls; it ends in a call or in `rows`, so that whatever a
-//! call needs stands above it. To write a new script, leave the output out and let `UPDATE_GOLDENFILES=1` add it.
+//! The output has a line for each question that the policy asks of a database or the cache, a line for each line that
+//! it logs, and after these `-> RESULT` for the call. A block may make several calls; it ends in a call or in `rows`,
+//! so that whatever a call needs stands above it. To write a new script, leave the output out and let
+//! `UPDATE_GOLDENFILES=1` add it.
 //!
-//! A write names its home, then `lock=DATABASE` and its mirrors by their guarantees: `strict=DATABASE`, `marked=DATABASE`,
-//! `best-effort=DATABASE`. A mirror that the row is removed from ends in `:remove`.
+//! A write names its home, then `lock=DATABASE` and its mirrors by their guarantees: `strict=DATABASE`,
+//! `marked=DATABASE`, `best-effort=DATABASE`. A mirror that the row is removed from ends in `:remove`.
 //!
 //! | command | does |
 //! | --- | --- |
@@ -72,8 +77,9 @@
 //! | `allow-migrate DATABASE APP [MODEL]` | |
 //! | `rows` | prints every row, mark and entry of the cache |
 //!
-//! A function is `databases.load` and so on, or `cache.get`, `cache.fill`, `cache.invalidate`. Instants count from the script's
-//! start, wherever the clock stands. A key is a short name (`k1`) that stands for a valid key of 32 characters.
+//! A function is `databases.load` and so on, or `cache.get`, `cache.fill`, `cache.invalidate`. Instants count from the
+//! script's start, wherever the clock stands. A key is a short name (`k1`) that stands for a valid key of 32
+//! characters.
 
 mod answer;
 mod call;

@@ -231,7 +231,10 @@ load k1
     #[test]
     fn new_output_leaves_the_commands_as_they_are() {
         let text = "# A claim.\n\n\n# A remark.\nload k1\n---\n-> old\n\n\n\n # Another.\n load  k2 \n\n";
-        let new = "# A claim.\n\n\n# A remark.\nload k1\n---\ndatabases.load default k1 -> none\n-> none\n\n # Another.\n load  k2\n---\ndatabases.load default k2 -> none\n-> none\n";
+        let new = concat!(
+            "# A claim.\n\n\n# A remark.\nload k1\n---\ndatabases.load default k1 -> none\n-> none\n",
+            "\n # Another.\n load  k2\n---\ndatabases.load default k2 -> none\n-> none\n",
+        );
         assert_eq!(run(text), new);
         assert_eq!(run(new), new);
     }

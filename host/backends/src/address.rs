@@ -1,28 +1,29 @@
-//! The address of a server, looked at before the driver gets it: drivers take any scheme, pass over a misspelt parameter, and connect
-//! to whatever an unescaped password leaves of the host.
+//! Checks the address of a server before the driver gets it. Drivers accept any scheme and ignore a misspelt parameter.
+//! If a password is not escaped, they connect to the part of the host that it leaves.
 
-/// What to write in the place of a character that ends a part of an address.
+/// How to write a character that ends a part of an address.
 pub(super) const ESCAPES: &str = "escape `?` `#` `/` `@` in the password and elsewhere: \
                                   write `?` as %3F, `#` as %23, `/` as %2F, `@` as %40, `%` as %25";
 
-/// What an address must look like. No error repeats any of it: what stands in the wrong place may be a part of a password.
+/// The form that an address must have. No error repeats any part of an address: what stands in the wrong place may be
+/// part of a password.
 pub(super) struct Shape {
     pub(super) schemes: &'static [&'static str],
     pub(super) example: &'static str,
     pub(super) parameters: &'static [&'static str],
-    /// Parameters of few values, in any case of letters.
+    /// Parameters that take only certain values, in upper or lower case.
     pub(super) choices: &'static [(&'static str, &'static [&'static str])],
 }
 
 impl Shape {
-    /// Checks all that a driver would pass over or take for something else. The error is for people.
+    /// Checks everything that a driver would ignore or misread. The error is for people.
     pub(super) fn check(&self, url: &str) -> Result<(), String> {
         let of_a_kind = url.split_once("://").filter(|(scheme, _)| self.schemes.contains(scheme));
         let Some((_, rest)) = of_a_kind else { return Err(format!("the address is not a URL like {}", self.example)) };
         check_characters(rest)?;
         let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
         let behind = &rest[authority.len()..];
-        // An `@` behind the host: what was taken for the host, its port or the database is the beginning of a password.
+        // An `@` after the host: what looks like the host, its port or the database is the beginning of a password.
         if authority.matches('@').count() > 1 || behind.contains('@') {
             return Err(format!("the address has an `@` or another sign too many: {ESCAPES}"));
         }
@@ -47,16 +48,16 @@ impl Shape {
         }
     }
 
-    /// What is said of an address that a driver cannot read.
+    /// The message for an address that a driver cannot read.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(super) fn invalid(&self) -> String {
         format!("the address is not a URL like {}; {ESCAPES}", self.example)
     }
 }
 
-/// Checks what no part of an address may hold as it is.
+/// Checks for characters that no part of an address may contain unescaped.
 fn check_characters(rest: &str) -> Result<(), String> {
-    // Parsers of URLs leave tabs and line ends out, and cut spaces at the end off.
+    // URL parsers drop tabs and line ends, and trim spaces at the end.
     if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(
             "the address has a space, a tab or the end of a line in it: take it out, or write a space as %20".into()

@@ -1,7 +1,7 @@
 //! Django's text of a time in SQLite and MySQL: Python's `str` of a naive UTC `datetime`.
 //!
-//! `2026-12-06 15:05:26.508388`, and without a fraction when it is 0: `2026-12-06 15:05:26`. Texts of this form sort as the
-//! times do, since the end of a text sorts before the dot: SQL may compare them, if both sides are written like this.
+//! `2026-12-06 15:05:26.508388`, and without a fraction if it is 0: `2026-12-06 15:05:26`. Texts of this form sort like
+//! the times, because the end of a text sorts before the dot. So SQL may compare them if both sides have this form.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use switchover_core::Timestamp;
@@ -20,9 +20,9 @@ pub(crate) fn to_text(time: Timestamp) -> String {
     }
 }
 
-/// Reads what Django writes, and fewer digits of the fraction too. `None`: something else.
+/// Reads a time as Django writes it, also with fewer digits of the fraction. `None`: the text has another form.
 ///
-/// A time before 1970 becomes 1970: both have ended.
+/// A time before 1970 becomes the start of 1970, because both have ended.
 pub(crate) fn from_text(text: &str) -> Option<Timestamp> {
     let (seconds, fraction) = text.split_at_checked(SECONDS_LENGTH)?;
     let bytes = seconds.as_bytes();
@@ -41,7 +41,7 @@ pub(crate) fn from_text(text: &str) -> Option<Timestamp> {
         number(&bytes[17..])?,
         micros(fraction)?,
     )?;
-    // Python's first year is 1; chrono would take 0 too.
+    // Python's first year is 1; chrono would accept 0 too.
     let micros = (time.year() > 0).then(|| time.and_utc().timestamp_micros())?;
     Some(Timestamp::from_micros(u64::try_from(micros).unwrap_or(0)))
 }
@@ -56,7 +56,7 @@ fn micros(fraction: &str) -> Option<u32> {
     (!digits.is_empty()).then(|| number(digits))?.map(|number| number * 10_u32.pow(missing))
 }
 
-/// At most six digits and nothing else; `str::parse` would take a sign.
+/// Parses at most six digits and nothing else; `str::parse` would accept a sign.
 fn number(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
 }

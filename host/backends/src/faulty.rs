@@ -1,4 +1,5 @@
-//! A database that fails when it is told to: every failure that a server and the network before it can show.
+//! A database that fails on command, for tests: it can show every failure of a server and of the network in front of
+//! it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +23,7 @@ pub enum Operation {
     Read,
     /// [`Database::write`].
     Write,
-    /// [`Transaction::lock`] and [`Transaction::write`], the first of which begins the transaction.
+    /// [`Transaction::lock`] and [`Transaction::write`]. The first of them begins the transaction.
     Statement,
     /// [`Transaction::commit`].
     Commit,
@@ -30,30 +31,31 @@ pub enum Operation {
     Sweep,
     /// [`Upkeep::scan`].
     Scan,
-    /// What asks about the table and not about its rows: [`Upkeep::missing_schema`], [`Upkeep::create_schema`],
+    /// Questions about the table, not about its rows: [`Upkeep::missing_schema`], [`Upkeep::create_schema`],
     /// [`Upkeep::check_columns`], [`Upkeep::identity`], [`Upkeep::feeds`].
     Schema,
     /// [`Upkeep::statistics`] and [`Upkeep::expired_left`].
     Statistics,
 }
 
-/// What goes wrong.
+/// How an operation fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing is done, and this is answered at once.
+    /// The operation is not done, and fails at once with this error.
     Before(DatabaseError),
-    /// It is done, and this is answered instead of what it did.
+    /// The operation is done, and then fails with this error.
     After(DatabaseError),
-    /// No answer comes. At the deadline it is [`DatabaseError::UnknownOutcome`] for what writes at once,
-    /// [`DatabaseError::Timeout`] for the others.
+    /// No answer comes. At the deadline, an operation that writes at once fails with [`DatabaseError::UnknownOutcome`],
+    /// any other with [`DatabaseError::Timeout`].
     Silent {
-        /// Whether it was done all the same. A statement of a transaction that was keeps its locks until the deadline.
+        /// Whether the operation is done all the same. If it is a statement of a transaction, its locks are held until
+        /// the deadline.
         effect: bool,
     },
 }
 
-/// How often each operation was asked for, whatever became of it. A batch counts once.
+/// How often each operation was called, whether it succeeded or failed. A batch counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OperationCounts {
@@ -61,15 +63,15 @@ pub struct OperationCounts {
     pub reads: u64,
     /// [`Database::write`].
     pub writes: u64,
-    /// Transactions that a first statement has begun.
+    /// Transactions that have begun with a first statement.
     pub transactions: u64,
     /// [`Transaction::commit`].
     pub commits: u64,
-    /// [`Transaction::roll_back`], and what was dropped without a decision.
+    /// [`Transaction::roll_back`], and transactions that were dropped while undecided.
     pub roll_backs: u64,
 }
 
-/// A database with faults that are switched on from code. Cheap to clone: all clones are one database.
+/// A database with faults that code switches on. Cheap to clone: all clones are one database.
 ///
 /// ```
 /// # use switchover_backends::{Fault, Faulty, MemoryDatabase, Operation};
@@ -98,7 +100,7 @@ struct Faults {
 
 struct Injected {
     fault: Fault,
-    /// How often it still strikes; `None`: until it is healed.
+    /// How many more operations fail; `None`: all, until [`Faulty::heal`].
     left: Option<u32>,
 }
 
@@ -118,42 +120,45 @@ impl<D> Clone for Faulty<D> {
 }
 
 impl<D: Database> Faulty<D> {
-    /// A database without faults so far.
+    /// Wraps a database. It has no faults yet.
     pub fn new(inner: D) -> Self {
         Self { shared: Arc::new(Shared { inner, faults: Mutex::default(), counts: Counts::default() }) }
     }
 
-    /// The database behind the faults.
+    /// The wrapped database.
     pub fn inner(&self) -> &D {
         &self.shared.inner
     }
 
-    /// Lets every such operation fail until [`Faulty::heal`], in place of the fault it had.
+    /// Makes every operation of this kind fail until [`Faulty::heal`]. Replaces an earlier fault of this kind of
+    /// operation.
     pub fn inject(&self, operation: Operation, fault: Fault) {
         self.shared.faults().by_operation.insert(operation, Injected { fault, left: None });
     }
 
-    /// Lets the next `times` such operations fail, in place of the fault they had.
+    /// Makes the next `times` operations of this kind fail. Replaces an earlier fault of this kind of operation.
     pub fn inject_times(&self, times: u32, operation: Operation, fault: Fault) {
         self.shared.faults().by_operation.insert(operation, Injected { fault, left: Some(times) });
     }
 
-    /// Delays each operation before it does anything; one that would begin after its deadline is [`DatabaseError::Timeout`].
+    /// Delays each operation before it does anything. An operation that would begin after its deadline fails with
+    /// [`DatabaseError::Timeout`].
     pub fn set_latency(&self, latency: Duration) {
         self.shared.faults().latency = latency;
     }
 
-    /// Lets the server be down: everything is [`DatabaseError::Unavailable`]; transactions that are open can only roll back.
+    /// Simulates a server that is down: every operation fails with [`DatabaseError::Unavailable`], and open
+    /// transactions can only roll back.
     pub fn set_down(&self, down: bool) {
         self.shared.faults().down = down;
     }
 
-    /// Ends every fault, the latency, and being down.
+    /// Ends every fault, the latency, and the state of being down.
     pub fn heal(&self) {
         *self.shared.faults() = Faults::default();
     }
 
-    /// How often each operation was asked for so far.
+    /// How often each operation was called so far.
     pub fn counts(&self) -> OperationCounts {
         let counts = &self.shared.counts;
         OperationCounts {
@@ -171,7 +176,7 @@ impl<D> Shared<D> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work` with whatever is to go wrong with it.
+    /// Does `work` with the fault that is set for the operation.
     async fn run<T>(
         &self,
         operation: Operation,
@@ -194,7 +199,7 @@ impl<D> Shared<D> {
                 Err(error)
             }
             Some(Fault::Silent { effect }) => {
-                // What a statement of a transaction answers stays here, with its locks, until the deadline.
+                // The result of a statement in a transaction is kept here until the deadline, and its locks with it.
                 let _done = if effect { work.await.ok() } else { None };
                 sleep_until(deadline.into()).await;
                 Err(operation.silence())
@@ -215,7 +220,7 @@ impl Operation {
 }
 
 impl Faults {
-    /// What the next such operation meets.
+    /// Returns the delay and the fault of the next operation of this kind.
     fn strike(&mut self, operation: Operation) -> Result<(Duration, Option<Fault>), DatabaseError> {
         if self.down {
             return Err(DatabaseError::Unavailable { message: "it is down".to_owned() });
@@ -328,7 +333,7 @@ impl<D: Database> fmt::Debug for Faulty<D> {
 }
 
 struct FaultyTransaction<D> {
-    /// `None`: decided, or ended by a fault.
+    /// `None`: the transaction was decided, or a fault has ended it.
     transaction: Option<Box<dyn Transaction>>,
     shared: Arc<Shared<D>>,
     deadline: Instant,
@@ -336,8 +341,8 @@ struct FaultyTransaction<D> {
 }
 
 impl<D> FaultyTransaction<D> {
-    /// The transaction, given away while a statement is under way: what a silent one answers stays there, with its locks, until the
-    /// deadline.
+    /// Takes the transaction out while a statement runs. If the statement is silent, the result is kept there until the
+    /// deadline, and its locks with it.
     fn take(&mut self) -> Result<Box<dyn Transaction>, DatabaseError> {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.shared.counts.transactions.fetch_add(1, Ordering::Relaxed);

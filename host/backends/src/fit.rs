@@ -1,11 +1,12 @@
-//! What a layout cannot hold never reaches a database: under such a key there is no row, and such a session is refused.
+//! Keeps keys and sessions that a layout cannot hold away from the database. A read of such a key finds no row, and a
+//! write of such a session is refused.
 
 use std::future::Future;
 
 use switchover_core::capabilities::{DatabaseError, Read, ReadOutcome, Write, WriteOutcome};
 use switchover_core::{Layout, Session, SessionKey};
 
-/// Reads what the layout can hold with `ask`, and answers the rest.
+/// Passes the reads that the layout can hold to `ask`, and answers the others itself.
 pub(crate) async fn read<F>(
     layout: Layout,
     batch: Vec<Read>,
@@ -21,11 +22,12 @@ where
     asked(batch, absent, ask).await
 }
 
-/// Writes what the layout can hold with `ask`, and answers the rest.
+/// Passes the writes that the layout can hold to `ask`, and answers the others itself.
 ///
 /// # Errors
 ///
-/// [`DatabaseError::Invalid`] for the whole batch if a session of it cannot be held; nothing is written then.
+/// [`DatabaseError::Invalid`] for the whole batch if the layout cannot hold one of its sessions. Then nothing is
+/// written.
 pub(crate) async fn write<F>(
     layout: Layout,
     batch: Vec<Write>,
@@ -45,7 +47,8 @@ where
     asked(batch, missing, ask).await
 }
 
-/// Locks the keys that the layout can hold with `ask`; nobody makes a row under any other.
+/// Passes the keys that the layout can hold to `ask`, which locks them. The others need no lock: nobody can insert a
+/// row under them.
 pub(crate) async fn lock<F>(
     layout: Layout,
     keys: Vec<SessionKey>,
@@ -57,7 +60,7 @@ where
     asked(keys, |key| (!layout.takes_key(key)).then_some(None), ask).await
 }
 
-/// Asks for those of a batch whose answer is not `known`.
+/// Asks for the items of a batch whose answer is not `known`.
 async fn asked<Q, A, F>(
     batch: Vec<Q>,
     known: impl Fn(&Q) -> Option<A>,
@@ -79,6 +82,6 @@ where
     for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
         *answer = told.next();
     }
-    // Fewer answers than questions are the caller's to notice.
+    // If there are fewer answers than questions, the caller must notice it.
     Ok(answers.into_iter().flatten().collect())
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use switchover_core::capabilities::{FlagSnapshot, Flags};
 use tokio::sync::watch;
 
-/// Flags that keep their values for as long as the host lives: those of a configuration, or none at all.
+/// Flags that keep their values while the host lives: those of a configuration, or none.
 pub struct FixedFlags {
     snapshot: watch::Sender<Arc<FlagSnapshot>>,
     summary: &'static str,
 }
 
 impl FixedFlags {
-    /// These flags. `summary` says where they come from, for people.
+    /// Takes the flags. `summary` says for people where they come from.
     pub fn new<N: Into<String>, V: Into<String>>(
         flags: impl IntoIterator<Item = (N, V)>,
         summary: &'static str,
@@ -21,7 +21,7 @@ impl FixedFlags {
         Self { snapshot: watch::Sender::new(Arc::new(snapshot)), summary }
     }
 
-    /// No flag is set.
+    /// A source in which no flag is set.
     pub fn none() -> Self {
         Self::new::<String, String>([], "no flags")
     }

@@ -12,10 +12,11 @@ use switchover_core::capabilities::{FlagError, FlagSnapshot, Flags};
 use tokio::sync::watch;
 use toml::de::{DeTable, DeValue};
 
-/// An operator who flips a flag looks for the effect within a second; reading a small file five times a second costs nothing.
-/// Asking the file and not the file system works through renames, symbolic links and network mounts.
+/// An operator who changes a flag expects the effect within a second, and reading a small file five times a second
+/// costs almost nothing. Reading the file instead of asking the file system for events also works with renames,
+/// symbolic links and network mounts.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Thousands of flags fit; what is larger is another file, given by mistake.
+/// Thousands of flags fit. A larger file is not a flag file; it was given by mistake.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Flags from a TOML file of names and booleans, strings or integers:
@@ -25,14 +26,14 @@ const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// new_db_router_flag = false
 /// ```
 ///
-/// A changed file counts when two looks in a row, 200 ms apart, have found the same in it, so that a half-written one does
-/// not. A file that is gone or wrong by then leaves the last snapshot, and is told once in the log. The file is read by a
-/// thread that ends when this is dropped.
+/// A change takes effect once two reads in a row, 200 ms apart, agree. So a half-written file has no effect. If the
+/// file is then missing or invalid, the last snapshot stays in force and the log reports it once. A thread reads the
+/// file; it ends when this is dropped.
 #[derive(Debug)]
 pub struct FlagFile {
     snapshot: Arc<watch::Sender<Arc<FlagSnapshot>>>,
     path: PathBuf,
-    /// Closed when this is dropped, which ends the thread.
+    /// Closed when this is dropped; then the thread ends.
     _stop: SyncSender<()>,
 }
 
@@ -41,8 +42,8 @@ impl FlagFile {
     ///
     /// # Errors
     ///
-    /// [`FlagError`] if the file cannot be read, has nothing in it, or has anything in it but flags: it names file, line and
-    /// flag. A file that cannot be read is never "off".
+    /// [`FlagError`] if the file cannot be read, if it is empty, or if it contains anything that is not a flag. The
+    /// error names file, line and flag. A file that cannot be read never means "off".
     pub fn watch(path: impl AsRef<Path>) -> Result<Self, FlagError> {
         let path = path.as_ref().to_path_buf();
         let watcher = Watcher::start(path.clone()).map_err(|message| FlagError { message })?;
@@ -69,9 +70,9 @@ impl Flags for FlagFile {
 struct Watcher {
     path: PathBuf,
     snapshot: Arc<watch::Sender<Arc<FlagSnapshot>>>,
-    /// What the last look found.
+    /// The result of the last read.
     seen: Result<String, String>,
-    /// What was last put into force, or last complained about.
+    /// The result that was last put into force, or last reported.
     used: Result<String, String>,
 }
 
@@ -129,7 +130,7 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn parse(path: &Path, content: &str) -> Result<FlagSnapshot, String> {
     if content.trim().is_empty() {
-        // An editor or a full disk leaves this behind; read as "all off" it would switch a migration off.
+        // An editor or a full disk may leave an empty file. Reading it as "all off" would switch a migration off.
         return Err(format!("{} has nothing in it: for no flags at all, put a comment in", path.display()));
     }
     let at = |offset: usize| {
@@ -150,7 +151,7 @@ fn parse(path: &Path, content: &str) -> Result<FlagSnapshot, String> {
     table.into_inner().into_iter().map(flag).collect()
 }
 
-/// The name of a flag, if it is a word: something else may be a secret in the wrong place.
+/// Returns the name of a flag if it is a word. Anything else may be a secret in the wrong place.
 fn shown(name: &str) -> &str {
     let is_word = name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if is_word { name } else { "of this line" }
@@ -181,7 +182,7 @@ mod tests {
         let mut watcher = Watcher::start(path.clone()).expect("the file is right");
         let is_on = |watcher: &Watcher| watcher.snapshot.borrow().enabled("on");
 
-        // As a writer leaves it that was interrupted: right to read, and wrong.
+        // As an interrupted writer leaves it: valid TOML, but incomplete.
         write("# half\n");
         watcher.look();
         assert!(is_on(&watcher));

@@ -1,4 +1,5 @@
-//! What stands behind the capabilities: databases, caches and sources of flags. Drivers are known here and nowhere else.
+//! The backends: databases, caches and sources of flags behind the traits of the core. Among the crates of the
+//! host, only this one depends on drivers.
 
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod address;

@@ -1,4 +1,4 @@
-//! Where a database or a cache is, as an operator writes it: looked at in one place, and never printed.
+//! The address of a database or a cache, as an operator writes it. It is parsed here only, and never printed.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use switchover_core::Layout;
 use switchover_core::capabilities::{Database, DatabaseError};
 
-/// What an address leads to.
+/// The kind of database or cache that an address leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -23,7 +23,8 @@ pub enum Kind {
     Redis,
 }
 
-/// The address of a database or a cache. It may hold a password: `Debug` prints what kind it is of, nothing else does.
+/// The address of a database or a cache. It may hold a password: `Debug` prints only its kind, and nothing else prints
+/// it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     kind: Kind,
@@ -31,11 +32,13 @@ pub struct Address {
 }
 
 impl Address {
-    /// Takes an address that an operator has written. What stands behind the scheme is looked at when it is opened.
+    /// Takes an address that an operator has written. The part after the scheme is checked when the database or the
+    /// cache is opened.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Invalid`] if it begins as none does. It does not repeat it.
+    /// [`DatabaseError::Invalid`] if the text does not begin as an address of any kind. The error does not repeat the
+    /// text.
     pub fn parse(text: &str) -> Result<Self, DatabaseError> {
         let scheme = text.split_once(':').map(|(scheme, rest)| (scheme, rest.starts_with("//")));
         let kind = match scheme {
@@ -46,23 +49,23 @@ impl Address {
             Some(("redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix", _)) => Kind::Redis,
             _ => {
                 let known = "`memory:`, `sqlite:PATH`, `postgres://…`, `mysql://…` and `redis://…`";
-                return Err(DatabaseError::Invalid { message: format!("what there is: {known}") });
+                return Err(DatabaseError::Invalid { message: format!("the address must be one of {known}") });
             }
         };
         Ok(Self { kind, text: text.to_owned() })
     }
 
-    /// What it leads to.
+    /// The kind of database or cache.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The file of an SQLite database.
+    /// The file of an SQLite database; `None` for every other kind.
     pub fn path(&self) -> Option<&Path> {
         self.text.strip_prefix("sqlite:").map(Path::new)
     }
 
-    /// The same address, a relative path counted from `folder`.
+    /// Returns the same address, with a relative path resolved against `folder`.
     #[must_use]
     pub fn beside(self, folder: &Path) -> Self {
         match self.path() {
@@ -71,17 +74,18 @@ impl Address {
         }
     }
 
-    /// The address itself. Never let it into a log or an error: it may hold a password.
+    /// Returns the address itself. Never let it into a log or an error: it may hold a password.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Opens the database that it leads to. `table`: its name as the operator writes it; `None`: the layout's own. `create`: the file of
-    /// an SQLite database is made if it is not there.
+    /// Opens the database at this address. `table` is the table's name as the operator writes it; `None` means the
+    /// layout's default table. With `create`, the file of an SQLite database is made if it does not exist.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Invalid`] if it leads to no database, or to a kind that this program was built without; else as the database says.
+    /// [`DatabaseError::Invalid`] if the address is not that of a database, or of a kind that this program was built
+    /// without. Otherwise the error of the database.
     pub async fn open(
         &self,
         table: Option<&str>,

@@ -1,4 +1,4 @@
-//! The columns of a table beside a session's, as statements name them, and the values of a row in their order.
+//! The other columns of a session table in statements, and the values of a row in the order of these columns.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -7,21 +7,21 @@ use switchover_core::{Column, ColumnKind, Others, Value};
 /// Digits of a fraction of a second in [`Value::Time`].
 const DIGITS: usize = 6;
 
-/// A column beside a session's.
+/// A column of the table that is not part of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OtherColumn {
     pub(crate) column: Column,
-    /// The name of its type in the database.
+    /// The database's name of its type.
     pub(crate) sql_type: String,
-    /// Whether a row can be made without a value for it.
+    /// Whether a row can be inserted without a value for it.
     pub(crate) has_default: bool,
 }
 
-/// What a write sets in the columns, in their order; `None`: it leaves them as they are.
+/// The values that a write sets, in the order of the columns; `None`: the write leaves the columns as they are.
 ///
 /// # Errors
 ///
-/// In words why the columns do not hold these, with the name of the first that does not.
+/// A text that says why the columns cannot hold these values. It names the first column that cannot.
 pub(crate) fn values<'o>(columns: &[OtherColumn], others: &'o Others) -> Result<Option<Vec<&'o Value>>, String> {
     if others.is_empty() {
         return Ok(None);
@@ -54,12 +54,12 @@ fn holds(kind: &ColumnKind, value: &Value) -> bool {
     }
 }
 
-/// The other columns of a row from their values.
+/// Makes the other columns of a row from their values.
 pub(crate) fn of_row(columns: &[OtherColumn], values: impl IntoIterator<Item = Value>) -> Others {
     Others::new(columns.iter().map(|column| Arc::clone(&column.column.name)).zip(values))
 }
 
-/// A value from the text in which a statement gives it out; `None`: NULL. Bytes do not come as text.
+/// Parses a value from the text that a statement selects; `None` is NULL. Bytes are not selected as text.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) fn value_of_text(column: &Column, text: Option<&str>) -> Value {
     let Some(text) = text else { return Value::Null };
@@ -76,7 +76,8 @@ pub(crate) fn value_of_text(column: &Column, text: Option<&str>) -> Value {
     }
 }
 
-/// A time with all its digits: `YYYY-MM-DD HH:MM:SS` with a fraction or without.
+/// Adds the missing digits of the fraction to a time `YYYY-MM-DD HH:MM:SS`, with or without a fraction. `None`: the
+/// text has another form.
 pub(crate) fn time(text: &str) -> Option<String> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -85,7 +86,8 @@ pub(crate) fn time(text: &str) -> Option<String> {
     (looks_right && is_digits(fraction) && fraction.len() <= DIGITS).then(|| format!("{seconds}.{fraction:0<DIGITS$}"))
 }
 
-/// The statements on one table, written anew when its other columns are found to have changed; shared by all connections.
+/// The statements on one table, shared by all connections. They are written anew when the table's other columns have
+/// changed.
 pub(crate) struct Shared<Statements> {
     latest: RwLock<Arc<Statements>>,
 }

@@ -1,12 +1,13 @@
-//! A page of a scan: rows until it is full, in number or in bytes.
+//! A page of a scan. Rows are added until it is full, in number or in bytes.
 
 use switchover_core::Session;
 use switchover_core::capabilities::{Cursor, Scan, Unreadable};
 
-/// Payload of one page: a tool that reads pages takes no more memory for large payloads than for small ones.
+/// The limit of payload bytes in one page. A tool that reads pages needs no more memory for large payloads than for
+/// small ones.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
-/// What a row of a page is.
+/// A row of a page.
 pub(super) enum ScannedRow {
     Living(Session),
     Expired,
@@ -19,7 +20,7 @@ impl From<Result<Session, Unreadable>> for ScannedRow {
     }
 }
 
-/// A page while it is read.
+/// A page that is being read.
 pub(super) struct Page {
     scan: Scan,
     rows: u32,
@@ -28,12 +29,12 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// At most `limit` rows, and at least one.
+    /// A page of at most `limit` rows; a limit of 0 counts as 1.
     pub(super) fn new(limit: u32) -> Self {
         Self { scan: Scan::default(), rows: 0, bytes: 0, limit: limit.max(1) }
     }
 
-    /// `cursor`: the bytes from which the next page goes on behind this row.
+    /// `cursor` has the bytes of the position after this row. The next page continues there.
     pub(super) fn add(&mut self, cursor: &[u8], row: ScannedRow) {
         self.rows += 1;
         match row {
@@ -52,7 +53,7 @@ impl Page {
         self.scan.next = Some(Cursor::new(cursor));
     }
 
-    /// Whether no further row is to be added.
+    /// Whether the page takes no further row.
     pub(super) fn is_full(&self) -> bool {
         self.rows >= self.limit || self.bytes >= PAGE_BYTES_MAX
     }
@@ -63,7 +64,7 @@ impl Page {
         self.rows
     }
 
-    /// `more`: whether a row follows the last one.
+    /// `more` says whether a row follows the last one of the page.
     pub(super) fn end(mut self, more: bool) -> Scan {
         if !more {
             self.scan.next = None;
@@ -72,7 +73,8 @@ impl Page {
     }
 }
 
-/// How many rows a connection asks for at a time: rows that are asked for and not taken, because the page is full, travel for nothing.
+/// How many rows a connection asks for at a time. Rows that do not fit into the page are sent for nothing, so this
+/// adapts.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) struct PageRows(u32);
 
@@ -89,7 +91,7 @@ impl PageRows {
         self.0.min(limit).max(1)
     }
 
-    /// `rows` were taken of `asked`, and whether there were more.
+    /// Records that `rows` of the `asked` rows were taken, and whether there were more.
     pub(super) fn were(&mut self, rows: u32, asked: u32, more: bool) {
         if rows < asked && more {
             self.0 = rows;

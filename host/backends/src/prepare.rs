@@ -1,17 +1,18 @@
-//! The session table made in one call, for whoever has no deadlines of their own yet.
+//! Makes the session table in one call, for callers that have no deadline of their own.
 
 use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::{Database, DatabaseError};
 
-/// Making a small table takes milliseconds; an index over a large one, or a lock that somebody holds, may take long.
+/// A small table is made in milliseconds. An index on a large table, or a lock that somebody holds, may take long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the session table where it is missing, and changes nothing that is there: a service may call it at each start. Answers the
-/// statements that were needed.
+/// Makes the session table and its indexes if they are missing. It changes nothing that exists, so a service may call
+/// it at each start. Returns the statements that were needed.
 ///
-/// It waits at most 30 s; [`Upkeep::create_schema`](switchover_core::capabilities::Upkeep::create_schema) takes another deadline. Whoever may not make tables uses `switchover init
-/// DATABASE --list`, which shows the statements, or Django's `migrate`.
+/// It waits at most 30 s; [`Upkeep::create_schema`](switchover_core::capabilities::Upkeep::create_schema) takes another
+/// deadline. An account that must not make tables needs another way: `switchover init DATABASE --list` shows the
+/// statements, and Django's `migrate` makes Django's table.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -29,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 ///
-/// Those of [`Upkeep::create_schema`](switchover_core::capabilities::Upkeep::create_schema): [`DatabaseError::Corrupt`] if a table of this name is not Django's.
+/// Those of [`Upkeep::create_schema`](switchover_core::capabilities::Upkeep::create_schema): for example
+/// [`DatabaseError::Corrupt`] if a table of this name does not match the layout.
 pub async fn prepare_table(database: &dyn Database) -> Result<Vec<String>, DatabaseError> {
     database.upkeep().create_schema(Instant::now() + PATIENCE).await
 }

@@ -1,4 +1,5 @@
-//! One operation on its way to a thread or a task and back, and what is known about it when nobody waits any longer.
+//! One operation on its way to a thread or a task and back, and what is known about its outcome once the caller has
+//! stopped waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,18 +8,18 @@ use std::time::Instant;
 use switchover_core::capabilities::DatabaseError;
 use tokio::sync::oneshot;
 
-/// The thread has not touched it.
+/// The thread has not begun it.
 const WAITING: u8 = 0;
-/// The thread works on it: a write may be in the file by now.
+/// The thread has begun it: a write may already be in the file.
 const BEGUN: u8 = 1;
-/// The caller gave up while it waited: the thread never will touch it.
+/// The caller gave up before the thread began. The thread will never begin it.
 const GIVEN_UP: u8 = 2;
 
 /// Makes the two ends of one operation.
 ///
 /// # Errors
 ///
-/// [`DatabaseError::Timeout`] if the deadline has passed already.
+/// [`DatabaseError::Timeout`] if the deadline has already passed.
 pub(crate) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), DatabaseError> {
     if deadline <= Instant::now() {
         return Err(DatabaseError::Timeout);
@@ -42,7 +43,7 @@ impl<T> Request<T> {
         self.deadline
     }
 
-    /// `None`: nobody waits for it any more, or its deadline has passed and it was answered.
+    /// Returns `None` if nobody waits for it any more. Also if its deadline has passed; then it has been answered.
     pub(crate) fn if_wanted(self) -> Option<Self> {
         if self.answer.is_closed() {
             return None;
@@ -54,7 +55,8 @@ impl<T> Request<T> {
         Some(self)
     }
 
-    /// To be called before the first statement that could have an effect. `None`: it is not to be executed, and was answered.
+    /// Must be called before the first statement that could have an effect. `None`: it has been answered and must not
+    /// be executed.
     pub(crate) fn begin(self) -> Option<Self> {
         let request = self.if_wanted()?;
         // A request whose transaction was rolled back begins a second time.
@@ -64,24 +66,24 @@ impl<T> Request<T> {
         }
     }
 
-    /// What was begun has left nothing behind, and waits again.
+    /// Puts the request back into the waiting state: its effects were undone.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn was_undone(&self) {
         let _given_up = self.stage.compare_exchange(BEGUN, WAITING, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Answers. `false`: nobody waits for it any more.
+    /// Sends the answer. Returns `false` if nobody waits for it any more.
     pub(crate) fn answer(self, result: Result<T, DatabaseError>) -> bool {
         self.answer.send(result).is_ok()
     }
 }
 
-/// What an operation is that had begun and was not answered before its deadline.
+/// What the caller gets for an operation that had begun and was not answered before its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Late {
-    /// It leaves nothing behind, whenever it ends.
+    /// The operation has no lasting effect, even if it ends later.
     Timeout,
-    /// It may have written.
+    /// The operation may have written.
     UnknownOutcome,
 }
 
@@ -102,7 +104,7 @@ impl<T> Reply<T> {
             Err(_) => false,
         };
         let waited = self.stage.compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        // The answer may have come with the deadline.
+        // The answer may have arrived at the deadline.
         if let Ok(result) = self.answer.try_recv() {
             return result;
         }

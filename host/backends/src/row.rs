@@ -1,26 +1,26 @@
-//! The columns of a row as the parts of a session, and what is said of a row that is none.
+//! Makes a session from the columns of a row, and errors for rows that hold no session.
 
 use switchover_core::capabilities::Unreadable;
 use switchover_core::{Layout, Payload, SessionKey, Timestamp};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use switchover_core::{Others, Session};
 
-/// A row whose key is not one of its layout's, by the bytes of its key.
+/// The error for a row whose key the layout does not take. `key` has the bytes of the row's key.
 pub(super) fn foreign_row(layout: Layout, key: &[u8]) -> Unreadable {
     Unreadable::new(key, format!("has a key that the layout `{}` does not take", layout.name()))
 }
 
-/// A row whose columns are not a session's: `what` it has.
+/// The error for a row whose columns do not hold a session; `what` says what they hold instead.
 pub(super) fn unreadable_row(key: &SessionKey, what: &str) -> Unreadable {
     Unreadable::new(key.expose().as_bytes(), format!("has {what}"))
 }
 
-/// `None`: the column holds no time as the layout writes it.
+/// `expires_at` is `None` if the column does not hold a time in the form of the layout.
 pub(super) fn expiry_of_row(key: &SessionKey, expires_at: Option<Timestamp>) -> Result<Timestamp, Unreadable> {
     expires_at.ok_or_else(|| unreadable_row(key, "an expiry that is not a time as its layout writes it"))
 }
 
-/// `None`: the column holds a value of another type than the layout's.
+/// `payload` is `None` if the column holds a value of another type than the layout's.
 pub(super) fn payload_of_row(layout: Layout, key: &SessionKey, payload: Option<&[u8]>) -> Result<Payload, Unreadable> {
     if layout.has_bytes() {
         return payload.map(Payload::from).ok_or_else(|| unreadable_row(key, "a payload that is not bytes"));
@@ -33,7 +33,7 @@ pub(super) fn payload_of_row(layout: Layout, key: &SessionKey, payload: Option<&
     Ok(Payload::from(text))
 }
 
-/// A session from its columns.
+/// Makes a session from its columns.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) fn session_of_row(
     layout: Layout,

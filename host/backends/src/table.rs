@@ -1,11 +1,11 @@
-//! The table that a database keeps its sessions in, and what is said of one that is not as its layout says.
+//! The table that a database keeps its sessions in, and the errors for a table that does not match its layout.
 
 use switchover_core::capabilities::DatabaseError;
 use switchover_core::{Layout, Table};
 
 use crate::others::OtherColumn;
 
-/// A table, and how sessions stand in it.
+/// A table and its layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SessionTable {
     pub(super) table: Table,
@@ -13,15 +13,16 @@ pub(super) struct SessionTable {
 }
 
 impl SessionTable {
-    /// `name`: as the operator writes it; `None`: the layout's own.
+    /// `name` is the table's name as the operator writes it; `None` means the layout's default table.
     pub(super) fn parse(name: Option<&str>, layout: Layout) -> Result<Self, DatabaseError> {
         let table = Table::parse(name.unwrap_or(layout.default_table()));
         let table = table.map_err(|error| DatabaseError::Invalid { message: error.to_string() })?;
         Ok(Self { table, layout })
     }
 
-    /// The name of an index on one of its columns. Django ends it with eight digits of the MD5 of table and column, for the table that
-    /// everybody has; for any other table the name is without, and cut so that it fits.
+    /// The name of an index on one of the table's columns. In the table `django_session`, Django ends the name with
+    /// eight digits of the MD5 of table and column. For any other table the name has no such digits, and it is cut to
+    /// fit.
     pub(super) fn index(&self, column: &str, django: &str, suffix: &str) -> String {
         match self.table.name() {
             "django_session" if self.layout == Layout::DJANGO => format!("django_session_{column}_{django}{suffix}"),
@@ -29,7 +30,7 @@ impl SessionTable {
         }
     }
 
-    /// Whether rows can be made without knowing its other columns.
+    /// Checks that a row can be inserted without values for the table's other columns.
     pub(super) fn check_others(&self, others: &[OtherColumn]) -> Result<(), DatabaseError> {
         match others.iter().find(|other| !other.column.nullable && !other.has_default) {
             Some(OtherColumn { column, .. }) => Err(self.different(format!(
@@ -40,7 +41,7 @@ impl SessionTable {
         }
     }
 
-    /// What it has that its layout has not, or the other way round.
+    /// The error for a table that does not match its layout; `difference` says what it has or lacks.
     pub(super) fn different(&self, difference: impl AsRef<str>) -> DatabaseError {
         let (table, layout, difference) = (&self.table, self.layout.name(), difference.as_ref());
         DatabaseError::Corrupt { message: format!("{table} is not a table of the layout `{layout}`: {difference}") }

@@ -1,4 +1,4 @@
-//! Why TLS with a server came to nothing, and what to do about it.
+//! Explains why TLS with a server failed, and what to do about it.
 
 use std::error::Error as StdError;
 use std::io;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use rustls::{CertificateError, Error};
 
-/// How the user of a backend says it.
+/// How a user configures TLS for a backend.
 pub(super) struct Words {
-    /// Where the certificate of an authority is given.
+    /// Where to give the certificate of an authority.
     pub(super) authority: &'static str,
-    /// How to do without TLS.
+    /// How to connect without TLS.
     pub(super) without: &'static str,
 }
 
 impl Words {
-    /// What is wrong, with the remedy; `None`: TLS is not to blame.
+    /// Says what is wrong and how to correct it; `None`: TLS is not the cause.
     pub(super) fn explain(&self, error: &(dyn StdError + 'static)) -> Option<String> {
         let error = find(error)?;
         let Error::InvalidCertificate(refused) = error else { return Some(format!("TLS: {error}")) };
@@ -41,15 +41,15 @@ impl Words {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "is not valid yet by this machine's clock: set the clock right".to_owned()
             }
-            // rustls has no names for these two.
+            // rustls has no variants for these two.
             CertificateError::Other(other) if other.to_string() == "UnsupportedCertVersion" => format!(
                 "is X.509 version 1, which cannot be read: make one of version 3, as `openssl req -x509` does with \
                  `-addext subjectAltName=DNS:HOST -addext basicConstraints=critical,CA:FALSE`; or, in a network that \
                  you trust, {without}"
             ),
             CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => format!(
-                "is one of an authority (`CA:TRUE`, as self-signed ones are unless told otherwise): give the server one \
-                 that an authority signed, and the authority's by {authority}; or sign it by itself with \
+                "is one of an authority (`CA:TRUE`, as self-signed ones are unless told otherwise): give the server \
+                 one that an authority signed, and the authority's by {authority}; or sign it by itself with \
                  `-addext basicConstraints=critical,CA:FALSE`, and give that one"
             ),
             other => format!("is not accepted: {other}"),
@@ -57,7 +57,7 @@ impl Words {
     }
 }
 
-/// The error of rustls among the causes; each driver wraps it otherwise.
+/// Finds rustls's error among the causes. Each driver wraps it differently.
 fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
     let mut next = Some(error);
     while let Some(error) = next {

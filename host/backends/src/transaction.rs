@@ -1,4 +1,5 @@
-//! A transaction that a lane or a thread keeps open: its steps go there one by one, the first with what opens it.
+//! A transaction that a lane or a thread keeps open. Its steps are sent there one by one; the first one opens the
+//! transaction.
 
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use switchover_core::{Layout, Session, SessionKey};
 use crate::fit;
 use crate::request::{Late, Request, request};
 
-/// What a transaction is asked next.
+/// A step of a transaction.
 pub(crate) enum Step {
     Lock(Vec<SessionKey>, Request<Vec<Option<Session>>>),
     Write(Vec<Write>, Request<Vec<WriteOutcome>>),
@@ -17,13 +18,13 @@ pub(crate) enum Step {
     RollBack(Request<()>),
 }
 
-/// Where the steps of an open transaction go. Dropping it is read as: roll back.
+/// Takes the steps of an open transaction. Dropping it rolls the transaction back.
 pub(crate) trait Steps: Send + 'static {
-    /// `false`: the transaction has ended, or its last step has not been taken yet.
+    /// Returns `false` if the transaction has ended, or if its last step has not been taken yet.
     fn push(&self, step: Step) -> bool;
 }
 
-/// Hands the first step to whoever is to keep the transaction open.
+/// Passes the first step to the lane or thread that will keep the transaction open.
 pub(crate) trait Open: Send + 'static {
     type Steps: Steps;
 
@@ -38,7 +39,7 @@ pub(crate) struct Opening<O: Open> {
 }
 
 enum Stage<O: Open> {
-    /// Nothing was asked yet.
+    /// No step was sent yet.
     Fresh(O),
     Open(O::Steps),
     /// A step has failed.
@@ -62,7 +63,7 @@ impl<O: Open> Opening<O> {
         let (request, reply) = request(self.deadline)?;
         match &self.stage {
             Stage::Fresh(open) => self.stage = Stage::Open(open.open(step(request))?),
-            // It is closed if it was rolled back at the deadline.
+            // The other end is closed if the transaction was rolled back at the deadline.
             Stage::Open(steps) => {
                 if !steps.push(step(request)) {
                     return Err(DatabaseError::Timeout);
@@ -70,7 +71,7 @@ impl<O: Open> Opening<O> {
             }
             Stage::Over => return Err(DatabaseError::Unavailable { message: "the transaction has ended".to_owned() }),
         }
-        // What was not committed is rolled back, so a late answer has written nothing.
+        // A transaction that did not commit is rolled back, so an answer that comes late has written nothing.
         reply.wait(Late::Timeout).await
     }
 }
@@ -101,7 +102,7 @@ impl<O: Open<Steps: Sync> + Sync> Transaction for Opening<O> {
     }
 
     async fn roll_back(self: Box<Self>) {
-        // Past the deadline it is rolled back already, or is about to be.
+        // After the deadline the transaction has been rolled back, or is about to be.
         if let (Stage::Open(steps), Ok((request, reply))) = (&self.stage, request(self.deadline))
             && steps.push(Step::RollBack(request))
         {

@@ -1,11 +1,11 @@
-//! One suite that every backend passes: what the documents of the traits promise, claim by claim.
+//! One suite that every backend passes. It tests the promises in the docs of the traits, claim by claim.
 //!
-//! A claim is a function over a [`conformance::fixture::Fixture`]; [`claims`] runs it once for each database. What only one backend can
-//! show (a file that Django wrote, a fault) stands in a file of its own.
+//! A claim is a function over a [`conformance::fixture::Fixture`]; [`claims`] runs it once for each database. Claims
+//! about one backend only (a file that Django wrote, a fault) are in files of their own.
 
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "memory", feature = "flag-file"))]
 mod conformance {
-    /// Runs each claim once for each database, on those that have tables for each layout.
+    /// Runs each claim once for each database. Databases with tables for each layout run it for each.
     macro_rules! claims {
         ($($claim:ident,)*) => {
             mod memory { $(
@@ -29,7 +29,8 @@ mod conformance {
             mod sqlite_own { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
-                    super::$claim(crate::conformance::fixture::Fixture::sqlite_of(switchover_core::Layout::SWITCHOVER).await?).await
+                    let layout = switchover_core::Layout::SWITCHOVER;
+                    super::$claim(crate::conformance::fixture::Fixture::sqlite_of(layout).await?).await
                 }
             )* }
             mod postgres { $(
@@ -41,7 +42,8 @@ mod conformance {
             mod postgres_own { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
-                    super::$claim(crate::conformance::fixture::Fixture::postgres_of(switchover_core::Layout::SWITCHOVER).await?).await
+                    let layout = switchover_core::Layout::SWITCHOVER;
+                    super::$claim(crate::conformance::fixture::Fixture::postgres_of(layout).await?).await
                 }
             )* }
             mod mariadb { $(
@@ -53,7 +55,8 @@ mod conformance {
             mod mariadb_own { $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $claim() -> anyhow::Result<()> {
-                    super::$claim(crate::conformance::fixture::Fixture::mariadb_of(switchover_core::Layout::SWITCHOVER).await?).await
+                    let layout = switchover_core::Layout::SWITCHOVER;
+                    super::$claim(crate::conformance::fixture::Fixture::mariadb_of(layout).await?).await
                 }
             )* }
         };

@@ -32,7 +32,12 @@ pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
     /// Give up after this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
     timeout: u64,
     /// The configuration
     #[arg(long, default_value = place::CONFIG)]

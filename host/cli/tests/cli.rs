@@ -251,7 +251,8 @@ fn verify_finds_each_difference_and_prints_no_key() {
 /// Rows that ended long ago.
 fn expire(path: &Path, rows: u32) {
     let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
-               INSERT INTO django_session SELECT format('ended%08d', i), hex(zeroblob(400)), '2016-01-01 00:00:00' FROM n";
+               INSERT INTO django_session \
+               SELECT format('ended%08d', i), hex(zeroblob(400)), '2016-01-01 00:00:00' FROM n";
     Connection::open(path).unwrap().execute(sql, [rows]).unwrap();
 }
 

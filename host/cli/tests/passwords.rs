@@ -1,4 +1,5 @@
-//! Addresses are given on the command line, and hold passwords: whatever is wrong with one, nothing of a password is printed.
+//! Addresses are given on the command line, and hold passwords: whatever is wrong with one, nothing of a password is
+//! printed.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;

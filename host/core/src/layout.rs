@@ -1,18 +1,20 @@
-//! How sessions stand in a table: which keys and payloads it takes, and in which columns.
+//! Layouts of session tables: the keys and payloads that a table takes, and its columns.
 
 use std::fmt;
 
 use crate::{Session, SessionKey};
 
-/// How sessions stand in a table. Two tables of one migration may have different ones, as long as the new one takes everything that the old
-/// one can hold: [`Layout::carried_by`] says so.
+/// The layout of a session table. The two tables of a migration may have different layouts if the new one takes
+/// everything that the old one can hold: [`Layout::carried_by`] checks this.
 ///
-/// | layout | key | payload | end | table if none is named |
-/// | --- | --- | --- | --- | --- |
-/// | [`DJANGO`](Self::DJANGO) | `session_key`, 8 to 40 of `a-z 0-9` | `session_data`, text | `expire_date` | `django_session` |
-/// | [`SWITCHOVER`](Self::SWITCHOVER) | `session_key`, 1 to 255 bytes of visible ASCII | `payload`, bytes | `expires_at` | `switchover_session` |
+/// | layout | [`DJANGO`](Self::DJANGO) | [`SWITCHOVER`](Self::SWITCHOVER) |
+/// | --- | --- | --- |
+/// | key | `session_key`, 8 to 40 of `a-z 0-9` | `session_key`, 1 to 255 bytes of visible ASCII |
+/// | payload | `session_data`, text | `payload`, bytes |
+/// | end | `expire_date` | `expires_at` |
+/// | table, if none is named | `django_session` | `switchover_session` |
 ///
-/// In both an end is kept to the microsecond, and the end has an index.
+/// Both layouts keep the end of a session to the microsecond, and have an index on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     name: &'static str,
@@ -25,8 +27,8 @@ pub struct Layout {
 /// Which keys a table takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Keys {
-    /// 8 to 40 characters of `a-z` and `0-9`: those that Django makes, at any length that it takes (`SessionBase._validate_session_key`,
-    /// `varchar(40)`).
+    /// 8 to 40 characters of `a-z` and `0-9`: the characters of the keys that Django makes, in every length that it
+    /// takes (`SessionBase._validate_session_key`, `varchar(40)`).
     Django,
     /// Every key.
     All,
@@ -35,14 +37,14 @@ enum Keys {
 /// Which payloads a table takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Payloads {
-    /// Text in UTF-8 without NUL, which PostgreSQL cannot store in a text.
+    /// Text in UTF-8 without NUL. PostgreSQL cannot store a NUL in a text.
     Text,
     /// Every payload.
     All,
 }
 
 impl Layout {
-    /// Django's `django_session`, as every version of Django from 1.8 on makes and reads it.
+    /// Django's `django_session`, as Django 1.8 and every later version make and read it.
     pub const DJANGO: Self = Self {
         name: "django",
         table: "django_session",
@@ -51,7 +53,7 @@ impl Layout {
         columns: ["session_key", "session_data", "expire_date"],
     };
 
-    /// The product's own: every key of up to 255 bytes under a binary collation, every payload.
+    /// The product's own layout: every key of up to 255 bytes under a binary collation, and every payload.
     pub const SWITCHOVER: Self = Self {
         name: "switchover",
         table: "switchover_session",
@@ -60,10 +62,10 @@ impl Layout {
         columns: ["session_key", "payload", "expires_at"],
     };
 
-    /// All that there are.
+    /// All layouts.
     pub const ALL: [Self; 2] = [Self::DJANGO, Self::SWITCHOVER];
 
-    /// The layout of this name, as a configuration has it: `django`, `switchover`.
+    /// Returns the layout with this name in the configuration: `django` or `switchover`; `None` for another name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|layout| layout.name == name)
     }
@@ -73,22 +75,22 @@ impl Layout {
         self.name
     }
 
-    /// The table's name where the operator gives none.
+    /// The table's name if the operator gives none.
     pub fn default_table(&self) -> &'static str {
         self.table
     }
 
-    /// The columns of key, payload and end.
+    /// The names of the columns of key, payload and end, in this order.
     pub fn columns(&self) -> [&'static str; 3] {
         self.columns
     }
 
-    /// Whether payloads are bytes; else they are text.
+    /// Whether payloads are bytes; otherwise they are text.
     pub fn has_bytes(&self) -> bool {
         self.payloads == Payloads::All
     }
 
-    /// Whether a session of the table can have this key.
+    /// Whether a session in the table can have this key.
     pub fn takes_key(&self, key: &SessionKey) -> bool {
         let key = key.expose().as_bytes();
         match self.keys {
@@ -100,16 +102,16 @@ impl Layout {
         }
     }
 
-    /// The key of a row by its bytes; `None` if a session of the table cannot have it.
+    /// Makes a session key of the bytes of a row's key; `None` if no session in the table can have this key.
     pub fn key_of_row(&self, key: &[u8]) -> Option<SessionKey> {
         SessionKey::parse(str::from_utf8(key).ok()?).ok().filter(|key| self.takes_key(key))
     }
 
-    /// Whether the table can hold this session as it is.
+    /// Checks that the table can hold this session unchanged.
     ///
     /// # Errors
     ///
-    /// [`Unfit`] names the column that cannot.
+    /// [`Unfit`] names the column that cannot hold its part.
     pub fn check(&self, session: &Session) -> Result<(), Unfit> {
         let [key, payload, _] = self.columns;
         let unfit = |column, takes| Err(Unfit { layout: self.name, column, takes });
@@ -123,11 +125,11 @@ impl Layout {
         Ok(())
     }
 
-    /// Whether a table of the layout `new` can hold everything that one of this layout can.
+    /// Checks that a table of the layout `new` can hold everything that a table of this layout can hold.
     ///
     /// # Errors
     ///
-    /// [`NotCarried`] names the first column of this layout that holds more.
+    /// [`NotCarried`] names the first column of this layout that can hold more than the new one takes.
     pub fn carried_by(&self, new: &Self) -> Result<(), NotCarried> {
         let [key, payload, _] = self.columns;
         let refused = |column, holds, takes| Err(NotCarried { old: self.name, column, holds, new: new.name, takes });
@@ -165,13 +167,13 @@ impl Payloads {
     }
 }
 
-/// A session that a table of a layout cannot hold. Nothing of it is repeated.
+/// Why a table of a layout cannot hold a session. The error repeats nothing of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfit {
     /// The name of the layout.
     pub layout: &'static str,
-    /// The column that cannot hold its part.
+    /// The column that cannot hold its part of the session.
     pub column: &'static str,
     takes: &'static str,
 }
@@ -185,13 +187,13 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// Why not everything of one table can be carried into another.
+/// Why a table of one layout cannot take everything from a table of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotCarried {
     /// The layout of the old table.
     pub old: &'static str,
-    /// Its column that holds more than the new table takes.
+    /// The column of the old table that can hold more than the new table takes.
     pub column: &'static str,
     holds: &'static str,
     /// The layout of the new table.
@@ -204,8 +206,8 @@ impl fmt::Display for NotCarried {
         let Self { old, column, holds, new, takes } = self;
         write!(
             f,
-            "the column {column} of the layout `{old}` can hold {holds}, and the layout `{new}` takes {takes}: give the new table another \
-             layout"
+            "the column {column} of the layout `{old}` can hold {holds}, and the layout `{new}` takes {takes}: give \
+             the new table another layout"
         )
     }
 }

@@ -1,11 +1,12 @@
-//! Internal: what the crates of the host agree on. Applications use it through the crate `switchover`, which re-exports it.
+//! Internal: the types and traits that the crates of the host share. Applications use them through the crate
+//! `switchover`, which re-exports them.
 //!
 //! ```text
 //! backends ──offer──> capabilities (Database, Cache, Flags, Clock) <──use── runtime, store
 //!                     in the words of a session: SessionKey, Payload, Timestamp, Layout, Table, DatabaseName
 //! ```
 //!
-//! No driver and no wasmtime is known here.
+//! This crate depends on no database driver and not on wasmtime.
 
 pub mod capabilities;
 mod key;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use capabilities::{Clock, SystemClock};
 
-/// The instant that is `after` from now, by the machine's clock: when a session shall end.
+/// Returns the time `after` from now by the machine's clock: the instant at which a session is to end.
 pub fn expires_in(after: Duration) -> Timestamp {
     SystemClock.now().plus(after)
 }

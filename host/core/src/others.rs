@@ -1,12 +1,12 @@
-//! The columns of a table beside those of a session: what stands in them, and whether another table can hold it.
+//! The other columns of a session table: their values, and whether another table can hold them.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What stands in the other columns of a row, by name. Cheap to clone. `Debug` prints how many there are.
+/// The values of the other columns of a row, by name. Cheap to clone. `Debug` prints how many there are.
 ///
-/// It is empty where the table has no other columns, where the row came from a cache, and where an application made the session: a write
-/// of a session without them leaves the columns of the row as they are, and a new row gets the table's defaults.
+/// It is empty if the table has no other columns, if the row came from a cache, and if an application made the session.
+/// A write of a session without other columns leaves those of the row unchanged; a new row gets the table's defaults.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Others(Option<Arc<[Named]>>);
 
@@ -14,26 +14,26 @@ pub struct Others(Option<Arc<[Named]>>);
 type Named = (Arc<str>, Value);
 
 impl Others {
-    /// Of names and values.
+    /// Takes pairs of name and value, in any order.
     pub fn new(columns: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
         let mut columns: Vec<_> = columns.into_iter().collect();
         columns.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self((!columns.is_empty()).then(|| columns.into()))
     }
 
-    /// Whether there are none.
+    /// Whether there are no other columns.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// What stands in a column.
+    /// The value of a column; `None` if there is no column of this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         let columns = self.0.as_deref()?;
         let at = columns.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         Some(&columns[at].1)
     }
 
-    /// About how many bytes they take in a statement.
+    /// About how many bytes the values take in a statement.
     pub fn bytes(&self) -> usize {
         let value = |value: &Value| match value {
             Value::Text(text) | Value::Time(text) | Value::Other(text) => text.len(),
@@ -49,7 +49,7 @@ impl Others {
         columns.find(|(_, value)| *value == Value::Unreadable).map(|(name, _)| &**name)
     }
 
-    /// The names, in their order.
+    /// The names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|columns| columns.iter()).map(|(name, _)| &**name)
     }
@@ -61,11 +61,12 @@ impl fmt::Debug for Others {
     }
 }
 
-/// What stands in a column, in a form that every database reads and writes without loss. Two are equal if their columns hold the same.
+/// The value of a column, in a form that every database reads and writes without loss. Two values are equal if their
+/// columns hold the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Value {
-    /// Nothing.
+    /// NULL.
     Null,
     /// A truth value.
     Boolean(bool),
@@ -79,11 +80,12 @@ pub enum Value {
     Time(Arc<str>),
     /// A value of a type of one kind of database, as that database writes it.
     Other(Arc<str>),
-    /// Something else than the type of the column says. The session can be read; the row can be neither carried nor compared.
+    /// A value that does not match the type of its column. The session can be read, but the row can be neither carried
+    /// nor compared.
     Unreadable,
 }
 
-/// Values may be credentials or personal data.
+/// Prints only the kind: a value may be a credential or personal data.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -99,43 +101,43 @@ impl fmt::Debug for Value {
     }
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ColumnKind {
-    /// [`Value::Boolean`].
+    /// Holds a [`Value::Boolean`].
     Boolean,
-    /// [`Value::Integer`], in so many bits.
+    /// Holds a [`Value::Integer`].
     Integer {
-        /// 8, 16, 32 or 64; of a type without a sign those that hold all its numbers.
+        /// The size in bits: 8, 16, 32 or 64. For an unsigned type it is the size that holds all its numbers.
         bits: u32,
     },
-    /// [`Value::Text`].
+    /// Holds a [`Value::Text`].
     Text {
-        /// How many characters it holds at most; `None`: more than any session has.
+        /// The greatest length in characters; `None`: longer than any value of a session.
         characters: Option<u64>,
     },
-    /// [`Value::Bytes`].
+    /// Holds a [`Value::Bytes`].
     Bytes {
-        /// How many it holds at most; `None`: more than any session has.
+        /// The greatest length in bytes; `None`: longer than any value of a session.
         bytes: Option<u64>,
     },
-    /// [`Value::Time`].
+    /// Holds a [`Value::Time`].
     Time {
         /// How many digits of a fraction of a second it keeps.
         digits: u32,
     },
-    /// [`Value::Other`]: a type that only one kind of database has, under its name there.
+    /// Holds a [`Value::Other`]: a type that only one kind of database has.
     Other {
         /// The kind of database, `postgres` for example.
         database: &'static str,
-        /// The name of the type.
+        /// The name of the type in that database.
         kind: String,
     },
 }
 
 impl ColumnKind {
-    /// Whether a column of this kind holds everything that one of `old` does.
+    /// Whether a column of this kind holds everything that a column of the kind `old` holds.
     fn holds(&self, old: &Self) -> bool {
         let enough = |new: &Option<u64>, old: &Option<u64>| new.is_none_or(|new| old.is_some_and(|old| old <= new));
         match (old, self) {
@@ -163,22 +165,23 @@ impl fmt::Display for ColumnKind {
     }
 }
 
-/// A column of a table beside those of a session.
+/// Another column of a session table: not the key, the payload or the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: Arc<str>,
-    /// What it holds.
+    /// The type of its values.
     pub kind: ColumnKind,
-    /// Whether it may hold nothing.
+    /// Whether it may be NULL.
     pub nullable: bool,
 }
 
-/// Whether the table with the columns `new` can hold everything that stands in the columns `old`, and needs nothing more.
+/// Checks that a table with the columns `new` can hold everything in the columns `old`, and that it needs no further
+/// value.
 ///
 /// # Errors
 ///
-/// Why not, with the name of the first column that cannot be carried.
+/// The reason, with the name of the first column that cannot be carried.
 pub fn columns_carried(old: &[Column], new: &[Column]) -> Result<(), String> {
     for column in old {
         let Some(twin) = new.iter().find(|twin| twin.name == column.name) else {
@@ -193,9 +196,7 @@ pub fn columns_carried(old: &[Column], new: &[Column]) -> Result<(), String> {
         }
     }
     match new.iter().find(|column| old.iter().all(|twin| twin.name != column.name)) {
-        Some(extra) => {
-            Err(format!("the old table has no column {}, so nobody knows what the new one is to hold", extra.name))
-        }
+        Some(extra) => Err(format!("the old table has no column {}, so the new one has no value for it", extra.name)),
         None => Ok(()),
     }
 }

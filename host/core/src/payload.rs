@@ -1,13 +1,14 @@
-//! What a session holds: bytes that only the application understands.
+//! The payload of a session: bytes that only the application understands.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What a session holds: opaque bytes to Switchover, a signed dictionary as text to Django.
+/// The payload of a session. For Switchover it is opaque bytes; for Django it is a signed dictionary as text.
 ///
-/// A table may take fewer than all bytes: its [`Layout`](crate::Layout) says which. Django's takes text in UTF-8 without NUL.
+/// A table may not take every payload: its [`Layout`](crate::Layout) says which. The layout `django` takes text in
+/// UTF-8 without NUL.
 ///
-/// Cheap to clone. `Debug` prints its length alone.
+/// Cheap to clone. `Debug` prints only its length.
 ///
 /// ```
 /// # use switchover_core::Payload;
@@ -37,27 +38,27 @@ impl Payload {
     /// [`NotJson`] if the value cannot be JSON: a map whose keys are not texts, for example.
     #[cfg(feature = "serde")]
     pub fn from_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, NotJson> {
-        // JSON writes a NUL of a text as an escape, so every layout takes it.
+        // JSON escapes a NUL in a text, so every layout takes the payload.
         serde_json::to_string(value).map(Self::from).map_err(NotJson::of)
     }
 
-    /// The value of a payload that holds JSON.
+    /// Reads the value from a payload that holds JSON.
     ///
     /// # Errors
     ///
-    /// [`NotJson`] if it holds none, or JSON of another type: one of Django's for example. Neither its content nor a part of it is in the
-    /// error.
+    /// [`NotJson`] if the payload is not JSON, or not JSON of this type, as a payload written by Django for example.
+    /// The error contains no part of the payload.
     #[cfg(feature = "serde")]
     pub fn to_json<T: serde::de::DeserializeOwned>(&self) -> Result<T, NotJson> {
         serde_json::from_slice(&self.0).map_err(NotJson::of)
     }
 
-    /// The payload itself. Never let it into a log, a metric or an error.
+    /// Returns the payload itself. Never let it into a log, a metric or an error.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// The payload itself as text; `None` if it is not UTF-8. Never let it into a log, a metric or an error.
+    /// Returns the payload itself as text; `None` if it is not UTF-8. Never let it into a log, a metric or an error.
     pub fn as_text(&self) -> Option<&str> {
         str::from_utf8(&self.0).ok()
     }
@@ -103,8 +104,8 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Why a payload is not the JSON that is wanted. It has the place where reading ended; of a value that cannot be written as JSON, line and
-/// column are 0.
+/// Why a payload is not the expected JSON. It has the position at which reading stopped. If a value cannot be written
+/// as JSON, line and column are 0.
 #[cfg(feature = "serde")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! A session, the instant when it ends, and the alias of a database.
+//! A session, the time at which it ends, and the alias of a database.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{Others, Payload, SessionKey};
 
-/// A point in time in microseconds since the Unix epoch, UTC: the precision of Django's column.
+/// A point in time in microseconds since the Unix epoch, UTC. Every layout keeps the end of a session to the
+/// microsecond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(u64);
 
@@ -15,27 +16,28 @@ impl Timestamp {
     /// 9999-12-31 23:59:59.999999, the last instant that Django and every database can hold.
     pub const MAX: Self = Self(253_402_300_799_999_999);
 
-    /// From microseconds since the Unix epoch; anything later than [`Timestamp::MAX`] becomes that.
+    /// Makes an instant from microseconds since the Unix epoch. Anything later than [`Timestamp::MAX`] becomes
+    /// [`Timestamp::MAX`].
     pub fn from_micros(micros: u64) -> Self {
         Self(micros).min(Self::MAX)
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the microseconds since the Unix epoch.
     pub fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The time `after` from this one.
+    /// The instant that is `after` later than this one, at most [`Timestamp::MAX`].
     pub fn plus(self, after: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(micros(after)))
     }
 
-    /// The time `before` this one, at the earliest the Unix epoch.
+    /// The instant that is `before` earlier than this one, at the earliest the Unix epoch.
     pub fn minus(self, before: Duration) -> Self {
         Self(self.0.saturating_sub(micros(before)))
     }
 
-    /// How long from `earlier` to this one; zero if it is not earlier.
+    /// The time from `earlier` to this instant; zero if `earlier` is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -56,16 +58,16 @@ fn micros(duration: Duration) -> u64 {
 pub struct Session {
     /// Its key.
     pub key: SessionKey,
-    /// What it holds.
+    /// Its content.
     pub payload: Payload,
-    /// When it ends; it is there while this is later than now.
+    /// When it ends. The session exists while this is later than now.
     pub expires_at: Timestamp,
-    /// What stands in the other columns of its row.
+    /// The values of the other columns of its row.
     pub others: Others,
 }
 
 impl Session {
-    /// A session without other columns: as an application makes it.
+    /// Makes a session without other columns, as an application does.
     pub fn new(key: SessionKey, payload: Payload, expires_at: Timestamp) -> Self {
         Self { key, payload, expires_at, others: Others::default() }
     }
@@ -76,11 +78,7 @@ impl Session {
 pub struct DatabaseName(Arc<str>);
 
 impl DatabaseName {
-    /// Takes an alias.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidDatabaseName`] if it is empty, longer than 64 characters, or has other characters.
+    /// Parses an alias.
     pub fn parse(name: &str) -> Result<Self, InvalidDatabaseName> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
@@ -90,7 +88,8 @@ impl DatabaseName {
         }
     }
 
-    /// What may be told of a text that was to be an alias: an address in its place may hold a password.
+    /// Returns what may be printed of a text that was meant as an alias: the text if it is an alias. Otherwise it may
+    /// be an address that holds a password.
     pub fn shown(name: &str) -> &str {
         if Self::parse(name).is_ok() { name } else { "(no alias)" }
     }
@@ -101,7 +100,7 @@ impl DatabaseName {
     }
 }
 
-/// So that a map of databases is asked by the text that a policy gives.
+/// For look-ups in a map of databases by the text that a policy passes.
 impl Borrow<str> for DatabaseName {
     fn borrow(&self) -> &str {
         &self.0
@@ -114,11 +113,12 @@ impl fmt::Display for DatabaseName {
     }
 }
 
-/// A text that is not the alias of a database. It does not repeat the text: an address in its place may hold a password.
+/// Why a text is not the alias of a database. It does not repeat the text, which may be an address that holds a
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDatabaseName {
     bytes: usize,
-    /// Where the first character stands that no alias has.
+    /// The position of the first character that an alias cannot have.
     at: Option<usize>,
 }
 

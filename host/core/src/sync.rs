@@ -4,8 +4,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 /// A [`std::sync::Mutex`] that ignores poisoning.
 ///
-/// After a panic in one holder, later holders get the value as the panic left it, and do not panic too. So code that holds
-/// the lock must not panic between two changes that belong together.
+/// After a panic in one holder, later holders get the value as the panic left it, and do not panic too. So code that
+/// holds the lock must not panic between two changes that belong together.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(std::sync::Mutex<T>);
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-/// PostgreSQL cuts longer names off (`NAMEDATALEN`); MySQL's limit is 64 characters, and SQLite has none.
+/// PostgreSQL truncates longer names (`NAMEDATALEN`); MySQL's limit is 64 characters, and SQLite has none.
 const PART_BYTES_MAX: usize = 63;
 
-/// The name of a table, and the schema that it is in.
+/// The name of a table, and of its schema.
 ///
-/// It is written as SQL writes it: `django_session`, `app.django_session`, `"Web Sessions"`, `app."Web.Sessions"`. A name without quotes has
-/// letters, digits and `_`; inside double quotes everything but control characters may stand, and `""` is one quote. Case counts.
+/// It is written as in SQL: `django_session`, `app.django_session`, `"Web Sessions"`, `app."Web.Sessions"`. A name
+/// without quotes has letters, digits and `_`. A name in double quotes may have everything except control characters;
+/// `""` in it is one quote. Names are case-sensitive.
 ///
 /// ```
 /// # use switchover_core::{InvalidTable, Table};
@@ -26,11 +27,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// Takes a name that an operator has written.
+    /// Parses a name that an operator has written.
     ///
     /// # Errors
     ///
-    /// [`InvalidTable`] if it is not one, or longer than 63 bytes a part. It does not repeat the text: an address may stand in its place.
+    /// [`InvalidTable`] if the text is not the name of a table, or if a part is longer than 63 bytes. The error does
+    /// not repeat the text, which may be an address.
     pub fn parse(text: &str) -> Result<Self, InvalidTable> {
         let (first, rest) = part(text, 0)?;
         match rest {
@@ -42,7 +44,7 @@ impl Table {
         }
     }
 
-    /// The schema; on MySQL and MariaDB the database. `None`: the one that the connection finds by itself.
+    /// The schema; on MySQL and MariaDB the database. `None`: the connection's default.
     pub fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
@@ -52,7 +54,7 @@ impl Table {
         &self.name
     }
 
-    /// As SQL has it, every part in `quote`: `"` for PostgreSQL and SQLite, a backtick for MySQL.
+    /// Returns the name for SQL, with every part in `quote`: `"` for PostgreSQL and SQLite, a backtick for MySQL.
     pub fn quoted(&self, quote: char) -> String {
         let name = Self::quote(&self.name, quote);
         match &self.schema {
@@ -61,14 +63,14 @@ impl Table {
         }
     }
 
-    /// One name in quotes, those inside it doubled.
+    /// Puts one name in quotes. A quote inside it is doubled.
     pub fn quote(name: &str, quote: char) -> String {
         let doubled = String::from_iter([quote, quote]);
         format!("{quote}{}{quote}", name.replace(quote, &doubled))
     }
 }
 
-/// As an operator writes it.
+/// Prints the name as an operator writes it.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = |name: &str| if is_plain(name) { name.to_owned() } else { Self::quote(name, '"') };
@@ -79,7 +81,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// A text that is not the name of a table.
+/// Why a text is not the name of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidTable {
     at: usize,
@@ -90,8 +92,8 @@ impl fmt::Display for InvalidTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "this is not the name of a table: at byte {} there is {}; write `NAME` or `SCHEMA.NAME`, and put what is not letters, digits \
-             and _ into double quotes",
+            "this is not the name of a table: at byte {} there is {}; write `NAME` or `SCHEMA.NAME`, and put what \
+             is not letters, digits and _ into double quotes",
             self.at, self.wrong
         )
     }
@@ -99,7 +101,8 @@ impl fmt::Display for InvalidTable {
 
 impl std::error::Error for InvalidTable {}
 
-/// The first part of a text that begins at byte `start` of the whole, and where the next one begins in the whole.
+/// Reads the first part of `text`, which begins at byte `start` of the whole. Returns it, and where the next part
+/// begins in the whole.
 fn part(text: &str, start: usize) -> Result<(String, Option<usize>), InvalidTable> {
     let wrong = |at: usize, wrong: &'static str| InvalidTable { at: start + at, wrong };
     let (name, end) = match text.strip_prefix('"') {
@@ -133,7 +136,7 @@ fn part(text: &str, start: usize) -> Result<(String, Option<usize>), InvalidTabl
     }
 }
 
-/// What stands inside the quotes, and how many bytes it takes with the one that ends it.
+/// Returns the text inside the quotes, and how many bytes it takes together with the closing quote.
 fn unquoted(text: &str) -> Option<(String, usize)> {
     let (mut name, mut at) = (String::new(), 0);
     loop {

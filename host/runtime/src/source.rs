@@ -105,9 +105,9 @@ impl Policy {
         Self::of(Code::Native(Arc::new(NativeRunner::<P>::new())))
     }
 
-    /// The two databases that it moves sessions between, the old one first; `None` if it moves none. A policy that migrates names them in the
-    /// settings `old` and `new`, as those that come with Switchover do; without them they are `default` and `new_session_store`. Both must be
-    /// among the databases that it describes.
+    /// The two databases that it moves sessions between, the old one first; `None` if it moves none. A policy that
+    /// migrates names them in the settings `old` and `new`, as those that come with Switchover do; without them they
+    /// are `default` and `new_session_store`. Both must be among the databases that it describes.
     pub fn migrates_between(&self, description: &Description) -> Option<[String; 2]> {
         let named = |setting: &str, usual: &str| {
             let name = self.settings.get(setting).map_or(usual, String::as_str);

@@ -1,8 +1,9 @@
 //! Django and Switchover on one table, both ways, on SQLite, PostgreSQL and MariaDB.
 //!
-//! A [`django::place::Place`] is a database that both open: Switchover by its backend, Django in a [`django::peer::Peer`], a Python process
-//! that a test asks to create, load, save and delete sessions as a request would. What is stored is compared as the database's driver gives
-//! it, without Django and without Switchover. Django comes from PyPI, into a virtual environment that the first test makes.
+//! A [`django::place::Place`] is a database that both open: Switchover by its backend, Django in a
+//! [`django::peer::Peer`], a Python process that a test asks to create, load, save and delete sessions as a request
+//! would. What is stored is compared as the database's driver gives it, without Django and without Switchover. Django
+//! comes from PyPI, into a virtual environment that the first test makes.
 
 mod django {
     /// Runs each claim once for each database.

@@ -6,8 +6,8 @@ use crate::rules::{Rules, Size};
 use crate::state::{State, WORKER};
 use crate::table::Table;
 
-/// What the key's row has counted to, in every state: of numbers only their order matters, and a state says of each statement on
-/// its way whether its number is still the next one.
+/// What the key's row has counted to, in every state: of numbers only their order matters, and a state says of each
+/// statement on its way whether its number is still the next one.
 const COUNTED: Number = Number::ZERO;
 
 /// A migration of one key by a table under rules.
@@ -75,7 +75,8 @@ impl Migration {
         self.table.plan(phase, self.rules.profile, operation).expect("a path has only phases of its profile")
     }
 
-    /// Whether a database takes a statement of an epoch that carries no number. A variant without a fence never raises it.
+    /// Whether a database takes a statement of an epoch that carries no number. A variant without a fence never raises
+    /// it.
     pub fn takes(&self, state: &State, epoch: u8) -> bool {
         self.too_late(state, epoch, None).is_none()
     }

@@ -1,4 +1,4 @@
-//! A cache in the process's memory, bounded in bytes. For one host: another host's writes do not reach it.
+//! A cache in the process's memory, bounded in bytes. It serves one host only: it does not see writes by other hosts.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -16,28 +16,30 @@ use switchover_core::{Session, SessionKey, Timestamp};
 
 /// 64 MiB: some 100,000 sessions of 400 bytes.
 const BYTES_DEFAULT: usize = 64 << 20;
-/// Enough that two cores rarely meet at one lock.
+/// With this many shards two cores rarely wait for the same lock.
 const SHARDS_MAX: usize = 16;
-/// A shard below this size could not keep one big session.
+/// A smaller shard could not hold one large session.
 const SHARD_BYTES_MIN: usize = 1 << 20;
-/// What an entry takes beside key and payload: two reference counts, the entry itself, its place in the table.
+/// What an entry takes besides key and payload: two reference counts, the entry itself, its place in the table.
 const ENTRY_BYTES: usize = 160;
-/// What an entry is assumed to weigh, to size the table of keys that were seen lately.
+/// The assumed size of an entry. It sizes the table of keys that were seen lately.
 const ENTRY_BYTES_TYPICAL: usize = 640;
-/// Look-ups between a miss and its fill. More at once than calls in flight gain nothing, and the oldest are lost, which costs
-/// a fill.
+/// The number of look-ups between a miss and its fill. A bound above the number of calls in flight would gain nothing.
+/// Beyond it the oldest leases are lost, which costs a fill.
 const LEASES_PER_SHARD: usize = 1_024;
-/// Writers at once. Far above the calls that a host lets in; without a bound, a leak would grow for ever.
+/// The number of writers at the same time, far above the number of calls that a host admits. Without a bound, a leak
+/// would grow for ever.
 const GUARDS_PER_SHARD_MAX: usize = 65_536;
-/// With fewer guards a shard never looks for those whose writer did not come back.
+/// With fewer guards a shard does not look for guards whose writer never released them.
 const SWEEP_GUARDS_MIN: usize = 64;
-/// A sweep takes as long as there are guards, so a shard that is full of live ones must not do it for every writer.
+/// A sweep takes time in proportion to the number of guards. So a shard that is full of live guards must not sweep for
+/// every writer.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A cache in memory. Cheap to clone: all clones are one cache.
 ///
-/// Entries, leases and guards are kept apart: a flood of unknown keys takes leases and never an entry, and no pressure takes
-/// a guard. Its functions never wait, apart from a lock that is held for less than a microsecond.
+/// It stores entries, leases and guards separately. So a flood of unknown keys can displace leases but no entry, and no
+/// load displaces a guard. Its functions wait only for a lock that is held for less than a microsecond.
 #[derive(Clone)]
 pub struct MemoryCache {
     shared: Arc<Shared>,
@@ -90,13 +92,13 @@ impl Default for MemoryCache {
 }
 
 impl MemoryCache {
-    /// At most 64 MiB of entries.
+    /// A cache of at most 64 MiB of entries.
     pub fn new() -> Self {
         Self::with_bytes(BYTES_DEFAULT)
     }
 
-    /// At most `bytes_max` of entries: keys, payloads and what they take to keep. An entry larger than a shard, a sixteenth
-    /// of that but at least 1 MiB or everything, is not stored.
+    /// A cache of at most `bytes_max` of entries: keys, payloads and the cost of keeping them. An entry larger than a
+    /// shard is not stored. A shard has a sixteenth of `bytes_max`, but at least 1 MiB, or all of it if it is less.
     pub fn with_bytes(bytes_max: usize) -> Self {
         let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
         let shard = || Mutex::new(Shard::new(bytes_max / shards));
@@ -110,7 +112,7 @@ impl MemoryCache {
         }
     }
 
-    /// What its entries weigh now; never above the bound. Locks each shard in turn: for metrics and tests.
+    /// The bytes that its entries take now, never more than the bound. Locks each shard in turn: for metrics and tests.
     pub fn bytes(&self) -> u64 {
         self.shared.shards.iter().map(|shard| locked(shard).entries.weight()).sum()
     }
@@ -167,7 +169,8 @@ impl Shard {
         self.leases.remove(key);
     }
 
-    /// Drops guards whose writer never came back, when there are twice as many keys as the last sweep left.
+    /// Drops the guards whose time has passed because their writer never released them. Runs only when there are twice
+    /// as many keys as the last sweep left.
     fn sweep(&mut self) {
         let now = Instant::now();
         let full = self.guards.len() >= GUARDS_PER_SHARD_MAX;

@@ -1,4 +1,4 @@
-//! A database in memory, with the locks of a real one.
+//! A database in memory, with row locks like those of a real one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -20,9 +20,10 @@ use tokio::time::timeout_at;
 use crate::fit;
 use crate::page::{Page, ScannedRow};
 
-/// A database in memory: it lasts as long as its last clone. Cheap to clone: all clones are one database.
+/// A database in memory. It lasts as long as its last clone. Cheap to clone: all clones are one database.
 ///
-/// A transaction locks the rows of its statements and no others, as PostgreSQL does; rows that are not there are locked too.
+/// A transaction locks the rows of its statements and no others, as PostgreSQL does. It also locks keys that have no
+/// row.
 #[derive(Clone)]
 pub struct MemoryDatabase {
     shared: Arc<Shared>,
@@ -30,7 +31,7 @@ pub struct MemoryDatabase {
 
 struct Shared {
     state: Mutex<State>,
-    /// Told whenever a lock is freed.
+    /// Notified whenever a lock is released.
     freed: Notify,
     clock: Arc<dyn Clock>,
     layout: Layout,
@@ -44,14 +45,14 @@ struct State {
     closed: bool,
 }
 
-/// A transaction ends at its deadline by itself: from then on its locks count for nothing, whoever still has them.
+/// A transaction ends by itself at its deadline. From then on its locks have no effect, even if it still has them.
 #[derive(Clone, Copy)]
 struct Lock {
     transaction: u64,
     until: Instant,
 }
 
-/// What a batch leaves under each key: a row, or none.
+/// What is under each key after a batch: a row, or none.
 type Changes = BTreeMap<SessionKey, Option<Session>>;
 
 impl Default for MemoryDatabase {
@@ -61,17 +62,17 @@ impl Default for MemoryDatabase {
 }
 
 impl MemoryDatabase {
-    /// An empty table, and the machine's clock.
+    /// An empty table with the machine's clock.
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock))
     }
 
-    /// An empty table, and a clock that decides what has ended.
+    /// An empty table with a clock that decides which sessions have ended.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self::with(clock, Layout::default())
     }
 
-    /// An empty table that takes what this layout does, and the machine's clock.
+    /// An empty table with this layout, and with the machine's clock.
     pub fn with_layout(layout: Layout) -> Self {
         Self::with(Arc::new(SystemClock), layout)
     }
@@ -80,7 +81,7 @@ impl MemoryDatabase {
         Self { shared: Arc::new(Shared { state: Mutex::default(), freed: Notify::new(), clock, layout }) }
     }
 
-    /// Does `work` when nobody but transaction `own` has locked any of `keys`, or gives up at `deadline`.
+    /// Does `work` once no transaction but `own` has a lock on any of `keys`, or fails at `deadline`.
     async fn unlocked<T>(
         &self,
         keys: &[SessionKey],
@@ -90,7 +91,7 @@ impl MemoryDatabase {
     ) -> Result<T, DatabaseError> {
         loop {
             let mut freed = pin!(self.shared.freed.notified());
-            // Registered before looking, so that a lock freed in between is not missed.
+            // Registered before the check, so that a lock released in between is not missed.
             freed.as_mut().enable();
             let until = {
                 let mut state = self.open_state(deadline)?;
@@ -125,7 +126,7 @@ impl Shared {
 }
 
 impl State {
-    /// When the last of the locks on `keys` that are not of `own` ends by itself; `None`: there is none.
+    /// When the last lock on `keys` that is not held by `own` ends by itself; `None`: there is no such lock.
     fn locked_until(&mut self, keys: &[SessionKey], own: Option<u64>) -> Option<Instant> {
         if self.locks.is_empty() {
             return None;
@@ -141,7 +142,7 @@ impl State {
         changes.get(key).cloned().unwrap_or_else(|| self.rows.get(key).cloned())
     }
 
-    /// What the batch does, in order; its changes are added to those that were made before, and not applied.
+    /// Plans what the batch does, in order. Its changes are added to `changes`; they are not applied.
     fn plan(&self, batch: Vec<Write>, changes: &mut Changes) -> Vec<WriteOutcome> {
         let plan = |write: Write| {
             let key = write.key().clone();
@@ -162,12 +163,12 @@ impl State {
     }
 }
 
-/// What one write does to a row, and the change that it makes, if any.
+/// The outcome of one write on a row, and the change that it makes, if any.
 fn outcome(row: Option<Session>, write: Write) -> (WriteOutcome, Option<Option<Session>>) {
     let put = |session: Session| (WriteOutcome::Done(Some(session.clone())), Some(Some(session)));
     match (write, row) {
         (Write::Insert(_), Some(_)) => (WriteOutcome::Exists, None),
-        // A session that comes without other columns leaves those of the row.
+        // A session without other columns leaves those of the row unchanged.
         (Write::Update(session) | Write::Upsert(session), Some(row)) if session.others.is_empty() => {
             put(Session { others: row.others, ..session })
         }
@@ -300,22 +301,22 @@ impl Upkeep for MemoryDatabase {
         Ok(Some(Identity::new("memory", &[&format!("{:p}", Arc::as_ptr(&self.shared))])))
     }
 
-    /// Memory is fed by nobody.
+    /// Nothing brings rows into memory or carries them away.
     async fn feeds(&self, _deadline: Instant) -> Result<Feeds, DatabaseError> {
         Ok(Feeds::default())
     }
 
-    /// Memory has no schema: nothing is ever missing.
+    /// Memory has no schema, so nothing is ever missing.
     async fn missing_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.open_state(deadline).map(|_| Vec::new())
     }
 
-    /// Memory has no schema: there is nothing to do.
+    /// Memory has no schema, so there is nothing to do.
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError> {
         self.open_state(deadline).map(|_| Vec::new())
     }
 
-    /// Counts alone: what memory takes is not told.
+    /// Only counts; the room that memory takes is not reported.
     async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
         let now = self.shared.clock.now();
         let state = self.open_state(deadline)?;
@@ -339,7 +340,7 @@ impl fmt::Debug for MemoryDatabase {
     }
 }
 
-/// Planned changes whose rows are locked; they are applied by the commit.
+/// Planned changes, whose rows are locked. The commit applies them.
 struct MemoryTransaction {
     database: MemoryDatabase,
     lock: Lock,
@@ -349,7 +350,7 @@ struct MemoryTransaction {
 }
 
 impl MemoryTransaction {
-    /// Does `work` with `keys` locked. After a failure nothing is locked and nothing can be done any more.
+    /// Does `work` with `keys` locked. After a failure all locks are released, and every later call fails.
     async fn locked<T>(
         &mut self,
         keys: Vec<SessionKey>,

@@ -14,18 +14,19 @@ pub struct FlagSwitch {
 }
 
 impl FlagSwitch {
-    /// Starts with these flags.
+    /// A source that starts with these flags.
     pub fn new<N: Into<String>, V: Into<String>>(flags: impl IntoIterator<Item = (N, V)>) -> Self {
         let snapshot: FlagSnapshot = flags.into_iter().collect();
         Self { snapshot: Arc::new(watch::Sender::new(Arc::new(snapshot))) }
     }
 
-    /// Sets one flag; the others stay.
+    /// Sets one flag; the others keep their values.
     pub fn set(&self, name: impl Into<String>, value: impl Into<String>) {
         self.set_all([(name, value)]);
     }
 
-    /// Sets several flags in one snapshot, so that nobody sees some of them without the others; those that are not named stay.
+    /// Sets several flags in one snapshot, so that nobody sees some of them without the others. The flags that are not
+    /// named keep their values.
     pub fn set_all<N: Into<String>, V: Into<String>>(&self, flags: impl IntoIterator<Item = (N, V)>) {
         let flags: FlagSnapshot = flags.into_iter().collect();
         self.snapshot.send_modify(|snapshot| *snapshot = Arc::new(snapshot.iter().chain(flags.iter()).collect()));

@@ -1,4 +1,5 @@
-//! Database, cache and flags in the process's memory: for tests, for tools, and the cache of a service that runs alone.
+//! Database, cache and flags in the process's memory: for tests, for tools, and as the cache of a service that runs
+//! alone.
 
 mod cache;
 mod database;

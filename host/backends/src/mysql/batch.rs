@@ -1,4 +1,5 @@
-//! A batch of writes as the statements of one transaction: lock what is there, then one statement for each kind of write.
+//! A batch of writes as the statements of one transaction. It locks the existing rows, then has one statement for each
+//! kind of write.
 
 use std::collections::HashMap;
 
@@ -8,18 +9,18 @@ use switchover_core::{Session, SessionKey, Value};
 use crate::django_time;
 use crate::others::{OtherColumn, values};
 
-/// The rows that a batch found, by key, byte for byte; `None`: it is there, and was not read.
+/// The rows that a batch found, by key, compared byte for byte; `None`: the row exists and was not read.
 pub(super) type Locked = HashMap<SessionKey, Option<Result<Session, Unreadable>>>;
 
-/// What a batch does, once its rows are locked.
+/// What a batch does once its rows are locked.
 #[derive(Default)]
 pub(super) struct Plan<'b> {
     pub(super) insert: Vec<Values<'b>>,
     pub(super) upsert: Vec<Values<'b>>,
-    /// Keys and ends.
+    /// Pairs of key and end.
     pub(super) touch: Vec<(&'b str, String)>,
     pub(super) delete: Vec<&'b str>,
-    /// In the order of the batch.
+    /// The outcomes, in the order of the batch.
     pub(super) outcomes: Vec<WriteOutcome>,
 }
 
@@ -29,7 +30,7 @@ pub(super) struct Values<'b> {
     pub(super) key: &'b str,
     pub(super) payload: &'b [u8],
     pub(super) expires_at: String,
-    /// In the order of the columns; none where the session comes without.
+    /// In the order of the columns; empty if the session has no other columns.
     pub(super) others: Vec<&'b Value>,
     bytes: usize,
 }
@@ -46,23 +47,23 @@ impl<'b> Values<'b> {
         })
     }
 
-    /// The same row with nothing in it.
+    /// The same row with an empty payload.
     pub(super) fn emptied(&self) -> Self {
         Self { payload: b"", bytes: self.bytes - self.payload.len(), ..self.clone() }
     }
 
-    /// Whether it comes with the other columns.
+    /// Whether it has values for the other columns.
     pub(super) fn is_whole(&self) -> bool {
         !self.others.is_empty()
     }
 }
 
-/// What the parameters of a row take in a statement beside its payload: key, end, lengths and types.
+/// What the parameters of a row take in a statement besides its payload: key, end, lengths and types.
 const ROW_BYTES: usize = 256;
-/// What a statement takes beside its rows.
+/// What a statement takes besides its rows.
 const STATEMENT_BYTES: usize = 1 << 10;
 
-/// How much one statement may carry: the server drops a connection that sends more than its `max_allowed_packet`.
+/// How many bytes one statement may carry. The server drops a connection that sends more than its `max_allowed_packet`.
 #[derive(Clone, Copy)]
 pub(super) struct Packet(usize);
 
@@ -75,7 +76,7 @@ impl Packet {
         self.0.saturating_sub(STATEMENT_BYTES)
     }
 
-    /// Whether no statement can carry one of the batch, in words.
+    /// If a write of the batch is too large for any statement, returns a message that says so.
     pub(super) fn refuses(self, batch: &[Write]) -> Option<String> {
         let largest = batch.iter().map(Write::payload_len).max()?;
         (largest + ROW_BYTES > self.room()).then(|| {
@@ -86,12 +87,12 @@ impl Packet {
         })
     }
 
-    /// As many of the first rows as one statement carries, `most` at most; the others stay.
+    /// Takes as many of the first rows as one statement can carry, at most `most`. The others stay.
     pub(super) fn take<'r, 'b>(self, rows: &mut &'r [Values<'b>], most: usize) -> Option<&'r [Values<'b>]> {
         let (mut left, mut count) = (self.room(), 0);
         for values in rows.iter().take(most) {
             let needed = values.bytes + ROW_BYTES;
-            // One at least: what no statement can carry was refused before.
+            // At least one: a row that is too large for any statement was refused before.
             if needed > left && count > 0 {
                 break;
             }
@@ -105,7 +106,7 @@ impl Packet {
 }
 
 impl<'b> Plan<'b> {
-    /// A row that cannot be read is an error only for who asks what is in it.
+    /// A row that cannot be read is an error only for a write that needs its contents.
     pub(super) fn of(batch: &'b [Write], locked: &Locked, columns: &[OtherColumn]) -> Result<Self, Unreadable> {
         let mut plan = Self::default();
         for write in batch {

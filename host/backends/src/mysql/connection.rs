@@ -1,4 +1,4 @@
-//! One connection to MySQL or MariaDB: its settings, and each operation in as few round trips as it takes.
+//! One connection to MySQL or MariaDB: its settings, and each operation in as few round trips as possible.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
 use crate::server::{Failure, Found, Link, Options};
 
-/// What every connection is set to and asked, in one round trip: a statement waits a second for a lock, the least that InnoDB knows, and what
-/// does not fit is refused and not cut off.
+/// The settings of every connection, and a question, in one round trip. A statement waits a second for a lock, the
+/// shortest time that InnoDB has. A value that does not fit is refused, not truncated.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION autocommit = 1; \
                         SET SESSION innodb_lock_wait_timeout = 1; \
                         SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES'); \
@@ -32,7 +32,7 @@ const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; 
 
 /// As in the settings.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
-/// What a statement gets beyond that before its outcome is given up as unknown.
+/// How much longer than that a statement may take before its outcome is reported as unknown.
 const ANSWER_TIME: Duration = Duration::from_millis(250);
 
 pub(crate) struct Connection {
@@ -65,7 +65,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Finds out which other columns the table has now; every connection goes on with what it finds.
+    /// Reads which other columns the table has now. From then on every connection uses them.
     async fn look_at_columns(&mut self) -> Result<(), sqlx::Error> {
         let Options { table, application_name, .. } = &self.options;
         let found = others::columns(&mut self.connection, &table.table, table.layout.columns()).await?;
@@ -75,8 +75,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The statements as they are now. A `timestamp` is given out in the time zone of the connection, so one that meets such a column, which
-    /// another may have found, sets its zone first.
+    /// The current statements. The server returns a `timestamp` in the time zone of the connection. So if there is such
+    /// a column, which another connection may have found, this one sets its time zone first.
     async fn statements(&mut self) -> Result<Arc<Statements>, Failure> {
         let statements = self.statements.get();
         if !self.in_utc && statements.others.iter().any(others::has_zone) {
@@ -109,7 +109,7 @@ impl Connection {
         query.fetch_all(&mut self.connection).await.map_err(|error| self.failure(&error))
     }
 
-    /// Rows that the statement found, changed or not.
+    /// Returns the number of rows that the statement found, changed or not.
     async fn execute(&mut self, query: MySqlQuery<'_>) -> Result<u64, Failure> {
         let done = query.execute(&mut self.connection).await;
         done.map(|done| done.rows_affected()).map_err(|error| self.failure(&error))
@@ -120,7 +120,7 @@ impl Connection {
         done.map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// One write that is its own transaction: one round trip. The row after a touch is not read.
+    /// Makes one write as a transaction of its own, in one round trip. It does not read the row after a touch.
     async fn write_one(&mut self, write: &Write) -> Result<WriteOutcome, Failure> {
         let statements = self.statements().await?;
         let key = write.key().expose();
@@ -153,8 +153,8 @@ impl Connection {
         Ok(if found == 0 { WriteOutcome::Missing } else { WriteOutcome::Done(row) })
     }
 
-    /// Inside a transaction: locks the rows of the batch, then writes. `carries`: rows that are touched are read, to be carried to
-    /// a mirror. `wait`: for locks that others hold.
+    /// In a transaction: locks the rows of the batch, then writes. With `carries`, touched rows are read, so that they
+    /// can be carried to a mirror. With `wait`, it waits for locks of others.
     async fn write_batch(&mut self, batch: &[Write], carries: bool, wait: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
@@ -162,7 +162,8 @@ impl Connection {
         let locked = self.lock_rows(&keys, whole, wait).await?;
         let (statements, packet) = (self.statements().await?, self.packet);
         let plan = Plan::of(batch, &locked, &statements.others).map_err(refused)?;
-        // No row may be inserted twice, so inserts are cut into lengths of a power of two; the others may be filled up.
+        // No row may be inserted twice, so inserts are split into lengths of powers of two. The other kinds may be
+        // filled up.
         for (whole, mut inserts) in by_columns(&plan.insert) {
             while let Some(rows) = packet.take(&mut inserts, CHUNK_MAX) {
                 for rows in powers_of_two(rows) {
@@ -194,7 +195,7 @@ impl Connection {
         Ok(outcomes)
     }
 
-    /// What stands in the other columns of the rows that were put: what was there before, or the table's defaults.
+    /// Reads the other columns of the rows that were put: their earlier values, or the table's defaults.
     async fn read_others(&mut self, batch: &[Write], outcomes: &mut [WriteOutcome], wait: bool) -> Result<(), Failure> {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
@@ -234,14 +235,14 @@ impl Connection {
         Ok(locked)
     }
 
-    /// Whether one statement can carry all of them.
+    /// Whether one statement can carry all rows.
     fn is_one_statement(&self, rows: &[Values<'_>]) -> bool {
         let mut left = rows;
         self.packet.take(&mut left, CHUNK_MAX);
         left.is_empty() && by_columns(rows).count() == 1
     }
 
-    /// Writes a batch in a transaction of its own, which waits for no lock.
+    /// Writes a batch in a transaction of its own. It waits for no lock.
     async fn write_at_once(&mut self, batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
         self.simple("START TRANSACTION").await?;
         match self.write_batch(batch, false, false).await {
@@ -252,7 +253,7 @@ impl Connection {
     }
 }
 
-/// Whether a lock can be waited for and an answer still comes in time.
+/// Whether the answer still comes in time if the statement waits for a lock.
 fn may_wait(deadline: Instant) -> bool {
     deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME
 }
@@ -312,7 +313,7 @@ impl Link for Connection {
                 self.may_have_written = true;
                 Ok(vec![self.write_one(write).await?])
             }
-            // One statement, which is one transaction, if one can carry it all.
+            // One statement, which is one transaction, if one statement can carry all rows.
             (_, Some(rows)) if may_wait && self.is_one_statement(&rows) => {
                 let whole = rows[0].is_whole();
                 let rows = filled_up_before(&rows);
@@ -378,7 +379,7 @@ impl Link for Connection {
         let query = match after {
             None => sqlx::query(&statements.scan_first).bind(now),
             Some(after) => {
-                // The server has sent it as UTF-8, into which it can convert every text.
+                // The server has sent the key as UTF-8. It can convert every text to UTF-8.
                 let after = str::from_utf8(after.expose());
                 let after = after.map_err(|_| Failure::corrupt("a row's key is not text"))?;
                 sqlx::query(&statements.scan).bind(now).bind(after)
@@ -402,7 +403,7 @@ impl Link for Connection {
         Ok(page.end(more))
     }
 
-    /// No content of a row makes the server refuse a page.
+    /// No contents of a row make the server refuse a page.
     async fn scan_past(&mut self, _after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
         Err(Failure::corrupt(message))
     }
@@ -436,7 +437,7 @@ impl Link for Connection {
         let (before, now) = (before.map(django_time::to_text), self.now());
         let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
         let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;
-        // Every end of the column's type can be compared.
+        // Every end that the column's type allows can be compared.
         Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
     }
 
@@ -453,7 +454,7 @@ impl Link for Connection {
 
     async fn execute_schema(&mut self, statements: &[String]) -> Result<(), Failure> {
         self.may_have_written = !statements.is_empty();
-        // Each commits by itself; what was made stays, and the next run makes the rest.
+        // Each statement commits by itself. What was made stays, and the next run makes the rest.
         for statement in statements {
             let done = self.connection.execute(sqlx::raw_sql(statement)).await;
             done.map_err(|error| schema_failure(&error, &mut self.may_have_written))?;
@@ -470,14 +471,14 @@ impl Link for Connection {
     }
 }
 
-/// The session of a row of key, payload and expiry.
+/// Makes a session of a row of key, payload and expiry.
 fn session(layout: Layout, row: &MySqlRow, key: &SessionKey, others: Others) -> Result<Session, Unreadable> {
     let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
     let expires_at = raw(row, 2).ok().and_then(|text| django_time::from_text(str::from_utf8(text).ok()?));
     session_of_row(layout, key, payload, expires_at, others)
 }
 
-/// A row of a page; `key`: the bytes of its key.
+/// Makes a row of a page; `key` has the bytes of its key.
 fn scanned(layout: Layout, row: &MySqlRow, key: &[u8], columns: &[OtherColumn]) -> Result<ScannedRow, Failure> {
     let alive: i64 = column(row, 3)?;
     Ok(match (alive != 0, layout.key_of_row(key)) {
@@ -499,7 +500,7 @@ fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>, statements: &Statements,
     })
 }
 
-/// The values of a batch of upserts, in the order of the keys; `None`: something else is in it.
+/// The values of a batch of upserts, in the order of the keys; `None`: the batch has another kind of write.
 fn upserts<'b>(batch: &'b [Write], columns: &[OtherColumn]) -> Result<Option<Vec<Values<'b>>>, Unreadable> {
     let mut rows = Vec::with_capacity(batch.len());
     for write in batch {
@@ -510,12 +511,13 @@ fn upserts<'b>(batch: &'b [Write], columns: &[OtherColumn]) -> Result<Option<Vec
     Ok(Some(rows))
 }
 
-/// A session that comes without other columns.
+/// The values of a session without the other columns.
 fn plain(session: &Session) -> Result<Values<'_>, Failure> {
     Values::of(session, &[]).map_err(refused)
 }
 
-/// Rows without other columns and rows with them, which no statement mixes. The first stand first.
+/// Splits rows into those without values for the other columns and those with them; no statement mixes the two. The
+/// rows without come first.
 fn by_columns<'r, 'b>(rows: &'r [Values<'b>]) -> impl Iterator<Item = (bool, &'r [Values<'b>])> {
     rows.chunk_by(|one, next| one.is_whole() == next.is_whole()).map(|rows| (rows[0].is_whole(), rows))
 }
@@ -524,7 +526,7 @@ fn refused(row: Unreadable) -> Failure {
     Failure::Row(row.to_string())
 }
 
-/// What is bound as text the server converts to the character set of its column.
+/// A payload that is bound as text is converted by the server to the character set of its column.
 fn bind_payload<'q>(query: MySqlQuery<'q>, payload: &'q [u8], layout: Layout) -> MySqlQuery<'q> {
     if layout.has_bytes() {
         query.bind(payload)
@@ -533,7 +535,8 @@ fn bind_payload<'q>(query: MySqlQuery<'q>, payload: &'q [u8], layout: Layout) ->
     }
 }
 
-/// The slice, with its last item repeated up to a power of two: few lengths, few statements to prepare.
+/// The slice, with its last item repeated up to a power of two. So there are few lengths, and few statements to
+/// prepare.
 fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
     let mut filled = items.to_vec();
     if let Some(last) = items.last() {
@@ -542,15 +545,16 @@ fn filled_up<T: Clone>(items: &[T]) -> Vec<T> {
     filled
 }
 
-/// Rows for an upsert, filled up to a power of two by rows of nothing under the first key, before the row that replaces them in the same
-/// statement: a copy of a payload could be as large as all others together.
+/// The rows of an upsert, filled up to a power of two with empty rows. These have the first key and stand before its
+/// row, which replaces them in the same statement. A copy of a row instead could have a payload as large as all others
+/// together.
 fn filled_up_before<'b>(rows: &[Values<'b>]) -> Vec<Values<'b>> {
     let missing = rows.len().next_power_of_two() - rows.len();
     let nothing = rows.first().map(Values::emptied);
     nothing.into_iter().cycle().take(missing).chain(rows.iter().cloned()).collect()
 }
 
-/// The slice cut into lengths of a power of two, at most [`CHUNK_MAX`].
+/// Splits the slice into lengths of powers of two, at most [`CHUNK_MAX`].
 fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let length = (1 << items.len().checked_ilog2()?).min(CHUNK_MAX);
@@ -560,7 +564,7 @@ fn powers_of_two<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// The bytes of a text. The driver takes a text of a binary collation for no text.
+/// The bytes of a text. The driver does not take a text with a binary collation for a text.
 fn raw(row: &MySqlRow, at: usize) -> Result<&[u8], Failure> {
     row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than its layout's"))
 }

@@ -1,4 +1,4 @@
-//! What an error of MySQL's or MariaDB's means here. None of its messages that are kept can hold a value of a row.
+//! Translates the errors of MySQL and MariaDB. No message that is kept can contain a value of a row.
 
 use std::io::ErrorKind;
 
@@ -14,20 +14,21 @@ const TLS: Words = Words { authority: "`ssl-ca=FILE` in the address", without: "
 /// A row is under this key already, or another unique index has the row's value.
 const DUPLICATE_KEY: u16 = 1062;
 
-/// What a server says of itself: it is short of disk, memory, threads or statements, lets nobody in, or is no part of its cluster now.
+/// Errors about the server itself: it lacks disk, memory, threads or statements, admits nobody, or is not part of its
+/// cluster now.
 const OF_THE_SERVER: [u16; 27] = [
     1021, 1030, 1037, 1038, 1040, 1041, 1044, 1045, 1047, 1049, 1105, 1114, 1129, 1130, 1135, 1158, 1159, 1160, 1161,
     1180, 1181, 1203, 1206, 1226, 1227, 1461, 3100,
 ];
 
-/// Whether an insert found a row under its session key. The message names the index, in every language of the server. A unique index of
-/// another column, which came after the host had checked the table, says nothing of the session.
+/// Whether an insert found a row under its session key. The message names the index, in every language of the server. A
+/// unique index of another column, which came after the host had checked the table, says nothing about the session.
 pub(super) fn is_of_the_key(error: &Error) -> bool {
     let named = |message: &str| message.contains("PRIMARY'");
     matches!(error, Error::Database(refused) if number(error) == Some(DUPLICATE_KEY) && named(refused.message()))
 }
 
-/// The server's number of an error, if the server said it.
+/// The server's number of an error, if the error came from the server.
 fn number(error: &Error) -> Option<u16> {
     match error {
         Error::Database(refused) => refused.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number),
@@ -35,7 +36,7 @@ fn number(error: &Error) -> Option<u16> {
     }
 }
 
-/// What an error means to the operation that met it; `written` is cleared if the server says that nothing was.
+/// Says what an error means for its operation. Clears `written` if the server says that nothing was written.
 pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     let Error::Database(refused) = error else {
         return match error {
@@ -50,29 +51,30 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     let number = number(error).unwrap_or_default();
     let message = || format!("{} (error {number})", refused.message());
     match number {
-        // It shuts down, or this connection was killed: whether a commit came before, it does not say.
+        // The server shuts down, or this connection was killed. It does not say whether a commit happened before.
         1053 | 1152 | 1184 | 1927 => return Failure::Lost(message()),
         _ => *written = false,
     }
     match number {
-        // Lock waits, deadlocks, changed rows, statements that took too long or were stopped, transactions that a replication group
-        // rolled back. The message of 1062 names the key.
+        // Lock waits, deadlocks, changed rows, statements that took too long or were stopped, transactions that a
+        // replication group rolled back. The message of 1062 names the key.
         1020 | 1205 | 1213 | 1317 | 1969 | 3024 | 3101 | 3572 => Failure::Busy(message()),
         DUPLICATE_KEY if is_of_the_key(error) => Failure::Busy("another writer has just inserted this key".to_owned()),
-        // A replica, after a failover: another connection may reach the new primary. Or MySQL has ended an idle connection, and said so.
+        // The server is a replica, after a failover: another connection may reach the new primary. Or MySQL has closed
+        // an idle connection, and reports it.
         1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
         1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
-        // The statements that this connection keeps are gone.
+        // The prepared statements of this connection are gone.
         1243 | 1615 => Failure::Lost(message()),
         _ if OF_THE_SERVER.contains(&number) => Failure::Refused(DatabaseError::Unavailable { message: message() }),
-        // A value that does not fit, a constraint, a trigger that raises by whatever number: one row is to blame. The message may name
-        // the value.
+        // A value does not fit, a constraint refuses it, or a trigger raised an error with whatever number: one row is
+        // the cause. The message may contain the value.
         _ => Failure::Row(format!("the database refuses (error {number})")),
     }
 }
 
-/// As [`failure`], for statements that carry no values of rows: the message is kept.
+/// Like [`failure`], for statements that carry no values of rows: the message is kept.
 pub(super) fn schema_failure(error: &Error, written: &mut bool) -> Failure {
     match (failure(error, written), error) {
         (Failure::Row(_), Error::Database(refused)) => {
@@ -82,7 +84,7 @@ pub(super) fn schema_failure(error: &Error, written: &mut bool) -> Failure {
     }
 }
 
-/// Why no connection could be made.
+/// The error for a connection that could not be made.
 pub(super) fn unavailable(error: &Error) -> DatabaseError {
     let message = match error {
         Error::Database(refused) => {

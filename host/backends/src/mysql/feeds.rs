@@ -1,4 +1,4 @@
-//! Which table this is on MySQL or MariaDB, and what replicates it, as far as the server tells this user.
+//! Identifies the table on MySQL or MariaDB, and finds what replicates it, as far as the server shows it to this user.
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Executor as _, Row as _};
@@ -6,8 +6,9 @@ use switchover_core::capabilities::{Feeds, Identity};
 
 use switchover_core::Table;
 
-/// What tells one server from another. MySQL has an identifier of the server, MariaDB none in every version: host, port, folder and socket
-/// stand in for it. Of a Galera cluster every node has the same rows, and the cluster's identifier.
+/// What distinguishes one server from another. MySQL has an identifier of the server, but MariaDB does not in every
+/// version: host, port, folder and socket are used instead. All nodes of a Galera cluster have the same rows, so there
+/// the identifier is the cluster's.
 const SERVER: [&str; 7] =
     ["hostname", "port", "datadir", "socket", "server_uuid", "server_uid", "wsrep_cluster_state_uuid"];
 
@@ -32,7 +33,7 @@ pub(super) async fn identity(connection: &mut MySqlConnection, table: &Table) ->
 
 pub(super) async fn feeds(connection: &mut MySqlConnection, table: &Table) -> Result<Feeds, sqlx::Error> {
     let mut feeds = Feeds::default();
-    // MariaDB's word knows replicas of several primaries, MySQL's newer word the one.
+    // MariaDB's statement lists several primaries; the other two, of which the first is MySQL's newer form, list one.
     let mut primaries = Err(sqlx::Error::RowNotFound);
     for sql in ["SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"] {
         primaries = connection.fetch_all(sqlx::raw_sql(sql)).await;
@@ -46,7 +47,7 @@ pub(super) async fn feeds(connection: &mut MySqlConnection, table: &Table) -> Re
         Err(sqlx::Error::Database(refused)) => {
             feeds
                 .unknown
-                .push(format!("the server does not tell this user whether it is a replica: {}", refused.message()));
+                .push(format!("the server does not show this user whether it is a replica: {}", refused.message()));
         }
         Err(error) => return Err(error),
     }

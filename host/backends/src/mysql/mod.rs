@@ -28,28 +28,31 @@ const SHAPE: Shape = Shape {
     choices: &[("ssl-mode", &["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"])],
 };
 
-/// Databases on MySQL servers, 8.0 or newer, and MariaDB servers, 10.6 or newer. The table's engine is InnoDB.
+/// Databases on MySQL servers, 8.0 or newer, and MariaDB servers, 10.6 or newer. The table's engine must be InnoDB.
 ///
 /// ```no_run
 /// # use switchover_backends::MySql;
 /// # async fn open() -> Result<(), switchover_core::capabilities::DatabaseError> {
 /// let database = MySql::connect("mysql://app:secret@db-2:3306/app?ssl-mode=VERIFY_IDENTITY").await?;
-/// let by_socket = MySql::builder("mysql://app@localhost/app?socket=/run/mysqld/mysqld.sock").table("sessions").connect().await?;
+/// let by_socket =
+///     MySql::builder("mysql://app@localhost/app?socket=/run/mysqld/mysqld.sock").table("sessions").connect().await?;
 /// # Ok(()) }
 /// ```
 ///
-/// The address is a URL with the parameters `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`), `ssl-ca`,
-/// `ssl-cert`, `ssl-key` and `socket`; any other is refused. TLS is by rustls, with the system's certificates.
+/// The address is a URL with the parameters `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`,
+/// `VERIFY_IDENTITY`), `ssl-ca`, `ssl-cert`, `ssl-key` and `socket`. Any other parameter is refused. TLS uses rustls
+/// with the system's certificates.
 ///
-/// * **Time.** `datetime(6)` has no time zone: the table holds UTC, as Django writes it with `USE_TZ = True`. A project with
-///   `USE_TZ = False` stores local time and cannot share its table.
-/// * **Keys.** The usual collations take `ABC` for `abc`. Every key is compared byte for byte, so the row of another key is never read,
-///   changed or deleted; but a table with such a collation holds only one of the two, and an upsert takes its place.
+/// - **Time.** `datetime(6)` has no time zone: the table holds UTC, as Django writes it with `USE_TZ = True`. A project
+///   with `USE_TZ = False` stores local time and cannot share its table.
+/// - **Keys.** The usual collations treat `ABC` and `abc` as equal. The host compares every key byte for byte, so it
+///   never reads, changes or deletes the row of another key. But a table with such a collation holds only one of the
+///   two keys, and an upsert of one replaces the other.
 #[derive(Debug)]
 pub struct MySql;
 
 impl MySql {
-    /// Connects with every option at its default.
+    /// Connects with the default of every option.
     ///
     /// # Errors
     ///
@@ -76,7 +79,7 @@ impl Driver for MySqlDriver {
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
         let wrong = |message| DatabaseError::Invalid { message };
         SHAPE.check(url).map_err(wrong)?;
-        // The parser's own message may repeat the address.
+        // The parser's own message may contain the address.
         let address: MySqlConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
         if address.get_database().is_none() {
             return Err(wrong(SHAPE.invalid()));

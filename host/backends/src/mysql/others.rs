@@ -1,4 +1,4 @@
-//! The columns of a table on MySQL or MariaDB beside a session's: as texts, but for bytes.
+//! The other columns of a session table on MySQL or MariaDB. They are selected and bound as texts, except bytes.
 
 use sqlx::Row as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
@@ -6,7 +6,7 @@ use switchover_core::{Column, ColumnKind, Others, Table, Value};
 
 use crate::others::{OtherColumn, of_row, value_of_text};
 
-/// The columns beside a session's, but for those whose values the server makes; none if there is no table.
+/// The other columns, except those whose values the server generates. Empty if there is no table.
 pub(super) async fn columns(
     connection: &mut MySqlConnection,
     table: &Table,
@@ -26,7 +26,7 @@ pub(super) async fn columns(
     for row in &rows {
         let (name, sql_type): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (nullable, extra): (String, String) = (row.try_get(2)?, row.try_get(4)?);
-        // An expression as default is said to be generated too, by another word.
+        // The catalogue also calls a column generated if its default is an expression, but with another word.
         let is_made = ["auto_increment", "virtual generated", "stored generated", "persistent generated"]
             .iter()
             .any(|made| extra.to_ascii_lowercase().contains(made));
@@ -71,7 +71,7 @@ pub(super) fn has_zone(other: &OtherColumn) -> bool {
     other.sql_type.starts_with("timestamp")
 }
 
-/// The value of a column as an expression.
+/// The expression that selects the value of a column.
 pub(super) fn given_out(OtherColumn { column, sql_type, .. }: &OtherColumn) -> String {
     let name = Table::quote(&column.name, '`');
     match &column.kind {
@@ -83,7 +83,7 @@ pub(super) fn given_out(OtherColumn { column, sql_type, .. }: &OtherColumn) -> S
     }
 }
 
-/// The parameter of a value for a column.
+/// The parameter for a value of a column.
 pub(super) fn taken_in(other: &OtherColumn) -> &'static str {
     match &*other.sql_type {
         sql_type if sql_type.starts_with("bit") => "cast(? AS unsigned)",
@@ -92,7 +92,8 @@ pub(super) fn taken_in(other: &OtherColumn) -> &'static str {
     }
 }
 
-/// Types whose values the server does not cast to text: geometries, vectors, and binary strings of a fixed length, which end in zeros.
+/// Whether the server does not cast values of this type to text: geometries, vectors, and binary strings of a fixed
+/// length, which end in zeros.
 fn has_no_text(sql_type: &str) -> bool {
     let name = sql_type.split(['(', ' ']).next().unwrap_or_default();
     let geometries = ["geometry", "point", "linestring", "polygon", "geometrycollection", "geomcollection"];

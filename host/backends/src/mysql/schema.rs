@@ -1,4 +1,4 @@
-//! The session table on MySQL and MariaDB: made where it is missing and checked where it is not.
+//! The session table on MySQL and MariaDB. It is made if it is missing, and checked if it exists.
 
 use sqlx::Row as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
@@ -8,7 +8,8 @@ use switchover_core::{Layout, Table};
 use crate::server::{Column, check_columns};
 use crate::table::SessionTable;
 
-/// The types of the columns of a layout, as the catalogue shows them. Django's schema editor makes the first.
+/// The types of the columns of a layout, as the catalogue shows them. Those of the layout `django` are the ones that
+/// Django's schema editor makes.
 fn kinds(layout: Layout) -> [&'static str; 3] {
     if layout == Layout::DJANGO {
         ["varchar(40)", "longtext", "datetime(6)"]
@@ -28,7 +29,8 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// The statements that would make what is missing. An index under another name that serves as well is not missing.
+/// The statements that would make what is missing. An index with another name that serves the same purpose is not
+/// missing.
 pub(super) async fn missing(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Vec<String>, Error> {
     let Some(indexes) = checked(connection, table).await? else {
         return Ok(vec![create_table(table), expiry_index(table)]);
@@ -37,7 +39,7 @@ pub(super) async fn missing(connection: &mut MySqlConnection, table: &SessionTab
     Ok(if has_expiry_index { Vec::new() } else { vec![expiry_index(table)] })
 }
 
-/// Whether the columns that sessions need are the layout's, if the table is there; others are no matter.
+/// Checks the columns that sessions need, if the table exists. Other columns do not matter here.
 pub(super) async fn check(connection: &mut MySqlConnection, table: &SessionTable) -> Result<(), Error> {
     checked(connection, table).await.map(drop)
 }
@@ -64,7 +66,7 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
     let Some(found) = found else { return Ok(None) };
     let (kind, engine): (String, String) = (found.try_get(0)?, found.try_get(1)?);
     if kind != "BASE TABLE" {
-        return Err(Error::Different(table.different("it is no table")));
+        return Err(Error::Different(table.different("it is not a table")));
     }
     if !engine.eq_ignore_ascii_case("innodb") {
         let difference =
@@ -82,11 +84,11 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
             table.different(format!("its {} is not the primary key", table.layout.columns()[0])),
         ));
     }
-    // An upsert takes the row that any of them finds for the one that it is to replace: the session of somebody else.
+    // An upsert replaces the row that any unique index finds. That row could be the session of somebody else.
     if let Some(other) = indexes.iter().find(|index| index.is_unique && index.index != "PRIMARY") {
         let difference = format!(
-            "it has the unique index {} beside its primary key, by which a write would take another session's row for its own: make it an \
-             index that is not unique",
+            "it has the unique index {} beside its primary key, by which a write would take another session's row for \
+             its own: make it an index that is not unique",
             other.index
         );
         return Err(Error::Different(table.different(difference)));
@@ -94,12 +96,12 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
     Ok(Some(indexes))
 }
 
-/// Whole seconds cannot hold the end that a session is given, so both databases of a migration would differ for ever.
+/// A column of whole seconds cannot hold the end of a session, so the two databases of a migration would always differ.
 fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
     (column == table.layout.columns()[2] && kind.starts_with("datetime")).then(|| {
         format!(
-            "it cuts the fraction of a second off; `ALTER TABLE {} MODIFY {column} datetime(6) NOT NULL` mends it: the table is \
-             rewritten, and writes wait meanwhile",
+            "it truncates the fraction of a second; `ALTER TABLE {} MODIFY {column} datetime(6) NOT NULL` corrects it: \
+             the table is rewritten, and writes wait meanwhile",
             table.table.quoted('`')
         )
     })
@@ -108,8 +110,10 @@ fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
 async fn indexes(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Vec<Indexed>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT cast(index_name AS char), cast(column_name AS char), cast(seq_in_index AS signed), \
-                cast(sub_part IS NOT NULL AS signed), cast(non_unique = 0 AS signed) FROM information_schema.statistics \
-         WHERE table_schema = coalesce(?, database()) AND table_name = ? AND column_name IS NOT NULL ORDER BY index_name, seq_in_index",
+                cast(sub_part IS NOT NULL AS signed), cast(non_unique = 0 AS signed) \
+         FROM information_schema.statistics \
+         WHERE table_schema = coalesce(?, database()) AND table_name = ? AND column_name IS NOT NULL \
+         ORDER BY index_name, seq_in_index",
     )
     .bind(table.table.schema())
     .bind(table.table.name())

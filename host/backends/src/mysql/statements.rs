@@ -6,18 +6,18 @@ use super::others::{given_out, taken_in};
 use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
-/// Now, by the clock that the first parameter brings, or by the server's.
+/// The current time, by the clock whose time is the first parameter, or by the server's if that is NULL.
 const NOW: &str = "coalesce(cast(? AS datetime(6)), utc_timestamp(6))";
-/// Rows or keys of one statement at most; a batch with more takes several.
+/// How many rows or keys one statement has at most. A batch with more takes several statements.
 pub(super) const CHUNK_MAX: usize = 128;
-/// Characters of an application's name.
+/// How many characters of an application's name are kept.
 const APPLICATION_NAME_MAX: usize = 64;
 
 /// The texts for one table.
 pub(super) struct Statements {
-    /// Before each text: whose it is.
+    /// A comment before each text that names the application.
     whose: String,
-    /// The name as it is quoted.
+    /// The quoted name.
     table: String,
     layout: Layout,
     pub(super) others: Vec<OtherColumn>,
@@ -32,7 +32,7 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// With the other columns that the table has.
+    /// Writes the statements for the table and its other columns.
     pub(super) fn of(
         SessionTable { table, layout }: &SessionTable,
         others: Vec<OtherColumn>,
@@ -69,7 +69,7 @@ impl Statements {
         }
     }
 
-    /// The unexpired rows of so many keys, and the clock.
+    /// Selects the unexpired rows of so many keys. The parameters are the clock's time and the keys.
     pub(super) fn load(&self, keys: usize) -> String {
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
         let ([key, _, end], row) = (self.layout.columns(), row(self.layout, &self.others));
@@ -81,7 +81,7 @@ impl Statements {
         format!("{whose}SELECT {key} FROM {table} WHERE {key} IN ({})", list("?", keys))
     }
 
-    /// Locks the rows of so many keys, in the order of the keys, and answers them, or their keys alone.
+    /// Locks the rows of so many keys, in the order of the keys, and selects them or only their keys.
     pub(super) fn lock(&self, keys: usize, whole: bool, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
         let [key, ..] = self.layout.columns();
@@ -90,7 +90,7 @@ impl Statements {
         format!("{whose}SELECT {columns} FROM {table} WHERE {key} IN ({keys}) ORDER BY {key} FOR UPDATE{nowait}")
     }
 
-    /// `whole`: the rows come with the other columns.
+    /// With `whole`, the rows have values for the other columns.
     pub(super) fn insert_many(&self, rows: usize, whole: bool) -> String {
         insert(&self.whose, &self.table, self.layout, self.others_of(whole), rows)
     }
@@ -99,7 +99,8 @@ impl Statements {
         if whole { &self.others } else { &[] }
     }
 
-    /// Inserts, or brings the row to payload and expiry; and to the key, where the collation took another key for it.
+    /// Inserts, or sets payload and expiry of the row; it sets the key too, in case the collation found another key's
+    /// row.
     pub(super) fn upsert_many(&self, rows: usize, whole: bool) -> String {
         let set = |column: &str| format!("{column} = VALUES({column})");
         let own = self.layout.columns().map(set).into_iter();
@@ -108,7 +109,8 @@ impl Statements {
         format!("{} ON DUPLICATE KEY UPDATE {set}", self.insert_many(rows, whole))
     }
 
-    /// Moves the expiry of rows that are there, and locked: for each first its key and its end, then all keys once more.
+    /// Moves the expiry of rows that exist and are locked. The parameters are key and end of each row, then all keys
+    /// once more.
     pub(super) fn touch_many(&self, rows: usize) -> String {
         let (whose, table, these) = (&self.whose, &self.table, list("?", rows));
         let [key, _, end] = self.layout.columns();
@@ -119,7 +121,8 @@ impl Statements {
         )
     }
 
-    /// Without order and limit MariaDB reads all of a small table, and waits for rows of other keys that somebody has locked.
+    /// Without order and limit, MariaDB reads all of a small table and waits for rows of other keys that somebody has
+    /// locked.
     pub(super) fn delete_many(&self, keys: usize) -> String {
         let (whose, table, these) = (&self.whose, &self.table, list("?", keys));
         let [key, ..] = self.layout.columns();
@@ -127,14 +130,14 @@ impl Statements {
     }
 }
 
-/// Nothing that ends a comment, or makes a hint or a statement of it, is left of the name.
+/// Removes from the name everything that ends a comment, or makes it a hint or a statement.
 fn comment(application_name: &str) -> String {
     let keep = |letter: char| if letter.is_ascii_alphanumeric() || "._- ".contains(letter) { letter } else { '_' };
     let name: String = application_name.chars().take(APPLICATION_NAME_MAX).map(keep).collect();
     if name.is_empty() { name } else { format!("/* {name} */ ") }
 }
 
-/// The columns of a row, its end as text, and the others.
+/// The columns of a row: key, payload, the end as text, and the other columns.
 fn row(layout: Layout, others: &[OtherColumn]) -> String {
     let [key, payload, end] = layout.columns();
     format!("{key}, {payload}, cast({end} AS char(26)){}", given_out_all(others))
@@ -148,7 +151,7 @@ fn quoted(other: &OtherColumn) -> String {
     Table::quote(&other.column.name, '`')
 }
 
-/// The key of the row, byte for byte, whatever the collation and the character set; the index finds the row by the first half.
+/// Compares the key byte for byte, with any collation and character set. The index finds the row by the first half.
 fn of_key(layout: Layout) -> String {
     let [key, ..] = layout.columns();
     format!("{key} = ? AND cast(convert({key} USING utf8mb4) AS binary) = cast(? AS binary)")

@@ -1,4 +1,4 @@
-//! How much a table on MySQL or MariaDB holds, how much room it takes, and what gives room back.
+//! Measures what a table on MySQL or MariaDB holds, how much room it takes, and what gives room back.
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Executor as _, Row as _};
@@ -6,11 +6,12 @@ use switchover_core::capabilities::{Remedy, Statistics};
 
 use crate::table::SessionTable;
 
-/// MySQL shows sizes of up to a day ago unless it is told not to; MariaDB, which has no such setting, reads no comment of this version.
+/// By default MySQL shows sizes that may be a day old; this setting makes them current. MariaDB has no such setting,
+/// and ignores a comment for this version.
 const FRESH: &str = "SET SESSION autocommit = 1 /*!80000 , SESSION information_schema_stats_expiry = 0 */";
 
-/// InnoDB makes the file of a table that grows longer by so much at a time (MySQL's manual, `innodb_autoextend_increment`). So about as
-/// much is free in a table that needs no mending, and comes back with the next rows after it.
+/// InnoDB extends the file of a growing table by so much at a time (MySQL's manual, `innodb_autoextend_increment`). So
+/// about this much is free in a table that needs no repair, and would be free again with the next rows after a repair.
 const GROWTH_BYTES: u64 = 4 << 20;
 
 /// Counts every row: as slow as reading the whole table once. The room is InnoDB's own estimate, which may lag behind.

@@ -21,7 +21,8 @@ pub(super) struct Batch<'b> {
     touched: (Vec<&'b str>, Vec<Instant>),
     deleted: Vec<&'b str>,
     only_locked: Vec<&'b str>,
-    /// Sessions that come with other columns: inserted, updated and upserted. None where the table has no such columns.
+    /// Sessions with values for the other columns: inserted, updated and upserted ones. `None` if the table has no
+    /// other columns.
     whole: Option<[Sessions<'b>; 3]>,
 }
 
@@ -30,7 +31,7 @@ struct Sessions<'b> {
     keys: Vec<&'b str>,
     payloads: Vec<&'b [u8]>,
     ends: Vec<Instant>,
-    /// For each other column one array.
+    /// One array for each other column.
     others: Vec<Vec<Option<String>>>,
 }
 
@@ -88,7 +89,7 @@ impl<'b> Batch<'b> {
         Ok(batch)
     }
 
-    /// `kind`: 0 inserts, 1 updates, 2 upserts.
+    /// `kind` is 0 for inserts, 1 for updates, 2 for upserts.
     fn put(&mut self, kind: usize, session: &'b Session, columns: &[OtherColumn]) -> Result<(), Failure> {
         let refused = |what: String| Failure::Row(Unreadable::new(session.key.expose().as_bytes(), what).to_string());
         match (values(columns, &session.others).map_err(refused)?, &mut self.whole) {

@@ -1,4 +1,4 @@
-//! One connection to PostgreSQL: its settings, and each operation in as few round trips as it takes.
+//! One connection to PostgreSQL: its settings, and each operation in as few round trips as possible.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,22 +23,24 @@ use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
 use crate::server::{Failure, Found, Link, Options};
 
-/// What every connection is set to, in one round trip.
+/// The settings of every connection, made in one round trip.
 ///
-/// A write waits for a lock of another host this long and is then tried again: so it can say in time that nothing was written. The next
-/// two end what a client that is gone has left behind. The last three keep the plan of a statement: planning a batch anew takes
-/// PostgreSQL longer than executing it, and every session statement has its index, however many rows the table had when it was planned.
+/// A write waits for a lock of another host for the lock timeout, and is then tried again; so it can report in time
+/// that nothing was written. The next two settings end what a vanished client has left behind. The next three keep the
+/// plan of a statement: planning a batch anew takes PostgreSQL longer than executing it. Every session statement has
+/// its index, however many rows the table had when the statement was planned.
 ///
-/// Text comes as the bytes that it is stored as: PostgreSQL checks what it converts, and one row that is no text in the client's encoding
-/// would cost the whole answer. What these two encodings hold is looked at here, row by row; others PostgreSQL has to convert.
+/// Text is sent as the bytes in which it is stored. PostgreSQL checks what it converts, and one row that is no text in
+/// the client's encoding would make the whole answer fail. Text in these two encodings is checked here, row by row;
+/// from others PostgreSQL has to convert.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
                         SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
                         SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
                         SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
                         IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
-/// With less time than this a write sets a shorter wait for itself, which takes two round trips more.
+/// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more.
 const SHORT: Duration = Duration::from_millis(250);
-/// From PostgreSQL 14 on, where the operating system can tell, a statement whose client is gone ends.
+/// From PostgreSQL 14 on, if the operating system supports it, a statement ends when its client has vanished.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
 
 pub(crate) struct Connection {
@@ -58,7 +60,7 @@ impl Connection {
         let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
         connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
         match connection.execute(CHECK_CLIENT).await {
-            // An older server, or a system that cannot tell.
+            // An older server, or a system that does not support it.
             Ok(_) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(unavailable(&error)),
         }
@@ -69,7 +71,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Finds out which other columns the table has now; every connection goes on with what it finds.
+    /// Reads which other columns the table has now. From then on every connection uses them.
     async fn look_at_columns(&mut self) -> Result<(), sqlx::Error> {
         let table = &self.options.table;
         let others = others::columns(&mut self.connection, &table.table, table.layout.columns()).await?;
@@ -91,7 +93,7 @@ impl Connection {
         query.fetch_all(&mut self.connection).await.map_err(|error| failure(&error, &mut self.may_have_written))
     }
 
-    /// Several statements without parameters, in one round trip.
+    /// Executes several statements without parameters, in one round trip.
     async fn simple(&mut self, sql: &str) -> Result<(), Failure> {
         let done = self.connection.execute(sqlx::raw_sql(sql)).await;
         done.map(drop).map_err(|error| failure(&error, &mut self.may_have_written))
@@ -118,8 +120,8 @@ impl Connection {
         }
     }
 
-    /// `carries`: rows that are touched are read, to be carried to a mirror. Only in a transaction that can still be rolled back:
-    /// one that cannot be read is an error.
+    /// With `carries`, touched rows are read, so that they can be carried to a mirror. This is only for a transaction
+    /// that can still be rolled back: a row that cannot be read is an error.
     async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
@@ -137,7 +139,7 @@ impl Connection {
             .collect()
     }
 
-    /// Locks rows and reads them. Those that are not there are not locked.
+    /// Locks rows and reads them. It does not lock keys without a row.
     async fn lock_rows(&mut self, keys: &[&SessionKey]) -> Result<Vec<Option<Session>>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
@@ -156,8 +158,9 @@ impl Connection {
         found.map(|found| found.map_err(|row| Failure::Row(row.to_string()))).collect()
     }
 
-    /// Locks a key that has no row, so that nobody makes one before the transaction ends: a row is made and taken away again, and whoever
-    /// inserts the key waits for that. If somebody was about to insert it, this waits, and answers the row.
+    /// Locks a key that has no row, so that nobody inserts one before the transaction ends. It inserts a row and
+    /// deletes it again; another transaction that inserts the key waits for this one. If another transaction was about
+    /// to insert it, this waits for it and returns the row.
     async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
         let absent = Session::new(key.clone(), Payload::from(""), Timestamp::from_micros(0));
         if self.write_batch(&[Write::Insert(absent)], true).await? == [WriteOutcome::Exists] {
@@ -167,7 +170,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// Writes a batch in a transaction of its own, which sets how long it waits for locks.
+    /// Writes a batch in a transaction of its own, which sets its own lock timeout.
     async fn write_shortly(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
         self.begin(deadline).await?;
         match self.write_batch(batch, false).await {
@@ -188,7 +191,7 @@ impl Link for Connection {
         let query = sqlx::query(&statements.load).bind(exposed(keys)).bind(self.now());
         let rows = self.rows(query).await?;
         let wanted: HashMap<_, _> = keys.iter().map(|key| (key.expose(), key)).collect();
-        // The key is compared here again, byte for byte.
+        // The key is compared once more here, byte for byte.
         let layout = self.layout();
         let found = rows.iter().map(|row| {
             let key: &str = column(row, 0)?;
@@ -214,9 +217,9 @@ impl Link for Connection {
     }
 
     async fn begin(&mut self, deadline: Deadline) -> Result<(), Failure> {
-        // The last part of the time is for the answer, and for what comes after the lock.
+        // The last quarter of the time is for the answer, and for what follows the lock.
         let wait = (left(deadline) * 3 / 4).as_millis().max(1);
-        // A deferred constraint is checked with the write, while a mirror has not been written yet.
+        // A deferred constraint is checked together with the write, before the mirror has been written.
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}; SET CONSTRAINTS ALL IMMEDIATE"
         );
@@ -331,7 +334,7 @@ impl Link for Connection {
             self.simple(SETTINGS).await?;
         }
         let counted: i64 = counted?.first().map_or(Ok(0), |row| column(row, 0))?;
-        // Every end of the column's type can be compared.
+        // Every end that the column's type allows can be compared.
         Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
     }
 
@@ -356,7 +359,7 @@ impl Link for Connection {
             return Ok(());
         }
         self.may_have_written = true;
-        // Several statements without BEGIN are one transaction.
+        // Several statements without `BEGIN` are one transaction.
         self.simple(&statements.join(" ")).await
     }
 
@@ -392,14 +395,14 @@ fn outcome(
     Ok(WriteOutcome::Done(row))
 }
 
-/// The session of a row of key, payload and expiry.
+/// Makes a session of a row of key, payload and expiry.
 fn session(layout: Layout, row: &PgRow, key: &SessionKey, others: Others) -> Result<Session, Unreadable> {
     let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
     let expires_at: Instant = row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time"))?;
     session_of_row(layout, key, payload, Some(expires_at.0), others)
 }
 
-/// A row of a page; `key`: the bytes of its key.
+/// Makes a row of a page; `key` has the bytes of its key.
 fn scanned(layout: Layout, row: &PgRow, key: &[u8], columns: &[OtherColumn]) -> Result<ScannedRow, Failure> {
     let alive: bool = column(row, 3)?;
     Ok(match (alive, layout.key_of_row(key)) {
@@ -409,7 +412,7 @@ fn scanned(layout: Layout, row: &PgRow, key: &[u8], columns: &[OtherColumn]) -> 
     })
 }
 
-/// What a statement may take that reads more than any statement of a session.
+/// The limits of a statement that reads more than any statement of a session.
 fn for_long(deadline: Deadline) -> String {
     format!("SET statement_timeout = {}; SET enable_seqscan = on", left(deadline).as_millis().max(1))
 }
@@ -422,7 +425,7 @@ fn exposed(keys: &[SessionKey]) -> Vec<&str> {
     keys.iter().map(SessionKey::expose).collect()
 }
 
-/// The bytes of a text, whatever they are.
+/// The bytes of a text; they need not be valid UTF-8.
 fn raw(row: &PgRow, at: usize) -> Result<&[u8], Failure> {
     row.try_get_unchecked(at).map_err(|_| Failure::corrupt("a column has another type than its layout's"))
 }

@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL's means here. None of its messages that are kept can hold a value of a row.
+//! Translates the errors of PostgreSQL. No message that is kept can contain a value of a row.
 
 use std::io::ErrorKind;
 
@@ -11,7 +11,7 @@ use crate::tls::Words;
 
 const TLS: Words = Words { authority: "`sslrootcert=FILE` in the address", without: "say `sslmode=disable`" };
 
-/// What an error means to the operation that met it; `written` is cleared if the server says that nothing was.
+/// Says what an error means for its operation. Clears `written` if the server says that nothing was written.
 pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     let Error::Database(refused) = error else {
         return match error {
@@ -28,35 +28,36 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     let routine = refused.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
     match code.as_str() {
         "40001" | "40P01" | "55P03" | "57014" => Failure::Busy(message(&code, refused.message())),
-        // A trigger that raises, by whatever code: one row is to blame. The text is not PostgreSQL's.
+        // A trigger raised this, with whatever code: one row is the cause. The text is not PostgreSQL's.
         _ if routine == Some("exec_stmt_raise") => row(&code),
-        // The server ends this connection and has rolled back what was under way on it.
+        // The server ends this connection, and has rolled back what was in progress on it.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Failure::Lost(message(&code, refused.message())),
-        // A standby, after a failover: another connection may reach the new primary.
+        // The server is a standby, after a failover: another connection may reach the new primary.
         "25006" => Failure::Lost(message(&code, refused.message())),
-        // The statements that this connection keeps are gone, or were made for columns of other types.
+        // The prepared statements of this connection are gone, or were prepared for columns of other types.
         "26000" => Failure::Lost(message(&code, refused.message())),
         "0A000" if routine == Some("RevalidateCachedQuery") => Failure::Lost(message(&code, refused.message())),
         "42P01" => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
-        // The statement does not suit the table, or may not be executed: the message names columns and tables, no values.
+        // The statement does not match the table, or the user may not execute it. The message names columns and tables,
+        // no values.
         _ if ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => {
             Failure::corrupt(message(&code, refused.message()))
         }
-        // What the server says of itself: nobody may come in, or it is short of memory, disk or connections.
+        // The server reports its own state: it admits nobody, or lacks memory, disk or connections.
         _ if ["08", "28", "3D", "53", "57"].iter().any(|class| code.starts_with(class)) => {
             Failure::Refused(DatabaseError::Unavailable { message: message(&code, refused.message()) })
         }
-        // A value that does not fit, a constraint, data that is damaged: one row is to blame.
+        // A value does not fit, a constraint refuses it, or data is damaged: one row is the cause.
         _ => row(&code),
     }
 }
 
-/// The message may name the value: these get words of our own.
+/// PostgreSQL's message may contain the value, so this writes its own.
 fn row(code: &str) -> Failure {
     Failure::Row(format!("the database refuses (SQLSTATE {code})"))
 }
 
-/// Why no connection could be made.
+/// The error for a connection that could not be made.
 pub(super) fn unavailable(error: &Error) -> DatabaseError {
     let message = match error {
         Error::Database(refused) => message(&refused.code().unwrap_or_default(), refused.message()),

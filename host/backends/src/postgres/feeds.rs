@@ -1,21 +1,24 @@
-//! What replicates a table on PostgreSQL, as far as its catalogues tell this user.
+//! Finds what replicates a table on PostgreSQL, as far as the catalogues show it to this user.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use switchover_core::capabilities::Feeds;
 
-/// Subscriptions of this very table, and a primary that this server replays.
+/// Subscriptions of this table, and a primary whose log this server replays.
 const INCOMING: &str = "SELECT format('the subscription %s', s.subname) FROM pg_subscription_rel AS r \
                         JOIN pg_subscription AS s ON s.oid = r.srsubid \
-                        WHERE r.srrelid IN (SELECT to_regclass($1)::oid UNION SELECT relid FROM pg_partition_tree(to_regclass($1))) \
+                        WHERE r.srrelid IN \
+                            (SELECT to_regclass($1)::oid UNION SELECT relid FROM pg_partition_tree(to_regclass($1))) \
                         UNION SELECT 'a primary, which this server replays as its standby' WHERE pg_is_in_recovery()";
 
 /// Publications that carry deletions, servers that stream from this one, and triggers, which may do anything.
 const OUTGOING: &str = "SELECT format('the publication %s', t.pubname) FROM pg_publication_tables AS t \
-                        JOIN pg_publication AS p ON p.pubname = t.pubname JOIN pg_class AS c ON c.oid = to_regclass($1) \
+                        JOIN pg_publication AS p ON p.pubname = t.pubname \
+                        JOIN pg_class AS c ON c.oid = to_regclass($1) \
                         JOIN pg_namespace AS n ON n.oid = c.relnamespace \
                         WHERE t.schemaname = n.nspname AND t.tablename = c.relname AND (p.pubdelete OR p.puballtables) \
-                        UNION SELECT format('%s servers that stream from this one', count(*)) FROM pg_stat_replication HAVING count(*) > 0 \
+                        UNION SELECT format('%s servers that stream from this one', count(*)) FROM pg_stat_replication \
+                        HAVING count(*) > 0 \
                         UNION SELECT format('the replication slot %s', slot_name) FROM pg_replication_slots \
                         UNION SELECT format('the trigger %s', tgname) FROM pg_trigger \
                             WHERE tgrelid = to_regclass($1) AND NOT tgisinternal";
@@ -28,7 +31,9 @@ pub(super) async fn feeds(connection: &mut PgConnection, table: &str) -> Result<
                 *told = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<_, _>>()?;
             }
             Err(sqlx::Error::Database(refused)) => {
-                feeds.unknown.push(format!("PostgreSQL does not tell this user of replication: {}", refused.message()));
+                feeds
+                    .unknown
+                    .push(format!("PostgreSQL does not show this user its replication: {}", refused.message()));
             }
             Err(error) => return Err(error),
         }

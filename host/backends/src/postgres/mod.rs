@@ -49,22 +49,25 @@ const SHAPE: Shape = Shape {
 /// # use switchover_backends::Postgres;
 /// # async fn open() -> Result<(), switchover_core::capabilities::DatabaseError> {
 /// let database = Postgres::connect("postgres://app:secret@db-1:5432/app?sslmode=verify-full").await?;
-/// let by_socket = Postgres::builder("postgres://app@%2Fvar%2Frun%2Fpostgresql/app").table("sessions").connect().await?;
+/// let by_socket =
+///     Postgres::builder("postgres://app@%2Fvar%2Frun%2Fpostgresql/app").table("sessions").connect().await?;
 /// # Ok(()) }
 /// ```
 ///
-/// The address is a URL as `psql` takes it, with the parameters `sslmode` (`disable`, `allow`, `prefer`, `require`, `verify-ca`,
-/// `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder: a unix socket), `hostaddr`, `port`, `user`, `password`,
-/// `dbname`, `application_name` and `options`; any other is refused. A password that it lacks is taken from `PGPASSWORD` or `~/.pgpass`. TLS is by rustls, with the
-/// system's certificates.
+/// The address is a URL as `psql` takes it, with the parameters `sslmode` (`disable`, `allow`, `prefer`, `require`,
+/// `verify-ca`, `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `host` (a folder: a unix socket), `hostaddr`,
+/// `port`, `user`, `password`, `dbname`, `application_name` and `options`. Any other parameter is refused. If the
+/// address has no password, it is taken from `PGPASSWORD` or `~/.pgpass`. TLS uses rustls with the system's
+/// certificates.
 ///
-/// A connection pooler in session mode serves. One in transaction mode keeps neither prepared statements nor the settings of a
-/// connection: it is noticed when the database is opened, and refused before anything was set that others would meet.
+/// A connection pooler works in session mode. One in transaction mode keeps neither prepared statements nor the
+/// settings of a connection. Opening the database detects such a pooler and fails, before any setting is made that
+/// other clients of the pooler would get.
 #[derive(Debug)]
 pub struct Postgres;
 
 impl Postgres {
-    /// Connects with every option at its default.
+    /// Connects with the default of every option.
     ///
     /// # Errors
     ///
@@ -91,10 +94,10 @@ impl Driver for PostgresDriver {
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
         let wrong = |message| DatabaseError::Invalid { message };
         SHAPE.check(url).map_err(wrong)?;
-        // The parser's own message may repeat the address.
+        // The parser's own message may contain the address.
         let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
         let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
-        // A pooler refuses parameters that it does not know, and sessions hold no floating point.
+        // A pooler refuses parameters that it does not know, and sessions contain no floating-point numbers.
         let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
         let statements = Arc::new(Shared::new(Statements::of(&options.table, Vec::new())));
         Ok(Self { address, statements, options })

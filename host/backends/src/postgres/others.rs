@@ -1,4 +1,5 @@
-//! The columns of a table on PostgreSQL beside a session's: as one array of texts on the way out, as one array for each column on the way in.
+//! The other columns of a session table on PostgreSQL. A statement returns them as one array of texts, and takes each
+//! column as one array.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use switchover_core::{Column, ColumnKind, Others, Table, Value};
 
 use crate::others::{OtherColumn, of_row, value_of_text};
 
-/// The columns beside a session's, but for those whose values PostgreSQL makes; none if there is no table. One round trip.
+/// The other columns, except those whose values PostgreSQL generates. Empty if there is no table. One round trip.
 pub(super) async fn columns(
     connection: &mut PgConnection,
     table: &Table,
@@ -17,7 +18,8 @@ pub(super) async fn columns(
     let name = table.quoted('"').replace('\'', "''");
     let own = own.map(|name| format!("'{name}'")).join(", ");
     let sql = format!(
-        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, d.adbin IS NOT NULL FROM pg_attribute AS a \
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, d.adbin IS NOT NULL \
+         FROM pg_attribute AS a \
          LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          WHERE a.attrelid = to_regclass('{name}') AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ({own}) \
                AND a.attgenerated = '' AND a.attidentity = '' \
@@ -52,13 +54,13 @@ fn kind(sql_type: &str) -> ColumnKind {
     }
 }
 
-/// The values of a row as an expression, an array of texts; `of`: what stands before the names.
+/// The expression that returns the values of a row as an array of texts; `of` is put before the names.
 pub(super) fn given_out(others: &[OtherColumn], of: &str) -> String {
     let text = |OtherColumn { column, .. }: &OtherColumn| {
         let name = format!("{of}{}", Table::quote(&column.name, '"'));
         match column.kind {
             ColumnKind::Bytes { .. } => format!("encode({name}, 'hex')"),
-            // A time that has no such form comes as it is written, and is not taken for one.
+            // A time without such a form is returned as PostgreSQL writes it, and is not taken for a time.
             ColumnKind::Time { .. } => format!(
                 "CASE WHEN isfinite({name}) AND {name} >= '0001-01-02' \
                  THEN to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') ELSE {name}::text END"
@@ -69,8 +71,8 @@ pub(super) fn given_out(others: &[OtherColumn], of: &str) -> String {
     format!("ARRAY[{}]::text[]", others.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
-/// The value of a text parameter for a column. Whatever does not fit is refused by the assignment; a cast to the type of the column would
-/// cut it off.
+/// The expression that turns a text parameter into the value of a column. The assignment refuses a value that does not
+/// fit; a cast to the column's type would truncate it.
 pub(super) fn taken_in(OtherColumn { column, sql_type, .. }: &OtherColumn, text: &str) -> String {
     match column.kind {
         ColumnKind::Boolean => format!("{text}::boolean"),
@@ -82,14 +84,14 @@ pub(super) fn taken_in(OtherColumn { column, sql_type, .. }: &OtherColumn, text:
     }
 }
 
-/// What [`given_out`] gave out, in column `at` of a row.
+/// Reads what [`given_out`] returned, in column `at` of a row.
 pub(super) fn of_column(others: &[OtherColumn], row: &PgRow, at: usize) -> Others {
     if others.is_empty() {
         return Others::default();
     }
     let texts: Vec<Option<String>> = match row.try_get(at) {
         Ok(texts) => texts,
-        // A text that is none in UTF-8, in one of them.
+        // The text of one of them is not UTF-8.
         Err(_) => return of_row(others, others.iter().map(|_| Value::Unreadable)),
     };
     let values = others.iter().zip(&texts).map(|(other, text)| match (&other.column.kind, text) {

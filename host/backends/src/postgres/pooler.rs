@@ -1,4 +1,4 @@
-//! A pooler in transaction mode, found out before anything is set on a connection that others get next.
+//! Detects a pooler in transaction mode, before any setting is made on a connection that other clients get next.
 
 use std::time::Duration;
 
@@ -9,23 +9,24 @@ use tokio::time::timeout;
 
 use super::errors::unavailable;
 
-/// How long the whole question may take. A pool in session mode that has one connection leaves the second one waiting.
+/// How long the whole check may take. If a pool in session mode has only one connection, the second one waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The server's process that serves a connection. No statement is prepared for it.
+/// The server process that serves a connection. This statement is not prepared.
 const SERVED_BY: &str = "SELECT pg_backend_pid()";
 
-/// Two connections are served by two processes, each always by its own, unless something between hands them out anew for each
-/// transaction: then one that has opened a transaction gets the process of one that has none, or takes it away from it.
+/// Checks with two connections. Normally two processes serve them, and each connection keeps its process. A pooler in
+/// transaction mode assigns processes anew for each transaction: then a connection that has opened a transaction gets
+/// the process of one without a transaction, or takes it over.
 pub(super) async fn refuse_in_transaction_mode(address: &PgConnectOptions) -> Result<(), DatabaseError> {
     let mut first = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
-    // Without an answer there is nothing to be told apart; whatever is wrong, the first use of the connection shows it.
+    // Without an answer nothing can be decided. If something is wrong, the first use of the connection will show it.
     let hands_out = timeout(PATIENCE, hands_out_anew(address, &mut first)).await;
     let hands_out = matches!(hands_out, Ok(Ok(true)));
     first.close().await.ok();
     if hands_out {
-        let message = "a pooler in transaction mode, which hands out another connection for each transaction: give the server's own \
-                       address, or a pool in session mode";
+        let message = "a pooler in transaction mode, which hands out another connection for each transaction: give the \
+                       server's own address, or a pool in session mode";
         return Err(DatabaseError::Unavailable { message: message.to_owned() });
     }
     Ok(())

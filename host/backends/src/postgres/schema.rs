@@ -1,4 +1,4 @@
-//! The session table on PostgreSQL: made where it is missing and checked where it is not.
+//! The session table on PostgreSQL. It is made if it is missing, and checked if it exists.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -8,7 +8,8 @@ use switchover_core::{Layout, Table};
 use crate::server::{Column, check_columns};
 use crate::table::SessionTable;
 
-/// The types of the columns of a layout, as the catalogue shows them. Django's schema editor makes the first.
+/// The types of the columns of a layout, as the catalogue shows them. Those of the layout `django` are the ones that
+/// Django's schema editor makes.
 fn kinds(layout: Layout) -> [&'static str; 3] {
     if layout == Layout::DJANGO {
         ["character varying(40)", "text", "timestamp with time zone"]
@@ -28,7 +29,8 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// The statements that would make what is missing. An index under another name that serves as well is not missing.
+/// The statements that would make what is missing. An index with another name that serves the same purpose is not
+/// missing.
 pub(super) async fn missing(connection: &mut PgConnection, table: &SessionTable) -> Result<Vec<String>, Error> {
     let name = table.table.quoted('"');
     if !checked(connection, table, &name).await? {
@@ -47,30 +49,32 @@ pub(super) async fn missing(connection: &mut PgConnection, table: &SessionTable)
     Ok(missing)
 }
 
-/// Whether the columns that sessions need are the layout's, if the table is there; others are no matter.
+/// Checks the columns that sessions need, if the table exists. Other columns do not matter here.
 pub(super) async fn check(connection: &mut PgConnection, table: &SessionTable) -> Result<(), Error> {
     checked(connection, table, &table.table.quoted('"')).await.map(drop)
 }
 
-/// Which server this is, since when it runs, and which table. A copy of a server has its identifier, and another start.
+/// Identifies the server, its start time, and the table. A copy of a server has the same identifier, but another start
+/// time.
 pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Result<Option<Identity>, sqlx::Error> {
     let sql = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, \
-                      (SELECT oid::text FROM pg_database WHERE datname = current_database()), to_regclass($1)::oid::text";
+                      (SELECT oid::text FROM pg_database WHERE datname = current_database()), \
+                      to_regclass($1)::oid::text";
     let row = sqlx::query(sql).bind(name).fetch_one(connection).await?;
     let (start, database, table): (String, String, Option<String>) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     Ok(table.map(|table| Identity::new("postgres", &[&start, &database, &table])))
 }
 
-/// Whether there is such a table. It is an error if its columns do not hold what sessions need.
+/// Whether the table exists. It is an error if its columns do not hold what sessions need.
 async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str) -> Result<bool, Error> {
-    // The name as it is quoted, looked for along the search path, as the statements of sessions find it.
+    // Looks up the quoted name along the search path, as the statements of sessions do.
     let sql = "SELECT c.relkind::text, row_security_active(c.oid) FROM pg_class AS c WHERE c.oid = to_regclass($1)";
     let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(false) };
     let (kind, hides_rows): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
     // Ordinary and partitioned tables.
     if !matches!(kind.as_str(), "r" | "p") {
-        return Err(Error::Different(table.different("it is no table")));
+        return Err(Error::Different(table.different("it is not a table")));
     }
     if hides_rows {
         let difference = "row security hides rows of it from this user: take one that has BYPASSRLS, or owns the table";
@@ -96,8 +100,9 @@ fn is_django(table: &SessionTable) -> bool {
 fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
     (column == table.layout.columns()[2] && kind == "timestamp without time zone").then(|| {
         format!(
-            "it holds no zone, so nobody knows when a session ends; if its times are UTC, `ALTER TABLE {} ALTER COLUMN {column} TYPE \
-             timestamptz USING {column} AT TIME ZONE 'UTC'` mends it, and locks the table while it is rewritten",
+            "it has no time zone, so the end of a session is not known; if its times are UTC, `ALTER TABLE {} ALTER \
+             COLUMN {column} TYPE timestamptz USING {column} AT TIME ZONE 'UTC'` corrects it, and locks the table \
+             while it is rewritten",
             table.table.quoted('"')
         )
     })
@@ -105,7 +110,8 @@ fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
 
 async fn columns(connection: &mut PgConnection, name: &str) -> Result<Vec<Column>, sqlx::Error> {
     let sql = "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull, \
-                      coalesce((SELECT collisdeterministic FROM pg_collation AS c WHERE c.oid = attcollation), true) FROM pg_attribute \
+                      coalesce((SELECT collisdeterministic FROM pg_collation AS c WHERE c.oid = attcollation), true) \
+               FROM pg_attribute \
                WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
     let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
     rows.iter()
@@ -128,13 +134,16 @@ impl Index {
     }
 }
 
-/// Whole and valid indexes, with their columns in order.
+/// The complete and valid indexes, with their columns in order.
 async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<Index>, sqlx::Error> {
     let sql = "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
-                            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number ORDER BY k.place), \
+                            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+                                ORDER BY k.place), \
                       i.indisunique, \
-                      EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY(i.indclass::oid[]) AND o.opcname LIKE '%pattern_ops') \
-               FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL";
+                      EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY(i.indclass::oid[]) \
+                          AND o.opcname LIKE '%pattern_ops') \
+               FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indimmediate \
+                   AND i.indpred IS NULL";
     let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
     rows.iter()
         .map(|row| Ok(Index { columns: row.try_get(0)?, is_unique: row.try_get(1)?, is_pattern: row.try_get(2)? }))
@@ -148,7 +157,8 @@ fn create_table(table: &SessionTable) -> String {
     // As Django's schema editor writes it.
     let short = |kind: &str| kind.replace("character varying", "varchar");
     format!(
-        "CREATE TABLE {} (\"{key}\" {}{collation} NOT NULL PRIMARY KEY, \"{payload}\" {} NOT NULL, \"{end}\" {} NOT NULL);",
+        "CREATE TABLE {} (\"{key}\" {}{collation} NOT NULL PRIMARY KEY, \"{payload}\" {} NOT NULL, \
+         \"{end}\" {} NOT NULL);",
         table.table.quoted('"'),
         short(kinds[0]),
         kinds[1],

@@ -17,13 +17,13 @@ pub(super) struct Statements {
     pub(super) expired_left: String,
     pub(super) scan_first: String,
     pub(super) scan: String,
-    /// Of one row, all but its payload.
+    /// Selects one row without its payload.
     pub(super) scan_past_first: String,
     pub(super) scan_past: String,
 }
 
 impl Statements {
-    /// With the other columns that the table has.
+    /// Writes the statements for the table and its other columns.
     pub(super) fn of(table: &SessionTable, others: Vec<OtherColumn>) -> Self {
         let [key, payload, end] = table.layout.columns();
         let (layout, table) = (table.layout, table.table.quoted('"'));
@@ -37,7 +37,8 @@ impl Statements {
         };
         let behind = format!("WHERE {key} > $3");
         Self {
-            // `IS TRUE` keeps the index on the end out of it: while the table is small a plan may take that one, and is kept as the table grows.
+            // `IS TRUE` keeps PostgreSQL from using the index on the end. While the table is small a plan may use it,
+            // and that plan is kept as the table grows.
             load: format!(
                 "SELECT {row} FROM {table} \
                  WHERE {key} = ANY($1) AND ({end} > coalesce($2, statement_timestamp())) IS TRUE"
@@ -67,16 +68,18 @@ impl Statements {
 
 /// A batch of writes of every kind in one statement, which is one transaction.
 ///
-/// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other; the others change
-/// rows that it has locked. Keys of a batch are distinct, so no row is changed twice. Payloads are given out only if `$15` asks for them, of rows
-/// that were touched and of those that were locked to be answered: others may be damaged, and need not be read.
+/// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other.
+/// The other parts change rows that it has locked. The keys of a batch are distinct, so no row is changed twice.
+/// Payloads are returned only if `$15` asks for them: those of rows that were touched, and of rows that were locked to
+/// be returned. Other payloads may be damaged, and need not be read.
 ///
-/// A row is found by `= ANY(ARRAY[key])` where `= key` says the same. A plain join may be planned as a scan of an index from end to end, if
-/// the table was analysed while it was empty, and that plan is kept as the table grows; by an array the index is only looked up.
+/// Rows are found by `= ANY(ARRAY[key])` where `= key` would mean the same. If the table was analysed while it was
+/// empty, a plain join may be planned as a scan of a whole index, and that plan is kept as the table grows. With an
+/// array the index is only used for look-ups.
 fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
     let [key, payload, end] = layout.columns();
     let kind = payload_type(layout);
-    // What stands in the other columns after the write, for whoever carries the row.
+    // The values of the other columns after the write, for a caller that carries the row to a mirror.
     let (and_others, null, returned, of_touched, of_locked) = if others.is_empty() {
         <(&str, &str, String, String, String)>::default()
     } else {
@@ -138,10 +141,11 @@ fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
     )
 }
 
-/// The first parameter of the sessions that come with other columns.
+/// The first parameter of the sessions with values for the other columns.
 const WHOLE: usize = 16;
 
-/// The names of the columns of a put, their values, and what these come from: arrays in the parameters from `parameter` on.
+/// For an insert or upsert: the names of the columns, their values, and the source of the values, which are arrays in
+/// the parameters from `parameter` on.
 fn put(layout: Layout, others: &[OtherColumn], parameter: usize) -> (String, String, String) {
     let [key, payload, end] = layout.columns();
     let list = |of_other: &dyn Fn(&OtherColumn) -> String| {
@@ -157,7 +161,7 @@ fn put(layout: Layout, others: &[OtherColumn], parameter: usize) -> (String, Str
     (names, values, from)
 }
 
-/// What an update sets: payload and end of `from`, and each other column to its value.
+/// The assignments of an update: payload and end of `from`, and the value of each other column.
 fn set(layout: Layout, from: &str, others: &[OtherColumn], value: impl Fn(&OtherColumn) -> String) -> String {
     let [_, payload, end] = layout.columns();
     let others: String = others.iter().map(|other| format!(", {} = {}", quoted(other), value(other))).collect();

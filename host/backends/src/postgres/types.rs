@@ -1,4 +1,4 @@
-//! How an instant crosses to PostgreSQL: as the binary form of `timestamptz`, to the microsecond.
+//! Sends an instant to PostgreSQL and back in the binary form of `timestamptz`, to the microsecond.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -7,7 +7,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat
 use sqlx::{Decode, Encode, Postgres, Type};
 use switchover_core::Timestamp;
 
-/// Text by its bytes, whatever they are: a key that a scan goes on behind, a payload that is text.
+/// Text as bytes, which need not be valid UTF-8: a key after which a scan continues, or a payload that is text.
 pub(super) struct RawText<'t>(pub(super) &'t [u8]);
 
 impl Type<Postgres> for RawText<'_> {
@@ -29,7 +29,7 @@ impl Encode<'_, Postgres> for RawText<'_> {
     }
 }
 
-/// `timestamptz` and its array, fixed OIDs in `pg_type`.
+/// `timestamptz` and its array: fixed OIDs in `pg_type`.
 const TIMESTAMPTZ: Oid = Oid(1184);
 const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
 /// 2000-01-01, from which PostgreSQL counts, in microseconds of the Unix epoch.

@@ -1,4 +1,4 @@
-//! One question to the server: how long an answer is waited for, and what its absence says of the connection.
+//! One call to the server: how long it waits for the answer, and what a missing answer means for the connection.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Shared {
         answer.unwrap_or_else(|_| Err(no_answer()))
     }
 
-    /// The error of an operation; the connection serves nobody any more if it is to blame.
+    /// Makes the error of an operation. Gives the connection up, unless the server only lacked memory.
     pub(super) fn failed(&self, link: &Arc<Link>, error: &RedisError) -> CacheError {
         if !is_want_of_memory(error) {
             self.fault(link, text(error));
@@ -50,8 +50,8 @@ impl Shared {
     }
 }
 
-/// An operation under way. One that is given up has waited long enough, and is one without an answer: no operation is asked for by
-/// a caller who might leave for reasons of its own.
+/// An operation in progress. If it is dropped before it ends, it counts as one without an answer: it has waited long
+/// enough then, because no caller that may leave for its own reasons runs one directly.
 struct Running<'a> {
     shared: &'a Shared,
     link: &'a Arc<Link>,

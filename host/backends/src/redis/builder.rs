@@ -1,4 +1,4 @@
-//! How a cache on a server is reached: its address, its options.
+//! The address and the options of a cache on a server.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use super::link::ConnectError;
 use super::shared::Shared;
 use crate::address::{ESCAPES, Shape};
 
-/// Addresses of servers.
+/// The form of a server's address.
 const SERVER: Shape = Shape {
     schemes: &["redis", "rediss", "valkey", "valkeys"],
     example: "redis://USER:PASSWORD@HOST:6379/0",
     parameters: &["protocol"],
     choices: &[],
 };
-/// Addresses of sockets.
+/// The form of a socket's address.
 const SOCKET: Shape = Shape {
     schemes: &["redis+unix", "valkey+unix", "unix"],
     example: "redis+unix:///PATH?db=0",
@@ -29,19 +29,20 @@ const SOCKET: Shape = Shape {
     choices: &[],
 };
 
-/// What a shared Redis knows the cache's names by.
+/// It marks the names of this cache in a Redis that others use too.
 const PREFIX_DEFAULT: &str = "switchover:";
-/// As `CLIENT LIST` shows the connection.
+/// The name of the connection in `CLIENT LIST`.
 const CLIENT_NAME: &str = "switchover";
-/// Ten times what a slow answer takes in one data centre, and half of what a host grants a cache by default.
+/// Ten times as long as a slow answer takes in one data centre, and half of the time that a host gives a cache by
+/// default.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(25);
-/// Nobody but the start of the service waits for it; a handshake of TLS on a busy machine fits.
+/// Only the start of the service waits for it. It is enough for a TLS handshake on a busy machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-/// A peer that went away without a word is noticed within minutes although nothing is sent.
+/// A peer that disappeared is noticed within minutes, even if nothing is sent.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const PREFIX_BYTES_MAX: usize = 256;
 
-/// How to reach a cache on a Redis or Valkey server; made by [`Redis::builder`].
+/// The options of a cache on a Redis or Valkey server, made by [`Redis::builder`].
 #[derive(Clone)]
 pub struct RedisBuilder {
     address: Address,
@@ -62,33 +63,34 @@ impl RedisBuilder {
         }
     }
 
-    /// What every name in Redis begins with, `switchover:` if not given; at most 256 bytes. Hosts with the same prefix share
-    /// one cache, so two services, and two fleets on different databases, need two.
+    /// The prefix of every name in Redis, at most 256 bytes; the default is `switchover:`. Hosts with the same prefix
+    /// share one cache. So two services need two prefixes, and so do two fleets on different databases.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// A file with the certificates (PEM) that the server's must be signed by, in place of the system's. For `rediss:` alone.
+    /// A file with certificates (PEM). One of them must have signed the server's certificate; the system's are not used
+    /// then. Only for `rediss:`.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.address.ca_file = Some(path.into());
         self
     }
 
-    /// How long an operation waits for its answer, 25 ms if not given: what the calls pay that meet the first fault. Give
-    /// less than the host's `cache_deadline`.
+    /// How long an operation waits for its answer; the default is 25 ms. The calls that meet the first fault wait this
+    /// long. Give less than the host's `cache_deadline`.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
-    /// How long connecting may take, and then again trying the connection; 250 ms if not given.
+    /// How long connecting may take, and after that the trial of the connection; the default is 250 ms for each.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The name in the server's `CLIENT LIST`, `switchover` if not given.
+    /// The name in the server's `CLIENT LIST`; the default is `switchover`.
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = name.into();
         self
@@ -98,8 +100,9 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// [`CacheError`] if the address or an option is wrong, the server does not answer in time, or cannot be used: a replica, a
-    /// cluster, a wrong password, a user who may not write, a server that takes no writes.
+    /// [`CacheError`] if the address or an option is wrong, if the server does not answer in time, or if it cannot be
+    /// used. That is a replica, a cluster, a wrong password, a user without the right to write, or a server that takes
+    /// no writes.
     ///
     /// # Panics
     ///
@@ -112,12 +115,13 @@ impl RedisBuilder {
         }
     }
 
-    /// The same, but a server that does not answer, or is not ready, is told in the log and connected to when it is there: a
-    /// service that starts while its cache is down works without it.
+    /// Connects like [`RedisBuilder::connect`]. But if the server does not answer or is not ready, it reports that in
+    /// the log, and connects once the server is there. So a service can start while its cache is down, and works
+    /// without it.
     ///
     /// # Errors
     ///
-    /// [`CacheError`] if the address or an option is wrong, or the server answered and refused.
+    /// [`CacheError`] if the address or an option is wrong, or if the server answered and refused.
     ///
     /// # Panics
     ///
@@ -142,7 +146,7 @@ impl RedisBuilder {
     }
 }
 
-/// Without what was given, which may hold a password.
+/// Leaves out the options, which may hold a password.
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBuilder").field("response_timeout", &self.response_timeout).finish_non_exhaustive()
@@ -151,12 +155,12 @@ impl fmt::Debug for RedisBuilder {
 
 impl Redis {
     /// Connects to a server: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS with the system's roots,
-    /// `redis+unix:///path[?db=1&user=…&pass=…]` for a unix socket; `valkey` may stand for `redis`.
+    /// `redis+unix:///path[?db=1&user=…&pass=…]` for a unix socket. `valkey` can be written for `redis`.
     ///
     /// # Errors
     ///
-    /// [`CacheError`] if the address is wrong, the server does not answer within 250 ms, or cannot be used: it says which.
-    /// [`RedisBuilder::start`] goes on without a server that does not answer.
+    /// [`CacheError`] if the address is wrong, if the server does not answer within 250 ms, or if it cannot be used;
+    /// the error says which. [`RedisBuilder::start`] does not need a server that answers.
     ///
     /// # Panics
     ///
@@ -165,7 +169,7 @@ impl Redis {
         Self::builder(address).connect().await
     }
 
-    /// The same with options.
+    /// Options for the server at `address`.
     pub fn builder(address: &str) -> RedisBuilder {
         RedisBuilder::new(address)
     }
@@ -175,7 +179,7 @@ fn failed(shared: &Shared, error: ConnectError) -> CacheError {
     CacheError { message: format!("redis at {}: {}", shared.place, error.message()) }
 }
 
-/// An address as it was given, and the certificates that go with it. It may hold a password, so it has no `Debug`.
+/// An address as it was given, and its certificates. It may hold a password, so it has no `Debug`.
 #[derive(Clone)]
 pub(super) struct Address {
     text: String,
@@ -187,7 +191,7 @@ impl Address {
         Self { text: text.to_owned(), ca_file: None }
     }
 
-    /// A client, and the place for people. Errors never repeat the address.
+    /// Makes a client, and the name of the place for people. Errors never repeat the address.
     pub(super) fn client(&self) -> Result<(Client, String), String> {
         check(&self.text)?;
         let info = self.text.as_str().into_connection_info().map_err(|error| wrong(&error))?;
@@ -210,18 +214,18 @@ impl Address {
             (None, _) => Client::open(info).map_err(|error| wrong(&error)),
         }?;
         if tls {
-            // redis-rs asks for the process's provider. A service that has chosen one keeps it.
+            // redis-rs uses the process's provider. If the service has already chosen one, it stays.
             let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         }
         Ok((client, place))
     }
 }
 
-/// Checks what redis-rs passes over.
+/// Checks what redis-rs ignores.
 fn check(address: &str) -> Result<(), String> {
     let is_socket = address.split_once("://").is_some_and(|(scheme, _)| SOCKET.schemes.contains(&scheme));
     let shape = if is_socket { &SOCKET } else { &SERVER };
-    // It has words of its own below.
+    // `#insecure` has a message of its own below.
     let checked = shape.check(address.strip_suffix("#insecure").unwrap_or(address));
     checked.map_err(|message| format!("the address of redis: {message}"))
 }
@@ -236,13 +240,13 @@ fn with_roots(info: ConnectionInfo, path: &Path) -> Result<Client, String> {
     Client::build_with_tls(info, certificates).map_err(|error| told(&error.category()))
 }
 
-/// redis-rs leaves Nagle's algorithm on unless it is told.
+/// By default redis-rs leaves Nagle's algorithm on.
 fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
 fn wrong(error: &RedisError) -> String {
-    // Its detail may repeat a part of the address.
+    // The detail of the error may contain a part of the address.
     let forms = "`redis://[user:password@]host[:port][/db]`, `rediss://…` or `redis+unix:///path?db=0`";
     format!("the address of redis is wrong ({}); give {forms}; {ESCAPES}", error.category())
 }

@@ -1,4 +1,5 @@
-//! The cache: each operation one command or script on one connection, with a breaker and a memory for what failed.
+//! The cache. Each operation is one command or script on one connection. A breaker stops operations after a fault, and
+//! a memory keeps the keys of failed ones.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,14 +15,14 @@ use super::looks::look_up;
 use super::scripts::{KeyDigest, Look};
 use super::shared::{Shared, Task, millis_at_least};
 
-/// A time to live beyond this is this: no clock of a server overflows, and no session waits for it.
+/// A longer time to live is reduced to this. It overflows no server's clock, and is longer than any session needs.
 const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
-/// Tokens of leases that are drawn with one system call.
+/// How many tokens of leases one system call makes.
 const LEASES_AT_ONCE: usize = 32;
 
 /// A cache on a Redis or Valkey server, shared by every host that uses it with the same prefix.
 ///
-/// Cheap to clone: all clones are one cache, with one connection. When the last one is dropped the connection ends.
+/// Cheap to clone: all clones are one cache, with one connection. When the last one is dropped, the connection ends.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), switchover_core::capabilities::CacheError> {
@@ -31,20 +32,21 @@ const LEASES_AT_ONCE: usize = 32;
 /// # Ok(()) }
 /// ```
 ///
-/// * **Cost.** One round trip for each operation; two for the look-up of a key that another
-///   reader has the lease for, and of every key below Redis 7.0. Look-ups of one moment share one, after which a miss among them
-///   takes its own. While the server does not answer: nothing, every operation fails at once.
-/// * **Within one host**, whatever becomes of the server (dead, paused, flushed, evicting, restarted from an old snapshot,
-///   failed over), no session is read from the cache that a write of this host had replaced or deleted before the write was
-///   acknowledged.
-/// * **Over several hosts** the same holds while the host that writes reaches the server. If it does not, or dies before the
-///   release, another host may be served the old entry for at most `cache_max_age`: the published bound. The same bound holds
-///   for a write whose outcome is unknown and whose guard was flushed or evicted. All hosts give the same `cache_max_age`.
-/// * **Not covered.** A server that is made a replica and a primary again without a restart of its process may have taken back
-///   an entry from the other one: the bound holds, nothing better. A cluster is refused; give one server.
-/// * **What it stores.** Names are SHA-256 of session keys; payloads are stored as they are, so the server sees them.
-/// * **Cancel safety.** A look-up or a fill may be dropped at any time. A guard, a release or an invalidation that is dropped
-///   unfinished counts as one without an answer: the connection is given up, and the key is owed.
+/// - **Cost.** One round trip for each operation. A look-up takes two if another reader has the lease of the key, and
+///   always below Redis 7.0. Look-ups of the same moment share one round trip; each miss among them then takes one
+///   more. While the server does not answer, there is no cost: every operation fails at once.
+/// - **Within one host.** A read never gets a session from the cache that a write of this host had replaced or deleted
+///   before the write was acknowledged. This holds whatever happens to the server: it may be dead, paused, flushed,
+///   evicting, restarted from an old snapshot, or failed over.
+/// - **Over several hosts** the same holds while the host that writes reaches the server. If it does not, or if it dies
+///   before the release, another host may get the old entry for at most `cache_max_age`; this is the published bound.
+///   The same bound holds for a write with an unknown outcome whose guard was flushed or evicted. All hosts must have
+///   the same `cache_max_age`.
+/// - **Not covered.** A server may become a replica and then a primary again without a restart of its process. It may
+///   have taken back an entry from the other server. Then only the bound holds. A cluster is refused; give one server.
+/// - **What it stores.** Names are SHA-256 of session keys. Payloads are stored as they are, so the server sees them.
+/// - **Cancel safety.** A look-up or a fill may be dropped at any time. A guard, a release or an invalidation that is
+///   dropped unfinished counts as one without an answer: the connection is given up, and the key is owed.
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
@@ -62,12 +64,13 @@ impl Redis {
         self.shared.is_connected()
     }
 
-    /// How many keys this host does not read, because the server could not be told that they changed. For metrics.
+    /// How many keys this host does not read from the cache because it could not report their change to the server. For
+    /// metrics.
     pub fn owed_keys(&self) -> usize {
         self.shared.debts.len()
     }
 
-    /// Tells the server of a write, or owes it.
+    /// Reports a write to the server. If that fails, the key is owed.
     async fn tell(
         &self,
         key: KeyDigest,
@@ -102,7 +105,7 @@ impl Cache for Redis {
         }
         self.shared.note_ttl(ttl.min(TTL_MAX));
         let (shared, link, session) = (Arc::clone(&self.shared), self.shared.connected()?, session.clone());
-        // A reader may leave; that must not look like a server that does not answer.
+        // The caller may drop a fill. That must not look like a server that does not answer.
         let filled = tokio::spawn(async move {
             let call = shared.scripts.fill(link.server, lease, &session, ttl_ms);
             shared.run::<i64>(&link, call).await
@@ -138,7 +141,7 @@ impl fmt::Debug for Redis {
     }
 }
 
-/// A write that the server must be told of. However that ends but well, the key is owed, before the writer goes on.
+/// A write that must be reported to the server. Unless that succeeds, the key is owed before the writer goes on.
 struct Owing<'a> {
     shared: &'a Shared,
     key: KeyDigest,
@@ -154,8 +157,8 @@ impl Drop for Owing<'_> {
     }
 }
 
-/// Unique in the fleet, and nothing that one could guess who has not asked for it. The system is asked for many at a time, since
-/// every look-up needs one.
+/// Makes a lease that is unique among all hosts and that nobody else can guess. It gets random bytes for many leases at
+/// a time from the system, because every look-up needs one.
 fn new_lease() -> Result<Lease, CacheError> {
     thread_local! {
         static TOKENS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };

@@ -1,4 +1,5 @@
-//! What this host could not tell Redis: keys that it does not read from the cache until Redis has been told.
+//! The changes that this host could not report to Redis. It does not read their keys from the cache until Redis has
+//! executed them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,21 +10,21 @@ use switchover_core::capabilities::Nonce;
 
 use super::scripts::{KeyDigest, LEASE_MS};
 
-/// A minute of an outage at 1,000 writes a second; 10 MB at most.
+/// A minute of an outage at 1,000 writes a second; at most 10 MB.
 pub(super) const KEYS_MAX: usize = 65_536;
-/// Writers of one key that Redis does not know of. Beyond it those that end last are kept.
+/// How many writers of one key are kept of which Redis does not know. If there are more, those that end last are kept.
 const GUARDS_PER_KEY_MAX: usize = 64;
-/// What an entry of another host may live, if this host filled none that lives longer.
+/// How long an entry of another host may live, if this host has filled none that lives longer.
 const TTL_MIN: Duration = Duration::from_secs(60);
 
 /// The keys whose guard, release or invalidation failed.
 ///
-/// A key is owed from before its writer is answered until Redis has executed what makes it right: so within this host nobody
-/// reads an entry that a write of this host has made old. Beyond [`KEYS_MAX`] keys nothing at all is read until every entry
-/// that could be meant has ended.
+/// A key is owed from before its writer is answered until Redis has executed the missing change. So within this host
+/// nobody reads an entry that a write of this host has made old. If more than [`KEYS_MAX`] keys are owed, the host
+/// reads nothing from the cache until every entry that could be affected has ended.
 pub(super) struct Debts {
     owed: Mutex<Owed>,
-    /// How many, to be asked without the lock.
+    /// The number of owed keys, read without the lock.
     count: AtomicUsize,
     keys_max: usize,
 }
@@ -33,16 +34,16 @@ struct Owed {
     keys: HashMap<KeyDigest, Debt>,
     turn: u64,
     ttl_longest: Duration,
-    /// Some keys are not known any more: until then all count as owed.
+    /// Some keys were not kept. Until this time all keys count as owed.
     all_until: Option<Instant>,
 }
 
-/// One key's.
+/// The debt of one key.
 #[derive(Clone)]
 pub(super) struct Debt {
-    /// Guards that Redis does not have, of writers that may still be at work.
+    /// Guards that Redis does not have, of writers that may still be active.
     pub(super) guards: Vec<(Nonce, Instant)>,
-    /// Grows with each change, so that what was added while a debt was paid is not lost.
+    /// Grows with each change, so that a change during a payment is not lost.
     pub(super) turn: u64,
 }
 
@@ -82,13 +83,13 @@ impl Debts {
         owed.all_until.is_some() || owed.keys.contains_key(key)
     }
 
-    /// Adds a debt: an invalidation, and a guard if that is what failed.
+    /// Adds a debt: an invalidation, and the guard if it is the guard that failed.
     pub(super) fn owe(&self, key: KeyDigest, guard: Option<(Nonce, Instant)>) {
         let mut owed = self.lock();
         owed.turn += 1;
         let turn = owed.turn;
         if owed.keys.len() >= self.keys_max && !owed.keys.contains_key(&key) {
-            // A row that was read before the write may have been filled with a lease of before it.
+            // A row that was read before the write may be filled with a lease from before the write.
             let now = Instant::now();
             let written = guard.map_or(now, |(_, until)| until);
             let until = written + owed.ttl_longest.max(TTL_MIN) + Duration::from_millis(LEASE_MS);
@@ -105,7 +106,7 @@ impl Debts {
         self.count(&owed);
     }
 
-    /// A writer is done: its guard need not be told any more.
+    /// A writer has ended: its guard need not be reported any more.
     pub(super) fn forget_guard(&self, key: &KeyDigest, nonce: Nonce) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
@@ -119,12 +120,12 @@ impl Debts {
         }
     }
 
-    /// Some of what is owed, at most `limit` keys.
+    /// Returns some of the debts, at most `limit` keys.
     pub(super) fn some(&self, limit: usize) -> Vec<(KeyDigest, Debt)> {
         self.lock().keys.iter().take(limit).map(|(key, debt)| (*key, debt.clone())).collect()
     }
 
-    /// Redis has executed what was owed, as it stood at that turn.
+    /// Removes a debt that Redis has executed, unless it has changed since `turn`.
     pub(super) fn paid(&self, key: &KeyDigest, turn: u64) {
         let mut owed = self.lock();
         if owed.keys.get(key).is_some_and(|debt| debt.turn == turn) {
@@ -133,7 +134,7 @@ impl Debts {
         self.count(&owed);
     }
 
-    /// How many keys.
+    /// The number of owed keys.
     pub(super) fn len(&self) -> usize {
         self.lock().keys.len()
     }

@@ -1,4 +1,4 @@
-//! Flags from a hash on a server, looked at again and again.
+//! Flags from a hash on a server, which is read repeatedly.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,30 +17,31 @@ use super::link::{self, no_answer, text};
 use super::shared::{Task, jittered};
 
 const HASH_DEFAULT: &str = "switchover:flags";
-/// An operator who flips a flag looks for the effect within seconds; one small command a second is nothing to a server.
+/// An operator who changes a flag expects the effect within seconds, and one small command a second costs a server
+/// almost nothing.
 const POLL_DEFAULT: Duration = Duration::from_secs(1);
-/// No call waits for flags, so a slow answer may come.
+/// No call waits for flags, so the answer may be slow.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// What is larger is another hash, given by mistake.
+/// A larger hash is not a hash of flags; it was given by mistake.
 const FLAGS_MAX: usize = 4_096;
 const BYTES_MAX: usize = 256 * 1024;
 
-/// Flags from one hash on a Redis or Valkey server: names and values as text, `true` is on.
+/// Flags from one hash on a Redis or Valkey server: names and values are text, and `true` is on.
 ///
 /// ```text
 /// redis-cli HSET switchover:flags migration_flag true new_db_router_flag false
 /// ```
 ///
-/// The hash is looked at once in a second. What one command changed is seen together. A hash that is gone, empty, or wrong by
-/// then, and a server that does not answer, leave the last snapshot and are told once in the log. Use a server that does not
-/// evict keys. Needs a tokio runtime; the looking ends when this is dropped.
+/// The hash is read once a second. Changes by one command take effect together. If the hash is missing, empty or
+/// invalid later, or if the server does not answer, the last snapshot stays in force, and the log reports it once. Use
+/// a server that does not evict keys. Needs a tokio runtime; the reading ends when this is dropped.
 pub struct RedisFlags {
     snapshot: Arc<watch::Sender<Arc<FlagSnapshot>>>,
     place: String,
     _looking: Task,
 }
 
-/// Where the flags are; made by [`RedisFlags::builder`].
+/// The options of a source of flags, made by [`RedisFlags::builder`].
 #[derive(Clone)]
 pub struct RedisFlagsBuilder {
     address: Address,
@@ -49,13 +50,14 @@ pub struct RedisFlagsBuilder {
 }
 
 impl RedisFlags {
-    /// Reads the hash `switchover:flags` of the server at `address` (as of [`Redis::connect`](super::Redis::connect)) and keeps
-    /// looking at it.
+    /// Reads the hash `switchover:flags` of the server at `address`, and then reads it repeatedly. The address has the
+    /// form of [`Redis::connect`](super::Redis::connect).
     ///
     /// # Errors
     ///
-    /// [`FlagError`] if the address is wrong, the server does not answer within 2 s, or the hash is missing, empty, another
-    /// type of value, or has anything in it but text. Flags that cannot be read are never "off".
+    /// [`FlagError`] if the address is wrong, or if the server does not answer within 2 s. Also if the hash is missing,
+    /// empty, a value of another type, or contains anything that is not text. Flags that cannot be read never mean
+    /// "off".
     ///
     /// # Panics
     ///
@@ -64,43 +66,44 @@ impl RedisFlags {
         Self::builder(address).connect().await
     }
 
-    /// The same with options.
+    /// Options for the server at `address`.
     pub fn builder(address: &str) -> RedisFlagsBuilder {
         RedisFlagsBuilder { address: Address::new(address), hash: HASH_DEFAULT.to_owned(), poll: POLL_DEFAULT }
     }
 }
 
 impl RedisFlagsBuilder {
-    /// The name of the hash, `switchover:flags` if not given.
+    /// The name of the hash; the default is `switchover:flags`.
     pub fn hash(mut self, name: impl Into<String>) -> Self {
         self.hash = name.into();
         self
     }
 
-    /// How often to look, 1 s if not given; at least 10 ms.
+    /// The time between two reads of the hash, at least 10 ms; the default is 1 s.
     pub fn poll(mut self, interval: Duration) -> Self {
         self.poll = interval.max(Duration::from_millis(10));
         self
     }
 
-    /// A file with the certificates (PEM) that the server's must be signed by, in place of the system's. For `rediss:` alone.
+    /// A file with certificates (PEM). One of them must have signed the server's certificate; the system's are not used
+    /// then. Only for `rediss:`.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.address.ca_file = Some(path.into());
         self
     }
 
-    /// Reads the flags and keeps looking at them; see [`RedisFlags::connect`].
+    /// Reads the flags, and then reads them repeatedly; see [`RedisFlags::connect`].
     ///
     /// # Errors
     ///
-    /// [`FlagError`], as there.
+    /// [`FlagError`], for the same reasons as [`RedisFlags::connect`].
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
     pub async fn connect(self) -> Result<RedisFlags, FlagError> {
         if self.hash.contains("://") {
-            let message = "the name of a hash is wanted, and this is the address of a server".to_owned();
+            let message = "this must be the name of a hash, and it is the address of a server".to_owned();
             return Err(FlagError { message });
         }
         let (client, place) = self.address.client().map_err(|message| FlagError { message })?;
@@ -129,7 +132,7 @@ impl fmt::Debug for RedisFlags {
     }
 }
 
-/// Without what was given, which may hold a password.
+/// Leaves out the options, which may hold a password.
 impl fmt::Debug for RedisFlagsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisFlagsBuilder").field("poll", &self.poll).finish_non_exhaustive()
@@ -167,7 +170,7 @@ impl Looker {
         }
     }
 
-    /// One look. A connection that failed is made anew at the next one.
+    /// Reads once. A connection that failed is made anew at the next read.
     async fn look(&mut self) -> Result<FlagSnapshot, String> {
         let told = |problem: String| format!("flags from {}: {problem}", self.place);
         let mut connection = match self.connection.take() {
@@ -206,7 +209,7 @@ async fn read(connection: &mut MultiplexedConnection, hash: &str) -> Result<Vec<
 
 fn parse(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Result<FlagSnapshot, String> {
     if fields.is_empty() {
-        // A flush or an eviction leaves this behind; read as "all off" it would switch a migration off.
+        // A flush or an eviction leaves no hash. Reading that as "all off" would switch a migration off.
         return Err("there is no such hash: for no flags at all, set one that nobody reads".to_owned());
     }
     let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();

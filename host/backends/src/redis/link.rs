@@ -1,4 +1,4 @@
-//! One connection: how it is made and tried, and how its errors are told without secrets.
+//! One connection: how it is made and tried, and how its errors are reported without secrets.
 
 use std::io;
 use std::time::Duration;
@@ -13,25 +13,26 @@ use crate::tls::Words;
 
 const TLS: Words = Words { authority: "`ca_file`", without: "give an address with `redis:`" };
 
-/// Operations that may be queued at one connection: the calls that a host lets in by default, each with one.
+/// How many operations may be queued on one connection: as many as a host admits calls by default, each with one
+/// operation.
 const PIPELINE_BUFFER: usize = 2_048;
 
-/// A connection that was tried: its server takes writes, and has the scripts.
+/// A connection that has been tried: its server takes writes, and has the scripts.
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
     pub(super) server: Incarnation,
-    /// Whether `SET` takes `NX` and `GET` together: Redis does from 7.0 on, Valkey always.
+    /// Whether `SET` takes `NX` and `GET` together. Redis does from 7.0 on, Valkey always does.
     pub(super) looks_by_set: bool,
-    /// Whether the user may look many keys up by one command.
+    /// Whether the user may look up many keys by one command.
     pub(super) looks_together: bool,
 }
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectError {
-    /// The server cannot be reached, or is not ready: it may be later.
+    /// The server cannot be reached or is not ready; it may be later.
     Unreachable(String),
-    /// It answered, and this will not change by itself.
+    /// The server answered, and its refusal will not change by itself.
     Refused(String),
 }
 
@@ -43,18 +44,18 @@ impl ConnectError {
     }
 }
 
-/// Opens a connection without trying what the server is.
+/// Opens a connection without checking the server.
 pub(super) async fn open(client: &Client, wait: Duration) -> Result<MultiplexedConnection, ConnectError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(wait))
-        // The caller bounds each operation; two timers would only cost.
+        // The caller limits the time of each operation; a second timer would only cost time.
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE_BUFFER);
     let opened = timeout(wait, client.get_multiplexed_async_connection_with_config(&config)).await;
     opened.map_err(|_| silent(wait))?.map_err(|error| connect_error(&error))
 }
 
-/// Opens a connection and tries it: which server it is, whether it takes writes, with the scripts loaded.
+/// Opens a connection and tries it: finds out which server it is, loads the scripts, and checks that it takes writes.
 pub(super) async fn connect(
     client: &Client,
     scripts: &Scripts,
@@ -67,14 +68,14 @@ pub(super) async fn connect(
 
 async fn prepare(mut opened: MultiplexedConnection, scripts: &Scripts, name: &str) -> Result<Link, ConnectError> {
     let connection = &mut opened;
-    // For people who list the server's clients; one that may not be named works as well.
+    // For people who list the server's clients. A connection without a name works as well.
     let _named = cmd("CLIENT").arg("SETNAME").arg(name).exec_async(connection).await;
     let server = info(connection, "server").await?;
     let incarnation = incarnation(&server, &info(connection, "replication").await?)?;
     for script in scripts.all() {
         script.load_async(connection).await.map_err(|error| connect_error(&error))?;
     }
-    // Whatever else an error says of the server, the trial says too.
+    // If the error has another cause in the server, the trial below reports it too.
     let looks_by_set = scripts.trial_look().exec_async(connection).await.is_ok();
     let looks_together = scripts.trial_look_many().exec_async(connection).await.is_ok();
     let tried: Result<(), _> = scripts.trial().invoke_async(connection).await;
@@ -82,24 +83,25 @@ async fn prepare(mut opened: MultiplexedConnection, scripts: &Scripts, name: &st
     Ok(Link { connection: opened, server: incarnation, looks_by_set, looks_together })
 }
 
-/// Not in one pipeline: that would not tell the code of an error.
+/// Not in one pipeline, because that would lose the code of an error.
 async fn info(connection: &mut MultiplexedConnection, section: &str) -> Result<String, ConnectError> {
     cmd("INFO").arg(section).query_async(connection).await.map_err(|error| connect_error(&error))
 }
 
-/// Which run of which server. Not its history of replication: that changes when a first replica comes, and hosts that
-/// connected before and after would not read each other's entries.
+/// Identifies one run of one server. It does not include the server's history of replication. That history changes when
+/// the first replica is added; then hosts that connected before and hosts that connected after would not read each
+/// other's entries.
 fn incarnation(server: &str, replication: &str) -> Result<Incarnation, ConnectError> {
     if field(server, "redis_mode").is_some_and(|mode| mode != "standalone") {
         let message = "it is a sentinel or part of a cluster: give the address of one server that holds all keys";
         return Err(ConnectError::Refused(message.to_owned()));
     }
     if field(replication, "role") != Some("master") {
-        // After a failover the address may soon lead elsewhere.
+        // After a failover the address may soon lead to another server.
         return Err(ConnectError::Unreachable("it is a replica: give the primary's address".to_owned()));
     }
     let Some(run) = field(server, "run_id") else {
-        return Err(ConnectError::Refused("`INFO` does not tell `run_id`: this server cannot be used".to_owned()));
+        return Err(ConnectError::Refused("`INFO` has no `run_id`: this server cannot be used".to_owned()));
     };
     let digest = Sha256::digest(run.as_bytes());
     Ok(Incarnation(digest[..8].try_into().expect("a digest has 32 bytes")))
@@ -131,7 +133,8 @@ fn connect_error(error: &RedisError) -> ConnectError {
     }
 }
 
-/// What failed, for people. A server's own words may repeat an argument, so only their first one, the code, is told.
+/// Says for people what failed. The server's message may contain an argument, so only its first word, the code, is
+/// used.
 pub(super) fn text(error: &RedisError) -> String {
     match (code(error), error.kind()) {
         (Some("ERR"), _) => "the server answered with an error".to_owned(),
@@ -141,8 +144,8 @@ pub(super) fn text(error: &RedisError) -> String {
     }
 }
 
-/// The code of an error. Below Redis 7.0 that of a command in a script stands behind the place in the script:
-/// `@user_script: 1: -OOM command not allowed`.
+/// The code of an error. Below Redis 7.0, the code of an error of a command in a script comes after the place in the
+/// script: `@user_script: 1: -OOM command not allowed`.
 fn code(error: &RedisError) -> Option<&str> {
     let code = error.code()?;
     if code != "ERR" && !code.starts_with("@user_script") {
@@ -153,17 +156,18 @@ fn code(error: &RedisError) -> Option<&str> {
     Some(inner.filter(is_code).unwrap_or("ERR"))
 }
 
-/// Whether an error says nothing against the connection and the server: only that one entry found no memory.
+/// Whether the error says only that there was no memory for one entry. It says nothing against the connection or the
+/// server.
 pub(super) fn is_want_of_memory(error: &RedisError) -> bool {
     code(error) == Some("OOM")
 }
 
-/// Whether an error says no more than that the value under a name has another type.
+/// Whether the error says only that the value under a name has another type.
 pub(super) fn is_wrong_type(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
 }
 
-/// That nothing came in time, as an error of the connection.
+/// The error of a connection on which no answer came in time.
 pub(super) fn no_answer() -> RedisError {
     io::Error::from(io::ErrorKind::TimedOut).into()
 }

@@ -1,4 +1,4 @@
-//! Look-ups that are not sent yet.
+//! The queue of look-ups that have not been sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 
 use super::scripts::Look;
 
-/// Keys of one command. They share its cost; with more of them server and callers would wait for each other in turns (of 8 to 64
-/// tried with 64 callers, 24 was the best by a little).
+/// How many keys one command has. They share its cost. With more keys, server and callers would wait for each other in
+/// turns: of 8 to 64, tried with 64 callers, 24 was the best by a small margin.
 const KEYS_MAX: usize = 24;
 
-/// Look-ups that are not sent yet.
+/// Look-ups that have not been sent.
 #[derive(Default)]
 pub(super) struct Looks(Mutex<Vec<Waiting>>);
 
@@ -22,12 +22,12 @@ pub(super) struct Waiting {
 
 pub(super) type Answer = Result<CacheLookup, CacheError>;
 
-/// What a look-up is among those that wait.
+/// The position of a new look-up among the waiting ones.
 pub(super) enum Added {
-    /// Somebody must take it.
+    /// It is the first, so the caller must arrange that the queue is taken.
     First,
     Between,
-    /// With it they are a whole command.
+    /// It completes a command.
     Last(Vec<Waiting>),
 }
 

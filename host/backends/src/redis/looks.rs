@@ -1,7 +1,7 @@
-//! Look-ups: those that are asked for in one moment go to the server as one command.
+//! Look-ups. Those that are requested in the same moment go to the server as one command.
 //!
-//! A lone one is `SET ... NX GET`, which finds an entry or leaves a lease in one round trip. Several are one `MGET`, which costs
-//! client and server about half as much for each; a key without an entry is then asked for alone.
+//! A single one is `SET ... NX GET`, which finds an entry or leaves a lease in one round trip. Several are one `MGET`,
+//! which costs client and server about half as much for each key; a key without an entry is then looked up alone.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::look_queue::{Added, Answer, Waiting};
 use super::scripts::{Found, Look, found, seen, seen_by_many};
 use super::shared::Shared;
 
-/// Looks a key up, together with those who ask in the same moment. Dropped before it ends, it is nothing to them, nor to the
-/// connection.
+/// Looks a key up, together with others that are requested in the same moment. Dropping it affects neither the others
+/// nor the connection.
 pub(super) async fn look_up(shared: &Arc<Shared>, look: Look) -> Answer {
     let (answer, answered) = oneshot::channel();
     match shared.looks.add(Waiting { look, answer }) {
@@ -27,7 +27,7 @@ pub(super) async fn look_up(shared: &Arc<Shared>, look: Look) -> Answer {
     answered.await.unwrap_or_else(|_| Err(CacheError { message: "a look-up was lost".to_owned() }))
 }
 
-/// The task that takes what waits when nobody else is about to ask.
+/// The task that takes the waiting look-ups once no other caller is about to add one.
 struct Turn {
     shared: Arc<Shared>,
     ended: bool,
@@ -35,14 +35,14 @@ struct Turn {
 
 impl Turn {
     async fn run(mut self) {
-        // Whoever can run now, and is about to ask, asks before this goes on.
+        // Every task that can run now and is about to add a look-up adds it before this goes on.
         yield_now().await;
         self.ended = true;
         ask(Arc::clone(&self.shared), self.shared.looks.take()).await;
     }
 }
 
-/// A runtime that ends drops its tasks: nobody waits for one that will not run.
+/// A runtime that ends drops its tasks. Then the callers must not wait for a task that will not run.
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.ended {
@@ -97,8 +97,8 @@ async fn ask_alone(shared: Arc<Shared>, link: Arc<Link>, waiting: Waiting) {
     answer(waiting, found);
 }
 
-/// An entry, a guard or a new lease, by one command. `None`: the script must be asked, since a lease or something else is
-/// there, the server has no memory for a lease, or it is older than the command.
+/// Finds an entry or a guard, or leaves a new lease, by one command. `None`: the script must be used. That is so if
+/// there is a lease or something else, if the server has no memory for a lease, or if it is older than the command.
 async fn look(shared: &Shared, link: &Arc<Link>, look: &Look) -> Result<Option<Found>, CacheError> {
     if !link.looks_by_set {
         return Ok(None);
@@ -115,7 +115,7 @@ fn answer(waiting: Waiting, found: Result<Option<Found>, CacheError>) {
     let answer = found.map(|found| match found {
         Some(Found::Entry(session)) if session.expires_at > waiting.look.now => CacheLookup::Hit(session),
         Some(Found::Leased) => CacheLookup::Miss(waiting.look.lease),
-        // An entry that is none is left to its end: nothing was filled over it, so nothing can be wrong.
+        // An invalid entry stays until it ends. Nothing was filled over it, so nothing wrong can be read.
         Some(Found::Entry(_) | Found::Guarded) | None => CacheLookup::Miss(Lease::DEAD),
     });
     let _gone = waiting.answer.send(answer);

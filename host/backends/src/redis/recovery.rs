@@ -1,4 +1,4 @@
-//! What goes on in the background: a new connection after a fault, and the payment of what the server was not told.
+//! The background task: it makes a new connection after a fault, and pays what is owed to the server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use super::link::{Link, no_answer, text};
 use super::scripts::KeyDigest;
 use super::shared::{Shared, jittered, millis_at_least};
 
-/// Between a fault and the first attempt: a server that only stumbled is back by then.
+/// The pause between a fault and the first attempt. A server with only a short fault is back by then.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
-/// Between two attempts at most: so long a server may be back before it is noticed.
+/// The longest pause between two attempts. A server may be back for this long before it is noticed.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// A connection that held for this long was a good one: the next attempt is early again.
+/// After a connection that lasted this long, the next first attempt is early again.
 const GOOD_AFTER: Duration = Duration::from_secs(1);
-/// Keys that are paid at one time.
+/// How many keys are paid at a time.
 const PAYMENTS: usize = 256;
 
-/// Runs until it is aborted: keeps a connection, and pays.
+/// Keeps a connection, and pays what is owed, until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
     let (mut wait, mut connected, mut told) = (BACKOFF_MIN, shared.link().map(|_| Instant::now()), false);
     loop {
@@ -76,7 +76,7 @@ async fn pay(shared: &Arc<Shared>) {
     }
 }
 
-/// An invalidation, or the guards of writers that are still at work, which invalidate too.
+/// Pays one key: an invalidation, or the guards of writers that are still active, which also invalidate.
 async fn pay_one(shared: &Shared, link: &Link, key: &KeyDigest, debt: &Debt) -> Result<(), RedisError> {
     let mut connection = link.connection.clone();
     let now = Instant::now();

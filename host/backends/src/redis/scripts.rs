@@ -1,7 +1,8 @@
-//! What Redis runs and keeps: one value under one name for each session, and one command or script for each operation.
+//! The commands and scripts of Redis, one for each operation, and what it stores: one value under one name for each
+//! session.
 //!
-//! The value is a string, and one of three things: an entry, a lease, or guards. They exclude each other: a guard removes entry
-//! and lease, an entry takes the place of the lease that filled it.
+//! The value is a string, and is one of three things: an entry, a lease, or guards. They exclude each other: a guard
+//! removes entry and lease, and an entry replaces the lease that filled it.
 //!
 //! ```text
 //! E incarnation(8) check(16) expires_at(18 digits) payload      an entry
@@ -9,21 +10,22 @@
 //! G { nonce(16) ends(16 digits, ms) }...                        one mark for each writer
 //! ```
 //!
-//! Anything else under the name, of whatever type, is nothing, and is replaced.
+//! Any other value under the name, of any type, counts as none and is replaced.
 
 use ::redis::{Cmd, Script, ScriptInvocation, Value, cmd};
 use sha2::{Digest, Sha256};
 use switchover_core::capabilities::{Lease, Nonce};
 use switchover_core::{Payload, Session, SessionKey, Timestamp};
 
-/// Longer than any call may take from its miss to its fill. What expires sooner costs a fill; what stays longer costs memory.
+/// Longer than any call may take from its miss to its fill. A lease that expires sooner costs a fill; one that stays
+/// longer costs memory.
 pub(super) const LEASE_MS: u64 = 5_000;
-/// The layout's version, in every name: another one never meets these values.
+/// The version of this format. It is in every name, so another version never reads these values.
 const LAYOUT: &str = "s1:";
 const EXPIRES_DIGITS: usize = 18;
 
-/// Words of every script. `read` takes a value of another type for nothing; `living` gives the guards that have not ended,
-/// without those of one writer, and when the last one ends.
+/// Functions for every script. `read` returns nothing for a value of another type. `living` returns the guards that
+/// have not ended, without those of one writer, and when the last of them ends.
 const WORDS: &str = r"
 local function read(name)
   local value = redis.pcall('GET', name)
@@ -49,7 +51,7 @@ local function living(value, but, now)
 end
 ";
 
-/// An entry, or a new lease (1), or nothing while there is a guard (0). Only a lease is written.
+/// Returns an entry, or a new lease (1), or nothing while there is a guard (0). It writes only the lease.
 const GET: &str = r"
 local function later(one, other)
   local a, b = tonumber(string.sub(one, 1, 9)), tonumber(string.sub(other, 1, 9))
@@ -68,8 +70,8 @@ if done.err then return done end
 return 1
 ";
 
-/// The entry takes the place of its lease, and ends as if it had been filled when the lease was given: a fill that a paused
-/// server executes late does not make an old row young.
+/// Replaces the lease with the entry. The entry ends as if it had been filled when the lease was given: so a fill that
+/// a paused server executes late does not make an old row young.
 const FILL: &str = r"
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local ttl = ARGV[3] - (ARGV[4] - redis.call('PTTL', KEYS[1]))
@@ -82,8 +84,8 @@ if done.err then return done end
 return 1
 ";
 
-/// The `DEL` comes first: once a script has written, a server without memory lets it write on, and a guard must not be refused.
-/// Above 128 writers at once they share one mark that nobody releases.
+/// The `DEL` comes first. A guard must not be refused, and once a script has written, a server without memory lets it
+/// go on writing. If a key has more than 128 writers at once, they share one mark that nobody releases.
 const GUARD: &str = r"
 local now = now_ms()
 local kept, last = living(read(KEYS[1]), ARGV[1], now)
@@ -96,7 +98,7 @@ redis.call('SET', KEYS[1], 'G' .. table.concat(kept), 'PX', string.format('%.0f'
 return 1
 ";
 
-/// Removes entry, lease and this writer's mark; with no writer given, an invalidation.
+/// Removes entry, lease and the mark of this writer. Without a writer it is an invalidation.
 const RELEASE: &str = r"
 local now = now_ms()
 local kept, last = living(read(KEYS[1]), ARGV[1], now)
@@ -107,7 +109,8 @@ end
 return 1
 ";
 
-/// SHA-256 of a session key: what Redis sees of it. Names in a slow log, a monitor or a dump log nobody in.
+/// SHA-256 of a session key. Redis sees only this, so names in a slow log, a monitor or a dump are useless to log in
+/// with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct KeyDigest([u8; 32]);
 
@@ -116,7 +119,7 @@ impl KeyDigest {
         Self(Sha256::digest(key.expose().as_bytes()).into())
     }
 
-    /// Half of the digest; the other half is in the entry, so that the whole is compared.
+    /// The name has half of the digest. The other half is in the entry, so that the whole is compared.
     fn name(&self, prefix: &str) -> String {
         let mut name = String::with_capacity(name_len(prefix));
         self.write_name(prefix, &mut name);
@@ -141,21 +144,22 @@ fn name_len(prefix: &str) -> usize {
     prefix.len() + LAYOUT.len() + 32
 }
 
-/// Which life of which server: what an earlier one left, or what another one's snapshot brought back, is not read.
+/// Identifies one life of one server. Nobody reads what an earlier life left, or what the snapshot of another server
+/// brought back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Incarnation(pub(super) [u8; 8]);
 
-/// What is asked for one key.
+/// A look-up of one key.
 pub(super) struct Look {
     pub(super) key: SessionKey,
     pub(super) digest: KeyDigest,
-    /// An entry that has ended by then is none.
+    /// An entry that has ended by this time counts as none.
     pub(super) now: Timestamp,
-    /// To leave where there is nothing.
+    /// The lease to store if there is nothing.
     pub(super) lease: Lease,
 }
 
-/// What `get` answered.
+/// The result of `get`.
 pub(super) enum Found {
     Entry(Session),
     Leased,
@@ -185,8 +189,8 @@ impl Scripts {
         [&self.get, &self.fill, &self.guard, &self.release]
     }
 
-    /// What `get` does where there is an entry or nothing, without Lua, from Redis 7.0 on: it answers what is there and changes
-    /// nothing, or finds nothing and leaves a lease.
+    /// Does the same as `get` without Lua, from Redis 7.0 on, if there is an entry or nothing. If there is a value, it
+    /// returns it and changes nothing; otherwise it stores a lease.
     pub(super) fn look(&self, look: &Look, server: Incarnation) -> Cmd {
         let (name, lease) = (look.digest.name(&self.prefix), lease_value(server, look.lease));
         let mut call = cmd("SET");
@@ -194,7 +198,7 @@ impl Scripts {
         call
     }
 
-    /// The same for many keys, but it leaves no lease where there is nothing.
+    /// The same for many keys, but it stores no lease if there is nothing.
     pub(super) fn look_many<'a>(&self, looks: impl ExactSizeIterator<Item = &'a Look>) -> Cmd {
         let name_len = name_len(&self.prefix);
         let mut name = String::with_capacity(name_len);
@@ -236,28 +240,28 @@ impl Scripts {
         call
     }
 
-    /// `None`: of no writer, an invalidation.
+    /// `nonce` is `None` for an invalidation, which belongs to no writer.
     pub(super) fn release(&self, key: &KeyDigest, nonce: Option<Nonce>) -> ScriptInvocation<'_> {
         let mut call = self.release.key(key.name(&self.prefix));
         call.arg(nonce.map(|nonce| nonce.0.to_be_bytes().to_vec()).unwrap_or_default());
         call
     }
 
-    /// A write that changes nothing of anybody's, to see that the server takes writes.
+    /// A write that changes no data, to check that the server takes writes.
     pub(super) fn trial(&self) -> ScriptInvocation<'_> {
         let mut call = self.release.key(self.trial_name());
         call.arg("");
         call
     }
 
-    /// To see whether the server knows the command of [`Scripts::look`]; [`Scripts::trial`] takes away what it leaves.
+    /// Checks whether the server knows the command of [`Scripts::look`]. [`Scripts::trial`] removes what it leaves.
     pub(super) fn trial_look(&self) -> Cmd {
         let mut call = cmd("SET");
         call.arg(self.trial_name()).arg("").arg("NX").arg("GET").arg("PX").arg(LEASE_MS);
         call
     }
 
-    /// To see whether the user may use the command of [`Scripts::look_many`].
+    /// Checks whether the user may use the command of [`Scripts::look_many`].
     pub(super) fn trial_look_many(&self) -> Cmd {
         let mut call = cmd("MGET");
         call.arg(self.trial_name());
@@ -269,7 +273,7 @@ impl Scripts {
     }
 }
 
-/// Reads the answer of `get`. `None`: not an answer of that script, or an entry that is none.
+/// Reads the answer of `get`. `None`: it is not an answer of that script, or the entry is invalid.
 pub(super) fn found(look: &Look, answer: &Value) -> Option<Found> {
     match answer {
         Value::Int(1) => Some(Found::Leased),
@@ -279,7 +283,8 @@ pub(super) fn found(look: &Look, answer: &Value) -> Option<Found> {
     }
 }
 
-/// Reads the answer of `look`. `None`: no living entry of this server, no guard, and not nothing; `get` knows what to do with it.
+/// Reads the answer of `look`. `None`: there is a value, but neither a living entry of this server nor a guard; `get`
+/// can handle it.
 pub(super) fn seen(look: &Look, server: Incarnation, answer: &Value) -> Option<Found> {
     match answer {
         Value::Nil => Some(Found::Leased),
@@ -287,7 +292,7 @@ pub(super) fn seen(look: &Look, server: Incarnation, answer: &Value) -> Option<F
     }
 }
 
-/// Reads one answer of `look_many`. `None`: no living entry of this server, and no guard.
+/// Reads one answer of `look_many`. `None`: there is neither a living entry of this server nor a guard.
 pub(super) fn seen_by_many(look: &Look, server: Incarnation, answer: &Value) -> Option<Found> {
     match answer {
         Value::BulkString(value) if is_guarded(value, look.now) => Some(Found::Guarded),
@@ -299,8 +304,8 @@ pub(super) fn seen_by_many(look: &Look, server: Incarnation, answer: &Value) -> 
     }
 }
 
-/// Whether a guard is there that has not ended by this host's clock. One that has may live by the server's, which `get` asks;
-/// one that has ended by the server's is there no more.
+/// Whether there is a guard that has not ended by this host's clock. A guard that has may be alive by the server's
+/// clock, which `get` uses. A guard that has ended by the server's clock is no longer there.
 fn is_guarded(value: &[u8], now: Timestamp) -> bool {
     let Some(marks) = value.strip_prefix(b"G") else { return false };
     let ends = |mark: &[u8]| std::str::from_utf8(mark.get(16..)?).ok()?.parse::<u64>().ok();

@@ -1,4 +1,4 @@
-//! What all clones of a cache and its background share.
+//! The state that all clones of a cache and its background task share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,11 @@ use super::link::{self, ConnectError, Link};
 use super::look_queue::Looks;
 use super::scripts::{KeyDigest, Scripts};
 
-/// What all clones and the background share.
+/// The state that all clones and the background task share.
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) client_name: String,
-    /// For people, without user and password.
+    /// The server's place for people, without user and password.
     pub(super) place: String,
     pub(super) scripts: Scripts,
     pub(super) debts: Debts,
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) response_timeout: Duration,
     pub(super) connect_timeout: Duration,
     link: ArcSwapOption<Link>,
-    /// The longest time to live so far, in milliseconds: asked without a lock.
+    /// The longest time to live so far, in milliseconds. It is read without a lock.
     ttl_longest: AtomicU64,
     problem: Mutex<String>,
     wake: Notify,
@@ -72,7 +72,8 @@ impl Shared {
         Ok(())
     }
 
-    /// A connection has failed: it serves nobody any more. Of many operations that meet one fault the first counts.
+    /// Records that a connection has failed; no operation uses it any more. If many operations meet one fault, the
+    /// first one counts.
     pub(super) fn fault(&self, link: &Arc<Link>, problem: String) {
         let was = self.link.compare_and_swap(link, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, link)) {
@@ -108,7 +109,7 @@ impl Shared {
     }
 }
 
-/// Ends with its owner.
+/// A task that ends with its owner.
 pub(super) struct Task(pub(super) AbortHandle);
 
 impl Drop for Task {
@@ -117,12 +118,12 @@ impl Drop for Task {
     }
 }
 
-/// A guard lives at least as long as it was asked to.
+/// Rounds up: a guard lives at least as long as requested.
 pub(super) fn millis_at_least(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
-/// Half of it to all of it, so that a fleet does not come at once.
+/// Between half of `wait` and all of it, at random, so that not all hosts come at once.
 pub(super) fn jittered(wait: Duration) -> Duration {
     let share = getrandom::u32().unwrap_or(u32::MAX / 2);
     wait / 2 + wait.mul_f64(f64::from(share) / f64::from(u32::MAX) / 2.0)

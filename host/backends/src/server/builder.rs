@@ -1,4 +1,4 @@
-//! How a database on a server is opened: its options, its lanes.
+//! Opens a database on a server: its options, and the start of its lanes.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,20 +17,20 @@ use super::write_queue::WriteQueue;
 use super::{Queues, Server, Shared, WriteSender, read, tool, transaction, write};
 use crate::table::SessionTable;
 
-/// Two of each kind: while one lane waits for the server, the other gathers what comes meanwhile.
+/// Two of each kind: while one lane waits for the server, the other collects new operations.
 const LANES_DEFAULT: usize = 2;
-/// Above this a lane more takes connections from the server, and gains nothing.
+/// More lanes than this take more connections from the server and gain nothing.
 const LANES_MAX: usize = 64;
-/// At 10,000 operations a second, 4,096 waiting ones are answered in less than half a second.
+/// At 10,000 operations a second, a full queue of 4,096 is answered in less than half a second.
 const QUEUE_DEFAULT: usize = 4_096;
-/// Scans and deletions of expired rows are asked for by tools, a few at a time.
+/// Tools call scans and deletions of expired rows, a few at a time.
 const TOOL_QUEUE: usize = 64;
 /// How long opening waits for the first connection.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
-/// What the server shows of whom it works for.
+/// The name under which the server lists this client.
 const APPLICATION_NAME_DEFAULT: &str = "switchover";
 
-/// How to open a database on a server; made by [`Postgres::builder`](super::super::Postgres::builder) or
+/// The options of a database on a server, made by [`Postgres::builder`](super::super::Postgres::builder) or
 /// [`MySql::builder`](super::super::MySql::builder).
 #[derive(Clone)]
 pub struct ServerBuilder {
@@ -50,7 +50,7 @@ pub struct ServerBuilder {
 type Opening = Pin<Box<dyn Future<Output = Result<Server, DatabaseError>> + Send>>;
 
 impl ServerBuilder {
-    /// For servers that a driver speaks to.
+    /// For servers that the driver `D` supports.
     pub(crate) fn of<D: Driver>(address: impl Into<String>) -> Self {
         Self {
             address: address.into(),
@@ -66,67 +66,69 @@ impl ServerBuilder {
         }
     }
 
-    /// The table's name, the layout's own if not given: `sessions`, `app.sessions`, `"Web Sessions"`; see
-    /// [`Table`](switchover_core::Table). Without a schema PostgreSQL looks along the search path, MySQL in the address's database.
+    /// The table's name: `sessions`, `app.sessions`, `"Web Sessions"`; see [`Table`](switchover_core::Table). The
+    /// default is the layout's default table. If the name has no schema, PostgreSQL looks for the table along the
+    /// search path, and MySQL in the address's database.
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = Some(name.into());
         self
     }
 
-    /// How sessions stand in the table; [`Layout::DJANGO`] if not given.
+    /// The layout of the table; the default is [`Layout::DJANGO`].
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
         self
     }
 
-    /// What the server shows of whom it works for, `switchover` if not given: PostgreSQL in its list of connections, MySQL and MariaDB
-    /// as a comment before each statement on rows, in their lists of what runs and in the slow log. In that comment 64 characters of
-    /// `a-z A-Z 0-9 . _ -` and the space are kept, others become `_`.
+    /// The name under which the server lists this client; the default is `switchover`. PostgreSQL shows it in its list
+    /// of connections. For MySQL and MariaDB it is a comment before each statement on rows; they show it in their lists
+    /// of running statements and in the slow log. That comment has at most 64 characters; any other than `a-z A-Z 0-9 .
+    /// _ -` and the space becomes `_`.
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.application_name = name.into();
         self
     }
 
-    /// How many connections read, 1 to 64; 2 if not given. Each carries everything that is queued in one round trip.
+    /// How many connections read, 1 to 64; the default is 2. Each sends everything that is queued in one round trip.
     pub fn readers(mut self, connections: usize) -> Self {
         self.readers = connections.clamp(1, LANES_MAX);
         self
     }
 
-    /// How many connections write, 1 to 64; 2 if not given.
+    /// How many connections write, 1 to 64; the default is 2.
     pub fn writers(mut self, connections: usize) -> Self {
         self.writers = connections.clamp(1, LANES_MAX);
         self
     }
 
-    /// How many transactions can be open at one time, 1 to 64; 2 if not given. Each is a connection. A strict write opens one for
-    /// all that it shares a batch with, a copy one for itself.
+    /// How many transactions can be open at the same time, 1 to 64; the default is 2. Each needs a connection. A strict
+    /// write opens one transaction for all writes of its batch; each copy opens one of its own.
     pub fn holders(mut self, connections: usize) -> Self {
         self.holders = connections.clamp(1, LANES_MAX);
         self
     }
 
-    /// How many reads, how many writes and how many transactions may wait; 4,096 each if not given. One more is
-    /// [`DatabaseError::Overloaded`].
+    /// How many reads, how many writes and how many transactions may wait; the default is 4,096 of each. Any further
+    /// one fails with [`DatabaseError::Overloaded`].
     pub fn queue(mut self, operations: usize) -> Self {
         self.queue = operations.max(1);
         self
     }
 
-    /// The clock that decides what has ended; the server's if not given, which all hosts share.
+    /// The clock that decides which sessions have ended. The default is the server's clock, which all hosts share.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Connects, and starts the lanes; the other connections are made when they are needed.
+    /// Connects, and starts the lanes. The other connections are made when they are needed.
     ///
     /// Cost: one connection, at most 5 s.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Invalid`] if the address or the table's name is none; [`DatabaseError::Unavailable`] if the
-    /// server cannot be reached or refuses; [`DatabaseError::Timeout`] if it does not answer.
+    /// [`DatabaseError::Invalid`] if the address or the table's name is not valid; [`DatabaseError::Unavailable`] if
+    /// the server cannot be reached or refuses; [`DatabaseError::Timeout`] if it does not answer.
     ///
     /// # Panics
     ///
@@ -186,7 +188,7 @@ impl ServerBuilder {
     }
 }
 
-/// Without what was given, which may hold a password.
+/// Leaves out the options, which may hold a password.
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerBuilder").field("readers", &self.readers).finish_non_exhaustive()

@@ -1,4 +1,5 @@
-//! Making connections: one at a time, failing at once while the server cannot be reached, trying again after growing pauses.
+//! Makes connections, one at a time. While the server cannot be reached it fails at once, and tries again after growing
+//! pauses.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,13 +10,13 @@ use tokio::time::timeout_at;
 
 use super::link::Driver;
 
-/// How long connecting may take, TLS and authentication included; a server that needs longer serves nobody in time.
+/// How long connecting may take, including TLS and authentication. A server that needs longer answers nobody in time.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
-/// An attempt that ended earlier because its operation had no more time says nothing about the server.
+/// If an attempt ended earlier than this because its operation ran out of time, it says nothing about the server.
 const CONNECT_TIME_TELLING: Duration = Duration::from_millis(250);
-/// The first pause: a restart of a small server takes about as long.
+/// The first pause. A small server restarts in about this time.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
-/// The longest pause, so that the server is found again within a second or two of its return.
+/// The longest pause. A server that returns is found again within a second or two.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Makes the connections of all lanes of one database.
@@ -36,12 +37,12 @@ impl<D: Driver> Connector<D> {
         Self { driver, turn: AsyncMutex::default(), pause: Mutex::default() }
     }
 
-    /// Looks whether the address can be worked with.
+    /// Checks whether the database at the address can be used.
     pub(super) async fn check(&self, deadline: Instant) -> Result<(), DatabaseError> {
         timeout_at(deadline.into(), self.driver.check()).await.unwrap_or(Err(DatabaseError::Timeout))
     }
 
-    /// Connects, or says at once why not while a pause lasts.
+    /// Connects. During a pause it fails at once, with the error of the last attempt.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<D::Link, DatabaseError> {
         self.not_paused()?;
         let _turn = timeout_at(deadline.into(), self.turn.lock()).await.map_err(|_| DatabaseError::Timeout)?;
@@ -55,7 +56,7 @@ impl<D: Driver> Connector<D> {
             }
             Ok(Err(error)) => error,
             Err(_) if begun.elapsed() < CONNECT_TIME_TELLING => return Err(DatabaseError::Timeout),
-            Err(_) => DatabaseError::Unavailable { message: "it did not answer to connecting".to_owned() },
+            Err(_) => DatabaseError::Unavailable { message: "it did not answer the attempt to connect".to_owned() },
         };
         self.begin_pause(error.clone());
         Err(error)
@@ -72,7 +73,7 @@ impl<D: Driver> Connector<D> {
         let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = pause.as_ref().map_or(0, |pause| pause.failures);
         let longest = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
-        // Half of it at least: hosts that lost the server together do not come back together.
+        // At least half of the length, at random: hosts that lost the server together must not return together.
         let length = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
         *pause = Some(Pause { until: Instant::now() + length, failures: failures + 1, error });
     }

@@ -1,10 +1,10 @@
-//! A bounded queue that several lanes take from.
+//! A bounded queue from which several lanes take jobs.
 
 use tokio::sync::{Mutex, mpsc};
 
 use super::lane::Source;
 
-/// The taking end of a queue.
+/// The receiving end of a queue.
 pub(super) struct Inbox<J>(Mutex<mpsc::Receiver<J>>);
 
 impl<J> Inbox<J> {
@@ -13,9 +13,9 @@ impl<J> Inbox<J> {
         (sender, Self(Mutex::new(receiver)))
     }
 
-    /// What is queued at this moment, at most `max`. It never waits.
+    /// Takes the jobs that are queued now, until `jobs` has `max`. It never waits.
     pub(super) fn more(&self, max: usize, jobs: &mut Vec<J>) {
-        // Where another lane waits for a job, there is none.
+        // If another lane waits for a job, the queue is empty.
         let Ok(mut queue) = self.0.try_lock() else { return };
         while jobs.len() < max {
             let Ok(job) = queue.try_recv() else { return };

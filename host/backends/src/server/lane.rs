@@ -1,4 +1,5 @@
-//! A lane: one connection, made when it is needed and given up when it breaks or an operation on it runs out of time.
+//! A lane: one connection. It is made when it is needed, and given up when it breaks or when an operation on it runs
+//! out of time.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,30 +11,32 @@ use tokio::time::timeout_at;
 use super::connector::Connector;
 use super::link::{Driver, Failure, Link};
 
-/// How long a connection may be idle before it is asked whether it still is one. So a server that went away while nothing happened
-/// is noticed by nobody's write.
+/// How long a connection may be idle before it gets a ping. So a server that disappeared while the connection was idle
+/// is noticed before the next write, not by it.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(1);
-/// How long that question may take.
+/// How long the ping may take.
 const PING_TIME_MAX: Duration = Duration::from_secs(1);
-/// How long undoing a transaction may take before its connection is given up, which undoes it too.
+/// How long the rollback of a transaction may take. After that the lane gives the connection up, which also undoes the
+/// transaction.
 pub(super) const ROLL_BACK_TIME_MAX: Duration = Duration::from_millis(500);
-/// How long a good-bye may take.
+/// How long closing a connection may take.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(200);
-/// Connections on which one operation is tried before it is [`DatabaseError::Unavailable`], as long as nothing can have been written.
+/// On how many connections one operation is tried before it fails with [`DatabaseError::Unavailable`]. It is tried
+/// again only if nothing can have been written.
 const ATTEMPTS_MAX: u32 = 2;
-/// The pause before a lock is tried again: hosts hold locks for about as long as two commits take.
+/// The pause before a lock is tried again. Hosts hold locks for about as long as two commits take.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Why a lane did not do what it was asked.
+/// Why a lane did not do an operation.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// See [`Failure::Busy`].
     Busy(String),
     /// See [`Failure::Row`].
     Row(String),
-    /// See [`Failure::Refused`]: it would be refused again, but what it was grouped with may be done.
+    /// See [`Failure::Refused`]: the server would refuse it again, but may do the operations that it was grouped with.
     Refused(DatabaseError),
-    /// Anything else, for all that took part.
+    /// Any other error. It applies to all operations of the group.
     Failed(DatabaseError),
 }
 
@@ -47,17 +50,17 @@ impl From<Trouble> for DatabaseError {
     }
 }
 
-/// Where a lane takes its jobs from.
+/// The queue from which a lane takes its jobs.
 pub(super) trait Source: Sync {
     type Job: Send;
 
-    /// The next job; `None`: there will be no more. Cancel safe: no job is lost.
+    /// Waits for the next job; `None`: there will be no more. Cancel safe: no job is lost.
     fn next(&self) -> impl Future<Output = Option<Self::Job>> + Send;
 }
 
 pub(super) type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
-/// One connection and how to get another.
+/// One connection, and the connector that makes the next one.
 pub(super) struct Lane<D: Driver> {
     connector: Arc<Connector<D>>,
     link: Option<D::Link>,
@@ -68,7 +71,7 @@ impl<D: Driver> Lane<D> {
         Self { connector, link }
     }
 
-    /// Carries one operation until `deadline`.
+    /// Runs one operation until `deadline`.
     pub(super) async fn run<T>(
         &mut self,
         deadline: Instant,
@@ -114,7 +117,7 @@ impl<D: Driver> Lane<D> {
         }
     }
 
-    /// As [`Lane::run`]; what is busy is tried again until shortly before `deadline`.
+    /// Like [`Lane::run`], but tries again after [`Failure::Busy`], until shortly before `deadline`.
     pub(super) async fn run_patiently<T>(
         &mut self,
         deadline: Instant,
@@ -134,17 +137,17 @@ impl<D: Driver> Lane<D> {
         }
     }
 
-    /// The connection that the last operation left open; `None`: it was lost since.
+    /// The connection that the last operation left open; `None`: it has been lost since.
     pub(super) fn link(&mut self) -> Option<&mut D::Link> {
         self.link.as_mut()
     }
 
-    /// Gives the connection up, whatever is under way on it.
+    /// Drops the connection, even if an operation is in progress on it.
     pub(super) fn give_up(&mut self) {
         self.link = None;
     }
 
-    /// Waits for the next job, and meanwhile looks after the connection. `None`: there will be no more.
+    /// Waits for the next job, and pings the connection meanwhile. `None`: there will be no more.
     pub(super) async fn next<S: Source>(&mut self, source: &S) -> Option<S::Job> {
         loop {
             match tokio::time::timeout(IDLE_MAX, source.next()).await {
@@ -162,16 +165,16 @@ impl<D: Driver> Lane<D> {
         }
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub(super) async fn close(mut self) {
         if let Some(link) = self.link.take() {
-            // A server that does not answer notices by itself that the socket was closed.
+            // If the server does not answer in time, it will notice that the socket was closed.
             tokio::time::timeout(CLOSE_TIME_MAX, link.close()).await.ok();
         }
     }
 }
 
-/// When what was busy is to be tried again.
+/// When to try again after [`Failure::Busy`].
 pub(super) fn busy_until() -> Instant {
     Instant::now() + BUSY_PAUSE.mul_f64(0.5 + fastrand::f64())
 }

@@ -1,4 +1,4 @@
-//! What a driver of one kind of server does: connect, and carry single operations on a connection.
+//! The work of a driver for one kind of server: it connects, and runs single operations on a connection.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,16 +11,18 @@ use switchover_core::{Column, Session, SessionKey, Timestamp};
 
 use crate::table::SessionTable;
 
-/// Why an operation on a connection did not succeed.
+/// Why an operation on a connection failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server answered no. Nothing was written, and the connection is as good as before.
+    /// The server refused. Nothing was written, and the connection can still be used.
     Refused(DatabaseError),
-    /// The server refused because of what one row holds or is to hold: what it was grouped with may be done without it. What it said.
+    /// The server refused because of the contents of one row, stored or to be stored. The other operations of the group
+    /// may succeed without it. Has the server's message.
     Row(String),
-    /// A lock that is not free, a deadlock, a serialisation failure: rolled back; the same may succeed a moment later.
+    /// A lock is not free, there was a deadlock, or serialisation failed. It was rolled back; the same operation may
+    /// succeed a moment later.
     Busy(String),
-    /// The connection is of no use any more. Whether something was written, [`Link::may_have_written`] tells.
+    /// The connection cannot be used any more. [`Link::may_have_written`] says whether something may have been written.
     Lost(String),
 }
 
@@ -30,15 +32,15 @@ impl Failure {
     }
 }
 
-/// A row under a key that was asked for, byte for byte.
+/// A row under one of the given keys, compared byte for byte.
 pub(crate) type Found = (SessionKey, Result<Session, Unreadable>);
 
-/// What a driver needs to know beside the address.
+/// What a driver needs besides the address.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) table: SessionTable,
     pub(crate) application_name: String,
-    /// `None`: the server's.
+    /// `None`: the server's clock.
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
@@ -46,35 +48,38 @@ pub(crate) struct Options {
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     type Link: Link;
 
-    /// For the server at an address.
+    /// A driver for the server at an address.
     fn new(address: &str, options: Options) -> Result<Self, DatabaseError>;
 
-    /// For people: which database it is, without a password.
+    /// Names the database for people, without a password.
     fn summary(&self) -> String;
 
-    /// Looks once, before the first connection, whether what the address leads to can be worked with. Bounded by its caller.
+    /// Checks once, before the first connection, whether the database at the address can be used. The caller limits its
+    /// time.
     fn check(&self) -> impl Future<Output = Result<(), DatabaseError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Connects and makes the settings of the connection. Bounded by its caller.
+    /// Connects, and makes the settings of the connection. The caller limits its time.
     fn connect(&self) -> impl Future<Output = Result<Self::Link, DatabaseError>> + Send;
 }
 
-/// A connection. Each function is bounded by its caller, which gives the connection up when it drops a future of it.
+/// A connection. The caller limits the time of each function. If it drops a future of the connection, it gives the
+/// connection up.
 pub(crate) trait Link: Send + 'static {
-    /// Set before anything is sent that commits; cleared by the caller before each operation, and by the connection once the server
-    /// has said that nothing was written.
+    /// Set before anything that commits is sent. The caller clears it before each operation; the connection clears it
+    /// once the server has said that nothing was written.
     fn may_have_written(&mut self) -> &mut bool;
 
-    /// The unexpired rows among `keys`, at most one each.
+    /// The unexpired rows under `keys`, at most one for each.
     fn load(&mut self, keys: &[SessionKey]) -> impl Future<Output = Result<Vec<Found>, Failure>> + Send;
 
-    /// Those of `keys` that have a row, also an expired or unreadable one.
+    /// The keys among `keys` that have a row; the row may be expired or unreadable.
     fn existing(&mut self, keys: &[SessionKey]) -> impl Future<Output = Result<Vec<SessionKey>, Failure>> + Send;
 
-    /// Writes and commits, all or nothing; no key stands twice in the batch. `again`: an earlier attempt was [`Failure::Busy`]. It waits for
-    /// a lock at most until shortly before `deadline`, so that it can say that nothing was written.
+    /// Writes and commits all of the batch or nothing. No key occurs twice in it. `again` says that an earlier attempt
+    /// was [`Failure::Busy`]. It stops waiting for a lock shortly before `deadline`, so that it can still report that
+    /// nothing was written.
     fn write(
         &mut self,
         batch: &[Write],
@@ -82,24 +87,24 @@ pub(crate) trait Link: Send + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
 
-    /// Begins a transaction. Whoever began it ends it, also after a failure in it.
+    /// Begins a transaction. The caller must end it, also after a failure in it.
     fn begin(&mut self, deadline: Instant) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// In a transaction: locks keys and reads their rows, `None` where there is none and nobody can make one.
+    /// In a transaction: locks keys and reads their rows. `None`: there is no row, and nobody can insert one.
     fn lock(
         &mut self,
         keys: &[SessionKey],
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<Option<Session>>, Failure>> + Send;
 
-    /// In a transaction: writes; every outcome has its row.
+    /// In a transaction: writes. Every [`WriteOutcome::Done`] has its row, except after a delete.
     fn write_in(
         &mut self,
         batch: &[Write],
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
 
-    /// Commits what [`Link::begin`] began.
+    /// Commits the transaction that [`Link::begin`] began.
     fn commit(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Rolls back what [`Link::begin`] began.
@@ -123,44 +128,45 @@ pub(crate) trait Link: Send + 'static {
         ahead: bool,
     ) -> impl Future<Output = Result<Scan, Failure>> + Send;
 
-    /// A page of the first row behind `after`, whose contents the server refused to give out with `message`.
+    /// A page with the first row after `after`, whose contents the server refused to return, with `message`.
     fn scan_past(
         &mut self,
         after: Option<&Cursor>,
         message: &str,
     ) -> impl Future<Output = Result<Scan, Failure>> + Send;
 
-    /// As [`Upkeep::identity`](switchover_core::capabilities::Upkeep::identity).
+    /// Like [`Upkeep::identity`](switchover_core::capabilities::Upkeep::identity).
     fn identity(&mut self) -> impl Future<Output = Result<Option<Identity>, Failure>> + Send;
 
-    /// As [`Upkeep::feeds`](switchover_core::capabilities::Upkeep::feeds).
+    /// Like [`Upkeep::feeds`](switchover_core::capabilities::Upkeep::feeds).
     fn feeds(&mut self) -> impl Future<Output = Result<Feeds, Failure>> + Send;
 
-    /// As [`Upkeep::other_columns`](switchover_core::capabilities::Upkeep::other_columns); every connection goes on with what it finds.
+    /// Like [`Upkeep::other_columns`](switchover_core::capabilities::Upkeep::other_columns). From then on every
+    /// connection uses the columns that it finds.
     fn other_columns(&mut self) -> impl Future<Output = Result<Vec<Column>, Failure>> + Send;
 
-    /// As [`Upkeep::check_columns`](switchover_core::capabilities::Upkeep::check_columns).
+    /// Like [`Upkeep::check_columns`](switchover_core::capabilities::Upkeep::check_columns).
     fn check_columns(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// As [`Upkeep::expired_left`](switchover_core::capabilities::Upkeep::expired_left).
+    /// Like [`Upkeep::expired_left`](switchover_core::capabilities::Upkeep::expired_left).
     fn expired_left(
         &mut self,
         before: Option<Timestamp>,
         deadline: Instant,
     ) -> impl Future<Output = Result<ExpiredLeft, Failure>> + Send;
 
-    /// As [`Upkeep::statistics`](switchover_core::capabilities::Upkeep::statistics).
+    /// Like [`Upkeep::statistics`](switchover_core::capabilities::Upkeep::statistics).
     fn statistics(&mut self, deadline: Instant) -> impl Future<Output = Result<Statistics, Failure>> + Send;
 
-    /// As [`Upkeep::missing_schema`](switchover_core::capabilities::Upkeep::missing_schema).
+    /// Like [`Upkeep::missing_schema`](switchover_core::capabilities::Upkeep::missing_schema).
     fn missing_schema(&mut self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
 
-    /// Executes statements of [`Link::missing_schema`].
+    /// Executes the statements that [`Link::missing_schema`] returned.
     fn execute_schema(&mut self, statements: &[String]) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// One round trip on an idle connection.
+    /// Makes one round trip on an idle connection.
     fn ping(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Says good-bye.
+    /// Closes the connection in order.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

@@ -1,4 +1,5 @@
-//! A database on a server: queues, and lanes that each own one connection and carry what is queued in as few round trips as it takes.
+//! A database on a server. It has queues and lanes; each lane owns one connection and sends what is queued in as few
+//! round trips as possible.
 //!
 //! ```text
 //!               ┌ reads ──── reading lanes    every queued key in one statement
@@ -7,8 +8,9 @@
 //!               └ tools ──── one lane         scans, deletions of expired rows, the schema
 //! ```
 //!
-//! There is no pool, no ping before an operation, and no timer that delays a lone one. A lane whose connection breaks makes a new one;
-//! while the server cannot be reached, operations fail at once and one lane at a time tries again, with growing, jittered pauses.
+//! There is no pool, no ping before an operation, and no timer that delays a single operation. A lane whose connection
+//! breaks makes a new one. While the server cannot be reached, operations fail at once, and one lane at a time tries
+//! again, with growing, jittered pauses.
 
 mod builder;
 mod connector;
@@ -50,21 +52,24 @@ use switchover_core::{Layout, Timestamp};
 
 /// A database on a server, made by [`Postgres`](super::Postgres) or [`MySql`](super::MySql).
 ///
-/// Cheap to clone: all clones are one database. When the last one is dropped, what is queued is done and the connections end;
-/// [`Database::close`] also waits for that.
+/// Cheap to clone: all clones are one database. When the last one is dropped, the queued operations are still done and
+/// then the connections end; [`Database::close`] also waits for that.
 ///
-/// * **Cost.** A read is one round trip, and so is a write; waiting ones share it. A transaction is one for its begin, one for each
-///   statement and one for its end. The first
-///   use of a statement on a connection takes one more, which prepares it.
-/// * **Durability.** What the server is configured for: an acknowledged write was committed there.
-/// * **Deadlines.** An operation ends at its deadline whatever the server does, and the connection it waited on is given up.
-/// * **Contention.** Writes of one key never meet in the database from one host: the later one waits here. Across hosts, a lock that is
-///   not free, a deadlock and a serialisation failure are tried again until the deadline, then [`DatabaseError::Conflict`]; each time
-///   nothing was written.
-/// * **Breaks.** A read whose connection breaks is tried once more. A write that was sent and not answered is
-///   [`DatabaseError::UnknownOutcome`]. While the server cannot be reached, operations are [`DatabaseError::Unavailable`] at once.
-/// * **Panics.** A panic in a driver costs what its lane had in hand: writes are [`DatabaseError::UnknownOutcome`]; another lane follows.
-/// * **Cancel safety.** What is dropped while it is queued is not done; a write that was sent is carried to its end.
+/// - **Cost.** A read is one round trip, and so is a write; operations that wait together share it. A transaction takes
+///   one for its begin, one for each statement and one for its end. The first use of a statement on a connection takes
+///   one more, which prepares it.
+/// - **Durability.** As the server is configured: an acknowledged write was committed there.
+/// - **Deadlines.** An operation ends at its deadline even if the server does not answer. Then the connection that it
+///   waited for is given up.
+/// - **Contention.** One host never sends two writes of one key to the database at the same time: the later one waits
+///   in the host. Between hosts there are busy locks, deadlocks and serialisation failures. After each of these nothing
+///   was written; the operation is tried again until the deadline, and then fails with [`DatabaseError::Conflict`].
+/// - **Broken connections.** A read whose connection breaks is tried once more. A write that was sent and not answered
+///   fails with [`DatabaseError::UnknownOutcome`]. While the server cannot be reached, operations fail with
+///   [`DatabaseError::Unavailable`] at once.
+/// - **Panics.** A panic in a driver affects only the operations that its lane was working on: writes fail with
+///   [`DatabaseError::UnknownOutcome`]. Another lane replaces it.
+/// - **Cancel safety.** An operation that is dropped while it is queued is not done. A write that was sent is finished.
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
@@ -164,7 +169,8 @@ impl Database for Server {
     async fn close(&self) {
         drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
         let mut ended = self.shared.ended.clone();
-        // Nothing is ever sent: this ends when the last lane has dropped its end. Each is bounded by the deadlines it serves.
+        // Nothing is ever sent: this ends when the last lane has dropped its end. The deadlines of a lane's operations
+        // limit how long it takes.
         while ended.changed().await.is_ok() {}
     }
 

@@ -1,4 +1,4 @@
-//! A driver that panics costs the operations that it had in hand, and nothing that comes later.
+//! A driver that panics affects only the operations that it was working on, and no later ones.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use switchover_core::{Payload, Session, SessionKey};
 
 use super::*;
 
-/// Each of them must be answered long before it.
+/// Each operation must be answered long before this.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// More than there are lanes of any kind.
 const PANICS: usize = 5;
-/// What the driver does not survive.
+/// The payload that makes the driver panic.
 const FATAL_PAYLOAD: &str = "fatal";
 const FATAL_KEY: &str = "fatalkey";
 const FATAL_LIMIT: u32 = 13;
@@ -162,7 +162,7 @@ async fn write_that_panics_has_an_unknown_outcome_and_its_key_can_be_written_aga
         let deadline = deadline();
         let lost = server.write(upsert(FATAL_PAYLOAD), Terms::by(deadline)).await.unwrap_err();
         assert!(matches!(lost, DatabaseError::UnknownOutcome { .. }), "{lost:?}");
-        assert!(Instant::now() < deadline, "its caller was told nothing before the deadline");
+        assert!(Instant::now() < deadline, "its caller got no answer before the deadline");
         server.write(upsert("v1"), Terms::by(deadline)).await.unwrap();
     }
     close(&server).await;

@@ -1,4 +1,4 @@
-//! Reading lanes: every read that is queued, in one statement.
+//! Reading lanes: each sends all queued reads in one statement.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::link::{Driver, Link};
 use crate::request::Request;
 use crate::row::unreadable_row;
 
-/// Batches that share a round trip. More would make the first ones wait for the payloads of the last ones.
+/// How many batches share a round trip. With more, the first ones would wait for the payloads of the last ones.
 const GROUP_BATCHES_MAX: usize = 128;
 
 pub(super) struct ReadJob {
@@ -21,7 +21,7 @@ pub(super) struct ReadJob {
     pub(super) request: Request<Vec<ReadOutcome>>,
 }
 
-/// Ends when the queue is closed and empty.
+/// Runs until the queue is closed and empty.
 pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<ReadJob>>) {
     while let Some(first) = lane.next(&*inbox).await {
         let mut jobs = vec![first];
@@ -34,7 +34,7 @@ pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<ReadJob>>
 async fn read_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<ReadJob>) {
     let wanted = |ReadJob { batch, request }| Some(ReadJob { batch, request: request.begin()? });
     let jobs: Vec<_> = jobs.into_iter().filter_map(wanted).collect();
-    // Callers whose deadline is earlier have their own timer.
+    // Callers with an earlier deadline have their own timer.
     let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return };
     let (mut load, mut exist) = (Vec::new(), Vec::new());
     for read in jobs.iter().flat_map(|job| &job.batch) {
@@ -63,7 +63,7 @@ fn distinct(mut keys: Vec<SessionKey>) -> Arc<[SessionKey]> {
     keys.into()
 }
 
-/// What was found under many keys.
+/// The results for many keys.
 #[derive(Default)]
 struct Found {
     sessions: HashMap<SessionKey, Result<Session, Unreadable>>,
@@ -83,7 +83,8 @@ impl Found {
     }
 }
 
-/// In one round trip. If the server refuses because of a row, halves are asked for, until that key is alone and its neighbours are read.
+/// Reads in one round trip. If the server refuses because of one row, the keys are halved and read again, until that
+/// key is alone and the others have been read.
 async fn read_keys<D: Driver>(
     lane: &mut Lane<D>,
     load: Arc<[SessionKey]>,
@@ -109,7 +110,7 @@ async fn read_keys<D: Driver>(
                     parts.extend([(halves.0.into(), Arc::default()), (halves.1.into(), Arc::default())]);
                 }
             },
-            // Reads wait for no lock: a server that says so is short of something else.
+            // Reads wait for no lock. A server that reports a busy lock lacks something else.
             Err(Trouble::Busy(message)) => return Err(DatabaseError::Unavailable { message }),
             Err(Trouble::Refused(error) | Trouble::Failed(error)) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! A lane's task: a lane that panics is followed by another one, with a connection of its own.
+//! The task of a lane. If a lane panics, another one replaces it, with a connection of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use super::connector::Connector;
 use super::lane::Lane;
 use super::link::Driver;
 
-/// How long a lane that panicked is not replaced: what panics again at once must not keep a core busy.
+/// How long it waits before it replaces a lane that panicked. A lane that panics again at once must not keep a core
+/// busy.
 const PANIC_PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs a lane until its queue is closed and empty, and drops `alive` then; `link` is the first one's connection, if there is one yet.
+/// Runs a lane until its queue is closed and empty, and then drops `alive`. `link` is the first lane's connection, if
+/// there is one yet.
 ///
-/// A panic drops the requests that the lane had in hand, which tells their callers, and its connection, which undoes what was not
-/// committed.
+/// A panic drops the requests that the lane was working on, so their callers get an error. It also drops the
+/// connection, which undoes what was not committed.
 pub(super) fn spawn<D: Driver, F>(
     alive: &watch::Sender<()>,
     connector: &Arc<Connector<D>>,
@@ -35,7 +37,7 @@ pub(super) fn spawn<D: Driver, F>(
                     );
                     tokio::time::sleep(PANIC_PAUSE).await;
                 }
-                // It has ended, or the runtime has.
+                // The lane has ended, or the runtime has.
                 Ok(()) | Err(_) => break,
             }
         }

@@ -1,4 +1,4 @@
-//! The columns of a table on a server, compared with those of its layout.
+//! Compares the columns of a table on a server with those of its layout.
 
 use switchover_core::Layout;
 use switchover_core::capabilities::DatabaseError;
@@ -11,12 +11,12 @@ pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) nullable: bool,
-    /// Whether texts of it are equal only if their bytes are.
+    /// Whether the column compares texts byte for byte.
     pub(crate) exact: bool,
 }
 
-/// Checks that the columns are those of the layout, whose types are `kinds` in the order of [`Layout::columns`]. `remedy`: what
-/// is said beside the difference, from the name of a column and the type that it has.
+/// Checks that the columns are those of the layout. `kinds` has their types, in the order of [`Layout::columns`].
+/// `remedy` makes the advice that is added to the difference, from a column's name and its type.
 pub(crate) fn check_columns(
     table: &SessionTable,
     columns: &[Column],
@@ -35,7 +35,7 @@ pub(crate) fn check_columns(
         if column.nullable {
             return Err(table.different(format!("its column {name} may be NULL")));
         }
-        // Django's keys have no two that a collation takes for one.
+        // The layout `django` has only keys of `a-z` and `0-9`; no collation takes two of them for the same.
         if name == key && !column.exact && table.layout != Layout::DJANGO {
             let difference =
                 format!("the collation of its column {name} takes different keys for one: give it a binary one");

@@ -1,4 +1,5 @@
-//! Lanes for transactions: one each, kept open until its caller has decided or its deadline has passed.
+//! Lanes for transactions. Each lane keeps one transaction open until its caller has decided it or its deadline has
+//! passed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use super::link::{Driver, Failure, Link};
 use crate::request::Request;
 use crate::transaction::{Step, Steps};
 
-/// The first step, and where the others will come from.
+/// The first step of a transaction, and the queue of the later ones.
 pub(super) struct TransactionJob {
     pub(super) first: Step,
     pub(super) later: mpsc::Receiver<Step>,
@@ -26,7 +27,7 @@ impl Steps for mpsc::Sender<Step> {
     }
 }
 
-/// Ends when the queue is closed and empty.
+/// Runs until the queue is closed and empty.
 pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<TransactionJob>>) {
     while let Some(job) = lane.next(&*inbox).await {
         carry(&mut lane, job).await;
@@ -49,13 +50,14 @@ async fn carry<D: Driver>(lane: &mut Lane<D>, TransactionJob { first, mut later 
         };
         let Some(deadline) = deadline else { return };
         is_open = true;
-        // Dropped without a decision, or nobody went on in time. A step that comes too late finds nobody.
+        // `None`: it was dropped without a decision, or the next step did not come in time. A later step finds the
+        // queue closed.
         next = timeout_at(deadline.into(), later.recv()).await.unwrap_or(None);
     }
     roll_back(lane).await;
 }
 
-/// One statement of a transaction. It is done again while the transaction cannot be begun.
+/// One statement of a transaction. It may run several times, until the transaction has begun.
 trait Statement: Clone + Send + Sync + 'static {
     type Done: Send;
 
@@ -85,7 +87,7 @@ impl Statement for WriteAll {
     }
 }
 
-/// Serves one statement and answers it. The deadline of the transaction, if it is open afterwards.
+/// Runs one statement and answers it. Returns the deadline of the transaction if it is open afterwards.
 async fn serve<D: Driver, S: Statement>(
     lane: &mut Lane<D>,
     request: Request<S::Done>,
@@ -116,7 +118,8 @@ async fn serve<D: Driver, S: Statement>(
     is_done.then_some(deadline)
 }
 
-/// Begins a transaction with its first statement; after a failure it is rolled back, and may be begun again.
+/// Begins a transaction with its first statement. After a failure it rolls the transaction back; the caller may try
+/// again.
 async fn begin<L: Link, S: Statement>(link: &mut L, deadline: Instant, statement: &S) -> Result<S::Done, Failure> {
     link.begin(deadline).await?;
     match statement.run(link, deadline).await {
@@ -126,7 +129,7 @@ async fn begin<L: Link, S: Statement>(link: &mut L, deadline: Instant, statement
     }
 }
 
-/// One more statement. After a failure the transaction is rolled back.
+/// Runs a further statement. After a failure the transaction is rolled back.
 async fn go_on<D: Driver, S: Statement>(
     lane: &mut Lane<D>,
     deadline: Instant,
@@ -170,7 +173,7 @@ async fn commit<D: Driver>(lane: &mut Lane<D>, deadline: Instant) -> Result<(), 
     let Some(link) = lane.link() else { return Err(lost("the connection of the transaction was lost".to_owned())) };
     let message = match timeout_at(deadline.into(), link.commit()).await {
         Ok(Ok(())) => return Ok(()),
-        // The server has rolled back, or is about to: the connection is not trusted to know.
+        // The server has rolled back, or is about to. The connection is given up, because its state is not certain.
         Ok(Err(Failure::Refused(error))) => {
             lane.give_up();
             return Err(error);
@@ -190,7 +193,7 @@ async fn commit<D: Driver>(lane: &mut Lane<D>, deadline: Instant) -> Result<(), 
     Err(DatabaseError::UnknownOutcome { message })
 }
 
-/// Rolls back, or ends the connection, which does the same.
+/// Rolls back. If that fails, drops the connection, which does the same.
 async fn roll_back<D: Driver>(lane: &mut Lane<D>) {
     let Some(link) = lane.link() else { return };
     let rolled_back = tokio::time::timeout(ROLL_BACK_TIME_MAX, link.roll_back()).await;

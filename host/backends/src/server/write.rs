@@ -1,4 +1,4 @@
-//! Writing lanes: every write that is queued, in one transaction; what cannot be done together is done alone.
+//! Writing lanes: each sends all queued writes in one transaction, and writes that cannot be done together one by one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use super::lane::{Lane, Trouble, busy_until};
 use super::link::{Driver, Link};
 use super::write_queue::{UnderWay, WriteJob, WriteQueue};
 
-/// What is busy is not tried again with less than this left: its answer would come after the deadline, and be unknown.
+/// With less time left than this, a busy write is not tried again: the answer would come after the deadline, and the
+/// outcome would be unknown.
 const ATTEMPT_TIME_MIN: Duration = Duration::from_millis(150);
 
-/// Ends when the queue is closed and empty.
+/// Runs until the queue is closed and empty.
 pub(super) async fn run<D: Driver>(mut lane: Lane<D>, queue: Arc<WriteQueue>) {
     while let Some(jobs) = lane.next(&*queue).await {
         let mut group = UnderWay::of(&queue, &jobs);
@@ -21,8 +22,8 @@ pub(super) async fn run<D: Driver>(mut lane: Lane<D>, queue: Arc<WriteQueue>) {
     lane.close().await;
 }
 
-/// Writes a group and answers it; what it returns is to be tried again. If the server refuses because of a row, halves are written, until
-/// that row is alone and its neighbours are done.
+/// Writes a group and answers it. Returns the jobs that are to be tried again. If the server refuses because of one
+/// row, the group is halved and written again, until that row is alone and the others are done.
 async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<WriteJob> {
     let (mut parts, mut again) = (vec![jobs], Vec::new());
     while let Some(jobs) = parts.pop() {
@@ -53,7 +54,7 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
 }
 
 async fn write_part<D: Driver>(lane: &mut Lane<D>, jobs: &[WriteJob]) -> Result<Vec<WriteOutcome>, Trouble> {
-    // Callers whose deadline is earlier have their own timer.
+    // Callers with an earlier deadline have their own timer.
     let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return Ok(Vec::new()) };
     let again = jobs.iter().any(|job| job.alone);
     let batch: Arc<[Write]> = jobs.iter().flat_map(|job| job.batch.iter().cloned()).collect();

@@ -1,4 +1,4 @@
-//! The queue of writes: what waits is taken in groups, and never a key that is being written.
+//! The queue of writes. Lanes take them in groups, and never a write of a key that is being written.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,20 +12,23 @@ use super::closed;
 use super::lane::Source;
 use crate::request::Request;
 
-/// Writes that share a transaction. The disk's flush, which they share, is the greater part of its time up to about here.
+/// How many writes share a transaction. Up to about this number, the disk's flush, which they share, is the greater
+/// part of its time.
 const GROUP_WRITES_MAX: usize = 128;
-/// Payload that shares a transaction. A server refuses a statement above its limit: MariaDB's is 16 MiB.
+/// How many payload bytes share a transaction. A server refuses a statement above its limit, which is 16 MiB for
+/// MariaDB.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// How far a lane looks for writes it may take: beyond it stand writes of keys that are written already.
+/// How far into the queue a lane looks for writes that it may take. The writes beyond are of keys that are being
+/// written.
 const LOOK_AHEAD_MAX: usize = 1_024;
 
-/// A batch that waits, with whoever waits for it.
+/// A batch that waits, and the request to answer.
 pub(super) struct WriteJob {
     pub(super) batch: Vec<Write>,
     pub(super) request: Request<Vec<WriteOutcome>>,
-    /// It could not be done with others, and is to be tried by itself.
+    /// It failed together with others, and is now tried by itself.
     pub(super) alone: bool,
-    /// It was busy a moment ago.
+    /// It was busy, and is not tried again before this time.
     pub(super) not_before: Option<Instant>,
 }
 
@@ -54,7 +57,8 @@ impl WriteJob {
     }
 }
 
-/// Writes in the order in which they came. Two of one key are never under way at the same time, and keep their order.
+/// Writes in the order in which they came. Two writes of one key are never in progress at the same time, and keep their
+/// order.
 pub(super) struct WriteQueue {
     state: Mutex<State>,
     changed: Notify,
@@ -88,7 +92,7 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// No more writes come; those that wait are still done.
+    /// Stops taking new writes. Those that wait are still done.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.changed.notify_waiters();
@@ -100,11 +104,12 @@ impl WriteQueue {
     }
 }
 
-/// A group that a lane has taken. Dropping it ends the group, also in a panic: its keys may be written again.
+/// A group that a lane has taken. When it is dropped, also by a panic, the group ends and its keys may be written
+/// again.
 pub(super) struct UnderWay<'a> {
     queue: &'a WriteQueue,
     keys: Vec<SessionKey>,
-    /// Jobs of it that are to be tried again: they go to the front of the queue.
+    /// Jobs of the group that are to be tried again. They go to the front of the queue.
     pub(super) again: Vec<WriteJob>,
 }
 
@@ -125,7 +130,7 @@ impl Drop for UnderWay<'_> {
                 state.waiting.push_front(job);
             }
         }
-        // The lane that ends a group looks into the queue next; another one may find something too.
+        // The lane that ends a group looks into the queue next; another lane may find something too.
         self.queue.changed.notify_one();
     }
 }
@@ -146,7 +151,7 @@ impl Source for WriteQueue {
                     return Some(group);
                 }
                 if state.closed && state.waiting.is_empty() {
-                    // Another lane may be waiting for the same.
+                    // Another lane may also be waiting for this.
                     self.changed.notify_one();
                     return None;
                 }
@@ -163,12 +168,13 @@ impl Source for WriteQueue {
 }
 
 impl State {
-    /// The first jobs whose keys nobody writes, or one job that must be alone; and if there is none, when a pause ends.
+    /// Takes the first jobs whose keys are not being written, or one job that must be alone. If there is none, also
+    /// returns when a pause ends.
     fn take_group(&mut self, now: Instant) -> (Vec<WriteJob>, Option<Instant>) {
         let mut group: Vec<WriteJob> = Vec::new();
         let (mut writes, mut bytes) = (0, 0);
         let mut pause_ends: Option<Instant> = None;
-        // Keys of jobs that stay: whatever comes later for them stays behind them.
+        // Keys of jobs that stay in the queue. Later jobs of these keys stay behind them.
         let mut kept: HashSet<SessionKey> = HashSet::new();
         let mut at = 0;
         while at < self.waiting.len().min(LOOK_AHEAD_MAX) && writes < GROUP_WRITES_MAX {

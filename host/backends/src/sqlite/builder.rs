@@ -1,4 +1,4 @@
-//! How a database in an SQLite file is opened: its options, its connections, its threads.
+//! Opens a database in an SQLite file: its options, its connections, its threads.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,14 +17,15 @@ use super::writer::Writer;
 use super::{Queues, Sqlite, unavailable};
 use crate::others::Shared;
 
-/// Two reads at a time: more threads than cores gain nothing, since a read that hits the page cache never waits.
+/// Two reads at a time. More threads than cores gain nothing, because a read that finds its pages in the cache never
+/// waits.
 const READERS_DEFAULT: usize = 2;
-/// Above this a reader more costs memory and file handles, and serves nobody.
+/// More readers than this cost memory and file handles, and gain nothing.
 const READERS_MAX: usize = 64;
-/// At 10,000 operations a second, 4,096 waiting ones are answered in less than half a second.
+/// At 10,000 operations a second, a full queue of 4,096 is answered in less than half a second.
 const QUEUE_DEFAULT: usize = 4_096;
 
-/// How to open a database in an SQLite file; made by [`Sqlite::builder`].
+/// The options of a database in an SQLite file, made by [`Sqlite::builder`].
 #[derive(Clone)]
 pub struct SqliteBuilder {
     path: PathBuf,
@@ -51,61 +52,63 @@ impl SqliteBuilder {
         }
     }
 
-    /// The table's name, the layout's own if not given: `sessions`, `"Web Sessions"`; see [`Table`](switchover_core::Table). SQLite has
-    /// no schemas.
+    /// The table's name: `sessions`, `"Web Sessions"`; see [`Table`](switchover_core::Table). The default is the
+    /// layout's default table. SQLite has no schemas.
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = Some(name.into());
         self
     }
 
-    /// How sessions stand in the table; [`Layout::DJANGO`] if not given.
+    /// The layout of the table; the default is [`Layout::DJANGO`].
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
         self
     }
 
-    /// Whether to make the file if it is not there. If not (the default) that is an error: a path with a slip of the hand in
-    /// it would otherwise be an empty database, and every user logged out. The table is made by
-    /// [`create_schema`](switchover_core::capabilities::Upkeep::create_schema) alone.
+    /// Whether to make the file if it does not exist. By default a missing file is an error: otherwise a mistyped path
+    /// would give an empty database, and every user would be logged out. Only
+    /// [`create_schema`](switchover_core::capabilities::Upkeep::create_schema) makes the table.
     pub fn create_if_missing(mut self, create: bool) -> Self {
         self.create_if_missing = create;
         self
     }
 
-    /// How many threads read, 1 to 64; 2 if not given. Each owns a connection.
+    /// How many threads read, 1 to 64; the default is 2. Each has its own connection.
     pub fn readers(mut self, readers: usize) -> Self {
         self.readers = readers.clamp(1, READERS_MAX);
         self
     }
 
-    /// How many reads, and how many writes, may wait; 4,096 if not given. One more is [`DatabaseError::Overloaded`].
+    /// How many reads, and how many writes, may wait; the default is 4,096 of each. Any further one fails with
+    /// [`DatabaseError::Overloaded`].
     pub fn queue(mut self, operations: usize) -> Self {
         self.queue = operations.max(1);
         self
     }
 
-    /// What a commit waits for; [`Synchronous::Full`] if not given.
+    /// What a commit waits for; the default is [`Synchronous::Full`].
     pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
         self.synchronous = synchronous;
         self
     }
 
-    /// The clock that decides what has ended; the machine's if not given.
+    /// The clock that decides which sessions have ended; the default is the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Opens the file, turns write-ahead logging on (the file keeps that setting; Django works with it as before) and starts
-    /// the threads.
+    /// Opens the file, turns on write-ahead logging and starts the threads. The file keeps the setting of write-ahead
+    /// logging; Django works with it as before.
     ///
-    /// Cancel safety: dropped, it may still have made the file.
+    /// Cancel safety: if the future is dropped, the file may still be made.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Invalid`] if the path or the table's name cannot be one; [`DatabaseError::Unavailable`] if the file is not there and may not be made, cannot be opened, cannot have a
-    /// write-ahead log (a network file system, `:memory:`);
-    /// [`DatabaseError::Corrupt`] if it is no SQLite file; [`DatabaseError::Conflict`] if another process keeps it locked.
+    /// [`DatabaseError::Invalid`] if the path or the table's name is not valid; [`DatabaseError::Unavailable`] if the
+    /// file does not exist and must not be made, if it cannot be opened, or if it cannot have a write-ahead log (a
+    /// network file system, `:memory:`); [`DatabaseError::Corrupt`] if it is not an SQLite file;
+    /// [`DatabaseError::Conflict`] if another process keeps it locked.
     ///
     /// # Panics
     ///
@@ -115,7 +118,8 @@ impl SqliteBuilder {
         opened.unwrap_or_else(|error| Err(unavailable(format!("opening it did not end: {error}"))))
     }
 
-    /// A path and a server's address look alike to whoever fills in a form; an address may hold a password.
+    /// Whether the path looks like the address of a server. Somebody may put one here by mistake, and it may hold a
+    /// password.
     fn is_address(&self) -> bool {
         self.path.to_string_lossy().contains("://")
     }

@@ -1,4 +1,4 @@
-//! Connections to one file, their settings, and what SQLite's errors mean here.
+//! The connections to one file, their settings, and the translation of SQLite's errors.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use switchover_core::capabilities::DatabaseError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Synchronous {
-    /// For the disk: what was acknowledged is there after a power cut. The default.
+    /// For the disk: acknowledged writes survive a power cut. The default.
     #[default]
     Full,
-    /// For the operating system: what was acknowledged survives the end of the process, but the last commits before a power
-    /// cut may be gone (the file stays whole). Several times faster on slow disks.
+    /// For the operating system: acknowledged writes survive the end of the process. The last commits before a power
+    /// cut may be lost, but the file stays intact. On slow disks this is several times faster.
     Normal,
 }
 
-/// How long opening waits for another process that has the file locked: turning the write-ahead log on needs it alone for a
-/// moment.
+/// How long opening waits if another process has the file locked. Turning on write-ahead logging needs an exclusive
+/// lock for a moment.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
-/// Above the number of statements that one connection uses, so that none is ever prepared twice.
+/// More than the number of statements that one connection uses, so that none is prepared twice.
 const STATEMENTS_MAX: usize = 32;
-/// Waiting for a lock ends this much before the deadline, so that the caller reads the reason and not only that time is up.
+/// Waiting for a lock ends this much before the deadline, so that the caller gets the reason and not only a timeout.
 const ANSWER_MARGIN: Duration = Duration::from_millis(5);
 
 /// The connections of one database.
@@ -33,7 +33,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Opens all of them. The writer is first: it may have to make the file.
+    /// Opens all connections. The writer's is first, because it may have to make the file.
     pub(super) fn open(
         path: &Path,
         create_if_missing: bool,
@@ -87,7 +87,7 @@ fn configure_writer(connection: &Connection, path: &Path, synchronous: Synchrono
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
     };
-    // On Apple's systems a flush does not reach the disk without this one; elsewhere it does nothing.
+    // On Apple's systems a flush reaches the disk only with this setting; elsewhere it does nothing.
     let settings = [("synchronous", level), ("fullfsync", "ON")];
     settings
         .iter()
@@ -110,22 +110,23 @@ fn at_path(path: &Path, error: &rusqlite::Error) -> DatabaseError {
     }
 }
 
-/// Lets the statements that follow wait for another process's lock, but not beyond `deadline`.
+/// Lets the following statements wait for another process's lock, but not beyond `deadline`.
 pub(super) fn wait_for_locks_until(connection: &Connection, deadline: Instant) -> Result<(), DatabaseError> {
     let wait = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_MARGIN);
-    // SQLite counts in an `i32` of milliseconds; a day is longer than any deadline means.
+    // SQLite counts milliseconds in an `i32`. No deadline is longer than a day.
     let wait = wait.clamp(Duration::from_millis(1), Duration::from_hours(24));
     connection.busy_timeout(wait).map_err(|error| database_error(&error))
 }
 
-/// What an error of SQLite's means, unless it came from a commit.
+/// Translates an error of SQLite that does not come from a commit.
 ///
-/// Neither its message nor the statement in it ever holds a bound value, so no key and no payload; what a trigger says may.
+/// Neither SQLite's message nor the statement in it contains a bound value, so they contain no key and no payload. The
+/// message of a trigger may contain one.
 pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
     let by_trigger = |error: &rusqlite::ffi::Error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER;
     let message = match error {
         rusqlite::Error::SqliteFailure(failure, _) if by_trigger(failure) => "a trigger refuses the row".to_owned(),
-        // The default text has the whole statement in it.
+        // The default text contains the whole statement.
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         other => other.to_string(),
     };
@@ -133,10 +134,10 @@ pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             DatabaseError::Conflict { message: format!("another process holds the file: {message}") }
         }
-        // Only what has a deadline of its own is interrupted.
+        // Only operations with a deadline of their own are interrupted.
         Some(ErrorCode::OperationInterrupted) => DatabaseError::Timeout,
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Corrupt { message },
-        // The statements are fixed: where one is refused, the table is not the one that they were written for.
+        // The statements are fixed. If SQLite refuses one, the table is not the one that it was written for.
         Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation | ErrorCode::TooBig) => {
             let advice = if message.contains("no such table") {
                 "; make it with `switchover init` or Django's `migrate`"

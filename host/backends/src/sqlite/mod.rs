@@ -1,4 +1,4 @@
-//! Sessions in an SQLite file, in a table of its layout.
+//! Sessions in an SQLite file, in a table of a layout.
 //!
 //! ```text
 //!               ┌ bounded queue ─ writer thread:  BEGIN IMMEDIATE, every queued batch, COMMIT, then the answers
@@ -6,8 +6,8 @@
 //!  (async)      └ bounded queue ─ reader threads: one snapshot, every queued read, the answers
 //! ```
 //!
-//! A thread owns its connection. So one hop serves a batch, statements stay prepared, a transaction is held open without a pool,
-//! and all writes that waited while the last commit was on its way to the disk share the next one.
+//! Each thread owns a connection. So a batch needs one hop to a thread, statements stay prepared, and a transaction is
+//! kept open without a pool. All writes that waited during the last commit share the next one.
 
 mod builder;
 mod connection;
@@ -44,21 +44,25 @@ use switchover_core::capabilities::{
 };
 use switchover_core::{Column, Layout, Timestamp};
 
-/// A database in an SQLite file, in a table of its layout; its clock is this machine's.
+/// A database in an SQLite file, in a table of a layout. By default the machine's clock decides which sessions have
+/// ended.
 ///
-/// Cheap to clone: all clones are one database. When the last one is dropped, what is queued is done and the threads end;
-/// [`Database::close`] also waits for that.
+/// Cheap to clone: all clones are one database. When the last one is dropped, the queued operations are still done and
+/// then the threads end; [`Database::close`] also waits for that.
 ///
-/// * **Durability.** An acknowledged write survives a power cut ([`Synchronous::Full`]). Writes that wait at the same time
-///   share one commit: a lone save costs one flush of the disk, and so do 64 at once.
-/// * **Beside other processes.** Django may use the same file. Whoever writes waits for the other, up to the deadline, then it is
-///   [`DatabaseError::Conflict`] or [`DatabaseError::Timeout`] and nothing was written.
-/// * **Time.** Django's text with `USE_TZ = True`: UTC. A project with `USE_TZ = False` stores local time and cannot share
-///   its table.
-/// * **Transactions.** SQLite has one writer at a time: from its first statement to its end a transaction keeps every other write
-///   waiting, of other processes too.
-/// * **Cost.** One hop to a thread and back; a read some microseconds beyond that, a write the flush of a disk, shared.
-/// * **Cancel safety.** What is dropped while it is queued is not done; a write that has begun is.
+/// - **Durability.** An acknowledged write survives a power cut ([`Synchronous::Full`]). Writes that wait at the same
+///   time share one commit: a single save costs one flush of the disk, and so do 64 at once.
+/// - **Other processes.** Another process may use the same file, Django for example. A writer waits for another one
+///   until its deadline. Then it fails with [`DatabaseError::Conflict`] or [`DatabaseError::Timeout`], and nothing was
+///   written.
+/// - **Time.** Text as Django writes it with `USE_TZ = True`: UTC. A project with `USE_TZ = False` stores local time
+///   and cannot share its table.
+/// - **Transactions.** SQLite has one writer at a time. From its first statement to its end, a transaction blocks every
+///   other write, also of other processes.
+/// - **Cost.** One hop to a thread and back. A read takes some microseconds more, a write the flush of a disk, which it
+///   may share.
+/// - **Cancel safety.** An operation that is dropped while it is queued is not done. A write that has begun is
+///   finished.
 #[derive(Clone)]
 pub struct Sqlite {
     shared: Arc<Shared>,
@@ -78,7 +82,7 @@ struct Queues {
 }
 
 impl Sqlite {
-    /// Opens the file at `path` with every option at its default; the file must be there.
+    /// Opens the file at `path` with the default of every option; the file must exist.
     ///
     /// # Errors
     ///
@@ -150,12 +154,12 @@ impl Database for Sqlite {
         self
     }
 
-    /// Also moves the write-ahead log into the file, if no other process reads it.
+    /// Also moves the write-ahead log into the file, unless another process reads it.
     async fn close(&self) {
         drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
         let mut ended = self.shared.ended.clone();
-        // Nothing is ever sent: this ends when the last thread has dropped its end. Each of them is bounded by the deadlines
-        // it serves.
+        // Nothing is ever sent: this ends when the last thread has dropped its end. The deadlines of a thread's
+        // operations limit how long it takes.
         while ended.changed().await.is_ok() {}
     }
 
@@ -208,7 +212,7 @@ impl Upkeep for Sqlite {
         self.send_read(deadline, |request| ReadCommand::Identity { request }).await
     }
 
-    /// SQLite has no replication of its own; what copies the file is not known here.
+    /// SQLite has no replication of its own. Programs that copy the file are not known here.
     async fn feeds(&self, deadline: Instant) -> Result<Feeds, DatabaseError> {
         let outgoing = self.send_read(deadline, |request| ReadCommand::Triggers { request }).await?;
         Ok(Feeds { outgoing, ..Feeds::default() })
@@ -230,7 +234,7 @@ impl Upkeep for Sqlite {
         self.send_write(deadline, |request| WriteCommand::CreateSchema { request }).await
     }
 
-    /// Every page of the table and its indexes is read. Only one reader is kept busy by it.
+    /// Reads every page of the table and its indexes. This keeps only one reader busy.
     async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError> {
         self.send_read(deadline, |request| ReadCommand::Statistics { request }).await
     }

@@ -1,9 +1,9 @@
-//! A panic in a thread costs the commands that it had in hand, and nothing that comes later.
+//! A panic in a thread affects only the commands that it was working on, and no later ones.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Serves a command. `None`: it panicked, which has dropped its requests and so told their callers; what was begun on the connection
-/// is for the caller to undo.
+/// Serves a command. Returns `None` if it panicked. The panic has dropped the requests, so their callers get an error;
+/// the caller of this function must undo what was begun on the connection.
 pub(super) fn survive<T>(serve: impl FnOnce() -> T) -> Option<T> {
     let served = catch_unwind(AssertUnwindSafe(serve));
     if served.is_err() {

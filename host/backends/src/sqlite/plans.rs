@@ -48,7 +48,7 @@ fn every_statement_has_its_index(table: &SessionTable) {
             for (name, sql) in statements.all() {
                 let plan = plan(&connection, sql);
                 let sorts = plan.contains("TEMP B-TREE");
-                // In the order of its index, until the page is full.
+                // In the order of the index, until the page is full.
                 let pages = name == "scan_first" && plan.contains("USING INDEX");
                 let scans = plan.contains("SCAN") && !pages;
                 assert!(!sorts && !scans, "{name}, {size} rows, analysed: {analysed}: {plan}");

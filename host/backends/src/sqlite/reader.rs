@@ -1,4 +1,4 @@
-//! A thread that reads: it takes whatever is queued and answers it from one snapshot.
+//! A thread that reads. It takes all queued reads and answers them from one snapshot.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +17,10 @@ use super::statistics::{statistics, until};
 use crate::others::Shared;
 use crate::request::Request;
 
-/// A reader takes no more batches at once, so that the others have something to do too.
+/// The most batches that a reader takes at once, so that the others get some too.
 const SNAPSHOT_BATCHES_MAX: usize = 32;
 
-/// What a reader can be asked.
+/// A command to a reader.
 pub(super) enum ReadCommand {
     Read { batch: Vec<Read>, request: Request<Vec<ReadOutcome>> },
     Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
@@ -56,7 +56,7 @@ impl Reader {
         Self { connection, statements, clock, queue }
     }
 
-    /// Ends when the queue is closed and empty.
+    /// Runs until the queue is closed and empty.
     pub(super) fn run(self) {
         while let Some(first) = self.wait() {
             let mut next = Some(first);
@@ -69,7 +69,7 @@ impl Reader {
         }
     }
 
-    /// Serves one command, or several reads; the command that came after them.
+    /// Serves one command, or several reads. Returns the command that came after them.
     fn serve(&self, command: ReadCommand) -> Option<ReadCommand> {
         match command {
             ReadCommand::Read { batch, request } => {
@@ -118,7 +118,7 @@ impl Reader {
         None
     }
 
-    /// Looks at the table again; all threads go on with what it finds.
+    /// Reads the other columns of the table again. From then on all threads use them.
     fn other_columns(&self) -> Result<Vec<Column>, DatabaseError> {
         let statements = self.statements.get();
         let others = schema::other_columns(&self.connection, statements.table())?;
@@ -133,8 +133,8 @@ impl Reader {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
     }
 
-    /// The reads that are queued up to the first command of another kind, and that command. It never waits: where another
-    /// reader has the queue, it takes what is there.
+    /// Takes the queued reads up to the first command of another kind, and that command. It never waits: if another
+    /// reader has the queue, it returns only `first`.
     fn drain(&self, first: ReadJob) -> (Vec<ReadJob>, Option<ReadCommand>) {
         let mut jobs = vec![first];
         let Ok(queue) = self.queue.try_lock() else { return (jobs, None) };
@@ -149,7 +149,8 @@ impl Reader {
     }
 
     fn read_group(&self, jobs: Vec<ReadJob>) {
-        // Everything in `jobs` was asked before the snapshot, so the snapshot has what was acknowledged to any of the callers.
+        // Everything in `jobs` was requested before the snapshot, so the snapshot contains every write that was
+        // acknowledged to their callers before.
         self.end_snapshot();
         let shared = jobs.len() > 1 && self.execute("BEGIN").is_ok();
         for ReadJob { batch, request } in jobs {
@@ -160,7 +161,7 @@ impl Reader {
         }
     }
 
-    /// A transaction that could not be ended before would show an old snapshot for ever.
+    /// Ends a transaction that could not be ended before. It would show an old snapshot for ever.
     fn end_snapshot(&self) {
         if !self.connection.is_autocommit() && self.execute("ROLLBACK").is_err() {
             tracing::error!("a read transaction of before cannot be ended");

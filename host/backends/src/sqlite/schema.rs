@@ -1,4 +1,4 @@
-//! The session table, made where it is missing and checked where it is not.
+//! The session table. It is made if it is missing, and checked if it exists.
 
 use rusqlite::{Connection, OptionalExtension};
 use switchover_core::capabilities::{DatabaseError, Identity};
@@ -9,14 +9,15 @@ use super::value;
 use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
-/// The columns of a layout: name, type, and whether it is the primary key. No column may be NULL. Django's schema editor makes the first.
+/// The columns of a layout: name, type, and whether it is the primary key. No column may be NULL. Those of the layout
+/// `django` are the ones that Django's schema editor makes.
 fn layout_columns(layout: Layout) -> [(&'static str, &'static str, bool); 3] {
     let ([key, payload, end], is_django) = (layout.columns(), layout == Layout::DJANGO);
     let (key_kind, payload_kind) = if is_django { ("varchar(40)", "text") } else { ("varchar(255)", "blob") };
     [(key, key_kind, true), (payload, payload_kind, false), (end, "datetime", false)]
 }
 
-/// The table, unless SQLite keeps its name for itself or has no place for it.
+/// The table, unless SQLite reserves its name or the name has a schema.
 pub(super) fn session_table(name: Option<&str>, layout: Layout) -> Result<SessionTable, DatabaseError> {
     let table = SessionTable::parse(name, layout)?;
     let name = table.table.name();
@@ -34,7 +35,8 @@ pub(super) fn session_table(name: Option<&str>, layout: Layout) -> Result<Sessio
 
 /// The statements that would make what is missing.
 ///
-/// An index on the expiry under another name, as older versions of Django made it, serves as well: it is not missing.
+/// An index on the expiry with another name, as older versions of Django made it, serves the same purpose: it is not
+/// missing.
 pub(super) fn missing(connection: &Connection, table: &SessionTable) -> Result<Vec<String>, DatabaseError> {
     match kind(connection, table)?.as_deref() {
         None => return Ok(vec![create_table(table), create_index(table)]),
@@ -47,7 +49,7 @@ pub(super) fn missing(connection: &Connection, table: &SessionTable) -> Result<V
     if has_expiry_index(connection, table)? { Ok(Vec::new()) } else { Ok(vec![create_index(table)]) }
 }
 
-/// Whether the columns that sessions need are the layout's, if the table is there; others are no matter.
+/// Checks the columns that sessions need, if the table exists. Other columns do not matter here.
 pub(super) fn check(connection: &Connection, table: &SessionTable) -> Result<(), DatabaseError> {
     match kind(connection, table)?.as_deref() {
         Some("table") => {
@@ -77,7 +79,7 @@ pub(super) fn identity(connection: &Connection, table: &SessionTable) -> Result<
     Ok(Some(Identity::new("sqlite", &[&place, &table]).with_one_writer(&place)))
 }
 
-/// The triggers of the table, each in a sentence.
+/// A sentence for each trigger of the table.
 pub(super) fn triggers(connection: &Connection, table: &SessionTable) -> Result<Vec<String>, DatabaseError> {
     let named = || -> rusqlite::Result<Vec<String>> {
         let sql =
@@ -111,7 +113,7 @@ fn check_columns(connection: &Connection, table: &SessionTable, columns: &[Colum
         }
     }
     let [key, ..] = table.layout.columns();
-    // Django's keys have no two that a collation takes for one.
+    // The layout `django` has only keys of `a-z` and `0-9`; no collation takes two of them for the same.
     if table.layout != Layout::DJANGO && collation(connection, table, key)? != "BINARY" {
         let difference = format!("the collation of its column {key} takes different keys for one: it must be BINARY");
         return Err(table.different(difference));
@@ -121,7 +123,7 @@ fn check_columns(connection: &Connection, table: &SessionTable, columns: &[Colum
     Ok(())
 }
 
-/// The columns beside a session's, but for those that SQLite computes; none if there is no table.
+/// The other columns, except those that SQLite computes. Empty if there is no table.
 pub(super) fn other_columns(connection: &Connection, table: &SessionTable) -> Result<Vec<OtherColumn>, DatabaseError> {
     let found = columns(connection, table)?
         .into_iter()
@@ -149,7 +151,7 @@ struct Column {
 
 fn columns(connection: &Connection, table: &SessionTable) -> Result<Vec<Column>, DatabaseError> {
     let listed = || -> rusqlite::Result<Vec<Column>> {
-        // `table_xinfo` lists generated columns too, `table_info` does not.
+        // `table_xinfo` lists generated columns too; `table_info` does not.
         let mut statement = connection.prepare(
             "SELECT name, type, \"notnull\", pk, hidden > 1, dflt_value IS NOT NULL FROM pragma_table_xinfo(?1)",
         )?;

@@ -1,4 +1,4 @@
-//! Every statement on the table, and how a row is read.
+//! All statements on the table, and the reading of a row.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Row, ToSql};
@@ -16,14 +16,14 @@ use crate::row::{expiry_of_row, foreign_row, payload_of_row};
 use crate::sweep::Tried;
 use crate::table::SessionTable;
 
-/// A row that ended before `?1`. SQLite compares any number as earlier than any text: what does not look like a time of Django's
-/// is left alone.
+/// The condition for a row that ended before `?1`. SQLite compares any number as earlier than any text, so the
+/// condition excludes a value that does not look like a time in Django's form.
 pub(super) fn expired(layout: Layout) -> String {
     let [.., end] = layout.columns();
     format!("{end} < ?1 AND {}", is_time(layout))
 }
 
-/// A row whose end is no time of Django's.
+/// The condition for a row whose end is not a time in Django's form.
 pub(super) fn no_time(layout: Layout) -> String {
     format!("NOT {}", is_time(layout))
 }
@@ -41,7 +41,7 @@ pub(super) struct Statements {
     load: String,
     exists: String,
     puts: Puts,
-    /// With the other columns.
+    /// The statements for sessions with values for the other columns.
     whole_puts: Puts,
     update_expiry: String,
     delete: String,
@@ -54,7 +54,7 @@ pub(super) struct Statements {
     scan: String,
 }
 
-/// What writes a session: key, payload, end, and further columns.
+/// The statements that write a session: key, payload, end, and other columns.
 struct Puts {
     insert: String,
     update: String,
@@ -84,14 +84,14 @@ impl Puts {
     }
 }
 
-/// Every column that is read, as SQL names it: key, payload, end, and the others.
+/// The columns that are read, as SQL names them: key, payload, end, and the others.
 fn columns(layout: Layout, others: &[OtherColumn]) -> Vec<String> {
     let own = layout.columns().map(str::to_owned).into_iter();
     own.chain(others.iter().map(|other| Table::quote(&other.column.name, '"'))).collect()
 }
 
 impl Statements {
-    /// With the other columns that the table has.
+    /// Writes the statements for the table and its other columns.
     pub(super) fn of(table: SessionTable, others: Vec<OtherColumn>) -> Self {
         let (name, [key, _, end]) = (table.table.quoted('"'), table.layout.columns());
         let (expired, no_time) = (expired(table.layout), no_time(table.layout));
@@ -115,7 +115,7 @@ impl Statements {
         }
     }
 
-    /// The columns beside a session's.
+    /// The other columns of the table.
     pub(super) fn others(&self) -> &[OtherColumn] {
         &self.others
     }
@@ -124,7 +124,7 @@ impl Statements {
         &self.table
     }
 
-    /// Those that must not read more of a larger table.
+    /// The statements that must not read more of a larger table.
     #[cfg(test)]
     pub(super) fn all(&self) -> [(&'static str, &str); 12] {
         [
@@ -143,7 +143,7 @@ impl Statements {
         ]
     }
 
-    /// The session, unless it has ended at `now`.
+    /// Loads the session, unless it has ended at `now`.
     pub(super) fn load(
         &self,
         connection: &Connection,
@@ -152,20 +152,21 @@ impl Statements {
     ) -> Result<ReadOutcome, DatabaseError> {
         let read = self.with_row(connection, key, |row| {
             let expires_at = expiry(row, key)?;
-            // Compared here and not in SQL: exact whatever form the text has, and an unreadable one is an error, not an absence.
+            // The end is compared here and not in SQL. So the comparison is exact for every form of the text, and an
+            // unreadable end is an error, not a missing session.
             if expires_at > now { self.session(row, key, expires_at).map(Some) } else { Ok(None) }
         })?;
         Ok(read.transpose().map_or_else(ReadOutcome::Unreadable, |found| ReadOutcome::Session(found.flatten())))
     }
 
-    /// Whether there is a row, also one that has ended or cannot be read.
+    /// Whether there is a row. It may have ended or be unreadable.
     pub(super) fn exists(&self, connection: &Connection, key: &SessionKey) -> Result<bool, DatabaseError> {
         let mut statement = connection.prepare_cached(&self.exists).map_err(|error| database_error(&error))?;
         let mut rows = statement.query([key.expose()]).map_err(|error| database_error(&error))?;
         Ok(rows.next().map_err(|error| database_error(&error))?.is_some_and(|row| is_of(row, key)))
     }
 
-    /// Does one write inside the transaction of the caller.
+    /// Makes one write inside the caller's transaction.
     pub(super) fn write(&self, connection: &Connection, write: &Write) -> Result<WriteOutcome, DatabaseError> {
         let outcome = match write {
             Write::Insert(session) => match self.put(connection, |puts| &puts.insert, session)? {
@@ -207,7 +208,7 @@ impl Statements {
         execute(connection, sql(puts), &parameters)
     }
 
-    /// The row after a put, which may have had other columns before it or has got defaults.
+    /// Reads the row after a put: it may have had other columns before, or has got defaults.
     fn put_row(&self, connection: &Connection, session: &Session) -> Result<Session, DatabaseError> {
         if self.others.is_empty() {
             return Ok(session.clone());
@@ -229,7 +230,7 @@ impl Statements {
         Ok(WriteOutcome::Done(Some(session)))
     }
 
-    /// The row, also one that has ended.
+    /// Reads the row, even if it has ended.
     pub(super) fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
         let row = self.with_row(connection, key, |row| self.session(row, key, expiry(row, key)?))?;
         Ok(row.transpose()?)
@@ -247,7 +248,7 @@ impl Statements {
         Ok(Session { key: key.clone(), payload: payload_of_row(layout, key, payload)?, expires_at, others })
     }
 
-    /// A row of a page, whatever stands in it.
+    /// Makes a row of a page, whatever its columns hold.
     fn scanned(&self, row: &Row<'_>, now: Timestamp) -> ScannedRow {
         let ended = text(row, 2).and_then(time::from_text);
         if ended.is_some_and(|ended| ended <= now) {
@@ -316,7 +317,7 @@ impl Statements {
         Ok(ExpiredLeft { expired, unreadable: count(&self.no_time, &[])? })
     }
 
-    /// One page: at most `limit` rows behind `after`.
+    /// Reads one page: at most `limit` rows after `after`.
     pub(super) fn scan(
         &self,
         connection: &Connection,
@@ -344,7 +345,7 @@ impl Statements {
     }
 }
 
-/// A key of whatever type and bytes, as a cursor carries it: text sorts before everything that is none.
+/// A key of any type and bytes, as a cursor carries it. Text sorts before everything else.
 struct RawKey<'k>(ValueRef<'k>);
 
 const TEXT: u8 = b't';
@@ -359,12 +360,12 @@ impl<'k> RawKey<'k> {
         }
     }
 
-    /// Its kind and its bytes.
+    /// The kind of the key and its bytes.
     fn of_row(row: &'k Row<'_>) -> (u8, &'k [u8]) {
         match row.get_ref(0) {
             Ok(ValueRef::Blob(bytes)) => (BLOB, bytes),
             Ok(ValueRef::Text(bytes)) => (TEXT, bytes),
-            // The column's affinity makes text of numbers, and it is not NULL.
+            // The column's affinity turns numbers into text, and the key is not NULL.
             _ => (TEXT, &[]),
         }
     }
@@ -383,7 +384,7 @@ fn execute(connection: &Connection, sql: &str, parameters: &[&dyn ToSql]) -> Res
         .map_err(|error| database_error(&error))
 }
 
-/// Whether the row is the one that was asked for, byte for byte: a table whose column has another collation may give another one.
+/// Whether the row has this key, byte for byte. A column with another collation may return another row.
 fn is_of(row: &Row<'_>, key: &SessionKey) -> bool {
     matches!(row.get_ref(0), Ok(ValueRef::Text(text)) if text == key.expose().as_bytes())
 }
@@ -397,7 +398,7 @@ fn expiry(row: &Row<'_>, key: &SessionKey) -> Result<Timestamp, Unreadable> {
     expiry_of_row(key, text(row, 2).and_then(time::from_text))
 }
 
-/// A payload as its column holds it.
+/// A payload in the form in which its column stores it.
 fn stored(layout: Layout, payload: &[u8]) -> ToSqlOutput<'_> {
     let value = if layout.has_bytes() { ValueRef::Blob(payload) } else { ValueRef::Text(payload) };
     ToSqlOutput::Borrowed(value)

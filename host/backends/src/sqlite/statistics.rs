@@ -1,4 +1,4 @@
-//! How much a table holds and takes, as SQLite tells it.
+//! Measures what a table holds and how much room it takes, as SQLite reports it.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use super::statements::{expired, no_time};
 use crate::django_time as time;
 use crate::table::SessionTable;
 
-/// Steps of SQLite's machine between two looks at the clock: well below a millisecond.
+/// After how many steps of SQLite's virtual machine the clock is checked: well below a millisecond.
 const STEPS: i32 = 10_000;
 
-/// Gives up at `deadline` what may take long.
+/// Stops work that may take long at `deadline`.
 pub(super) fn until<T>(
     connection: &Connection,
     deadline: Instant,
@@ -59,7 +59,7 @@ fn count(connection: &Connection, table: &SessionTable, now: Timestamp) -> rusql
     let page = one("PRAGMA page_size")?;
     let mut unused = one("PRAGMA freelist_count")? * page;
     statistics.file_bytes = Some(one("PRAGMA page_count")? * page);
-    // Without this table SQLite tells of the file alone. The bundled one has it.
+    // Without this table SQLite reports only the size of the file. The bundled SQLite has it.
     if one("SELECT count(*) FROM pragma_module_list WHERE name = 'dbstat'")? > 0 {
         let sql = "SELECT coalesce(sum(pgsize), 0), coalesce(sum(unused), 0) FROM dbstat \
                    WHERE name IN (SELECT name FROM sqlite_master WHERE type = ?1 AND tbl_name = ?2 COLLATE NOCASE)";
@@ -73,12 +73,13 @@ fn count(connection: &Connection, table: &SessionTable, now: Timestamp) -> rusql
     statistics.unused_bytes = Some(unused);
     statistics.remedies = vec![Remedy::new(
         "VACUUM",
-        "every write of the file waits; it needs the room of what is left a second time, beside the file and in its log",
+        "every write of the file waits; it needs the room of what is left a second time, beside the file and in its \
+         log",
     )];
     Ok(statistics)
 }
 
-/// SQLite's numbers have a sign; none of these is ever negative.
+/// SQLite's numbers are signed; none of these is ever negative.
 fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|number| u64::try_from(number).unwrap_or(0))
 }

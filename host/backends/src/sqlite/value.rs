@@ -1,4 +1,4 @@
-//! What stands in a column beside a session's: SQLite lets every value be of every type, whatever its column was declared as.
+//! The values of the other columns. SQLite accepts a value of any type in every column, whatever type was declared.
 
 use rusqlite::Row;
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
@@ -6,7 +6,8 @@ use switchover_core::{Column, ColumnKind, Value};
 
 use crate::others::time;
 
-/// What a column of this declared type holds. It is the names that Django and others give, and SQLite's own rules for the rest.
+/// The kind of a column, from its declared type: by the names that Django and others use, and by SQLite's own rules for
+/// the rest.
 pub(super) fn kind(declared: &str) -> ColumnKind {
     let declared = declared.to_ascii_lowercase();
     let (name, length) = declared.split_once('(').unwrap_or((&declared, ""));
@@ -23,7 +24,7 @@ pub(super) fn kind(declared: &str) -> ColumnKind {
     }
 }
 
-/// The value of a column of a row.
+/// Reads the value of a column of a row.
 pub(super) fn of_row(column: &Column, row: &Row<'_>, at: usize) -> Value {
     let text = |bytes, value: fn(&str) -> Option<Value>| str::from_utf8(bytes).ok().and_then(value);
     let read = match (&column.kind, row.get_ref(at)) {
@@ -49,7 +50,7 @@ pub(super) fn of_row(column: &Column, row: &Row<'_>, at: usize) -> Value {
     read.unwrap_or(Value::Unreadable)
 }
 
-/// A value as SQLite stores it; times as Django writes them.
+/// The value in the form in which SQLite stores it. Times are written as Django writes them.
 pub(super) fn stored(value: &Value) -> ToSqlOutput<'_> {
     let borrowed = match value {
         Value::Boolean(truth) => ValueRef::Integer(i64::from(*truth)),

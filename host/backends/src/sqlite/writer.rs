@@ -1,4 +1,4 @@
-//! The thread that writes: it takes whatever is queued, commits it at once, and answers after the commit.
+//! The thread that writes. It takes all queued writes, commits them together, and answers after the commit.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -17,16 +17,17 @@ use crate::request::Request;
 use crate::sweep::Tried;
 use crate::transaction::{Step, Steps};
 
-/// The most batches that share one commit: the flush is paid for long before, and the first of them waits for the last.
+/// The most batches that share one commit. Many fewer already pay for the flush, and the first batch waits for the
+/// last.
 const GROUP_BATCHES_MAX: usize = 64;
 /// A group also ends when it has this many rows.
 const GROUP_WRITES_MAX: usize = 256;
-/// A group also ends when it has this much payload: all of it goes through the write-ahead log at once.
+/// A group also ends when it has this many payload bytes: all of them pass through the write-ahead log at once.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// How long closing waits for others that still read the log.
+/// How long closing waits for other processes that still read the log.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 
-/// What the writer can be asked.
+/// A command to the writer.
 pub(super) enum WriteCommand {
     Write { batch: Vec<Write>, request: Request<Vec<WriteOutcome>> },
     Transaction { first: Step, later: Receiver<Step> },
@@ -39,7 +40,7 @@ struct WriteJob {
     request: Request<Vec<WriteOutcome>>,
 }
 
-/// The one thread that writes.
+/// The only thread that writes.
 pub(super) struct Writer {
     connection: Connection,
     statements: Arc<Shared<Statements>>,
@@ -57,13 +58,13 @@ impl Writer {
         Self { connection, statements, clock, queue }
     }
 
-    /// Ends when the queue is closed and empty, with the write-ahead log moved into the file.
+    /// Runs until the queue is closed and empty. Then it moves the write-ahead log into the file.
     pub(super) fn run(self) {
         while let Ok(first) = self.queue.recv() {
             let mut next = Some(first);
             while let Some(command) = next.take() {
                 next = survive(|| self.serve(command)).unwrap_or_else(|| {
-                    // Nobody else can write while it is open.
+                    // Nobody else can write while the transaction is open.
                     self.roll_back();
                     None
                 });
@@ -72,7 +73,7 @@ impl Writer {
         self.checkpoint();
     }
 
-    /// Serves one command, or several writes; the command that came after them.
+    /// Serves one command, or several writes. Returns the command that came after them.
     fn serve(&self, command: WriteCommand) -> Option<WriteCommand> {
         match command {
             WriteCommand::Write { batch, request } => {
@@ -95,13 +96,13 @@ impl Writer {
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         };
         if let Err(error) = checkpoint() {
-            // Nothing is lost: whoever opens the file next reads the log.
+            // Nothing is lost: the next process that opens the file reads the log.
             tracing::debug!(%error, "the write-ahead log stays beside its file");
         }
     }
 
-    /// The writes that are queued up to the first command of another kind, and that command. It never waits: a lone write is
-    /// not delayed.
+    /// Takes the queued writes up to the first command of another kind, and that command. It never waits, so a single
+    /// write is not delayed.
     fn drain(&self, first: WriteJob) -> (Vec<WriteJob>, Option<WriteCommand>) {
         let payloads = |batch: &[Write]| batch.iter().map(Write::payload_len).sum::<usize>();
         let (mut writes, mut bytes) = (first.batch.len(), payloads(&first.batch));
@@ -120,9 +121,9 @@ impl Writer {
         (jobs, None)
     }
 
-    /// Writes several batches in one transaction, in the order of the queue. If one of them fails, everything is rolled back
-    /// and each is written again in a transaction of its own: rare, and cheaper than a savepoint around every batch that does
-    /// not fail.
+    /// Writes several batches in one transaction, in the order of the queue. If one of them fails, everything is rolled
+    /// back, and each is written again in a transaction of its own. This is rare, and cheaper than a savepoint around
+    /// every batch that does not fail.
     fn write_group(&self, jobs: Vec<WriteJob>) {
         let wanted = |WriteJob { batch, request }| Some(WriteJob { batch, request: request.if_wanted()? });
         let jobs: Vec<_> = jobs.into_iter().filter_map(wanted).collect();
@@ -153,7 +154,7 @@ impl Writer {
             Ok(()) => written.into_iter().for_each(|(job, outcomes)| {
                 job.request.answer(Ok(outcomes));
             }),
-            // A constraint that is checked at the end.
+            // A constraint that SQLite checks at the end of the transaction.
             Err(DatabaseError::Corrupt { .. }) if written.len() > 1 => {
                 written.into_iter().for_each(|(job, _)| self.write_group(vec![job]));
             }
@@ -161,13 +162,13 @@ impl Writer {
         }
     }
 
-    /// Serves the steps of one transaction, and keeps it open until the caller has decided or its deadline has passed.
+    /// Runs the steps of one transaction. Keeps it open until the caller has decided it or its deadline has passed.
     fn transaction(&self, first: Step, later: &Receiver<Step>) {
         let (mut next, mut is_open) = (Some(first), false);
         while let Some(step) = next.take() {
             let deadline = match step {
                 Step::Lock(keys, request) => {
-                    // The transaction has the whole file locked.
+                    // The transaction has locked the whole file.
                     let statements = self.statements.get();
                     let rows = || keys.iter().map(|key| statements.row(&self.connection, key)).collect();
                     self.step(request, is_open, rows)
@@ -190,13 +191,14 @@ impl Writer {
             };
             let Some(deadline) = deadline else { return };
             is_open = true;
-            // Dropped without a decision, or nobody went on in time. A step that comes too late finds nobody.
+            // `None`: it was dropped without a decision, or the next step did not come in time. A later step finds the
+            // queue closed.
             next = later.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
         }
         self.roll_back();
     }
 
-    /// One statement of a transaction. The deadline, if the transaction is open afterwards.
+    /// Runs one statement of a transaction. Returns the deadline if the transaction is open afterwards.
     fn step<T>(
         &self,
         request: Request<T>,
@@ -229,7 +231,7 @@ impl Writer {
         is_done.then_some(deadline)
     }
 
-    /// One command in a transaction of its own, which it commits.
+    /// Runs one command in a transaction of its own, which the command commits.
     fn alone<T>(&self, request: Request<T>, write: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
         let Some(request) = request.if_wanted() else { return };
         if let Err(error) = self.begin(request.deadline()) {
@@ -270,7 +272,7 @@ impl Writer {
         batch.iter().map(|write| statements.write(&self.connection, write)).collect()
     }
 
-    /// Takes the write lock; another process may have it, so this waits, but not beyond `deadline`.
+    /// Takes the write lock. If another process has it, this waits, but not beyond `deadline`.
     fn begin(&self, deadline: Instant) -> Result<(), DatabaseError> {
         self.roll_back();
         wait_for_locks_until(&self.connection, deadline)?;
@@ -283,11 +285,12 @@ impl Writer {
         if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::ConstraintViolation)) {
             return Err(database_error(&error));
         }
-        // The log may have the whole commit on the disk, and only its flush failed: after a crash it would be read as committed.
+        // The log may have the whole commit on the disk although its flush failed. After a crash it would be read as
+        // committed.
         Err(DatabaseError::UnknownOutcome { message: format!("the commit failed: {error}") })
     }
 
-    /// Does nothing outside a transaction; SQLite ends it by itself after some errors.
+    /// Does nothing outside a transaction, because SQLite ends a transaction by itself after some errors.
     fn roll_back(&self) {
         if !self.connection.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK")

@@ -35,7 +35,7 @@ pub(crate) async fn is_hit(cache: &dyn Cache, session: &Session) -> Result<bool>
     Ok(cache.get(&session.key, now()).await? == CacheLookup::Hit(session.clone()))
 }
 
-/// Short enough to wait for, and long enough that a machine which stumbles does not end it too early.
+/// Short enough to wait for, and long enough that a slow machine does not exceed it too early.
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Runs each claim once for each cache.
@@ -177,7 +177,8 @@ async fn an_entry_ends_with_its_session(cache: Arc<dyn Cache>) -> Result<()> {
     Ok(())
 }
 
-/// Writers and readers at once; the payload is a counter that only grows, so an older one after a newer one would be stale.
+/// Writers and readers run at the same time. The payload is a counter that only grows, so an older one after a newer
+/// one would be stale.
 async fn nobody_reads_an_old_row_after_a_write(cache: Arc<dyn Cache>) -> Result<()> {
     let row = Arc::new(std::sync::Mutex::new(0_u64));
     let mut tasks = JoinSet::new();
@@ -201,8 +202,8 @@ async fn nobody_reads_an_old_row_after_a_write(cache: Arc<dyn Cache>) -> Result<
                 match cache.get(&key("aaaaaaaa"), now()).await? {
                     CacheLookup::Hit(session) => {
                         let seen: u64 = session.payload.as_text().unwrap_or_default().parse()?;
-                        // Every write was acknowledged or is under its guard: a hit is the row as it is, or was while this
-                        // looked.
+                        // Every write was acknowledged or is under its guard. So a hit is the row as it is, or as it
+                        // was during the look-up.
                         let before = *row.lock().expect("no panic under it");
                         assert!(seen <= before);
                     }

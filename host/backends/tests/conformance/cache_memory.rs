@@ -56,7 +56,7 @@ async fn a_flood_of_unknown_keys_takes_neither_entry_nor_guard() -> Result<()> {
 async fn guards_that_nobody_releases_have_a_bound() -> Result<()> {
     let cache = MemoryCache::with_bytes(1 << 20);
     let mut refused = 0;
-    // Dead ones at first, which must make room.
+    // First come guards that have ended; they must make room.
     for at in 0..1_000 {
         cache.guard(&key(&format!("dead{at:05}")), Nonce(at), Duration::ZERO).await?;
     }

@@ -11,7 +11,7 @@ use switchover_harness::MariaDb;
 
 use super::fixture::{exists, hold, key, load, lock, new_table, row, session, soon, write};
 
-/// Binary, case-sensitive and blind ones; sets of one, two, three and four bytes.
+/// Binary, case-sensitive and case-insensitive collations; character sets of one, two, three and four bytes.
 pub(crate) const COLLATIONS: [&str; 16] = [
     "utf8mb4_bin",
     "utf8mb4_nopad_bin",
@@ -31,12 +31,12 @@ pub(crate) const COLLATIONS: [&str; 16] = [
     "ucs2_general_ci",
 ];
 
-/// Gives a table of `create_schema` another collation.
+/// Gives a table made by `create_schema` another collation.
 pub(crate) async fn convert(raw: &mut MySqlConnection, table: &str, collation: &str) -> Result<()> {
     let set = collation.split('_').next().unwrap_or_default();
     let convert = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET {set} COLLATE {collation}");
     raw.execute(sqlx::raw_sql(&convert)).await?;
-    // The conversion makes a narrower text of a wider set.
+    // The conversion turns a text of a wider character set into a narrower type.
     raw.execute(sqlx::raw_sql(&format!("ALTER TABLE {table} MODIFY session_data longtext NOT NULL"))).await?;
     Ok(())
 }
@@ -69,14 +69,14 @@ async fn every_collation_holds_sessions() -> Result<()> {
     Ok(())
 }
 
-/// Beside the row `aaaaaaaa` stands `AAAAAAAA`.
+/// The table has the rows `aaaaaaaa` and `AAAAAAAA`.
 async fn leaves_the_other_case_alone(database: &dyn Database, collation: &str) -> Result<()> {
     assert_eq!(database.upkeep().scan(None, 10, soon()).await?.unreadable.len(), 1, "{collation}");
     let (far, later) = (expires_in(Duration::from_secs(3_600)), expires_in(Duration::from_secs(9_000)));
     let ours = |payload: &str| session("aaaaaaaa", payload, far);
     let key = ours("v3").key;
     for change in [Write::Update(ours("v3")), Write::Upsert(ours("v4")), Write::Touch(key.clone(), later)] {
-        // By itself and with another one, which takes another statement.
+        // Alone, and together with another write, which takes another statement.
         for beside in [None, Some(Write::Delete(super::fixture::key("missing0")))] {
             let batch = [Some(change.clone()), beside].into_iter().flatten().collect();
             let done = database.write(batch, Terms::by(soon())).await?;
@@ -93,7 +93,7 @@ async fn leaves_the_other_case_alone(database: &dyn Database, collation: &str) -
     held.roll_back().await;
     let delete = vec![Write::Delete(key.clone()), Write::Delete(super::fixture::key("missing0"))];
     hold(database, delete, soon()).await?.commit().await?;
-    // Now the other one is alone.
+    // Now only the other row is left.
     assert_eq!(load(database, &key).await?, None, "{collation}");
     assert!(!exists(database, &key).await?, "{collation}");
     assert_eq!(row(database, &key).await?, None, "{collation}");

@@ -1,4 +1,4 @@
-//! PostgreSQL with rows that it cannot give out itself: each costs only its own key, in loads and in scans.
+//! PostgreSQL with rows that it cannot return. In loads and in scans each affects only its own key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::fixture::{key, load, new_table, session, soon, write};
 
-/// Good rows beside the bad one, before it and behind it in the order of keys.
+/// Good rows besides the bad one, before it and after it in the order of keys.
 const GOOD: [&str; 6] = ["aaaaaaaa", "bbbbbbbb", "cccccccc", "xxxxxxxx", "yyyyyyyy", "zzzzzzzz"];
 const BAD: &str = "mmmmmmmm";
 
@@ -24,7 +24,7 @@ async fn with_good_rows(url: &str, table: &str) -> Result<Server> {
     Ok(database)
 }
 
-/// The bad row is named by its hash, wherever it is met, and its neighbours are as good as ever.
+/// Every operation that meets the bad row names it by its hash. The other rows are not affected.
 async fn bad_row_costs_nobody(database: Server) -> Result<()> {
     let reads = GOOD.iter().chain([&BAD]).map(|text| Read::Load(key(text))).collect();
     let outcomes = database.read(reads, Terms::by(soon())).await?;
@@ -68,7 +68,7 @@ async fn bad_row_costs_nobody(database: Server) -> Result<()> {
         assert_eq!(unreadable.iter().map(|row| row.row.clone()).collect::<Vec<_>>(), [key(BAD).short_hash()]);
     }
 
-    // A touch does not read it either, and what shares a statement with it is told what became of it.
+    // A touch does not read the row either, and the writes in the same statement get their own outcomes.
     let far = switchover_core::expires_in(Duration::from_secs(3_600));
     let mut writes = JoinSet::new();
     for number in 0..24 {
@@ -82,7 +82,7 @@ async fn bad_row_costs_nobody(database: Server) -> Result<()> {
         assert_eq!(written?, [expected]);
     }
 
-    // Neither does a logout or a save.
+    // A logout and a save do not read it either.
     let whole = session(BAD, "whole", far);
     assert_eq!(write(&*database, Write::Update(whole.clone())).await?, WriteOutcome::Done(Some(whole)));
     assert_eq!(write(&*database, Write::Delete(key(BAD))).await?, WriteOutcome::Done(None));
@@ -105,7 +105,7 @@ async fn payload_that_is_no_text_costs_only_its_key() -> Result<()> {
     bad_row_costs_nobody(database).await
 }
 
-/// The pages of a large payload are gone, as after a fault of a disk: whoever reads it makes PostgreSQL fail the whole statement.
+/// The pages of a large payload are gone, as after a fault of a disk: a statement that reads it fails as a whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payload_that_is_damaged_on_the_disk_costs_only_its_key() -> Result<()> {
     let server = switchover_harness::Postgres::shared().await?;

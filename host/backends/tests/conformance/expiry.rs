@@ -1,4 +1,4 @@
-//! When a session has ended: for a load at once and to the microsecond, for everything else when its row is deleted.
+//! When a session has ended: a load sees it at once and to the microsecond, other operations when the row is deleted.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn delete_expired_without_an_instant_takes_the_database_clock(f: Fixture) 
     write(&*f.database, Write::Insert(session("aaaaaaaa", "payload", Timestamp::from_micros(SECOND + 10)))).await?;
     for (now, deleted) in [(SECOND + 9, 0), (SECOND + 10, 0), (SECOND + 11, 1)] {
         f.clock.set(Timestamp::from_micros(now));
-        // An instant in the future takes no more than none.
+        // A time in the future deletes no more than `None`.
         assert_eq!(f.database.upkeep().delete_expired(Some(Timestamp::MAX), 10, soon()).await?, deleted);
         assert_eq!(f.database.upkeep().delete_expired(None, 10, soon()).await?, 0);
     }

@@ -1,4 +1,4 @@
-//! Each fault does what it says, to the caller and to the rows.
+//! Each fault has its documented effect on the caller and on the rows.
 
 use std::time::{Duration, Instant};
 

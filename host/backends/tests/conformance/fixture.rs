@@ -1,4 +1,4 @@
-//! A fresh database with an empty table, a clock that the test moves, and shorter words for what every claim does.
+//! A fresh database with an empty table, a clock that the test moves, and short functions for what every claim does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use switchover_core::capabilities::{
 use switchover_core::{Layout, Payload, Session, SessionKey, Timestamp};
 use tempfile::TempDir;
 
-/// Longer than any test takes that passes.
+/// Longer than any passing test takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// 2026-12-06 15:05:26
@@ -49,7 +49,7 @@ impl Fixture {
         Self { database: Arc::new(MemoryDatabase::with_clock(clock.clone())), clock, _directory: None }
     }
 
-    /// Without a fault, it must not be told from the database behind it.
+    /// Without a fault it must behave like the wrapped database.
     pub(crate) fn faulty() -> Self {
         let clock = TestClock::at(SECOND);
         let database = Faulty::new(MemoryDatabase::with_clock(clock.clone()));
@@ -87,7 +87,7 @@ impl Fixture {
         Self::on_server(MySql::builder(server.url()).layout(layout)).await
     }
 
-    /// A table of its own on a server that the tests of this process share.
+    /// A fresh table on a server that the tests of this process share.
     async fn on_server(builder: ServerBuilder) -> Result<Self> {
         let clock = TestClock::at(SECOND);
         let database = builder.table(new_table()).clock(clock.clone()).connect().await?;
@@ -128,7 +128,7 @@ pub(crate) fn session(key: &str, payload: &str, expires_at: Timestamp) -> Sessio
     Session::new(self::key(key), Payload::from(payload), expires_at)
 }
 
-/// One write. The row that the database did not read for its answer is read afterwards.
+/// Makes one write. If the database did not read the row for its answer, reads it afterwards.
 pub(crate) async fn write(database: &dyn Database, write: Write) -> Result<WriteOutcome, DatabaseError> {
     let (key, is_delete) = (write.key().clone(), matches!(write, Write::Delete(_)));
     let outcome = one(database.write(vec![write], Terms::by(soon())).await?);
@@ -138,7 +138,7 @@ pub(crate) async fn write(database: &dyn Database, write: Write) -> Result<Write
     Ok(row(database, &key).await?.map_or(WriteOutcome::Missing, |row| WriteOutcome::Done(Some(row))))
 }
 
-/// The row of a key, expired or not, as a transaction sees it.
+/// Reads the row of a key as a transaction sees it, expired or not.
 pub(crate) async fn row(database: &dyn Database, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
     let locked = lock(database, vec![key.clone()], soon()).await?;
     let row = one(locked.outcomes().to_vec());
@@ -146,7 +146,7 @@ pub(crate) async fn row(database: &dyn Database, key: &SessionKey) -> Result<Opt
     Ok(row)
 }
 
-/// A transaction after its first statement, with what that answered.
+/// A transaction after its first statement, and the results of the statement.
 pub(crate) struct Held<T> {
     outcomes: Vec<T>,
     pub(crate) transaction: Box<dyn Transaction>,
@@ -203,12 +203,12 @@ pub(crate) async fn exists(database: &dyn Database, key: &SessionKey) -> Result<
     }
 }
 
-/// What an operation failed with that must fail.
+/// The error of an operation that must fail.
 pub(crate) fn error_of<T>(held: Result<Held<T>, DatabaseError>) -> Result<DatabaseError> {
     held.err().context("it must not be held")
 }
 
-/// Asks again until the answer is yes; for what another thread does in its own time.
+/// Repeats a check until it holds, for effects of another thread.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let patience = soon();
     while !holds().await? {

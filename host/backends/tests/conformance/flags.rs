@@ -1,4 +1,5 @@
-//! Flags from code and from a file: what is taken, what is refused, and what a file that goes bad leaves behind.
+//! Flags from code and from a file: what is accepted, what is refused, and what stays in force if the file becomes
+//! invalid.
 
 use std::fmt::Debug;
 use std::fs;
@@ -163,7 +164,7 @@ async fn a_receiver_outlives_a_source_that_was_dropped() -> Result<()> {
     eventually("its thread ends", async || Ok(receiver.has_changed().is_err())).await
 }
 
-/// Every warning of this process so far.
+/// All warnings of this process so far.
 pub(crate) fn warnings() -> MutexGuard<'static, Vec<String>> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| tracing::subscriber::set_global_default(Warnings).expect("no other test sets one"));

@@ -58,7 +58,7 @@ async fn a_roll_back_undoes_every_write(f: Fixture) -> Result<()> {
     hold(&*f.database, batch(), soon()).await?.roll_back().await;
     assert_eq!(load(&*f.database, &kept.key).await?, Some(kept.clone()));
     assert!(!exists(&*f.database, &added.key).await?);
-    // The locks are gone with it.
+    // Its locks are gone with it.
     assert_eq!(f.database.write(batch(), Terms::by(soon())).await?.len(), 2);
     Ok(())
 }
@@ -76,7 +76,7 @@ async fn a_hold_that_nobody_decides_is_rolled_back_at_its_deadline(f: Fixture) -
     write(&*f.database, Write::Insert(kept.clone())).await?;
     let deadline = within(100);
     let held = hold(&*f.database, vec![Write::Update(undone)], deadline).await?;
-    // Waits for the lock, which nothing but the deadline frees.
+    // Waits for the lock, which only the deadline releases.
     assert_eq!(row(&*f.database, &kept.key).await?, Some(kept.clone()));
     assert!(Instant::now() >= deadline);
     assert_eq!(held.commit().await, Err(DatabaseError::Timeout));
@@ -106,14 +106,15 @@ async fn a_second_writer_waits_and_meets_what_was_rolled_back(f: Fixture) -> Res
 async fn a_second_writer_gives_up_at_its_own_deadline(f: Fixture) -> Result<()> {
     let (first, second) = (f.session("aaaaaaaa", "first"), f.session("aaaaaaaa", "second"));
     let held = hold(&*f.database, vec![Write::Insert(first.clone())], soon()).await?;
-    // Long enough for a busy machine to answer what a lock refused: what is not answered in time is unknown.
+    // Long enough for a busy machine to answer what a lock refused. Without an answer in time, the outcome would be
+    // unknown.
     let refused = f.database.write(vec![Write::Upsert(second.clone())], Terms::by(within(400))).await;
     let refused = refused.err().context("it must not be written")?;
     assert!(gave_up(&refused), "{refused}");
     let refused = error_of(hold(&*f.database, vec![Write::Upsert(second)], within(400)).await)?;
     assert!(gave_up(&refused), "{refused}");
     held.commit().await?;
-    // A write to another key comes after whatever was queued: the one that gave up has not been done late.
+    // A write to another key comes after everything in the queue. So the write that gave up has not been done late.
     write(&*f.database, Write::Delete(key("bbbbbbbb"))).await?;
     assert_eq!(load(&*f.database, &first.key).await?, Some(first));
     Ok(())
@@ -194,7 +195,7 @@ async fn transaction_whose_statement_failed_is_over_and_has_written_nothing(f: F
     }
     assert!(held.commit().await.is_err());
     for key in [&first.key, &second.key] {
-        // The locks are gone with it.
+        // Its locks are gone with it.
         assert_eq!(write(&*f.database, Write::Delete(key.clone())).await?, WriteOutcome::Missing);
     }
     Ok(())

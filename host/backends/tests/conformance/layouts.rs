@@ -1,4 +1,5 @@
-//! Keys, payloads and names of tables beyond Django's: what a layout takes is kept to the byte, and what it does not take is refused.
+//! Keys, payloads and names of tables that Django does not have. What a layout takes is kept to the byte, and
+//! everything else is refused.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ async fn each(layout: Layout) -> Result<[(&'static str, Fixture); 3]> {
     ])
 }
 
-/// Keys that collations, patterns, quoting and padding take for one another or for something else.
+/// Keys that collations, patterns, quoting and padding confuse with each other or misread.
 fn adversarial_keys() -> Vec<String> {
     let mut keys: Vec<String> = [
         "a",
@@ -64,7 +65,7 @@ fn adversarial_keys() -> Vec<String> {
     keys
 }
 
-/// Payloads that texts, connections and drivers change or end early.
+/// Payloads that texts, connections and drivers change or truncate.
 fn adversarial_payloads() -> Vec<Vec<u8>> {
     vec![
         Vec::new(),
@@ -120,7 +121,7 @@ async fn own_layout_keeps_every_key_and_payload_to_the_byte() -> Result<()> {
         let mut sorted = sessions.clone();
         sorted.sort_by(|a, b| a.key.cmp(&b.key));
         ensure!(scanned == sorted, "{name}: a scan");
-        // Each kind of write, by itself and in a batch, of one key and of no other.
+        // Each kind of write, alone and in a batch, changes the row of its key and no other.
         for (at, session) in sessions.iter().enumerate() {
             let other = Session { payload: Payload::from(payloads[at % payloads.len()].as_slice()), ..session.clone() };
             let later = end.plus(HOUR);
@@ -164,7 +165,7 @@ async fn what_django_cannot_hold_is_refused_by_its_column_and_under_its_keys_is_
         }
         ensure!(!exists(database, &good.key).await?, "{name}: nothing of a refused batch is written");
         database.write(vec![Write::Insert(good.clone())], Terms::by(soon())).await?;
-        // Beside a key that the table can hold.
+        // Together with a key that the table can hold.
         let reads = [&foreign.key, &good.key, &foreign.key].map(|key| Read::Load(key.clone()));
         let found = database.read(reads.to_vec(), Terms::by(soon())).await?;
         let expected = [None, Some(good.clone()), None].map(ReadOutcome::Session);
@@ -185,11 +186,11 @@ async fn what_django_cannot_hold_is_refused_by_its_column_and_under_its_keys_is_
     Ok(())
 }
 
-/// Names that end a quote, hold a dot, a space, a letter of another alphabet or a word of SQL.
+/// Names that end a quote, or contain a dot, a space, a letter of another alphabet or an SQL keyword.
 const NAMES: [&str; 6] =
     ["\"Web Sessions\"", "\"a.b\"", "\"it's \"\"quoted\"\"\"", "\"back`tick\"", "\"größe\"", "\"select\""];
 
-/// Everything that names the table, once.
+/// Does everything that names the table once.
 async fn uses_its_table(database: &dyn Database, name: &str) -> Result<()> {
     ensure!(!database.upkeep().create_schema(soon()).await?.is_empty(), "{name}");
     ensure!(database.upkeep().missing_schema(soon()).await?.is_empty(), "{name}: everything is found again");
@@ -224,7 +225,7 @@ async fn table_may_have_any_name_and_any_schema() -> Result<()> {
             let sqlite = Sqlite::builder(file).create_if_missing(true).layout(layout).table(name).open().await?;
             uses_its_table(&sqlite, name).await?;
             sqlite.close().await;
-            // One name may stand for one layout alone.
+            // A name may be used for one layout only.
             let name = format!("{}{}\"", name.strip_suffix('"').unwrap_or(name), layout.name());
             for name in [name.clone(), format!("\"{schema} \".{name}")] {
                 let database = Postgres::builder(postgres.url()).layout(layout).table(&name).connect().await?;
@@ -279,8 +280,8 @@ async fn table_of_another_layout_or_with_a_blind_collation_is_refused() -> Resul
     let file = folder.path().join("blind.sqlite3");
     let own = Sqlite::builder(&file).create_if_missing(true).layout(Layout::SWITCHOVER).open().await?;
     rusqlite::Connection::open(&file)?.execute_batch(
-        "CREATE TABLE switchover_session (session_key varchar(255) COLLATE NOCASE NOT NULL PRIMARY KEY, payload blob NOT NULL, \
-         expires_at datetime NOT NULL)",
+        "CREATE TABLE switchover_session (session_key varchar(255) COLLATE NOCASE NOT NULL PRIMARY KEY, payload blob \
+         NOT NULL, expires_at datetime NOT NULL)",
     )?;
     let refused = own.upkeep().check_columns(soon()).await;
     ensure!(

@@ -1,4 +1,5 @@
-//! What only MySQL and MariaDB show: errors that MySQL alone knows, made by a trigger, whose a statement is, and sizes that are kept.
+//! Claims about MySQL and MariaDB only: errors that only MySQL has, raised by a trigger; whose statement it is; sizes
+//! that the server caches.
 
 use anyhow::Result;
 use sqlx::{Connection as _, Executor as _, MySqlConnection};
@@ -9,19 +10,19 @@ use switchover_harness::MariaDb;
 use super::fixture::{eventually, key, new_table, session, soon, within, write};
 use super::server_fixture::far;
 
-/// An empty table, and somebody else at the same server who came later.
+/// An empty table, and another client that connected to the server later.
 async fn started(application_name: &str) -> Result<(Server, String, MySqlConnection)> {
     let url = MariaDb::shared().await?.url();
     let table = new_table();
     let builder = MySql::builder(&url).table(&table).writers(1).application_name(application_name);
     let database = builder.connect().await?;
     database.upkeep().create_schema(soon()).await?;
-    // The writer's connection is made.
+    // The writer's connection is made now.
     write(&database, Write::Insert(far(&key("aaaaaaaa")))).await?;
     Ok((database, table, MySqlConnection::connect(&url).await?))
 }
 
-/// Makes inserts fail by an error of the server, for connections that `whose` tells.
+/// Makes inserts fail with an error of the server, on the connections that `whose` selects.
 async fn spoil(raw: &mut MySqlConnection, table: &str, whose: &str, state: &str, number: u16) -> Result<()> {
     let sql = format!(
         "CREATE TRIGGER spoil_{table} BEFORE INSERT ON `{table}` FOR EACH ROW \
@@ -79,7 +80,7 @@ async fn what_runs_tells_whose_it_is_and_the_name_ends_no_comment() -> Result<()
 #[tokio::test]
 async fn sizes_that_the_server_kept_are_not_told() -> Result<()> {
     let (database, table, mut raw) = started("switchover").await?;
-    // InnoDB estimates at once and not in its own time.
+    // InnoDB makes its estimates at once, not in the background.
     raw.execute(sqlx::raw_sql(&format!("ALTER TABLE `{table}` STATS_PERSISTENT = 0"))).await?;
     let small = database.upkeep().statistics(soon()).await?.table_bytes;
     let large = "x".repeat(64 << 10);

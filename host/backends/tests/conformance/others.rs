@@ -1,5 +1,5 @@
-//! Columns beside a session's: read and written with the row, never touched by a session that comes without them, refused by name where they
-//! do not fit.
+//! The other columns of a table. They are read and written with the row; a session without them never changes them;
+//! values that do not fit are refused, with the column's name.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::fixture::{exists, key, load, lock, new_table, row, session, soon, wri
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Columns that every database has, each under its own type.
+/// Columns that every database has, each with its own type.
 const TYPES: [(&str, [&str; 3]); 6] = [
     ("truth", ["boolean", "tinyint(1)", "bool"]),
     ("number", ["bigint", "bigint", "integer"]),
@@ -32,7 +32,7 @@ const TYPES: [(&str, [&str; 3]); 6] = [
     ),
 ];
 
-/// A table with the columns of a layout and others, and a way to it past the backend.
+/// A table with the columns of a layout and other columns, and a connection that bypasses the backend.
 struct Extended {
     name: &'static str,
     database: Box<dyn Database>,
@@ -93,7 +93,7 @@ async fn each(layout: Layout) -> Result<[Extended; 3]> {
     Ok(all)
 }
 
-/// With every column of [`TYPES`].
+/// Tables with every column of [`TYPES`].
 async fn extended(layout: Layout) -> Result<[Extended; 3]> {
     let mut all = each(layout).await?;
     for (at, extended) in all.iter_mut().enumerate() {
@@ -111,7 +111,7 @@ fn others(values: [Value; 6]) -> Others {
     Others::new(TYPES.iter().map(|(name, _)| (*name).into()).zip(values))
 }
 
-/// What databases, drivers and formats change or lose.
+/// Values that databases, drivers and formats change or lose.
 fn adversarial() -> Vec<Others> {
     let text = |text: &str| Value::Text(text.into());
     let time = |time: &str| Value::Time(time.into());
@@ -155,7 +155,7 @@ async fn other_columns_go_with_the_row_to_the_byte() -> Result<()> {
                 .map(|(at, others)| Session { others, ..session(&format!("whole{at:04}"), "v1", end) })
                 .collect();
             for put in [Write::Insert as fn(Session) -> Write, Write::Update, Write::Upsert] {
-                // Together, beside a session without columns, and alone.
+                // In one batch together with a session without other columns, and alone.
                 let beside = session("plain0000", "v1", end);
                 let batch = sessions.iter().cloned().map(put).chain([Write::Upsert(beside)]).collect();
                 let done = database.write(batch, Terms::by(soon())).await?;
@@ -174,7 +174,7 @@ async fn other_columns_go_with_the_row_to_the_byte() -> Result<()> {
             ensure!(scanned.unreadable.is_empty(), "{name}: {:?}", scanned.unreadable);
             ensure!(sessions.iter().all(|session| scanned.sessions.contains(session)), "{name}");
 
-            // A session that comes without leaves them as they are, and what a transaction answers is the row.
+            // A session without other columns leaves them unchanged, and a transaction returns the whole row.
             for (session, put) in
                 sessions.iter().zip([Write::Update as fn(Session) -> Write, Write::Upsert].iter().cycle())
             {
@@ -191,7 +191,7 @@ async fn other_columns_go_with_the_row_to_the_byte() -> Result<()> {
                 ensure!(load(&*database, &session.key).await? == Some(expected), "{name}");
             }
 
-            // A new row gets the defaults, and a transaction answers them.
+            // A new row gets the defaults, and a transaction returns them.
             let fresh = session("fresh0000", "v1", end);
             let mut transaction = database.begin(Terms::by(soon())).await?;
             let done = transaction.write(vec![Write::Insert(fresh.clone())]).await?;
@@ -241,7 +241,7 @@ async fn column_that_is_added_later_is_found_when_the_table_is_looked_at() -> Re
         extended.add_column("\"user_id\" bigint").await?;
         extended.execute(&format!("UPDATE {} SET \"user_id\" = 7", extended.table)).await?;
         let database = &*extended.database;
-        // What is under way goes on without it.
+        // Operations in progress go on without it.
         write(database, Write::Update(before.clone())).await?;
         database.upkeep().other_columns(soon()).await?;
         let found = load(database, &before.key).await?.context("it is there")?;
@@ -290,7 +290,7 @@ async fn sqlite_value_of_another_type_can_be_read_past_and_not_carried() -> Resu
     Ok(())
 }
 
-/// The server gives it out in the zone of the connection. Connections that were there before the column meet it too.
+/// The server returns it in the time zone of the connection. Connections older than the column meet it too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timestamp_of_mariadb_is_the_same_instant_in_every_zone() -> Result<()> {
     let server = MariaDb::start().await?;
@@ -301,7 +301,7 @@ async fn timestamp_of_mariadb_is_the_same_instant_in_every_zone() -> Result<()> 
     database.upkeep().create_schema(soon()).await?;
     let mut mariadb = Extended { name: "mariadb", database: Box::new(database), table, raw: Raw::MySql(raw) };
     let first = session("first0000", "v1", expires_in(HOUR));
-    // Every lane has a connection.
+    // Every lane has a connection now.
     for _ in 0..4 {
         write(&*mariadb.database, Write::Upsert(first.clone())).await?;
         row(&*mariadb.database, &first.key).await?;
@@ -328,7 +328,7 @@ async fn timestamp_of_mariadb_is_the_same_instant_in_every_zone() -> Result<()> 
     Ok(())
 }
 
-/// Types that only one kind of database has, with a value that text forms easily change.
+/// Types that only one kind of database has, with a value that its text form easily changes.
 const POSTGRES_TYPES: [(&str, &str); 16] = [
     ("numeric(30,10)", "12345678901234567890.0123456789"),
     ("real", "0.1"),
@@ -364,7 +364,7 @@ const MARIADB_TYPES: [(&str, &str); 13] = [
     ("bigint unsigned", "18446744073709551615"),
 ];
 
-/// A row is read and written again under another key; the server itself finds no difference.
+/// A row is read, and written again under another key. The server itself finds no difference.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn types_of_one_kind_of_database_are_carried_without_a_change() -> Result<()> {
     let [mut postgres, mut mariadb, _] = each(Layout::DJANGO).await?;

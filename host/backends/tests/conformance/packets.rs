@@ -1,4 +1,5 @@
-//! MySQL and MariaDB with little `max_allowed_packet`: what waits together fits into it, and what never fits costs only itself.
+//! MySQL and MariaDB with a small `max_allowed_packet`. Writes that wait together fit into it, and a write that never
+//! fits affects only itself.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ fn sessions(count: usize, bytes: usize) -> Vec<Session> {
     (0..count).map(|at| session(&format!("key{at:08}"), &"x".repeat(bytes), far)).collect()
 }
 
-/// Each as a call of its own, all at once.
+/// Makes each write in a call of its own, all at once.
 async fn at_once(database: &Server, writes: Vec<Write>) -> Vec<Result<WriteOutcome, DatabaseError>> {
     let mut tasks = JoinSet::new();
     for (at, write) in writes.into_iter().enumerate() {

@@ -1,5 +1,6 @@
-//! What an operation reads depends on its batch alone, and never on the table: on a connection that has kept its plans since the table was
-//! empty, on a new one, before the table was analysed and after, with sessions that live and with none.
+//! How much an operation reads depends only on its batch, never on the table. This holds on a connection that has kept
+//! its plans since the table was empty, and on a new one; before the table was analysed, and after; with living
+//! sessions, and with none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,16 +17,16 @@ use super::fixture::{hold, key, load, lock, new_table, session, soon, write};
 
 const SIZES: [u64; 4] = [0, 300, 3_000, 300_000];
 const BATCHES: [usize; 4] = [1, 2, 24, 128];
-/// Rows of a page, and rows that one deletion of expired ones takes.
+/// How many rows a page has, and how many one deletion of expired rows takes.
 const PAGE: usize = 50;
-/// Keys are scattered over the table, as random ones are: row `n` has `n * SCATTER % MODULUS`, which no other row has.
+/// Keys are scattered over the table like random ones: row `n` has `n * SCATTER % MODULUS`, which no other row has.
 const SCATTER: u64 = 2_654_435_761;
 const MODULUS: u64 = 1 << 32;
 
 /// Which sessions have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
-    /// One of three.
+    /// One in three.
     Some,
     All,
 }
@@ -39,7 +40,7 @@ impl Ended {
         }
     }
 
-    /// Rows that no deletion of expired ones has taken yet.
+    /// The keys of rows that no deletion of expired rows has taken yet.
     fn keys(self, rows: u64) -> Vec<SessionKey> {
         let most = BATCHES[BATCHES.len() - 1];
         let numbers: Vec<u64> = match self {
@@ -51,30 +52,31 @@ impl Ended {
     }
 }
 
-/// What an operation may read at most: so much, and so much for each row or key of its batch.
+/// The most that an operation may read: a base, and a part for each row or key of its batch.
 #[derive(Clone, Copy)]
 struct Bound {
     base: u64,
     each: u64,
 }
 
-/// Counts what a server reads, in units of its own.
+/// Counts what a server reads, in its own units.
 #[async_trait::async_trait]
 trait Counter: Send {
-    /// Of one operation, in the same units.
+    /// The bound for one operation, in the same units.
     fn bound(&self) -> Bound;
-    /// Units since it was asked last.
+    /// The units since the last call.
     async fn count(&mut self) -> Result<u64>;
     async fn fill(&mut self, from: u64, to: u64, ended: Ended) -> Result<()>;
     async fn analyse(&mut self) -> Result<()>;
 }
 
-/// Blocks that statements on the table touch, by `pg_stat_statements`.
+/// The blocks that statements on the table touch, by `pg_stat_statements`.
 struct PostgresBlocks(PgConnection);
 
 #[async_trait::async_trait]
 impl Counter for PostgresBlocks {
-    /// A row is found through three or four blocks, and written in three indexes. Dead rows, which nobody clears away here, are passed too.
+    /// PostgreSQL finds a row through three or four blocks, and writes it in three indexes. It also passes dead rows,
+    /// which nothing removes here.
     fn bound(&self) -> Bound {
         Bound { base: 150, each: 40 }
     }
@@ -105,7 +107,7 @@ impl Counter for PostgresBlocks {
     }
 }
 
-/// Rows that the storage engine is asked for.
+/// The rows that are requested from the storage engine.
 struct MariaDbRows(MySqlConnection, u64);
 
 #[async_trait::async_trait]
@@ -150,23 +152,23 @@ impl Counter for MariaDbRows {
     }
 }
 
-/// What an operation with a batch of so many has read.
+/// What an operation has read, with a batch of this size.
 struct Count {
     what: String,
     batch: usize,
     count: u64,
 }
 
-/// What each operation of the product reads.
+/// Measures what each operation of the product reads.
 async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKey]) -> Result<Vec<Count>> {
     static MEASURES: AtomicU64 = AtomicU64::new(0);
-    // Keys that were inserted and deleted before leave dead rows behind, which PostgreSQL passes on its way.
+    // Keys that were inserted and deleted before leave dead rows behind, which PostgreSQL passes.
     let measures = MEASURES.fetch_add(1, Ordering::SeqCst);
     let far = expires_in(Duration::from_secs(7_200));
     let mut counts = Vec::new();
     counter.count().await?;
     for batch in BATCHES {
-        // The first use of a statement prepares it, which looks at other things.
+        // The first use of a statement prepares it, which reads other things.
         for first in [true, false] {
             let mut note = async |what: &str, counter: &mut dyn Counter| -> Result<()> {
                 let count = counter.count().await?;
@@ -240,7 +242,7 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
     Ok(counts)
 }
 
-/// A count that grows with the table is a scan of it.
+/// A count that grows with the table means a scan of it.
 fn check(what: &str, counts: &[Count], bound: Bound) -> Result<()> {
     for Count { what: operation, batch, count } in counts {
         let most = bound.base + bound.each * u64::try_from(*batch)?;
@@ -255,7 +257,7 @@ async fn depends_on_the_batch_alone(
     ended: Ended,
 ) -> Result<()> {
     open().await?.upkeep().create_schema(soon()).await?;
-    // Each keeps the plans of the table as it was when it was opened.
+    // Each keeps the plans of the table as it was when the database was opened.
     let mut kept: Vec<(String, Server)> = Vec::new();
     let mut rows = 0;
     for size in SIZES {
@@ -281,7 +283,7 @@ async fn depends_on_the_batch_alone(
     Ok(())
 }
 
-/// PostgreSQL by itself, with what counts blocks, and nobody who analyses tables in the background.
+/// A PostgreSQL server with an extension that counts blocks. It does not analyse tables in the background.
 async fn postgres() -> Result<(switchover_harness::Server, PostgresBlocks)> {
     let builder = switchover_harness::Postgres::builder();
     let builder = builder.setting("shared_preload_libraries", "pg_stat_statements").setting("autovacuum", "off");
@@ -300,15 +302,17 @@ async fn no_statement_on_postgres_reads_more_of_a_larger_table() -> Result<()> {
     Ok(())
 }
 
-/// The load that once took the index on the end, since the table was small when it was planned; and the join of a batch of writes that took
-/// an index from end to end, since the table was empty when it was analysed.
+/// Two statements that once had such plans. The load used the index on the end, because the table was small when it was
+/// planned. The join of a batch of writes read a whole index, because the table was empty when it was analysed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_measure_finds_plans_that_grow_with_the_table() -> Result<()> {
-    // Of the last key, so that a scan has to go to the end.
+    // Looks for the last key, so that a scan has to go to the end.
     let load = "SELECT session_key, session_data, expire_date FROM django_session \
                 WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())";
-    let touch = "WITH locked AS MATERIALIZED (SELECT session_key FROM django_session WHERE session_key = ANY($1) FOR UPDATE) \
-                 UPDATE django_session AS t SET expire_date = v.expire_date FROM unnest($1, ARRAY[$2]) AS v (session_key, expire_date) \
+    let touch = "WITH locked AS MATERIALIZED (SELECT session_key FROM django_session WHERE session_key = ANY($1) \
+                     FOR UPDATE) \
+                 UPDATE django_session AS t SET expire_date = v.expire_date \
+                     FROM unnest($1, ARRAY[$2]) AS v (session_key, expire_date) \
                  JOIN locked USING (session_key) WHERE t.session_key = v.session_key";
     let emptied = "INSERT INTO django_session SELECT 'spare' || g, '', now() FROM generate_series(1, 500) AS g; \
                    DELETE FROM django_session; ANALYZE django_session";
@@ -365,7 +369,7 @@ async fn no_collation_keeps_mariadb_from_the_index() -> Result<()> {
     Ok(())
 }
 
-/// PostgreSQL refuses a kept plan whose columns have other types now.
+/// PostgreSQL refuses a kept plan if the types of its columns have changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kept_plan_ends_with_the_type_of_its_column() -> Result<()> {
     let (server, table) = (switchover_harness::Postgres::shared().await?, new_table());

@@ -1,4 +1,5 @@
-//! A connection pooler before PostgreSQL: in session mode it serves, in transaction mode it is refused and nothing is left on it.
+//! A connection pooler in front of PostgreSQL. In session mode it works. In transaction mode it is refused, and no
+//! setting is left on it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 use super::fixture::{eventually, load, new_table, soon, write};
 
-/// PgBouncer with its default settings, but for the mode.
+/// PgBouncer with its default settings except the mode.
 struct Pooler {
     process: Child,
     url: String,
@@ -32,7 +33,8 @@ impl Pooler {
         fs::write(
             &settings,
             format!(
-                "[databases]\npostgres = host={host} port={server_port} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                "[databases]\npostgres = host={host} port={server_port} user=postgres\n[pgbouncer]\n\
+                 listen_addr = 127.0.0.1\n\
                  listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
             ),
         )?;

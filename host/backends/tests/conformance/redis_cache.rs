@@ -1,4 +1,4 @@
-//! What others do to the server while it answers: flushes, evictions, garbage, want of memory, replicas, snapshots.
+//! What others do to the server while it answers: flushes, evictions, garbage, lack of memory, replicas, snapshots.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn each_operation_is_one_round_trip() -> Result<()> {
     assert_eq!(trips(), 1, "a hit");
     cache.guard(&session.key, Nonce(1), PATIENCE).await?;
     assert_eq!(trips(), 1, "a guard");
-    // Whether a guard lives is seen by a clock that goes with the server's.
+    // Whether a guard is alive is decided by a clock that agrees with the server's.
     assert_eq!(cache.get(&session.key, SystemClock.now()).await?, CacheLookup::Miss(Lease::DEAD));
     assert_eq!(trips(), 1, "a miss under a guard");
     cache.release(&session.key, Nonce(1)).await?;
@@ -148,7 +148,7 @@ async fn another_type_or_garbage_under_the_name_is_a_miss_and_is_replaced() -> R
     let good = outside.value(&name).await?;
     let mut wrong: Vec<Vec<u8>> =
         ["", "E", "L", "G", "Gabc", "payload", "\0"].into_iter().map(|text| text.as_bytes().to_vec()).collect();
-    // Of another server's life, of another session, with letters for a time, cut off.
+    // From another life of the server, of another session, with letters in place of a time, truncated.
     for at in [1, 12, 30] {
         let mut other = good.clone();
         other[at] = b'x';
@@ -206,7 +206,7 @@ async fn what_is_evicted_is_a_miss() -> Result<()> {
         .collect();
     for session in &sessions {
         let lease = miss(&cache, &session.key).await?;
-        // Seldom a full server evicts the lease before its fill.
+        // Rarely, a full server evicts the lease before its fill.
         cache.fill(lease, session, PATIENCE).await?;
     }
     let mut hits = 0;

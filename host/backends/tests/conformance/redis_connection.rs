@@ -1,4 +1,4 @@
-//! How a server is reached, what it must be, and what is told when it is not.
+//! How a server is reached, what it must be, and the errors if it is not.
 
 use std::time::Duration;
 

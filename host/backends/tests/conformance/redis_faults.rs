@@ -1,4 +1,4 @@
-//! A server that is gone, silent or late: who waits, what is read afterwards.
+//! A server that is gone, silent or late: who waits, and what is read afterwards.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::cache::{fill, is_hit, miss, now, some};
 use super::fixture::{PATIENCE, eventually, key};
 use super::redis_fixture::{Outside, alone, builder};
 
-/// The answer of what must not wait for anything.
+/// The result of an operation that must not wait for anything.
 async fn at_once<T>(operation: impl Future<Output = Result<T, CacheError>>) -> Result<Result<T, CacheError>> {
-    // A timeout asks its future before it looks at its own clock.
+    // A timeout polls its future before it checks its own clock.
     timeout(Duration::ZERO, operation).await.context("it waits")
 }
 
@@ -93,7 +93,7 @@ async fn a_late_fill_of_an_old_row_is_not_read() -> Result<()> {
     for _ in 0..10 {
         let lease = miss(&cache, &old.key).await?;
         server.pause().await?;
-        // Sent, and executed when the server goes on, before or after what the new connection brings.
+        // These are sent, and executed when the server goes on, before or after the operations of the new connection.
         assert!(cache.fill(lease, &old, PATIENCE).await.is_err());
         assert!(cache.guard(&old.key, Nonce(1), PATIENCE).await.is_err());
         assert!(cache.release(&old.key, Nonce(1)).await.is_err());

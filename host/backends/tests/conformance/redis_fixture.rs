@@ -1,4 +1,4 @@
-//! Caches on real servers, and a connection to look at them from outside.
+//! Caches on real servers, and a connection that observes them from outside.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use switchover_harness::{Redis as RedisServer, Server};
 
 use super::fixture::PATIENCE;
 
-/// Longer than a machine stumbles, and short enough to wait for where a test needs an operation without an answer.
+/// Longer than a machine pauses, and short enough to wait for if a test needs an operation without an answer.
 pub(crate) const RESPONSE: Duration = Duration::from_millis(400);
 
-/// A cache at the shared server under a prefix of its own, which waits for answers as long as a test may take.
+/// A cache on the shared server, with a prefix of its own. It waits for answers as long as a test may take.
 pub(crate) async fn patient() -> Result<Redis> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let prefix = format!("patient-{}:", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -33,7 +33,7 @@ pub(crate) fn builder(address: &str) -> RedisBuilder {
     Redis::builder(address).response_timeout(RESPONSE).connect_timeout(Duration::from_secs(2))
 }
 
-/// Somebody else at the same server.
+/// Another client of the same server.
 pub(crate) struct Outside(MultiplexedConnection);
 
 impl Outside {
@@ -50,17 +50,17 @@ impl Outside {
         Ok(command.query_async(&mut self.0).await?)
     }
 
-    /// Puts bytes under a name.
+    /// Stores bytes under a name.
     pub(crate) async fn set(&mut self, name: &str, value: &[u8]) -> Result<()> {
         Ok(cmd("SET").arg(name).arg(value).query_async(&mut self.0).await?)
     }
 
-    /// The bytes under a name.
+    /// Reads the bytes under a name.
     pub(crate) async fn value(&mut self, name: &str) -> Result<Vec<u8>> {
         Ok(cmd("GET").arg(name).query_async(&mut self.0).await?)
     }
 
-    /// The one name under the usual prefix.
+    /// Returns the only name under the usual prefix.
     pub(crate) async fn only_name(&mut self) -> Result<String> {
         let names: Vec<String> = self.ask(&["KEYS", "switchover:*"]).await?;
         assert_eq!(names.len(), 1, "one key for one session");
@@ -68,7 +68,7 @@ impl Outside {
     }
 }
 
-/// A generator that a seed repeats (splitmix64).
+/// A random generator that a seed repeats (splitmix64).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

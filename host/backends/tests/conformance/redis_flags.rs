@@ -1,4 +1,4 @@
-//! Flags from a hash: what is taken, what is refused, and what a hash or a server that goes bad leaves behind.
+//! Flags from a hash: what is accepted, what is refused, and what stays in force if the hash or the server fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +95,7 @@ async fn what_goes_bad_leaves_the_last_flags_and_is_told_once() -> Result<()> {
     let address = server.address().to_string();
     outside.ask::<()>(&["HSET", HASH, "on", "true", "turn", "0"]).await?;
     let flags = quick(&server).connect().await?;
-    // A machine that stumbles for a second is told too, and is not meant here.
+    // A machine that pauses for a second is reported too; that is not meant here.
     let is_meant = |told: &&String| {
         told.contains(&address) && !["timed out", "no answer within"].iter().any(|slow| told.contains(slow))
     };

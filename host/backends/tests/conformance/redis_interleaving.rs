@@ -1,7 +1,8 @@
-//! Random interleavings of readers and writers of one key at two hosts, against the rule that no acknowledged write is unread.
+//! Random interleavings of readers and writers of one key on two hosts, against the rule that every acknowledged write
+//! is read.
 //!
-//! The steps of all are run one after the other in an order that a seed decides, so a finding repeats. Writes may be answered
-//! as failed and executed late, at any later point, as by a server that was paused.
+//! The steps of all of them run one after the other, in an order that a seed decides, so a finding can be repeated. A
+//! write may be answered as failed and executed late, at any later point, as by a server that was paused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ enum Writer {
     Written(Nonce, u64),
 }
 
-/// Something that a server has received, whose sender has given up.
+/// An operation that a server has received, and whose sender has given up.
 enum Late {
     Get,
     Fill(Lease, u64),
@@ -104,7 +105,7 @@ impl Model<'_> {
             Reader::Missed(lease) => Reader::Loaded(lease, self.row),
             Reader::Loaded(lease, row) => {
                 if self.dice.below(4) == 0 {
-                    // It times out here, and is executed some time.
+                    // It times out here, and is executed at some later time.
                     self.late.push(Late::Fill(lease, row));
                 } else {
                     host.fill(lease, &some(&row.to_string()), PATIENCE).await?;
@@ -122,7 +123,7 @@ impl Model<'_> {
                 self.nonce += 1;
                 let nonce = Nonce(self.nonce);
                 match self.dice.below(4) {
-                    // The guard is not answered; the release below makes good what it did not keep out.
+                    // The guard is not answered. The release below makes up for what it did not keep out.
                     0 => self.late.push(Late::Guard(nonce)),
                     _ => host.guard(&Self::key(), nonce, PATIENCE).await?,
                 }
@@ -144,7 +145,7 @@ impl Model<'_> {
         Ok(())
     }
 
-    /// Any of what is late, in any order.
+    /// Executes some of the late operations, in any order.
     async fn execute_late(&mut self) -> Result<()> {
         if self.late.is_empty() {
             return Ok(());
@@ -163,7 +164,7 @@ impl Model<'_> {
     }
 }
 
-/// Runs many seeds; the number of hits, or the first finding with its seed.
+/// Runs many seeds. Returns the number of hits, or the first finding with its seed.
 async fn explore(hosts: [Arc<dyn Cache>; 2], outside: &mut Outside, seeds: u64) -> Result<u64> {
     let mut hits = 0;
     for seed in 0..seeds {

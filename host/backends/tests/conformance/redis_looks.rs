@@ -1,4 +1,4 @@
-//! Look-ups that are asked for in one moment: they share a round trip, and nothing else.
+//! Look-ups that are requested in the same moment share a round trip, and nothing else.
 
 use std::time::Duration;
 
@@ -32,11 +32,11 @@ fn many(payload: &str) -> Vec<Session> {
     (0..MANY).map(named).collect()
 }
 
-/// Asks for all of them before the first answer.
+/// Starts all look-ups before the first answer.
 fn look(cache: &Redis, sessions: &[Session]) -> Vec<Looking> {
     let look = |session: &Session| {
         let (cache, key) = (cache.clone(), session.key.clone());
-        // Whether a guard lives is seen by a clock that goes with the server's.
+        // Whether a guard is alive is decided by a clock that agrees with the server's.
         tokio::spawn(async move { cache.get(&key, SystemClock.now()).await })
     };
     sessions.iter().map(look).collect()
@@ -199,7 +199,7 @@ async fn a_look_up_whose_caller_left_before_it_was_sent_is_not_sent() -> Result<
     let (_server, proxy, cache) = behind_a_proxy().await?;
     let session = &living(many("payload"))[0];
     proxy.reset_counts();
-    // Asked once, so that it waits for its turn, and dropped before the turn comes.
+    // Polled once, so that it waits for its turn, and dropped before the turn comes.
     tokio::select! {
         biased;
         _ = cache.get(&session.key, SystemClock.now()) => panic!("it was answered at once"),

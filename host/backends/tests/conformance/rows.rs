@@ -188,7 +188,7 @@ async fn any_payload_comes_back_as_it_was(f: Fixture) -> Result<()> {
 }
 
 async fn keys_of_every_length_are_told_apart(f: Fixture) -> Result<()> {
-    // Also such as a column that takes text for a number would make equal.
+    // Also keys that a column would make equal if it took text for a number.
     let keys = ["00000001", "000000010", "1e100000", "10e10000", "zzzzzzzz", "zzzzzzzzz"].map(str::to_owned);
     let keys: Vec<_> = keys.into_iter().chain((8..=40).map(|length| "q".repeat(length))).collect();
     for key in &keys {

@@ -1,4 +1,4 @@
-//! Databases on servers while the network between breaks in every way that a proxy can show.
+//! Databases on servers while the network in between fails in every way that a proxy can produce.
 
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,9 @@ on_servers! {
     a_server_that_restarts_is_found_again,
 }
 
-/// Short, so that a fault is waited for a few times and not for minutes.
+/// Short, so that waiting for a fault a few times does not take minutes.
 const DEADLINE: Duration = Duration::from_millis(400);
-/// What a busy machine may add. The promise is 50 ms.
+/// How much longer it may take on a busy machine. The promise is 50 ms.
 const SLACK: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ async fn every_operation_ends_in_time_under_every_fault(kind: Kind) -> Result<()
         for at in 0..4 {
             assert!(!exists(&database, &name(&format!("held{at}"))).await?, "{fault:?}: nobody committed this");
         }
-        // What was said not to be written is not there: not now, and not later.
+        // A write that was reported as not made is not there, neither now nor later.
         let definite = |outcome: &&(&str, Duration, Option<DatabaseError>)| {
             outcome.0 == "write"
                 && matches!(outcome.2, Some(ref error) if !matches!(error, DatabaseError::UnknownOutcome { .. }))
@@ -186,7 +186,7 @@ async fn a_full_queue_is_overloaded(kind: Kind) -> Result<()> {
     load(&database, &key("aaaaaaaa")).await?;
     proxy.hold(Direction::Both);
     let mut operations = JoinSet::new();
-    // A lane takes a group before it finds out that nobody answers, so more than one group must come.
+    // A lane takes a group before it finds out that nobody answers, so there must be more than one group.
     for at in 0..64 {
         let d = database.clone();
         operations.spawn(async move {
@@ -237,7 +237,7 @@ async fn load_by(database: &Server, key: &switchover_core::SessionKey) -> Result
     }
 }
 
-/// What it was, how long it took and how it failed.
+/// The name of the operation, how long it took, and its error if it failed.
 async fn timed<T>(
     what: &'static str,
     operation: impl Future<Output = Result<T, DatabaseError>>,

@@ -1,4 +1,4 @@
-//! Databases on servers: of each kind one that the tests share, with a proxy before it or without.
+//! Databases on servers: one of each kind that the tests share, with a proxy in front of it or without.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// A server that only this test uses, to be stopped and killed.
+    /// A server for this test only, which may stop or kill it.
     pub(crate) async fn start(self) -> Result<switchover_harness::Server> {
         match self {
             Self::Postgres => switchover_harness::Postgres::start().await,

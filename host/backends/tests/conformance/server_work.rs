@@ -1,4 +1,4 @@
-//! What only databases on servers show: round trips, locks between hosts, addresses, collations, foreign tables.
+//! Claims about databases on servers only: round trips, locks between hosts, addresses, collations, foreign tables.
 
 use std::time::{Duration, Instant};
 
@@ -125,7 +125,7 @@ async fn a_lock_of_another_host_is_waited_for(kind: Kind) -> Result<()> {
         let (other, key) = (other.clone(), second.key.clone());
         tokio::spawn(async move { lock(&other, vec![key], soon()).await.map(drop) })
     };
-    // Longer than any server waits for a lock at one go.
+    // Longer than any server waits for a lock in one attempt.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     assert!(!waiting.is_finished() && !held_too.is_finished());
     held.commit().await?;
@@ -149,7 +149,7 @@ async fn a_locked_key_keeps_no_other_waiting(kind: Kind) -> Result<()> {
         let (other, session) = (other.clone(), session.clone());
         others.spawn(async move { other.write(vec![Write::Update(session)], Terms::by(soon())).await });
     }
-    // All of them end although the lock is not freed.
+    // All of them end although the lock is not released.
     others.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     assert!(!locked.is_finished());
     held.roll_back().await;
@@ -185,7 +185,7 @@ async fn two_hosts_that_write_the_same_keys_lose_nothing(kind: Kind) -> Result<(
         writers.spawn(async move {
             let mut acknowledged = 0;
             for round in 0..20 {
-                // In either order of keys, so that locks could be taken crosswise.
+                // In either order of keys, so that locks could be taken in opposite orders.
                 let mut batch: Vec<_> = keys.iter().map(|key| Write::Upsert(far(key))).collect();
                 if number % 4 < 2 {
                     batch.reverse();
@@ -211,7 +211,7 @@ async fn two_hosts_that_write_the_same_keys_lose_nothing(kind: Kind) -> Result<(
 async fn a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let session = far(&key("aaaaaaaa"));
-    // A lock that meets an insert which is not committed yet waits for its end, and answers the row.
+    // A lock that meets an uncommitted insert waits for its end, and returns the row.
     let inserting = hold(&one, vec![Write::Insert(session.clone())], soon()).await?;
     let locking = {
         let (other, key) = (other.clone(), session.key.clone());
@@ -225,7 +225,7 @@ async fn a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kin
     tokio::time::sleep(Duration::from_millis(150)).await;
     inserting.commit().await?;
     assert_eq!(locking.await??, [Some(session.clone())]);
-    // And a lock of nothing leaves nothing.
+    // And a lock of a missing key leaves no row.
     let absent = key("bbbbbbbb");
     let held = lock(&one, vec![absent.clone()], soon()).await?;
     assert_eq!(held.outcomes(), [None]);
@@ -292,7 +292,7 @@ async fn a_table_that_is_not_there_is_named_with_the_remedy(kind: Kind) -> Resul
     Ok(())
 }
 
-/// The usual collations of MySQL take one case for the other.
+/// The usual collations of MySQL treat upper and lower case as equal.
 #[tokio::test]
 async fn the_row_of_another_case_is_neither_read_nor_changed() -> Result<()> {
     let server = Kind::MariaDb.shared().await?;

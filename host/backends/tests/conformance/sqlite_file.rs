@@ -31,7 +31,7 @@ impl File {
         Ok(Self { directory: TempDir::new()? })
     }
 
-    /// A file with Django's table in it.
+    /// A file with Django's table.
     fn of_django() -> Result<Self> {
         let file = Self::empty()?;
         let raw = file.raw()?;
@@ -60,7 +60,7 @@ impl File {
         Ok(())
     }
 
-    /// The texts of a row as they stand in the file.
+    /// The texts of a row as the file has them.
     fn row(&self, key: &str) -> Result<(String, String, String)> {
         let sql = "SELECT session_data, expire_date, typeof(expire_date) FROM django_session WHERE session_key = ?1";
         Ok(self.raw()?.query_row(sql, [key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
@@ -162,7 +162,7 @@ async fn a_missing_table_says_how_to_make_it() -> Result<()> {
     let error =
         write(&database, Write::Upsert(session("aaaaaaaa", "", Timestamp::MAX))).await.err().context("no table")?;
     assert!(corrupt(&error).contains("switchover init"), "{error}");
-    // What another process makes meanwhile is found at once, by statements that were prepared before.
+    // The database sees at once what another process makes meanwhile, with statements that were prepared before.
     file.raw()?.execute_batch(TABLE)?;
     assert_eq!(load(&database, &key("aaaaaaaa")).await?, None);
     file.raw()?.execute_batch("ALTER TABLE django_session ADD COLUMN user_id integer")?;
@@ -251,7 +251,7 @@ async fn a_row_that_cannot_be_read_is_corrupt_and_names_no_secret() -> Result<()
             assert!(error.contains(&key.short_hash()) && !error.contains(text), "{error}");
         }
         assert!(exists(&database, &key).await?);
-        // A save makes it whole again, and a logout removes it.
+        // A save repairs it, and a logout removes it.
         let session = session(text, "whole", Timestamp::MAX);
         assert_eq!(write(&database, Write::Update(session.clone())).await?, WriteOutcome::Done(Some(session.clone())));
         assert_eq!(load(&database, &key).await?, Some(session));
@@ -309,7 +309,7 @@ async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end_and_counts_them() -> R
 async fn a_batch_that_fails_leaves_nothing_and_takes_nobody_with_it() -> Result<()> {
     let file = with_unreadable_rows()?;
     let database = Arc::new(file.builder().open().await?);
-    // While this holds the file, everything below is queued; then it is one group.
+    // While this holds the file, everything below is queued. After that it is one group.
     let held = hold(&*database, Vec::new(), soon()).await?;
     let mut tasks = JoinSet::new();
     for at in 0..16 {
@@ -362,7 +362,7 @@ async fn closing_moves_the_log_into_the_file_beside_another_process() -> Result<
     write(&database, Write::Insert(session("aaaaaaaa", "payload", Timestamp::MAX))).await?;
     let log = file.directory.path().join("db.sqlite3-wal");
     assert!(std::fs::metadata(&log)?.len() > 0);
-    // Another connection keeps SQLite from removing the log; what is in it is moved all the same.
+    // Another connection keeps SQLite from removing the log; its contents are moved into the file all the same.
     let other = file.raw()?;
     other.query_row("SELECT count(*) FROM django_session", [], |row| row.get::<_, u32>(0))?;
     database.close().await;
@@ -370,7 +370,7 @@ async fn closing_moves_the_log_into_the_file_beside_another_process() -> Result<
     Ok(())
 }
 
-/// Panics while it is told to.
+/// A clock that panics while its flag is set.
 struct FragileClock(AtomicBool);
 
 impl Clock for FragileClock {
@@ -392,13 +392,13 @@ async fn panic_costs_the_commands_in_hand_and_leaves_no_lock() -> Result<()> {
         write(&database, Write::Insert(session(key.expose(), "payload", later))).await?;
     }
     clock.0.store(true, Ordering::SeqCst);
-    // More than there are readers, and each thread more than once.
+    // More than there are readers, so that each thread panics more than once.
     for _ in 0..20 {
         let error = load(&database, &read).await.unwrap_err();
         assert!(error.to_string().contains("it has ended"), "{error}");
         let error = database.upkeep().delete_expired(None, 10, soon()).await.unwrap_err();
         assert!(matches!(error, DatabaseError::UnknownOutcome { .. }), "{error}");
-        // Another process finds the file free, soon after the caller was told.
+        // Soon after the caller got its error, another process finds the file unlocked.
         file.raw()?.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
     }
     clock.0.store(false, Ordering::SeqCst);

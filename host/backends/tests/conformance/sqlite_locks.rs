@@ -1,4 +1,4 @@
-//! Another process that writes the same file, queues that are full, and deadlines in both.
+//! Another process that writes the same file, queues that are full, and deadlines in both cases.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ async fn a_full_queue_is_overloaded_and_empties_again() -> Result<()> {
         let database = Arc::clone(&database);
         tasks.spawn(async move { database.write(vec![insert(at)], Terms::by(soon())).await });
     }
-    // Six are turned away at once; the other four wait for the hold.
+    // Six are refused at once; the other four wait for the hold.
     for _ in 0..6 {
         let turned_away = tasks.join_next().await.context("ten tasks")??;
         assert_eq!(turned_away, Err(DatabaseError::Overloaded));

@@ -1,4 +1,4 @@
-//! What a database tells of its table: exact counts on each, and the room that it takes where it tells.
+//! What a database reports of its table: exact counts on each, and the room that it takes if the database reports it.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ async fn statistics_end_at_their_deadline_and_with_the_database(f: Fixture) -> R
     Ok(())
 }
 
-/// A file, and a database over it.
+/// A file, and a database on it.
 async fn file(rows: u32) -> Result<(TempDir, Sqlite, Connection)> {
     let directory = TempDir::new()?;
     let path = directory.path().join("sessions.sqlite3");

@@ -1,10 +1,10 @@
-//! TLS with certificates that are wrong in every usual way: what is said, and that the remedy works.
+//! TLS with certificates that are wrong in every usual way: the message, and whether its remedy works.
 
 use anyhow::{Context, Result};
 use switchover_backends::{MySql, Postgres, Redis};
 use switchover_harness::{Builder, Certificates, MariaDb, Server};
 
-/// X.509 version 1, for `localhost`, signed by itself; made for this test by `openssl x509 -req -signkey`.
+/// X.509 version 1, for `localhost`, self-signed; made for this test by `openssl x509 -req -signkey`.
 const V1: &str = include_str!("../certificates/v1.pem");
 const V1_KEY: &str = include_str!("../certificates/v1.key");
 
@@ -48,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// How an authority is given, and how to do without TLS.
+    /// How to give an authority, and how to connect without TLS.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Postgres => ("sslrootcert", "sslmode=disable"),
@@ -76,7 +76,7 @@ async fn each_wrong_certificate_is_told_with_its_remedy() -> Result<()> {
         }
 
         let server = kind.start(&Certificates::self_signed(false)?).await?;
-        // The remedy of the third, and an authority that is not the server's.
+        // The remedy of the third, and an authority that did not sign the server's certificate.
         assert_eq!(kind.connect(&server, &server.authority()?).await, Ok(()), "{kind:?}");
         let foreign = server.authority()?.with_file_name("foreign.pem");
         std::fs::write(&foreign, Certificates::generate()?.authority())?;

@@ -45,13 +45,21 @@ during the run: the demo continues when they are back.
 The exit status is 1 if anything was lost, came back, was stale or failed.")]
 pub(crate) struct Options {
     /// Sessions at the start; the traffic keeps as many alive
-    #[arg(long, default_value_t = 4_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(20..=200_000))]
+    #[arg(
+        long,
+        default_value_t = 4_000,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(20..=200_000)
+    )]
     pub(crate) sessions: usize,
     /// The approximate length of the run; unused sessions live for a part of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=600))]
     pub(crate) seconds: u64,
     /// Visitors at one time; each waits for an answer before the next call
-    #[arg(long, default_value_t = 48, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024))]
+    #[arg(
+        long,
+        default_value_t = 48,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_024)
+    )]
     pub(crate) concurrency: usize,
     /// Decides what visitors do; keys are random with any seed
     #[arg(long, default_value_t = 1)]

@@ -48,8 +48,8 @@ impl Check {
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         if self.same {
             return Some(
-                "an insert in one database makes the other wait: they are the same database, or one file, or somebody else locks the new \
-                 one all the time",
+                "an insert in one database makes the other wait: they are the same database, or one file, or somebody \
+                 else locks the new one all the time",
             );
         }
         if self.written {
@@ -57,8 +57,8 @@ impl Check {
         }
         if self.only_old > 0 {
             return Some(
-                "sessions live only there: they were not carried over, or were deleted in the new database afterwards; carry them \
-                 over, or wait until they expire",
+                "sessions live only there: they were not carried over, or were deleted in the new database afterwards; \
+                 carry them over, or wait until they expire",
             );
         }
         (self.unreadable > 0).then_some("rows cannot be read, so it is unknown whether they live: check them by hand")

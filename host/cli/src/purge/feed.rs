@@ -38,8 +38,8 @@ pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits)
     let (old, new): (Feeds, Feeds) = (feeds(old).await?, feeds(new).await?);
     let refusal = (!new.incoming.is_empty()).then(|| {
         format!(
-            "the new database is fed by {}: if that comes from the old one, a row that is deleted there is lost in both. End it first, or give \
-             --fed-from-elsewhere if it comes from another database",
+            "the new database is fed by {}: if that comes from the old one, a row that is deleted there is lost in \
+             both. End it first, or give --fed-from-elsewhere if it comes from another database",
             new.incoming.join(", ")
         )
     });
@@ -81,8 +81,8 @@ pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Durat
     taken.with_context(|| old.summary())?;
     if came? {
         bail!(
-            "a row that was written to the old database came to the new one: it is fed from there, or both are one table. Nothing was deleted. \
-             End the replication first"
+            "a row that was written to the old database came to the new one: it is fed from there, or both are one \
+             table. Nothing was deleted. End the replication first"
         );
     }
     Ok(())
@@ -159,8 +159,8 @@ pub(crate) async fn try_first_rows(
         .await
         .with_context(|| old.summary())?;
     bail!(
-        "the new database lost just the {} sessions that were deleted in the old one: it is fed from there. They were written to both again, \
-         and nothing else was deleted. End the replication first",
+        "the new database lost just the {} sessions that were deleted in the old one: it is fed from there. They were \
+         written to both again, and nothing else was deleted. End the replication first",
         first.len()
     )
 }

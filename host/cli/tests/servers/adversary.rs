@@ -1,5 +1,5 @@
-//! Tables of the worst rows that each database takes, through every tool: each row is counted as something, and no tool says that all is
-//! well beside a row that it could not read.
+//! Tables of the worst rows that each database takes, through every tool: each row is counted as something, and no tool
+//! says that all is well beside a row that it could not read.
 
 use std::path::Path;
 
@@ -287,7 +287,8 @@ async fn columns_that_are_not_djangos_are_refused_on_postgres() {
     let change =
         "ALTER TABLE django_session ALTER COLUMN session_data TYPE bytea USING convert_to(session_data, 'UTF8')";
     other_columns(Place::postgres("binary").await, change, &["session_data", "bytea"]).await;
-    let hide = "ALTER TABLE django_session ENABLE ROW LEVEL SECURITY; ALTER TABLE django_session FORCE ROW LEVEL SECURITY; \
+    let hide = "ALTER TABLE django_session ENABLE ROW LEVEL SECURITY; \
+                ALTER TABLE django_session FORCE ROW LEVEL SECURITY; \
                 CREATE ROLE hidden LOGIN; GRANT ALL ON django_session TO hidden";
     let place = Place::postgres("hidden").await.with_table();
     place.execute(hide).await;

@@ -1,4 +1,5 @@
-//! `switchover purge` against a new database that is still fed from the old one: what is deleted in one would be lost in both.
+//! `switchover purge` against a new database that is still fed from the old one: what is deleted in one would be lost
+//! in both.
 
 use std::time::Duration;
 
@@ -47,7 +48,8 @@ async fn a_subscriber_of_the_old_table_keeps_its_rows() {
     let address = server.address();
     let subscribe = |options: &str| {
         format!(
-            "CREATE SUBSCRIPTION sessions CONNECTION 'host={} port={} user=postgres dbname=fed' PUBLICATION sessions {options}",
+            "CREATE SUBSCRIPTION sessions CONNECTION 'host={} port={} user=postgres dbname=fed' \
+             PUBLICATION sessions {options}",
             address.ip(),
             address.port()
         )

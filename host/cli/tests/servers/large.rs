@@ -46,10 +46,12 @@ async fn flat(old: Place, old_rows: &str, new: Place, new_rows: &str) {
 
 const POSTGRES: &str = "INSERT INTO django_session SELECT 'row' || lpad(n::text, 8, '0'), repeat('x', BYTES), 'LIVING' \
                         FROM generate_series(1, ROWS) AS n";
-const MARIADB: &str = "INSERT INTO django_session SELECT concat('row', lpad(seq, 8, '0')), repeat('x', BYTES), 'LIVING' \
+const MARIADB: &str = "INSERT INTO django_session \
+                       SELECT concat('row', lpad(seq, 8, '0')), repeat('x', BYTES), 'LIVING' \
                        FROM seq_1_to_ROWS";
 const SQLITE: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ROWS) \
-                      INSERT INTO django_session SELECT printf('row%08d', i), replace(hex(zeroblob(BYTES / 2)), '0', 'x'), 'LIVING' FROM n";
+                      INSERT INTO django_session \
+                      SELECT printf('row%08d', i), replace(hex(zeroblob(BYTES / 2)), '0', 'x'), 'LIVING' FROM n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_flat_from_postgres_to_mariadb() {

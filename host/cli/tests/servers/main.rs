@@ -1,5 +1,5 @@
-//! What operators do by hand, on real servers: the tables are made, counted, cleared, compared and emptied by the program, and what
-//! it says is held against what the servers themselves say.
+//! What operators do by hand, on real servers: the tables are made, counted, cleared, compared and emptied by the
+//! program, and what it says is held against what the servers themselves say.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adversary;

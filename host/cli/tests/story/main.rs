@@ -1,4 +1,5 @@
-//! The story of 2016 on real servers, told by the program as its users run it, while servers are killed, paused, restarted and cut off.
+//! The story of 2016 on real servers, told by the program as its users run it, while servers are killed, paused,
+//! restarted and cut off.
 //!
 //! `SWITCHOVER_STORY_SEEDS=50` plays each pair with so many seeds, `SWITCHOVER_STORY_FIRST` is the first of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use crate::scene::{Actor, Scene};
 
-/// No fault lasts longer, if `SWITCHOVER_STORY_FAULT_MS` does not say otherwise: most end before the deadline of a write, some after it.
+/// No fault lasts longer, if `SWITCHOVER_STORY_FAULT_MS` does not say otherwise: most end before the deadline of a
+/// write, some after it.
 const FAULT_MS_MAX: u64 = 2_600;
 /// Between two faults of one server.
 const CALM_MS_MAX: u64 = 1_500;
@@ -116,8 +117,8 @@ impl Fault {
     }
 }
 
-/// Makes faults of every server that may fail until the story is over: of one server one after the other, of several also at the same
-/// time. Tells what it did.
+/// Makes faults of every server that may fail until the story is over: of one server one after the other, of several
+/// also at the same time. Tells what it did.
 pub(crate) async fn torment(scene: &Scene, plan: Plan, seed: u64, step: watch::Receiver<u64>) -> Result<Vec<String>> {
     let told = Told { began: Instant::now(), lines: Mutex::default() };
     let one = async |actor: Option<&Actor>, role: Role| match actor {

@@ -109,7 +109,8 @@ fn wait(mut child: Child) -> ExitStatus {
 }
 
 impl Report {
-    /// Nothing lost, nothing back, nothing stale, nobody told gone, both databases alike before the cutover, every row explained.
+    /// Nothing lost, nothing back, nothing stale, nobody told gone, both databases alike before the cutover, every row
+    /// explained.
     pub(crate) fn check_promises(&self) {
         assert!(self.json.is_object(), "the program did not come to its end\n{self}");
         for promise in PROMISES {
@@ -146,7 +147,8 @@ impl Report {
         let broken = PROMISES.iter().filter(|name| get(name) != 0).map(|name| format!("{name} {}", get(name)));
         let broken = Some(broken.collect::<Vec<_>>().join(", ")).filter(|broken| !broken.is_empty());
         format!(
-            "{:?} seed {}: {} calls, {} failed, {} unknown, {} undone, {} repaired, {} given up, {} faults, {} s; {}; errors {}",
+            "{:?} seed {}: {} calls, {} failed, {} unknown, {} undone, {} repaired, {} given up, {} faults, {} s; {}; \
+             errors {}",
             self.plan,
             self.seed,
             get("calls"),

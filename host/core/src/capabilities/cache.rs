@@ -1,8 +1,8 @@
-//! A cache in front of the databases: leases for those who fill it, guards for those who write.
+//! A cache in front of the databases. A reader needs a lease to fill it; a writer sets a guard on it.
 //!
-//! The order that keeps it honest: a writer sets its guard before the write, and releases it after the write and before the
-//! acknowledgement. A guard removes the entry and every lease; while one is set, look-ups are misses whose lease is dead. So a
-//! reader that loaded an old row before the write can never fill it in afterwards.
+//! This order keeps the cache correct: a writer sets its guard before the write, and releases it after the write and
+//! before the acknowledgement. A guard removes the entry and every lease. While a guard is set, every look-up is a miss
+//! with a dead lease. So a reader that loaded the old row before the write can never store it afterwards.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,52 +11,55 @@ use async_trait::async_trait;
 
 use crate::{Session, SessionKey, Timestamp};
 
-/// The right to fill one key once. [`Lease::DEAD`] fills nothing.
+/// The right to fill one key once. The cache stores nothing for [`Lease::DEAD`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease(pub u64);
 
 impl Lease {
-    /// What a look-up under a guard gives.
+    /// The lease that a look-up gets while a guard is set.
     pub const DEAD: Self = Self(0);
 }
 
-/// One writer's mark in a guard, unique in the fleet.
+/// The mark of one writer in a guard, unique among all hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Nonce(pub u128);
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheLookup {
-    /// An entry. The host checks again that it has not ended.
+    /// There is an entry. The host checks again that the session has not ended.
     Hit(Session),
-    /// Nothing, and the right to fill it.
+    /// There is no entry. The lease allows the caller to fill it.
     Miss(Lease),
 }
 
-/// A cache. Never the system of record: each error of it is survived by the call that met it.
+/// A cache. It is never the system of record: a call that meets an error of the cache goes on without it.
 #[async_trait]
 pub trait Cache: Send + Sync {
     /// Looks a session up. A miss replaces the lease of an earlier miss.
     async fn get(&self, key: &SessionKey, now: Timestamp) -> Result<CacheLookup, CacheError>;
 
-    /// Stores an entry for at most `ttl` if the lease is still held. `false`: the lease was lost, nothing was stored.
+    /// Stores an entry for at most `ttl` if the lease is still held. Returns `false` if the lease was lost; then
+    /// nothing is stored.
     async fn fill(&self, lease: Lease, session: &Session, ttl: Duration) -> Result<bool, CacheError>;
 
-    /// Before a write: removes the entry and every lease, and keeps the key from being filled until [`Cache::release`] with the
-    /// same nonce or until `ttl` has passed. Several writers may guard one key; each keeps its own nonce.
+    /// Called before a write. Removes the entry and every lease. Nobody can fill the key until [`Cache::release`] is
+    /// called with the same nonce, or until `ttl` has passed. Several writers may guard one key; each has its own
+    /// nonce.
     async fn guard(&self, key: &SessionKey, nonce: Nonce, ttl: Duration) -> Result<(), CacheError>;
 
-    /// After a write: removes the entry, every lease, and this writer's nonce.
+    /// Called after a write. Removes the entry, every lease, and the nonce of this writer.
     async fn release(&self, key: &SessionKey, nonce: Nonce) -> Result<(), CacheError>;
 
     /// Removes the entry and every lease.
     async fn invalidate(&self, key: &SessionKey) -> Result<(), CacheError>;
 
-    /// For people: which cache this is, without passwords.
+    /// Names the cache for people, without passwords.
     fn summary(&self) -> String;
 }
 
-/// Why a cache did not answer. Survived, counted and shown; it has no kinds, because nobody decides by them.
+/// Why a cache did not answer. The call goes on without the cache, and the error is counted and shown. It has no
+/// variants, because no caller decides by them.
 #[derive(Debug)]
 pub struct CacheError {
     /// What failed.

@@ -1,4 +1,4 @@
-//! The one place that reads the time.
+//! The clock. No other code reads the time.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use crate::Timestamp;
 
 /// A clock.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 

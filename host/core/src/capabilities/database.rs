@@ -1,4 +1,5 @@
-//! A database of sessions: reads, writes and transactions, each of many keys, so that many waiting operations share a round trip.
+//! A database of sessions: reads, writes and transactions. Each takes many keys, so that many waiting operations share
+//! a round trip.
 
 use std::sync::Arc;
 
@@ -7,37 +8,40 @@ use async_trait::async_trait;
 use super::{DatabaseError, Read, ReadOutcome, Terms, Transaction, Upkeep, Write, WriteOutcome};
 use crate::Layout;
 
-/// A database of sessions, as calls need it. Every function ends at the deadline of its terms, whatever the server does.
+/// A database of sessions, as calls need it. Every function returns by the deadline of its terms, even if the server
+/// does not answer.
 ///
-/// Cancel safety: a write whose future is dropped may still happen. The host never drops one: each runs in a task of its own.
+/// Cancel safety: the write may still happen if its future is dropped. The host never drops one: it runs each write in
+/// a task of its own.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// Reads, in no particular order and without a transaction over the batch.
+    /// Reads sessions, in no particular order. The reads of a batch do not share a transaction.
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError>;
 
-    /// Writes and commits. When it returns, the writes are durable, all of them or none.
+    /// Writes and commits. When it returns, either all writes are durable or none was made.
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError>;
 
-    /// Begins a transaction, which is sent with its first statement.
+    /// Begins a transaction. Nothing is sent to the server before its first statement.
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError>;
 
-    /// Which sessions it can hold. A session that it cannot is [`DatabaseError::Invalid`] to whoever writes it; under a key that it
-    /// cannot hold there is no row.
+    /// The layout of the table; it says which sessions the table can hold. A write of any other session fails with
+    /// [`DatabaseError::Invalid`]. A read of a key that the table cannot hold finds no row.
     fn layout(&self) -> Layout;
 
-    /// What tools and sweepers need of it.
+    /// Returns the functions for tools and sweepers.
     fn upkeep(&self) -> &dyn Upkeep;
 
-    /// Ends connections and waits for what is under way. Operations after it are [`DatabaseError::Unavailable`].
+    /// Waits for the operations in progress and closes the connections. Later operations fail with
+    /// [`DatabaseError::Unavailable`].
     async fn close(&self);
 
-    /// For people: which database this is, without passwords ("sqlite at old.sqlite3, table django_session").
+    /// Names the database for people, without passwords ("sqlite at old.sqlite3, table django_session").
     fn summary(&self) -> String;
 }
 
-/// A database, or one that is shared already.
+/// A database, or one that is already shared.
 pub trait IntoDatabase {
-    /// Shares it.
+    /// Returns it as a shared database.
     fn into_database(self) -> Arc<dyn Database>;
 }
 

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// All flags at one moment. A call keeps the snapshot that it started with.
+/// All flags at one moment. A call uses one snapshot from its start to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlagSnapshot {
     values: BTreeMap<String, String>,
 }
 
 impl FlagSnapshot {
-    /// Whether a flag is on: its value is `true`. A flag that nobody set is off.
+    /// Whether a flag is on, that is, whether its value is `true`. A flag that nobody has set is off.
     pub fn enabled(&self, name: &str) -> bool {
         self.value(name) == Some("true")
     }
 
-    /// The text of a flag; `None`: nobody set it.
+    /// The text of a flag; `None` if nobody has set it.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
@@ -35,13 +35,15 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for FlagSnapshot {
     }
 }
 
-/// A source of flags. It has read its first snapshot before it exists: a source that cannot be read at start is an error of its
-/// constructor, never "off". One that goes away later leaves the last snapshot.
+/// A source of flags. Its constructor reads the first snapshot. So if the source cannot be read at the start, the
+/// constructor fails; the flags are never taken as "off". If the source becomes unreadable later, the last snapshot
+/// stays in force.
 pub trait Flags: Send + Sync {
-    /// The latest snapshot, and every later one. The receiver must not end while the source lives.
+    /// Returns a receiver of the latest snapshot and of every later one. The channel must stay open while the source
+    /// lives.
     fn subscribe(&self) -> watch::Receiver<Arc<FlagSnapshot>>;
 
-    /// For people: where the flags come from.
+    /// Names the source of the flags for people.
     fn summary(&self) -> String;
 }
 

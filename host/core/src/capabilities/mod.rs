@@ -1,4 +1,4 @@
-//! What the host needs of the outside world, as small traits in plain Rust: databases, a cache, flags, a clock.
+//! What the host needs from outside, as small traits in plain Rust: databases, a cache, flags, a clock.
 
 mod cache;
 mod clock;

@@ -1,4 +1,4 @@
-//! Reads and writes of sessions, what each comes to, and why none was made.
+//! Reads and writes of sessions, their outcomes, and why a database made none of them.
 
 use std::fmt;
 
@@ -7,35 +7,36 @@ use crate::{Session, SessionKey, Timestamp, Unfit, short_hash};
 /// One read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// The session, unless it has ended by the database's clock.
+    /// Loads the session, unless it has ended by the database's clock.
     Load(SessionKey),
-    /// Whether there is a row, also one that has ended.
+    /// Asks whether there is a row. A row that has ended counts too.
     Exists(SessionKey),
 }
 
-/// What a read found, in the order of the batch.
+/// The result of a read. Outcomes are in the order of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// Of [`Read::Load`]. The key of the row was compared byte for byte.
+    /// The result of [`Read::Load`]. The backend has compared the key of the row byte for byte.
     Session(Option<Session>),
-    /// Of [`Read::Exists`].
+    /// The result of [`Read::Exists`].
     Exists(bool),
-    /// There is a row, and it cannot be read. The rest of the batch is as good as without it.
+    /// There is a row, but it cannot be read. This does not affect the rest of the batch.
     Unreadable(Unreadable),
 }
 
-/// One write. No two of a batch may have the same key.
+/// One write. The writes of a batch must have different keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Inserts; a row under this key, expired or not, is [`WriteOutcome::Exists`].
+    /// Inserts a row. The outcome is [`WriteOutcome::Exists`] if there is a row under this key, expired or not.
     Insert(Session),
-    /// Updates payload and expiry; no row under this key is [`WriteOutcome::Missing`].
+    /// Updates payload and expiry. The outcome is [`WriteOutcome::Missing`] if there is no row under this key.
     Update(Session),
-    /// Inserts or updates: for mirrors and copies alone.
+    /// Inserts or updates. Only mirrors and copies use it.
     Upsert(Session),
-    /// Moves the expiry to a later instant, never to an earlier one; no row is [`WriteOutcome::Missing`].
+    /// Moves the expiry to a later instant, never to an earlier one. The outcome is [`WriteOutcome::Missing`] if there
+    /// is no row.
     Touch(SessionKey, Timestamp),
-    /// Deletes; no row is [`WriteOutcome::Missing`].
+    /// Deletes the row. The outcome is [`WriteOutcome::Missing`] if there is no row.
     Delete(SessionKey),
 }
 
@@ -48,7 +49,7 @@ impl Write {
         }
     }
 
-    /// Bytes of payload that it carries, and of other columns.
+    /// How many bytes it carries in the payload and in the other columns.
     pub fn payload_len(&self) -> usize {
         match self {
             Self::Insert(session) | Self::Update(session) | Self::Upsert(session) => {
@@ -59,28 +60,30 @@ impl Write {
     }
 }
 
-/// What a write did, in the order of the batch.
+/// The result of a write. Outcomes are in the order of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It was done. The row as it is after the write, expired or not, to be carried to a mirror: in a transaction always, of [`Database::write`](super::Database::write) unless it would have to be read for that. `None` after a delete.
+    /// The write was made. It has the row as it is after the write, expired or not, so that the row can be carried to a
+    /// mirror. A transaction always returns the row. [`Database::write`](super::Database::write) leaves it out if that
+    /// would take another read. After a delete it is `None`.
     Done(Option<Session>),
-    /// A row is under this key already. Nothing was written.
+    /// There is already a row under this key. Nothing was written.
     Exists,
-    /// No row is under this key. Nothing was written.
+    /// There is no row under this key. Nothing was written.
     Missing,
 }
 
 /// A row that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The short hash of its key, as [`SessionKey::short_hash`] makes it, whatever the bytes of the key are.
+    /// The short hash of its key, as [`SessionKey::short_hash`] makes it. The key may be any bytes.
     pub row: String,
     /// What is wrong with it, in half a sentence: "has a payload that is not text".
     pub what: String,
 }
 
 impl Unreadable {
-    /// A row by the bytes of its key, and what is wrong with it.
+    /// Takes the bytes of the row's key, and what is wrong with the row.
     pub fn new(key: &[u8], what: impl Into<String>) -> Self {
         Self { row: short_hash(key), what: what.into() }
     }
@@ -98,41 +101,42 @@ impl From<Unreadable> for DatabaseError {
     }
 }
 
-/// Why a database did not do what it was asked. No case holds a key or a payload.
+/// Why a database did not do an operation. No variant holds a key or a payload.
 ///
-/// It is exhaustive: a new case shall not compile until the host says what becomes of a call.
+/// The enum is exhaustive on purpose: after a new variant is added, the host must say how a call ends on it before it
+/// compiles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseError {
-    /// What it was asked with cannot be: an address, a table's name, a session that its layout cannot hold. Nothing was asked of the
-    /// server.
+    /// An argument is not valid: an address, a table's name, or a session that the layout cannot hold. The server was
+    /// not asked.
     Invalid {
         /// What is wrong, and what to write instead.
         message: String,
     },
-    /// It could not be reached, or refused; nothing was written.
+    /// The server could not be reached, or it refused. Nothing was written.
     Unavailable {
-        /// What it said.
+        /// The message of the server or of its driver.
         message: String,
     },
-    /// The deadline passed before anything was sent that could write.
+    /// The deadline passed before any statement that writes was sent.
     Timeout,
-    /// A write or a commit was sent and its outcome is not known.
+    /// A write or a commit was sent, and its outcome is not known.
     UnknownOutcome {
         /// What happened instead of an answer.
         message: String,
     },
-    /// Its queue is full.
+    /// The queue of the database is full.
     Overloaded,
-    /// A row, or the table, is not what its layout says.
+    /// A row or the table does not match the layout.
     Corrupt {
         /// What is wrong with it.
         message: String,
     },
-    /// The caller's epoch is behind the fence.
+    /// The caller's epoch is lower than the fence.
     Fenced,
-    /// Somebody else held the row for too long, or a deadlock was broken; nothing was written.
+    /// Somebody else held the row for too long, or the server broke a deadlock. Nothing was written.
     Conflict {
-        /// What it said.
+        /// The message of the server.
         message: String,
     },
 }

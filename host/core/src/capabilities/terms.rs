@@ -1,13 +1,15 @@
-//! By when an operation must have ended, and under which epoch it is made.
+//! The terms of an operation: its deadline, and the epoch of its caller.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The number that grows with each change of phase, flags or policy. A database whose fence is higher refuses the operation.
+/// A number that grows with each change of phase, flags or policy. A database with a higher fence refuses the
+/// operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
-/// Which epoch of which migration a caller takes part in. A database whose fence is higher refuses what carries a lower one.
+/// The migration that a caller takes part in, and the epoch of the caller. A database with a higher fence refuses the
+/// operation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The name of the migration.
@@ -19,14 +21,14 @@ pub struct Fence {
 /// The terms of an operation.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// When it must have ended, whatever the server does.
+    /// When the operation must have returned, even if the server does not answer.
     pub deadline: Instant,
-    /// `None`: the caller takes part in no migration.
+    /// The fence of the caller's migration; `None` if the caller takes part in none.
     pub fence: Option<Fence>,
 }
 
 impl Terms {
-    /// To have ended by `deadline`, for a caller who takes part in no migration.
+    /// The terms of a caller that takes part in no migration, with this deadline.
     pub fn by(deadline: Instant) -> Self {
         Self { deadline, fence: None }
     }

@@ -180,8 +180,8 @@ async fn check_tables(
                 }
                 if let Some((other, _)) = known.iter().find(|(_, other)| other.shares_its_writer_with(&identity)) {
                     let message = format!(
-                        "databases `{other}` and `{name}` are two tables of one SQLite file, {}: the file takes one writer at a time, so no \
-                         write could go to both; take two files",
+                        "databases `{other}` and `{name}` are two tables of one SQLite file, {}: the file takes one \
+                         writer at a time, so no write could go to both; take two files",
                         database.summary()
                     );
                     return Err(BuildError::Invalid { message });

@@ -8,8 +8,9 @@ use switchover_runtime::{Policy, Rejection, SwapError};
 use crate::migration::{CompareError, ensure_carried as tables_carried};
 use crate::store::Store;
 
-/// Looks at the two databases that a policy which migrates names, if it names two. A database that does not answer is no reason to keep a
-/// policy out: its layout was compared, and a row that the new one cannot hold is refused when it is carried.
+/// Looks at the two databases that a policy which migrates names, if it names two. A database that does not answer is
+/// no reason to keep a policy out: its layout was compared, and a row that the new one cannot hold is refused when it
+/// is carried.
 pub(super) async fn ensure_carried(
     store: &Store,
     policy: &Policy,

@@ -120,8 +120,8 @@ impl Comparison {
 ///
 /// # Errors
 ///
-/// [`CompareError::NotCarried`] before the first row is read, if the new table cannot hold everything that the old one can;
-/// [`CompareError::Database`] if one of them does not answer; [`CompareError::TooManyDifferences`].
+/// [`CompareError::NotCarried`] before the first row is read, if the new table cannot hold everything that the old one
+/// can; [`CompareError::Database`] if one of them does not answer; [`CompareError::TooManyDifferences`].
 pub async fn compare(
     old: &dyn Database,
     new: &dyn Database,

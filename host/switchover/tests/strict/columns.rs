@@ -1,4 +1,5 @@
-//! A foreign table moves whole: mixed-case keys of 43 characters, payloads of any bytes, two further columns, between any two databases.
+//! A foreign table moves whole: mixed-case keys of 43 characters, payloads of any bytes, two further columns, between
+//! any two databases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,8 @@ async fn moves([old, new]: [&Arc<dyn Database>; 2]) -> Result<()> {
         .await?;
     let visitors = host.sessions();
     let later = expires_in(Duration::from_secs(20_000));
-    // A session that is used is written to both. Those that are saved, touched, cycled and logged out, one of four each.
+    // A session that is used is written to both. Those that are saved, touched, cycled and logged out, one of four
+    // each.
     for (at, session) in sessions.iter().enumerate() {
         ensure!(visitors.load(&session.key).await?.is_some_and(|found| found.payload == session.payload));
         match at % 4 {

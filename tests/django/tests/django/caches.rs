@@ -1,5 +1,5 @@
-//! Why caches are off on both sides of a shared table: neither side's cache hears of the other's writes. These are the warnings of
-//! `docs/django.md`; a test that fails here makes one of them untrue.
+//! Why caches are off on both sides of a shared table: neither side's cache hears of the other's writes. These are the
+//! warnings of `docs/django.md`; a test that fails here makes one of them untrue.
 
 use anyhow::Result;
 use serde_json::json;

@@ -12,8 +12,8 @@ pub(crate) const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/project")
 const REQUIREMENTS: &str = include_str!("../../project/requirements.txt");
 /// In the environment: the requirements that it was made for, written when it was whole.
 const MARKER: &str = "made-for.txt";
-const NO_VENV: &str = "these tests run Django in a virtual environment: install Python 3.10 or newer with its module venv \
-                       (Debian: apt-get install python3 python3-venv)";
+const NO_VENV: &str = "these tests run Django in a virtual environment: install Python 3.10 or newer with its module \
+                       venv (Debian: apt-get install python3 python3-venv)";
 
 /// The Python of the environment, which is made if it is missing or was made for other requirements.
 ///
@@ -44,8 +44,8 @@ fn make(folder: &Path, python: &Path) -> Result<()> {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
     run(pip.arg("--requirement").arg(requirements)).context(
-        "these tests run Django from PyPI: Python must be 3.10 or newer, and PyPI reachable, or a mirror of it by pip's own \
-         settings (PIP_INDEX_URL)",
+        "these tests run Django from PyPI: Python must be 3.10 or newer, and PyPI reachable, or a mirror of it by \
+         pip's own settings (PIP_INDEX_URL)",
     )?;
     fs::write(folder.join(MARKER), REQUIREMENTS).context("the virtual environment cannot be marked as whole")
 }

@@ -1,4 +1,5 @@
-//! What the policy `fallback` writes under `migration_flag` is what Django's `db` engine would have written, in both databases.
+//! What the policy `fallback` writes under `migration_flag` is what Django's `db` engine would have written, in both
+//! databases.
 
 use std::time::Duration;
 

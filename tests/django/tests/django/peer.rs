@@ -123,7 +123,8 @@ impl Peer {
         self.ask("begin", database, json!({ "key": key.expose() })).map(drop)
     }
 
-    /// The second half: puts `data` into it and saves it. Answers whether Django took it; if not, it was deleted meanwhile.
+    /// The second half: puts `data` into it and saves it. Answers whether Django took it; if not, it was deleted
+    /// meanwhile.
     pub(crate) fn finish(&mut self, database: &str, key: &SessionKey, data: &Value) -> Result<bool> {
         let answer = self.ask("finish", database, json!({ "key": key.expose(), "data": data }))?;
         answer.as_bool().context("a save is taken or not")

@@ -17,8 +17,9 @@ claims! { local_times_are_right_on_postgres_alone, }
 const TOKYO: &str = "Asia/Tokyo";
 const TOKYOS_OFFSET: Duration = Duration::from_secs(9 * 3_600);
 
-/// PostgreSQL stores instants, whatever Django's zone. In the others the column is a text, or a time without a zone: where Django writes
-/// local time into it, Switchover takes that for UTC, and Django takes Switchover's UTC for local time.
+/// PostgreSQL stores instants, whatever Django's zone. In the others the column is a text, or a time without a zone:
+/// where Django writes local time into it, Switchover takes that for UTC, and Django takes Switchover's UTC for local
+/// time.
 async fn local_times_are_right_on_postgres_alone(kind: Kind) -> Result<()> {
     let off = if kind == Kind::Postgres { Duration::ZERO } else { TOKYOS_OFFSET };
     let zones = [

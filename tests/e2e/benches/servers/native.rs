@@ -36,7 +36,8 @@ const PIPELINE_BUFFER: usize = 2_048;
 /// As long as the host may serve an entry in this benchmark.
 const CACHE_SECONDS: u64 = super::contestant::CACHE_MAX_AGE.as_secs();
 
-const SELECT: &str = "SELECT session_data, expire_date FROM django_session WHERE session_key = $1 AND expire_date > statement_timestamp()";
+const SELECT: &str = "SELECT session_data, expire_date FROM django_session \
+                      WHERE session_key = $1 AND expire_date > statement_timestamp()";
 const UPDATE: &str = "UPDATE django_session SET session_data = $2, expire_date = $3 WHERE session_key = $1";
 const UPSERT: &str = "INSERT INTO django_session (session_key, session_data, expire_date) VALUES ($1, $2, $3) \
     ON CONFLICT (session_key) DO UPDATE SET session_data = excluded.session_data, expire_date = excluded.expire_date";

@@ -55,7 +55,8 @@ pub(crate) fn tree(root: &Path, package: &str, features: &str) -> String {
     cargo(root, &[&arguments[..], &["-e", "normal,build", "--prefix", "none"]].concat())
 }
 
-/// The crates of the registry that a build compiles, each with its features. `of`: which members are built, in cargo's words.
+/// The crates of the registry that a build compiles, each with its features. `of`: which members are built, in cargo's
+/// words.
 pub(crate) fn compiled(root: &Path, of: &[&str], edges: &str) -> BTreeSet<String> {
     let arguments = ["tree", "--offline", "-e", edges, "--prefix", "none", "-f", "{p} {f}"];
     let tree = cargo(root, &[&arguments[..], of].concat());

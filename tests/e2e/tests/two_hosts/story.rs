@@ -80,8 +80,8 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
     let findings = history.check(&promises, &[Left { rows: &rows.by_key, window }]);
 
     println!(
-        "{kind:?} seed {seed}: {} calls on {} sessions, {} rows, {} cuts, {failures:?} failures of the cache, {} failed, {} unknown, \
-         {} loads old within the bound, {} promises broken",
+        "{kind:?} seed {seed}: {} calls on {} sessions, {} rows, {} cuts, {failures:?} failures of the cache, {} \
+         failed, {} unknown, {} loads old within the bound, {} promises broken",
         history.operations().len(),
         names.len(),
         rows.by_key.len(),

@@ -60,8 +60,8 @@ enum Wanted {
 }
 
 impl Table {
-    /// The statement that reads it, from the expressions of one database for a payload of bytes as text, for any column as text, and for
-    /// an end as Django writes it.
+    /// The statement that reads it, from the expressions of one database for a payload of bytes as text, for any column
+    /// as text, and for an end as Django writes it.
     fn look_sql(
         &self,
         wanted: Wanted,
