@@ -18,7 +18,7 @@ pub fn component(name: &str) -> std::path::PathBuf {
 }
 
 /// A host whose two databases and flags the test controls.
-pub struct Bench {
+pub struct Rig {
     /// The host.
     pub switchover: Switchover,
     /// The database `default`.
@@ -29,7 +29,7 @@ pub struct Bench {
     pub flags: FlagSwitch,
 }
 
-impl Bench {
+impl Rig {
     /// A host with `fallback`, an in-process cache, and both flags off.
     pub async fn new() -> Result<Self> {
         Self::with(|builder| builder).await

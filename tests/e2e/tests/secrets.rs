@@ -11,7 +11,7 @@ use switchover::backends::{Fault, FlagSwitch, MemoryCache, MySql, Operation, Pos
 use switchover::capabilities::{Database as _, DatabaseError};
 use switchover::{Builtin, Limits, Policy, SessionKey, Switchover, expires_in};
 use switchover_harness as harness;
-use switchover_tests::{Bench, component, payload};
+use switchover_tests::{Rig, component, payload};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -111,8 +111,8 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
 }
 
 /// Everything that a caller can print of a call, for every kind of failure.
-async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
-    let sessions = bench.sessions();
+async fn exercise(rig: &Rig, said: &mut String) -> Result<Vec<SessionKey>> {
+    let sessions = rig.sessions();
     let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
     let mut note = |what: &dyn std::fmt::Debug| writeln!(said, "{what:?}").unwrap();
     note(&sessions.load(&key).await);
@@ -126,7 +126,7 @@ async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
         Fault::Silent { effect: false },
     ];
     for fault in faults {
-        for database in [&bench.old, &bench.new] {
+        for database in [&rig.old, &rig.new] {
             for operation in [Operation::Read, Operation::Write, Operation::Statement, Operation::Commit] {
                 database.inject_times(3, operation, fault.clone());
             }
@@ -140,10 +140,10 @@ async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
     }
     note(&sessions.cycle_key(&key).await);
     note(&sessions.delete(&key).await);
-    note(&bench.switchover);
-    note(&bench.switchover.policy());
-    note(&bench.switchover.counts());
-    note(&bench.switchover.databases());
+    note(&rig.switchover);
+    note(&rig.switchover.policy());
+    note(&rig.switchover.counts());
+    note(&rig.switchover.databases());
     Ok(vec![key])
 }
 
@@ -159,26 +159,25 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     limits.read_deadline = Duration::from_millis(50);
     limits.write_deadline = Duration::from_millis(50);
     limits.repair_patience = Duration::from_millis(200);
-    let bench =
-        Bench::with(|builder| builder.insist_on_flags(true).limits(limits).cache(MemoryCache::with_bytes(1 << 10)))
-            .await?;
-    keys.extend(exercise(&bench, &mut said).await?);
-    bench.flag("migration_flag", true).await?;
-    keys.extend(exercise(&bench, &mut said).await?);
+    let rig = Rig::with(|builder| builder.insist_on_flags(true).limits(limits).cache(MemoryCache::with_bytes(1 << 10)))
+        .await?;
+    keys.extend(exercise(&rig, &mut said).await?);
+    rig.flag("migration_flag", true).await?;
+    keys.extend(exercise(&rig, &mut said).await?);
 
     // A policy tries to reveal them in its log, in an error and in a panic, with and without the grant.
-    bench.flag("migration_flag", false).await?;
+    rig.flag("migration_flag", false).await?;
     for policy in ["log-key", "trap", "recurse", "big-log", "foreign-key"] {
         for granted in [false, true] {
             let policy = Policy::file(component("hostile")).setting("behaviour", policy).setting("armed_by", "armed");
-            bench.switchover.swap_policy(if granted { policy.grant_payload() } else { policy }).await?;
-            let key = bench.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
-            bench.flag("armed", true).await?;
-            writeln!(said, "{:?}", bench.sessions().load(&key).await)?;
-            if let Err(error) = bench.sessions().load(&key).await {
+            rig.switchover.swap_policy(if granted { policy.grant_payload() } else { policy }).await?;
+            let key = rig.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+            rig.flag("armed", true).await?;
+            writeln!(said, "{:?}", rig.sessions().load(&key).await)?;
+            if let Err(error) = rig.sessions().load(&key).await {
                 writeln!(said, "{error}")?;
             }
-            bench.flag("armed", false).await?;
+            rig.flag("armed", false).await?;
             keys.push(key);
         }
     }
