@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -11,8 +11,10 @@ use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
+use switchover_core::sync::Mutex;
 use switchover_core::{Column, Layout, Session, SessionKey, Timestamp};
-use tokio::time::sleep_until;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout_at};
 
 /// A kind of operation on a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +94,8 @@ struct Shared<D> {
 #[derive(Default)]
 struct Faults {
     by_operation: HashMap<Operation, Injected>,
+    /// Held operations have a receiver. Dropping the sender releases them.
+    holds: HashMap<Operation, watch::Sender<()>>,
     latency: Duration,
     down: bool,
 }
@@ -100,6 +104,13 @@ struct Injected {
     fault: Fault,
     /// How often it still strikes; `None`: until it is healed.
     left: Option<u32>,
+}
+
+/// What one operation meets.
+struct Struck {
+    hold: Option<watch::Receiver<()>>,
+    latency: Duration,
+    fault: Option<Fault>,
 }
 
 #[derive(Default)]
@@ -143,12 +154,45 @@ impl<D: Database> Faulty<D> {
         self.shared.faults().latency = latency;
     }
 
+    /// Holds every such operation, before it does anything, until [`Faulty::release`]. At its deadline a held operation
+    /// is [`DatabaseError::Timeout`]. The fault of a held operation is the one that there was when it was asked for:
+    /// what is injected later is for others.
+    ///
+    /// A test holds what is to be under way, so that it does not depend on how fast the machine is.
+    ///
+    /// ```
+    /// # use switchover_backends::{Faulty, MemoryDatabase, Operation};
+    /// # async fn example(database: Faulty<MemoryDatabase>, save: impl Future<Output = ()> + Send + 'static) {
+    /// database.hold(Operation::Write);
+    /// let save = tokio::spawn(save);
+    /// while database.held(Operation::Write) == 0 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// // Here the save is under way.
+    /// database.release();
+    /// save.await.unwrap();
+    /// # }
+    /// ```
+    pub fn hold(&self, operation: Operation) {
+        self.shared.faults().holds.entry(operation).or_default();
+    }
+
+    /// How many such operations are held now.
+    pub fn held(&self, operation: Operation) -> usize {
+        self.shared.faults().holds.get(&operation).map_or(0, watch::Sender::receiver_count)
+    }
+
+    /// Lets all held operations go on, and holds no others. To hold those that come next, [`Faulty::hold`] them again.
+    pub fn release(&self) {
+        self.shared.faults().holds.clear();
+    }
+
     /// Lets the server be down: everything is [`DatabaseError::Unavailable`]; transactions that are open can only roll back.
     pub fn set_down(&self, down: bool) {
         self.shared.faults().down = down;
     }
 
-    /// Ends every fault, the latency, and being down.
+    /// Ends every fault, every hold, the latency, and being down.
     pub fn heal(&self) {
         *self.shared.faults() = Faults::default();
     }
@@ -168,7 +212,7 @@ impl<D: Database> Faulty<D> {
 
 impl<D> Shared<D> {
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.faults.lock()
     }
 
     /// Does `work` with whatever is to go wrong with it.
@@ -178,7 +222,12 @@ impl<D> Shared<D> {
         deadline: Instant,
         work: impl Future<Output = Result<T, DatabaseError>> + Send,
     ) -> Result<T, DatabaseError> {
-        let (latency, fault) = self.faults().strike(operation)?;
+        let Struck { hold, latency, fault } = self.faults().strike(operation)?;
+        if let Some(mut hold) = hold
+            && timeout_at(deadline.into(), hold.changed()).await.is_err()
+        {
+            return Err(DatabaseError::Timeout);
+        }
         if !latency.is_zero() {
             let begin = Instant::now() + latency;
             sleep_until(begin.min(deadline).into()).await;
@@ -216,7 +265,7 @@ impl Operation {
 
 impl Faults {
     /// What the next such operation meets.
-    fn strike(&mut self, operation: Operation) -> Result<(Duration, Option<Fault>), DatabaseError> {
+    fn strike(&mut self, operation: Operation) -> Result<Struck, DatabaseError> {
         if self.down {
             return Err(DatabaseError::Unavailable { message: "it is down".to_owned() });
         }
@@ -228,7 +277,8 @@ impl Faults {
             }
             None => Some(injected.fault.clone()),
         });
-        Ok((self.latency, fault))
+        let hold = self.holds.get(&operation).map(watch::Sender::subscribe);
+        Ok(Struck { hold, latency: self.latency, fault })
     }
 }
 

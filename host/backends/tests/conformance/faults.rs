@@ -143,6 +143,38 @@ async fn latency_delays_and_beyond_the_deadline_nothing_is_done() -> Result<()> 
 }
 
 #[tokio::test]
+async fn held_operation_does_nothing_until_it_is_released() -> Result<()> {
+    let database = database();
+    database.hold(Operation::Write);
+    let insert = {
+        let database = database.clone();
+        tokio::spawn(async move { write(&database, Write::Insert(some())).await })
+    };
+    super::fixture::eventually("the insert is held", async || Ok(database.held(Operation::Write) == 1)).await?;
+    assert!(!exists(&database, &some().key).await?, "other operations go on, and the insert has done nothing");
+    database.inject_times(1, Operation::Write, Fault::Before(DatabaseError::Overloaded));
+    database.release();
+    assert_eq!(insert.await??, WriteOutcome::Done(Some(some())));
+    let next = database.write(vec![Write::Delete(some().key)], Terms::by(soon())).await;
+    assert_eq!(next, Err(DatabaseError::Overloaded), "the fault is for what was asked for after it");
+    assert!(exists(&database, &some().key).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn held_operation_ends_at_its_deadline_and_has_done_nothing() -> Result<()> {
+    let database = database();
+    database.hold(Operation::Write);
+    let late = database.write(insert(), Terms::by(within(5))).await;
+    assert_eq!(late, Err(DatabaseError::Timeout));
+    assert_eq!(database.held(Operation::Write), 0);
+    database.heal();
+    assert!(!exists(&database, &some().key).await?);
+    assert_eq!(write(&database, Write::Insert(some())).await?, WriteOutcome::Done(Some(some())));
+    Ok(())
+}
+
+#[tokio::test]
 async fn operations_are_counted_whatever_became_of_them() -> Result<()> {
     let database = database();
     load(&database, &some().key).await?;
