@@ -1,13 +1,13 @@
 //! Policies are swapped while users are at work: no call fails, no answer is wrong, and the old version ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use switchover::capabilities::Database as _;
-use switchover::{Builtin, Policy, SwapError};
+use switchover::{Builtin, Error, Policy, SwapError};
 use switchover_cached_db::CachedDb;
 use switchover_fallback::Fallback;
-use switchover_tests::{Load, Rig, create};
+use switchover_tests::{Load, Rig, create, patient, until};
 
 const SWAPS: u64 = 40;
 
@@ -70,17 +70,13 @@ async fn rollback_is_there_and_back_and_fails_no_call() -> Result<()> {
 async fn call_under_way_ends_under_the_version_it_began_with() -> Result<()> {
     let rig = Rig::new().await?;
     let key = create(&rig.sessions(), "v1").await?;
-    rig.old.set_latency(Duration::from_millis(300));
-    let sessions = rig.sessions();
-    // The cache does not serve a write, so the write is under way for as long as the database takes.
-    let slow = tokio::spawn(async move { sessions.delete(&key).await });
-    while rig.switchover.policy().calls_in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
+    let delete = rig.held_delete(&key).await?;
+    // The database holds the delete, so a swap that waited for it would not end.
     rig.switchover.swap_policy(Policy::native::<Fallback>()).await?;
     assert_eq!(rig.switchover.policy().calls_in_flight, 0, "the call belongs to the version before");
-    assert!(!slow.is_finished(), "the swap did not wait for it");
-    assert!(slow.await??);
+    assert!(!delete.is_finished());
+    rig.old.release();
+    assert!(delete.await??);
     Ok(())
 }
 
@@ -88,17 +84,16 @@ async fn call_under_way_ends_under_the_version_it_began_with() -> Result<()> {
 async fn swap_to_another_protocol_waits_for_calls_under_the_old_one() -> Result<()> {
     let rig = Rig::new().await?;
     let key = create(&rig.sessions(), "v1").await?;
-    rig.old.set_latency(Duration::from_millis(300));
-    let sessions = rig.sessions();
-    let slow = tokio::spawn(async move { sessions.delete(&key).await });
-    while rig.switchover.policy().calls_in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
-    rig.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
-    rig.old.set_latency(Duration::ZERO);
-    let left = rig.old.inner().upkeep().scan(None, 1, std::time::Instant::now() + Duration::from_secs(5)).await?;
+    let delete = rig.held_delete(&key).await?;
+    let host = rig.switchover.clone();
+    let swap = tokio::spawn(async move { host.swap_policy(Policy::builtin(Builtin::CachedDb)).await });
+    rig.calls_wait().await?;
+    assert!(!swap.is_finished(), "the swap came before the end of a call under another protocol");
+    rig.old.release();
+    swap.await??;
+    let left = rig.old.upkeep().scan(None, 1, Instant::now() + Duration::from_secs(60)).await?;
     assert!(left.sessions.is_empty(), "the swap came before the end of a call under another protocol");
-    assert!(slow.await??);
+    assert!(delete.await??);
     Ok(())
 }
 
@@ -122,7 +117,7 @@ async fn closed_host_answers_closed_and_swaps_nothing() -> Result<()> {
     let rig = Rig::new().await?;
     let key = create(&rig.sessions(), "v1").await?;
     rig.switchover.close().await;
-    assert!(matches!(rig.sessions().load(&key).await, Err(switchover::Error::Closed)));
+    assert!(matches!(rig.sessions().load(&key).await, Err(Error::Closed)));
     let swap = rig.switchover.swap_policy(Policy::native::<Fallback>()).await;
     assert!(matches!(swap, Err(SwapError::Closed)), "{swap:?}");
     Ok(())
@@ -132,36 +127,33 @@ async fn closed_host_answers_closed_and_swaps_nothing() -> Result<()> {
 async fn close_waits_for_calls_under_way() -> Result<()> {
     let rig = Rig::new().await?;
     let key = create(&rig.sessions(), "v1").await?;
-    rig.old.set_latency(Duration::from_millis(200));
+    let delete = rig.held_delete(&key).await?;
+    let host = rig.switchover.clone();
+    let close = tokio::spawn(async move { host.close().await });
     let sessions = rig.sessions();
-    let slow = tokio::spawn(async move { sessions.delete(&key).await });
-    while rig.switchover.policy().calls_in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
-    rig.switchover.close().await;
-    assert!(slow.await??, "the call that was under way ended well");
+    let closed = async || matches!(sessions.exists(&key).await, Err(Error::Closed));
+    until("no new call is admitted", closed).await?;
+    assert!(!close.is_finished(), "a call is under way");
+    rig.old.release();
+    close.await?;
+    assert!(delete.await??, "the call that was under way ended well");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swap_that_cannot_drain_is_an_error_and_the_old_policy_goes_on() -> Result<()> {
-    let mut limits = switchover::Limits::default();
+    let mut limits = patient();
     limits.drain_wait = Duration::from_millis(50);
     let rig = Rig::with(|builder| builder.limits(limits)).await?;
     let key = create(&rig.sessions(), "v1").await?;
-    rig.old.set_latency(Duration::from_millis(1_500));
-    let sessions = rig.sessions();
-    let slow = tokio::spawn(async move { sessions.delete(&key).await });
-    while rig.switchover.policy().calls_in_flight == 0 {
-        tokio::task::yield_now().await;
-    }
+    let delete = rig.held_delete(&key).await?;
     let before = rig.switchover.policy().version;
     let swap = rig.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await;
     assert!(matches!(swap, Err(SwapError::NotDrained { in_flight }) if in_flight > 0), "{swap:?}");
     assert_eq!(rig.switchover.policy().version, before);
-    rig.old.set_latency(Duration::ZERO);
+    rig.old.release();
     create(&rig.sessions(), "v2").await?;
-    assert!(slow.await??);
+    assert!(delete.await??);
     rig.switchover.swap_policy(Policy::builtin(Builtin::CachedDb)).await?;
     Ok(())
 }

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use switchover::backends::{Fault, FlagSwitch, MemoryCache, MySql, Operation, Postgres, Redis, Sqlite};
 use switchover::capabilities::{Database as _, DatabaseError};
-use switchover::{Builtin, Limits, Policy, SessionKey, Switchover, expires_in};
+use switchover::{Builtin, Limits, Policy, SessionKey, Sessions, Switchover, expires_in};
 use switchover_harness as harness;
-use switchover_tests::{Rig, component, payload};
+use switchover_tests::{Rig, component, patient, payload, until};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -86,7 +86,7 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     // The new database has no table yet.
     writeln!(said, "{:?}", sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await)?;
     new.upkeep().create_schema(deadline).await?;
-    let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+    let key = create(&sessions).await?;
     for fault in 0..4 {
         for proxy in &proxies {
             match fault {
@@ -110,10 +110,21 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     Ok(vec![key])
 }
 
+/// Creates a session under deadlines that a busy machine may miss.
+async fn create(sessions: &Sessions) -> Result<SessionKey> {
+    let mut created = None;
+    let tried = async || {
+        created = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await.ok();
+        created.is_some()
+    };
+    until("a session is created", tried).await?;
+    created.context("it was created")
+}
+
 /// Everything that a caller can print of a call, for every kind of failure.
 async fn exercise(rig: &Rig, said: &mut String) -> Result<Vec<SessionKey>> {
     let sessions = rig.sessions();
-    let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+    let key = create(&sessions).await?;
     let mut note = |what: &dyn std::fmt::Debug| writeln!(said, "{what:?}").unwrap();
     note(&sessions.load(&key).await);
     note(&sessions.save(&key, payload(PAYLOAD), expires_in(MINUTE)).await);
@@ -155,7 +166,7 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     let mut said = String::new();
     let mut keys = Vec::new();
 
-    let mut limits = Limits::default();
+    let mut limits = patient();
     limits.read_deadline = Duration::from_millis(50);
     limits.write_deadline = Duration::from_millis(50);
     limits.repair_patience = Duration::from_millis(200);
@@ -171,7 +182,7 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
         for granted in [false, true] {
             let policy = Policy::file(component("hostile")).setting("behaviour", policy).setting("armed_by", "armed");
             rig.switchover.swap_policy(if granted { policy.grant_payload() } else { policy }).await?;
-            let key = rig.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+            let key = create(&rig.sessions()).await?;
             rig.flag("armed", true).await?;
             writeln!(said, "{:?}", rig.sessions().load(&key).await)?;
             if let Err(error) = rig.sessions().load(&key).await {

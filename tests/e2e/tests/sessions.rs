@@ -6,10 +6,10 @@ use anyhow::Result;
 use switchover::backends::{Fault, FlagSwitch, MemoryCache, MemoryDatabase, Operation, Sqlite};
 use switchover::capabilities::{Database as _, DatabaseError};
 use switchover::{
-    BuildError, Builtin, CycleOutcome, Error, Hints, Layout, Limits, Payload, Policy, Rejection, SaveOutcome,
-    SessionKey, SwapError, Switchover, Timestamp, expires_in,
+    BuildError, Builtin, CycleOutcome, Error, Hints, Layout, Payload, Policy, Rejection, SaveOutcome, SessionKey,
+    SwapError, Switchover, Timestamp, expires_in,
 };
-use switchover_tests::{Rig, create, payload};
+use switchover_tests::{Rig, create, patient, payload, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -76,7 +76,7 @@ async fn caller_whose_calls_never_wait_lets_other_tasks_run() -> Result<()> {
 
 #[tokio::test]
 async fn payload_over_the_limit_is_invalid_and_names_both_sizes() -> Result<()> {
-    let mut limits = Limits::default();
+    let mut limits = patient();
     limits.payload_bytes_max = 10;
     let rig = Rig::with(|builder| builder.limits(limits)).await?;
     let error = rig.sessions().create(payload("eleven byte"), expires_in(MINUTE)).await.unwrap_err();
@@ -142,17 +142,14 @@ async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
     let first = sessions.cycle_key(&old).await.unwrap_err();
     assert!(first.is_unknown_outcome() && !matches!(first, Error::CycleIncomplete { .. }), "{first}");
 
-    let sessions_two = sessions.clone();
-    rig.old.set_latency(Duration::from_millis(60));
-    let cycle = {
-        let old = old.clone();
-        tokio::spawn(async move { sessions_two.cycle_key(&old).await })
-    };
-    let writes = rig.old.counts().writes;
-    while rig.old.counts().writes == writes {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    rig.old.hold(Operation::Write);
+    let cycle = tokio::spawn({
+        let (sessions, old) = (sessions.clone(), old.clone());
+        async move { sessions.cycle_key(&old).await }
+    });
+    until("the new key is created", async || rig.old.held(Operation::Write) == 1).await?;
     rig.old.inject_times(1, Operation::Write, down());
+    rig.old.release();
     let error = cycle.await?.unwrap_err();
     rig.old.heal();
     let Error::CycleIncomplete { new_key, source } = error else { panic!("{error}") };
@@ -168,23 +165,22 @@ async fn new_key_that_no_caller_got_and_that_stays_is_counted() -> Result<()> {
     let rig = Rig::new().await?;
     let sessions = rig.sessions();
     let old = create(&sessions, "v1").await?;
-    rig.old.set_latency(Duration::from_millis(60));
-    let before = rig.old.counts().writes;
-    let begun = async |count| {
-        while rig.old.counts().writes < before + count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
+    let held = async |count| until("a write is held", async || rig.old.held(Operation::Write) == count).await;
+    rig.old.hold(Operation::Write);
     let cycle = tokio::spawn({
         let (sessions, old) = (sessions.clone(), old.clone());
         async move { sessions.cycle_key(&old).await }
     });
     // While the new key is created, the session is logged out. Then the cycle's delete of the old key finds nothing.
-    begun(1).await;
+    held(1).await?;
     let logout = tokio::spawn(async move { sessions.delete(&old).await });
-    begun(3).await;
-    rig.old.inject_times(1, Operation::Write, down());
+    held(2).await?;
+    rig.old.release();
+    rig.old.hold(Operation::Write);
     assert!(logout.await??);
+    held(1).await?;
+    rig.old.inject_times(1, Operation::Write, down());
+    rig.old.release();
     assert_eq!(cycle.await??, CycleOutcome::Missing);
     assert_eq!(rig.switchover.counts().new_keys_left, 1);
     Ok(())
