@@ -109,7 +109,7 @@ async fn each_database_is_checked_within_the_read_deadline() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_without_its_table_is_not_well_until_it_is_prepared() -> Result<()> {
+async fn database_without_its_table_is_not_well_until_it_is_prepared() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = Sqlite::builder(folder.path().join("sessions.sqlite3")).create_if_missing(true).open().await?;
     let switchover = Switchover::builder().database("default", file.clone()).build().await?;

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_that_grew_while_it_was_paid_stays() {
+    fn debt_that_grew_while_it_was_paid_stays() {
         let debts = Debts::new();
         debts.owe(key(1), None);
         let (owed, debt) = debts.some(8).pop().expect("one is owed");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_is_owed_until_its_writer_is_done() {
+    fn guard_is_owed_until_its_writer_is_done() {
         let (debts, until) = (Debts::new(), Instant::now() + Duration::from_secs(4));
         debts.owe(key(1), Some((Nonce(1), until)));
         debts.owe(key(1), Some((Nonce(2), until)));

@@ -26,7 +26,7 @@ fn unknown() -> DatabaseError {
 }
 
 #[tokio::test]
-async fn an_error_before_leaves_nothing_and_one_after_leaves_the_row() -> Result<()> {
+async fn error_before_leaves_nothing_and_one_after_leaves_the_row() -> Result<()> {
     let database = database();
     database.inject(Operation::Write, Fault::Before(unknown()));
     assert_eq!(database.write(insert(), Terms::by(soon())).await, Err(unknown()));
@@ -57,7 +57,7 @@ async fn silence_lasts_until_the_deadline() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_fault_strikes_as_often_as_it_was_told() -> Result<()> {
+async fn fault_strikes_as_often_as_it_was_told() -> Result<()> {
     let database = database();
     database.inject_times(2, Operation::Read, Fault::Before(DatabaseError::Overloaded));
     for _ in 0..2 {
@@ -72,7 +72,7 @@ async fn a_fault_strikes_as_often_as_it_was_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_commit_that_does_not_answer_has_committed_or_not() -> Result<()> {
+async fn commit_that_does_not_answer_has_committed_or_not() -> Result<()> {
     let database = database();
     for effect in [false, true] {
         database.inject(Operation::Commit, Fault::Silent { effect });
@@ -85,7 +85,7 @@ async fn a_commit_that_does_not_answer_has_committed_or_not() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_before_rolls_back_and_one_that_fails_after_has_committed() -> Result<()> {
+async fn commit_that_fails_before_rolls_back_and_one_that_fails_after_has_committed() -> Result<()> {
     let database = database();
     for (fault, there) in [(Fault::Before(unknown()), false), (Fault::After(unknown()), true)] {
         database.inject(Operation::Commit, fault);
@@ -97,7 +97,7 @@ async fn a_commit_that_fails_before_rolls_back_and_one_that_fails_after_has_comm
 }
 
 #[tokio::test]
-async fn a_hold_that_does_not_answer_keeps_its_locks_until_the_deadline() -> Result<()> {
+async fn hold_that_does_not_answer_keeps_its_locks_until_the_deadline() -> Result<()> {
     let database = database();
     database.inject_times(1, Operation::Statement, Fault::Silent { effect: true });
     let deadline = within(100);
@@ -113,7 +113,7 @@ async fn a_hold_that_does_not_answer_keeps_its_locks_until_the_deadline() -> Res
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_answers_nothing_and_commits_nothing() -> Result<()> {
+async fn server_that_is_down_answers_nothing_and_commits_nothing() -> Result<()> {
     let database = database();
     let held = hold(&database, insert(), soon()).await?;
     database.set_down(true);

@@ -302,7 +302,7 @@ async fn no_statement_on_postgres_reads_more_of_a_larger_table() -> Result<()> {
 /// The load that once took the index on the end, since the table was small when it was planned; and the join of a batch of writes that took
 /// an index from end to end, since the table was empty when it was analysed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_measure_finds_plans_that_grow_with_the_table() -> Result<()> {
+async fn measure_finds_plans_that_grow_with_the_table() -> Result<()> {
     // Of the last key, so that a scan has to go to the end.
     let load = "SELECT session_key, session_data, expire_date FROM django_session \
                 WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())";
