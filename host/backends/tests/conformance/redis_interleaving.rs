@@ -61,8 +61,8 @@ impl Model<'_> {
         key("aaaaaaaa")
     }
 
-    fn host(&self, actor: usize) -> Arc<dyn Cache> {
-        Arc::clone(&self.hosts[actor % 2])
+    fn host(&self, client: usize) -> Arc<dyn Cache> {
+        Arc::clone(&self.hosts[client % 2])
     }
 
     async fn step(&mut self) -> Result<()> {
