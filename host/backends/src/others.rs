@@ -1,7 +1,8 @@
 //! The columns of a table beside a session's, as statements name them, and the values of a row in their order.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use switchover_core::{Column, ColumnKind, Others, Value};
 
 /// Digits of a fraction of a second in [`Value::Time`].
@@ -87,20 +88,20 @@ pub(crate) fn time(text: &str) -> Option<String> {
 
 /// The statements on one table, written anew when its other columns are found to have changed; shared by all connections.
 pub(crate) struct Shared<Statements> {
-    latest: RwLock<Arc<Statements>>,
+    latest: ArcSwap<Statements>,
 }
 
 impl<Statements> Shared<Statements> {
     pub(crate) fn new(statements: Statements) -> Self {
-        Self { latest: RwLock::new(Arc::new(statements)) }
+        Self { latest: ArcSwap::from_pointee(statements) }
     }
 
     pub(crate) fn get(&self) -> Arc<Statements> {
-        Arc::clone(&self.latest.read().unwrap_or_else(PoisonError::into_inner))
+        self.latest.load_full()
     }
 
     pub(crate) fn set(&self, statements: Statements) {
-        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(statements);
+        self.latest.store(Arc::new(statements));
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::Nonce;
+use switchover_core::sync::Mutex;
 
 use super::scripts::{KeyDigest, LEASE_MS};
 
@@ -55,17 +55,13 @@ impl Debts {
         Self { owed: Mutex::default(), count: AtomicUsize::new(0), keys_max }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Owed> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn count(&self, owed: &Owed) {
         self.count.store(owed.keys.len() + usize::from(owed.all_until.is_some()), Ordering::SeqCst);
     }
 
     /// Remembers the longest time to live of an entry.
     pub(super) fn note_ttl(&self, ttl: Duration) {
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         owed.ttl_longest = owed.ttl_longest.max(ttl);
     }
 
@@ -74,7 +70,7 @@ impl Debts {
         if self.count.load(Ordering::SeqCst) == 0 {
             return false;
         }
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         if owed.all_until.is_some_and(|until| until <= Instant::now()) {
             owed.all_until = None;
             self.count(&owed);
@@ -84,7 +80,7 @@ impl Debts {
 
     /// Adds a debt: an invalidation, and a guard if that is what failed.
     pub(super) fn owe(&self, key: KeyDigest, guard: Option<(Nonce, Instant)>) {
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         owed.turn += 1;
         let turn = owed.turn;
         if owed.keys.len() >= self.keys_max && !owed.keys.contains_key(&key) {
@@ -110,7 +106,7 @@ impl Debts {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         owed.turn += 1;
         let turn = owed.turn;
         if let Some(debt) = owed.keys.get_mut(key) {
@@ -121,12 +117,12 @@ impl Debts {
 
     /// Some of what is owed, at most `limit` keys.
     pub(super) fn some(&self, limit: usize) -> Vec<(KeyDigest, Debt)> {
-        self.lock().keys.iter().take(limit).map(|(key, debt)| (*key, debt.clone())).collect()
+        self.owed.lock().keys.iter().take(limit).map(|(key, debt)| (*key, debt.clone())).collect()
     }
 
     /// Redis has executed what was owed, as it stood at that turn.
     pub(super) fn paid(&self, key: &KeyDigest, turn: u64) {
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         if owed.keys.get(key).is_some_and(|debt| debt.turn == turn) {
             owed.keys.remove(key);
         }
@@ -135,7 +131,7 @@ impl Debts {
 
     /// How many keys.
     pub(super) fn len(&self) -> usize {
-        self.lock().keys.len()
+        self.owed.lock().keys.len()
     }
 }
 
@@ -187,9 +183,9 @@ mod tests {
             debts.paid(&owed, debt.turn);
         }
         assert!(debts.is_owed(&key(7)), "what was not remembered is not paid");
-        let until = debts.lock().all_until.expect("it overflowed");
+        let until = debts.owed.lock().all_until.expect("it overflowed");
         assert!(until > Instant::now() + Duration::from_secs(99));
-        debts.lock().all_until = Some(Instant::now());
+        debts.owed.lock().all_until = Some(Instant::now());
         assert!(!debts.is_owed(&key(7)));
     }
 

@@ -1,9 +1,9 @@
 //! Making connections: one at a time, failing at once while the server cannot be reached, trying again after growing pauses.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::sync::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout_at;
 
@@ -50,7 +50,7 @@ impl<D: Driver> Connector<D> {
         let latest = deadline.min(begun + CONNECT_TIME_MAX);
         let error = match timeout_at(latest.into(), self.driver.connect()).await {
             Ok(Ok(link)) => {
-                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                *self.pause.lock() = None;
                 return Ok(link);
             }
             Ok(Err(error)) => error,
@@ -62,14 +62,14 @@ impl<D: Driver> Connector<D> {
     }
 
     fn not_paused(&self) -> Result<(), DatabaseError> {
-        match &*self.pause.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.pause.lock() {
             Some(pause) if Instant::now() < pause.until => Err(pause.error.clone()),
             _ => Ok(()),
         }
     }
 
     fn begin_pause(&self, error: DatabaseError) {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pause = self.pause.lock();
         let failures = pause.as_ref().map_or(0, |pause| pause.failures);
         let longest = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
         // Half of it at least: hosts that lost the server together do not come back together.

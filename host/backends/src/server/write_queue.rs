@@ -1,11 +1,12 @@
 //! The queue of writes: what waits is taken in groups, and never a key that is being written.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use switchover_core::SessionKey;
 use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::closed;
@@ -96,7 +97,7 @@ impl WriteQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

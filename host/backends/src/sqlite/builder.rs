@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::{Arc, RwLock, mpsc};
 use std::thread;
 
 use switchover_core::Layout;
 use switchover_core::capabilities::{Clock, DatabaseError, SystemClock};
+use switchover_core::sync::Mutex;
 use tokio::sync::watch;
 
 use super::connection::{Connections, Synchronous};
