@@ -7,11 +7,11 @@ use std::time::Instant;
 use switchover_core::capabilities::DatabaseError;
 use tokio::sync::oneshot;
 
-/// The thread has not touched it.
+/// No thread or task has touched it.
 const WAITING: u8 = 0;
-/// The thread works on it: a write may be in the file by now.
+/// One works on it: a write may be in the database by now.
 const BEGUN: u8 = 1;
-/// The caller gave up while it waited: the thread never will touch it.
+/// The caller gave up while it waited: none will ever touch it.
 const GIVEN_UP: u8 = 2;
 
 /// Makes the two ends of one operation.
@@ -29,7 +29,7 @@ pub(crate) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), Da
     Ok((request, Reply { deadline, stage, answer: receiver }))
 }
 
-/// The thread's end.
+/// The end of the thread or task that does it.
 #[derive(Debug)]
 pub(crate) struct Request<T> {
     deadline: Instant,

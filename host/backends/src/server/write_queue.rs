@@ -9,8 +9,8 @@ use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
 use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 
-use super::closed;
 use super::lane::Source;
+use crate::queues::closed;
 use crate::request::Request;
 
 /// Writes that share a transaction. The disk's flush, which they share, is the greater part of its time up to about here.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use switchover_core::Layout;
@@ -17,6 +17,7 @@ use super::statements::Statements;
 use super::writer::Writer;
 use super::{Queues, Sqlite, unavailable};
 use crate::others::Shared;
+use crate::queues::UntilClosed;
 
 /// Two reads at a time: more threads than cores gain nothing, since a read that hits the page cache never waits.
 const READERS_DEFAULT: usize = 2;
@@ -144,8 +145,8 @@ impl SqliteBuilder {
                 Reader::new(connection, Arc::clone(&statements), Arc::clone(&self.clock), Arc::clone(&read_queue));
             spawn("sqlite-reader", alive.clone(), move || reader.run())?;
         }
-        let queues = RwLock::new(Some(Queues { writes, reads }));
-        Ok(Sqlite { shared: Arc::new(super::Shared { queues, ended, summary, layout: self.layout }) })
+        let queues = UntilClosed::new(Queues { writes, reads }, ended);
+        Ok(Sqlite { shared: Arc::new(super::Shared { queues, summary, layout: self.layout }) })
     }
 }
 
