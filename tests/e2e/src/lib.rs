@@ -15,6 +15,8 @@ use switchover::{
 };
 use tokio::task::JoinHandle;
 
+/// How long the sessions of the tests live: longer than any test takes.
+pub const LIFE: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The path of a component that the tests run. Hostile ones are among them.
@@ -128,9 +130,9 @@ pub fn payload(text: impl std::fmt::Display) -> Payload {
     Payload::from(text.to_string())
 }
 
-/// Creates a session that lives for a minute.
+/// Creates a session that ends after [`LIFE`].
 pub async fn create(sessions: &Sessions, text: impl std::fmt::Display) -> Result<SessionKey> {
-    Ok(sessions.create(payload(text), expires_in(MINUTE)).await?)
+    Ok(sessions.create(payload(text), expires_in(LIFE)).await?)
 }
 
 /// Users that log in, save, read, touch, cycle and log out until they are stopped. Each checks every answer, and has a
@@ -189,14 +191,14 @@ async fn user(sessions: Sessions, number: usize, stop: Arc<AtomicBool>, calls: A
                 return Ok(());
             }
             let text = format!("{number} {login} {version}");
-            let saved = sessions.save(&key, payload(&text), expires_in(Duration::from_secs(60))).await?;
+            let saved = sessions.save(&key, payload(&text), expires_in(LIFE)).await?;
             ensure!(saved == SaveOutcome::Saved, "user {number}: the save of a living session returned {saved:?}");
             counted();
             let found = sessions.load(&key).await?;
             let found = found.map(|session| session.payload.as_text().unwrap_or_default().to_owned());
             ensure!(found.as_deref() == Some(text.as_str()), "user {number}: wrote {text:?}, read {found:?}");
             counted();
-            let touched = sessions.touch(&key, expires_in(Duration::from_secs(120))).await?;
+            let touched = sessions.touch(&key, expires_in(2 * LIFE)).await?;
             ensure!(touched == SaveOutcome::Saved, "user {number}: the touch of a living session returned {touched:?}");
             counted();
             if version == 4 {

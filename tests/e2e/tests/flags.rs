@@ -7,10 +7,10 @@ use switchover::backends::FlagFile;
 use switchover::capabilities::{Clock as _, Database, SystemClock};
 use switchover::{Builtin, Policy, Rejection, SwapError, Switchover, expires_in};
 use switchover_guest::{Description, Host, Result as Told, SaveMode, SaveOutcome, Target};
-use switchover_tests::{Load, Rig, create, payload};
+use switchover_tests::{LIFE, Load, Rig, create, payload};
 
 async fn keys(database: &dyn Database) -> Result<usize> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     Ok(database.upkeep().scan(None, 100_000, deadline).await?.sessions.len())
 }
 
@@ -26,7 +26,7 @@ async fn story_of_2016_under_load_loses_nothing() -> Result<()> {
     rig.flag("migration_flag", true).await?;
     load.progress(2_000).await?;
     assert_eq!(sessions.load(&idle).await?.unwrap().payload, payload("idle"), "found in the old database alone");
-    sessions.touch(&idle, expires_in(Duration::from_secs(90))).await?;
+    sessions.touch(&idle, expires_in(2 * LIFE)).await?;
     // Users that began before the flag carry their session over with their next save. This waits for all of them.
     while keys(&rig.old).await? > keys(&rig.new).await? {
         load.progress(200).await?;

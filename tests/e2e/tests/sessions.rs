@@ -9,7 +9,7 @@ use switchover::{
     BuildError, Builtin, CycleOutcome, Error, Hints, Layout, Payload, Policy, Rejection, SaveOutcome, SessionKey,
     SwapError, Switchover, Timestamp, expires_in,
 };
-use switchover_tests::{Rig, create, patient, payload, until};
+use switchover_tests::{LIFE, Rig, create, patient, payload, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -40,7 +40,7 @@ async fn session_lives_from_create_to_delete() -> Result<()> {
 async fn touch_moves_the_end_and_never_shortens() -> Result<()> {
     let sessions = Rig::new().await?.sessions();
     let key = create(&sessions, "v1").await?;
-    let late = expires_in(2 * MINUTE);
+    let late = expires_in(2 * LIFE);
     sessions.touch(&key, late).await?;
     sessions.touch(&key, expires_in(Duration::from_secs(5))).await?;
     let session = sessions.load(&key).await?.unwrap();
@@ -252,7 +252,7 @@ async fn two_aliases_of_one_table_are_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sessions.sqlite3");
     let file = Sqlite::builder(&path).create_if_missing(true).open().await?;
-    file.upkeep().create_schema(Instant::now() + Duration::from_secs(5)).await?;
+    file.upkeep().create_schema(Instant::now() + MINUTE).await?;
     let link = folder.path().join("link.sqlite3");
     std::os::unix::fs::symlink(&path, &link)?;
     let again = Sqlite::open(&link).await?;
@@ -269,7 +269,7 @@ async fn two_tables_of_one_sqlite_file_are_refused() -> Result<()> {
     let mut tables = Vec::new();
     for table in ["old_sessions", "new_sessions"] {
         let database = Sqlite::builder(&path).table(table).create_if_missing(true).open().await?;
-        database.upkeep().create_schema(Instant::now() + Duration::from_secs(5)).await?;
+        database.upkeep().create_schema(Instant::now() + MINUTE).await?;
         tables.push(database);
     }
     let [old, new] = <[Sqlite; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("there are two"))?;

@@ -8,7 +8,7 @@ use switchover::backends::{Faulty, MemoryDatabase};
 use switchover::capabilities::Database as _;
 use switchover::{Builtin, Policy, SaveOutcome, SessionKey, SwapError, expires_in};
 use switchover_shards::{Shards, owner};
-use switchover_tests::{Load, Rig, create};
+use switchover_tests::{LIFE, Load, Rig, create};
 
 const TWO: [&str; 2] = ["default", "new_session_store"];
 const THREE: [&str; 3] = ["default", "new_session_store", "third"];
@@ -66,7 +66,7 @@ async fn idle_sessions(rig: &Rig, count: usize) -> Result<Vec<SessionKey>> {
 async fn use_and_log_out(rig: &Rig, keys: &[SessionKey]) -> Result<()> {
     let (stay, leave) = keys.split_at(keys.len() / 2);
     for key in stay {
-        let touched = rig.sessions().touch(key, expires_in(Duration::from_secs(300))).await?;
+        let touched = rig.sessions().touch(key, expires_in(2 * LIFE)).await?;
         ensure!(touched == SaveOutcome::Saved, "the touch of a living session returned {touched:?}");
     }
     for key in leave {
