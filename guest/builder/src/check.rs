@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_component_as_its_sources_passes() {
+    fn component_as_its_sources_passes() {
         assert_eq!(outcome(checkout().path()), Ok(()));
     }
 
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_source_is_found() {
+    fn new_source_is_found() {
         let checkout = checkout();
         put(checkout.path(), "guest/policies/one/src/new.rs", "");
         assert!(outcome(checkout.path()).unwrap_err().contains("older"));
     }
 
     #[test]
-    fn a_component_that_is_missing_or_changed_is_found() {
+    fn component_that_is_missing_or_changed_is_found() {
         let checkout = checkout();
         put(checkout.path(), "guest/components/one.wasm", "changed");
         assert!(outcome(checkout.path()).unwrap_err().contains("not the component that was built"));

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_without_exports_is_refused() {
+    fn module_without_exports_is_refused() {
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
         let empty_module = b"\0asm\x01\0\0\0";
         let refused = format!("{:#}", encode(empty_module, &wit).unwrap_err());

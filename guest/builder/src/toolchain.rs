@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_module_is_the_last_artifact() {
+    fn module_is_the_last_artifact() {
         let messages = r#"{"reason":"compiler-artifact","filenames":["/t/libdep.rlib"]}
 not json
 {"reason":"compiler-artifact","filenames":["/t/mine.wasm"]}

@@ -41,7 +41,7 @@ fn home_decides_and_a_mirror_is_an_upsert() {
 }
 
 #[test]
-fn a_failing_strict_mirror_means_that_nothing_was_written() {
+fn failing_strict_mirror_means_that_nothing_was_written() {
     let fakes = fakes();
     fakes.put_row("home", &session("v1", 60));
     let before = fakes.contents();
@@ -55,7 +55,7 @@ fn a_failing_strict_mirror_means_that_nothing_was_written() {
 }
 
 #[test]
-fn a_write_with_an_unknown_outcome_at_home_or_a_mirror_is_done() {
+fn write_with_an_unknown_outcome_at_home_or_a_mirror_is_done() {
     for database in ["home", "mirror"] {
         let fakes = fakes();
         fakes.fail(Function::Save, Some(database), ErrorCode::UnknownOutcome, None);
@@ -65,7 +65,7 @@ fn a_write_with_an_unknown_outcome_at_home_or_a_mirror_is_done() {
 }
 
 #[test]
-fn an_unknown_outcome_at_the_lock_means_that_nothing_was_written() {
+fn unknown_outcome_at_the_lock_means_that_nothing_was_written() {
     let fakes = fakes();
     let to = Target { lock: Some("mirror".to_owned()), ..Target::home("home") };
     fakes.fail(Function::Save, Some("mirror"), ErrorCode::UnknownOutcome, Some(1));
@@ -87,7 +87,7 @@ fn other_calls_with_an_unknown_outcome_are_not_done() {
 }
 
 #[test]
-fn a_trace_names_the_guarantee_and_a_removal() {
+fn trace_names_the_guarantee_and_a_removal() {
     let fakes = fakes();
     let to = Target { lock: Some("mirror".to_owned()), ..strict() };
     fakes.delete(&to, "k").unwrap();
@@ -97,7 +97,7 @@ fn a_trace_names_the_guarantee_and_a_removal() {
 }
 
 #[test]
-fn a_marked_mirror_is_left_to_the_mark() {
+fn marked_mirror_is_left_to_the_mark() {
     let fakes = fakes();
     let to = Target::home("home").copy_to("mirror", Guarantee::Marked);
     fakes.fail(Function::Save, Some("mirror"), ErrorCode::Unavailable, None);
@@ -108,7 +108,7 @@ fn a_marked_mirror_is_left_to_the_mark() {
 }
 
 #[test]
-fn a_best_effort_mirror_may_fail_and_may_not_be_deleted() {
+fn best_effort_mirror_may_fail_and_may_not_be_deleted() {
     let fakes = fakes();
     let to = Target::home("home").copy_to("mirror", Guarantee::BestEffort);
     fakes.fail(Function::Save, Some("mirror"), ErrorCode::Unavailable, Some(1));
@@ -120,7 +120,7 @@ fn a_best_effort_mirror_may_fail_and_may_not_be_deleted() {
 }
 
 #[test]
-fn a_delete_also_removes_what_home_does_not_have() {
+fn delete_also_removes_what_home_does_not_have() {
     let fakes = fakes();
     fakes.put_row("mirror", &session("v1", 60));
     let to = Target::home("home").remove_from("mirror", Guarantee::Strict);
@@ -130,7 +130,7 @@ fn a_delete_also_removes_what_home_does_not_have() {
 }
 
 #[test]
-fn a_touch_never_shortens() {
+fn touch_never_shortens() {
     let fakes = fakes();
     assert_eq!(fakes.touch(&strict(), "k", START), Ok(SaveOutcome::Missing));
     fakes.put_row("home", &session("v1", 60));
@@ -139,7 +139,7 @@ fn a_touch_never_shortens() {
 }
 
 #[test]
-fn a_copy_brings_the_source_even_if_that_is_no_row() {
+fn copy_brings_the_source_even_if_that_is_no_row() {
     let fakes = fakes();
     fakes.put_row("mirror", &session("old", 60));
     assert_eq!(fakes.copy("home", &Target::home("mirror"), "k"), Ok(()));
@@ -174,7 +174,7 @@ fn several_databases_are_read_at_the_same_time() {
 }
 
 #[test]
-fn a_target_that_cannot_be_is_refused() {
+fn target_that_cannot_be_is_refused() {
     let fakes = fakes();
     let twice = Target::home("home").copy_to("home", Guarantee::Strict);
     assert_eq!(code(fakes.delete(&twice, "k")), ErrorCode::Invalid);
@@ -184,7 +184,7 @@ fn a_target_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_write_takes_the_lease_away() {
+fn write_takes_the_lease_away() {
     let fakes = fakes();
     let v1 = session("v1", 60);
     let Ok(Lookup::Miss(lost)) = fakes.cache_get("k") else { panic!("the cache is empty") };
@@ -205,7 +205,7 @@ fn a_write_takes_the_lease_away() {
 }
 
 #[test]
-fn a_payload_is_read_with_the_grant_alone() {
+fn payload_is_read_with_the_grant_alone() {
     let fakes = fakes();
     fakes.put_row("home", &session("v1", 60));
     assert_eq!(code(fakes.load("home", "k").unwrap().unwrap().payload()), ErrorCode::Denied);
@@ -234,7 +234,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_wrong_output_fails_the_check_and_a_rewrite_mends_it() {
+fn wrong_output_fails_the_check_and_a_rewrite_mends_it() {
     let dir = folder("golden");
     let check = |seeded_bug, golden| block_on(check_scripts(&dir, &Loads { seeded_bug }, golden));
     assert!(matches!(check(false, Golden::Compare), Err(CheckError::NoScripts { .. })));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_kind_is_told_what_is_wanted() {
+    fn address_of_another_kind_is_told_what_is_wanted() {
         for address in
             ["postgres:/app:1234@db-1/app", "mongo://app:1234@db-1/app", "app:1234@db-1/app", "//app:1234@db-1"]
         {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_few_is_named_without_the_one_that_was_given() {
+    fn value_of_few_is_named_without_the_one_that_was_given() {
         let told = SHAPE.check("postgres://db-1/app?sslmode=requrie").unwrap_err();
         assert!(told.contains("`sslmode` than disable, require") && !told.contains("requrie"), "{told}");
         let told = SHAPE.check("postgres://app:12 34@db-1/app").unwrap_err();

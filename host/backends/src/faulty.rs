@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,8 +12,10 @@ use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
     Transaction, Upkeep, Write, WriteOutcome,
 };
+use switchover_core::sync::Mutex;
 use switchover_core::{Column, Layout, Session, SessionKey, Timestamp};
-use tokio::time::sleep_until;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout_at};
 
 /// A kind of operation on a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +96,8 @@ struct Shared<D> {
 #[derive(Default)]
 struct Faults {
     by_operation: HashMap<Operation, Injected>,
+    /// Held operations have a receiver. Dropping the sender releases them.
+    holds: HashMap<Operation, watch::Sender<()>>,
     latency: Duration,
     down: bool,
 }
@@ -102,6 +106,13 @@ struct Injected {
     fault: Fault,
     /// How many more operations fail; `None`: all, until [`Faulty::heal`].
     left: Option<u32>,
+}
+
+/// What one operation meets.
+struct Struck {
+    hold: Option<watch::Receiver<()>>,
+    latency: Duration,
+    fault: Option<Fault>,
 }
 
 #[derive(Default)]
@@ -147,13 +158,46 @@ impl<D: Database> Faulty<D> {
         self.shared.faults().latency = latency;
     }
 
+    /// Holds every operation of this kind, before it does anything, until [`Faulty::release`]. At its deadline a held
+    /// operation fails with [`DatabaseError::Timeout`]. A held operation meets the fault that was set when it began;
+    /// what is injected later is for others.
+    ///
+    /// A test that needs a call under way holds it. So the test does not depend on the speed of the machine.
+    ///
+    /// ```
+    /// # use switchover_backends::{Faulty, MemoryDatabase, Operation};
+    /// # async fn example(database: Faulty<MemoryDatabase>, save: impl Future<Output = ()> + Send + 'static) {
+    /// database.hold(Operation::Write);
+    /// let save = tokio::spawn(save);
+    /// while database.held(Operation::Write) == 0 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// // Here the save is under way.
+    /// database.release();
+    /// save.await.unwrap();
+    /// # }
+    /// ```
+    pub fn hold(&self, operation: Operation) {
+        self.shared.faults().holds.entry(operation).or_default();
+    }
+
+    /// How many such operations are held now.
+    pub fn held(&self, operation: Operation) -> usize {
+        self.shared.faults().holds.get(&operation).map_or(0, watch::Sender::receiver_count)
+    }
+
+    /// Lets all held operations go on, and holds no others. To hold those that come next, [`Faulty::hold`] them again.
+    pub fn release(&self) {
+        self.shared.faults().holds.clear();
+    }
+
     /// Simulates a server that is down: every operation fails with [`DatabaseError::Unavailable`], and open
     /// transactions can only roll back.
     pub fn set_down(&self, down: bool) {
         self.shared.faults().down = down;
     }
 
-    /// Ends every fault, the latency, and the state of being down.
+    /// Ends every fault, every hold, the latency, and the state of being down.
     pub fn heal(&self) {
         *self.shared.faults() = Faults::default();
     }
@@ -173,7 +217,7 @@ impl<D: Database> Faulty<D> {
 
 impl<D> Shared<D> {
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.faults.lock()
     }
 
     /// Does `work` with the fault that is set for the operation.
@@ -183,7 +227,12 @@ impl<D> Shared<D> {
         deadline: Instant,
         work: impl Future<Output = Result<T, DatabaseError>> + Send,
     ) -> Result<T, DatabaseError> {
-        let (latency, fault) = self.faults().strike(operation)?;
+        let Struck { hold, latency, fault } = self.faults().strike(operation)?;
+        if let Some(mut hold) = hold
+            && timeout_at(deadline.into(), hold.changed()).await.is_err()
+        {
+            return Err(DatabaseError::Timeout);
+        }
         if !latency.is_zero() {
             let begin = Instant::now() + latency;
             sleep_until(begin.min(deadline).into()).await;
@@ -220,8 +269,8 @@ impl Operation {
 }
 
 impl Faults {
-    /// Returns the delay and the fault of the next operation of this kind.
-    fn strike(&mut self, operation: Operation) -> Result<(Duration, Option<Fault>), DatabaseError> {
+    /// Returns what the next operation of this kind meets.
+    fn strike(&mut self, operation: Operation) -> Result<Struck, DatabaseError> {
         if self.down {
             return Err(DatabaseError::Unavailable { message: "it is down".to_owned() });
         }
@@ -233,7 +282,8 @@ impl Faults {
             }
             None => Some(injected.fault.clone()),
         });
-        Ok((self.latency, fault))
+        let hold = self.holds.get(&operation).map(watch::Sender::subscribe);
+        Ok(Struck { hold, latency: self.latency, fault })
     }
 }
 

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_counts_when_two_looks_agree() {
+    fn change_counts_when_two_looks_agree() {
         let path = env::temp_dir().join(format!("switchover-flags-{}.toml", process::id()));
         let write = |content: &str| fs::write(&path, content).expect("the temporary folder takes a file");
         write("on = true\n");

@@ -24,6 +24,8 @@ mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prepare;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod queues;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

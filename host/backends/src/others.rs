@@ -1,7 +1,8 @@
 //! The other columns of a session table in statements, and the values of a row in the order of these columns.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use switchover_core::{Column, ColumnKind, Others, Value};
 
 /// Digits of a fraction of a second in [`Value::Time`].
@@ -89,20 +90,20 @@ pub(crate) fn time(text: &str) -> Option<String> {
 /// The statements on one table, shared by all connections. They are written anew when the table's other columns have
 /// changed.
 pub(crate) struct Shared<Statements> {
-    latest: RwLock<Arc<Statements>>,
+    latest: ArcSwap<Statements>,
 }
 
 impl<Statements> Shared<Statements> {
     pub(crate) fn new(statements: Statements) -> Self {
-        Self { latest: RwLock::new(Arc::new(statements)) }
+        Self { latest: ArcSwap::from_pointee(statements) }
     }
 
     pub(crate) fn get(&self) -> Arc<Statements> {
-        Arc::clone(&self.latest.read().unwrap_or_else(PoisonError::into_inner))
+        self.latest.load_full()
     }
 
     pub(crate) fn set(&self, statements: Statements) {
-        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(statements);
+        self.latest.store(Arc::new(statements));
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Instant;
 use switchover_core::capabilities::DatabaseError;
 use tokio::sync::oneshot;
 
-/// The thread has not begun it.
+/// No thread or task has begun it.
 const WAITING: u8 = 0;
-/// The thread has begun it: a write may already be in the file.
+/// One has begun it: a write may already be in the database.
 const BEGUN: u8 = 1;
-/// The caller gave up before the thread began. The thread will never begin it.
+/// The caller gave up before it was begun. It will never be begun.
 const GIVEN_UP: u8 = 2;
 
 /// Makes the two ends of one operation.
@@ -30,7 +30,7 @@ pub(crate) fn request<T>(deadline: Instant) -> Result<(Request<T>, Reply<T>), Da
     Ok((request, Reply { deadline, stage, answer: receiver }))
 }
 
-/// The thread's end.
+/// The end of the thread or task that does it.
 #[derive(Debug)]
 pub(crate) struct Request<T> {
     deadline: Instant,

@@ -94,7 +94,7 @@ fn nothing_of_a_password_is_printed_whatever_is_wrong_with_its_address() {
 }
 
 #[test]
-fn a_password_that_is_not_escaped_is_told_how_to_be() {
+fn password_that_is_not_escaped_is_told_how_to_be() {
     let folder = tempfile::tempdir().unwrap();
     for sign in ["?", "#", "/", "@"] {
         for scheme in ["postgres", "mysql"] {
@@ -110,7 +110,7 @@ fn a_password_that_is_not_escaped_is_told_how_to_be() {
 }
 
 #[test]
-fn a_usual_slip_is_still_told() {
+fn usual_slip_is_still_told() {
     let folder = tempfile::tempdir().unwrap();
     assert!(printed(folder.path(), &["stats", "default", "more"]).contains("'more'"));
     assert!(printed(folder.path(), &["stast"]).contains("stats"));

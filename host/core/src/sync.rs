@@ -1,6 +1,6 @@
 //! A mutex whose `lock` cannot fail.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError, TryLockError};
 
 /// A [`std::sync::Mutex`] that ignores poisoning.
 ///
@@ -18,6 +18,15 @@ impl<T> Mutex<T> {
     /// Waits until no other thread holds the lock, and takes it.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock if no other thread holds it. It never waits.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -38,5 +47,15 @@ mod tests {
         });
         assert!(panicked);
         assert_eq!(*mutex.lock(), 2);
+        assert_eq!(mutex.try_lock().as_deref(), Some(&2));
+    }
+
+    #[test]
+    fn lock_that_is_held_is_not_waited_for() {
+        let mutex = Mutex::new(1);
+        let held = mutex.lock();
+        assert!(mutex.try_lock().is_none());
+        drop(held);
+        assert!(mutex.try_lock().is_some());
     }
 }

@@ -56,8 +56,8 @@ impl Isolated {
         Ok(Self { loaded: loader.link(policy).await?, settings, limits, script: Mutex::default() })
     }
 
-    /// Runs the conformance vectors that a host runs before it takes a policy into use. They run under these flags, on
-    /// fakes that have every database which the policy names.
+    /// Runs the trial that a host runs before it takes a policy into use. It runs under these flags, on fakes that have
+    /// every database which the policy names.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use switchover_contract::{ErrorCode, Hints, Model, Object};
 use switchover_core::DatabaseName;
 use switchover_runtime::Error;
-use switchover_runtime::call::{AllowMigrate, AllowRelation, DbForRead, DbForWrite};
+use switchover_runtime::call::{AllowMigrate, AllowRelation, DbForRead, DbForWrite, Question};
 
 use crate::host::{Host, Switchover};
 
@@ -44,9 +44,8 @@ impl Router {
         model_name: &str,
         hints: Hints,
     ) -> Result<DatabaseName, Error> {
-        let instance_database = hints.instance_database.clone();
-        let question = DbForRead { model: model(app_label, model_name), hints };
-        self.database(self.host.ask(question).await?, instance_database)
+        let of_instance = hints.instance_database.clone();
+        self.database(DbForRead { model: model(app_label, model_name), hints }, of_instance).await
     }
 
     /// The database to write a model to.
@@ -61,9 +60,8 @@ impl Router {
         model_name: &str,
         hints: Hints,
     ) -> Result<DatabaseName, Error> {
-        let instance_database = hints.instance_database.clone();
-        let question = DbForWrite { model: model(app_label, model_name), hints };
-        self.database(self.host.ask(question).await?, instance_database)
+        let of_instance = hints.instance_database.clone();
+        self.database(DbForWrite { model: model(app_label, model_name), hints }, of_instance).await
     }
 
     /// Whether two instances may be related. If the policy has no opinion: whether they are in the same database.
@@ -89,9 +87,14 @@ impl Router {
         Ok(self.host.ask(question).await?.unwrap_or(true))
     }
 
-    fn database(&self, named: Option<String>, instance_database: Option<String>) -> Result<DatabaseName, Error> {
+    /// The database that the policy names, or else that of the instance, or else `default`.
+    async fn database(
+        &self,
+        question: impl Question<Answer = Option<String>>,
+        of_instance: Option<String>,
+    ) -> Result<DatabaseName, Error> {
         // Django treats an empty name as no opinion.
-        let named = named.filter(|name| !name.is_empty()).or(instance_database);
+        let named = self.host.ask(question).await?.filter(|name| !name.is_empty()).or(of_instance);
         let name = named.as_deref().unwrap_or(DEFAULT);
         let known = self.host.store.databases().find(|(known, _)| known.as_str() == name);
         known.map(|(name, _)| name.clone()).ok_or_else(|| Error::Refused {

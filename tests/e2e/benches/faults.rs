@@ -60,14 +60,14 @@ async fn measure(options: &Options, facts: &mut Facts) -> Result<Results> {
     for part in parts {
         let servers = match part {
             Part::Cache => {
-                let mut scene = cache::Scene::start(options).await?;
-                results.add_cache(&scene.measure(options, &bar).await?);
-                scene.facts().await?
+                let mut setup = cache::Setup::start(options).await?;
+                results.add_cache(&setup.measure(options, &bar).await?);
+                setup.facts().await?
             }
             Part::Postgres | Part::Mariadb => {
-                let mut scene = databases::Scene::start(part, options).await?;
-                results.add_database(part, &scene.measure(options, &bar).await?);
-                vec![scene.facts().await?]
+                let mut setup = databases::Setup::start(part, options).await?;
+                results.add_database(part, &setup.measure(options, &bar).await?);
+                vec![setup.facts().await?]
             }
         };
         let is_new = |(part, _): &(Part, _)| facts.servers.iter().all(|(known, _)| known != part);

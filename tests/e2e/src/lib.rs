@@ -8,9 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use switchover::backends::{Faulty, FlagSwitch, MemoryCache, MemoryDatabase};
-use switchover::{Builder, Builtin, Payload, Policy, SaveOutcome, SessionKey, Sessions, Switchover, expires_in};
+use anyhow::{Result, anyhow, bail, ensure};
+use switchover::backends::{Faulty, FlagSwitch, MemoryCache, MemoryDatabase, Operation};
+use switchover::{
+    Builder, Builtin, Error, Limits, Payload, Policy, SaveOutcome, SessionKey, Sessions, Switchover, expires_in,
+};
+use tokio::task::JoinHandle;
+
+/// How long the sessions of the tests live: longer than any test takes.
+pub const LIFE: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The path of a component that the tests run. Hostile ones are among them.
 pub fn component(name: &str) -> std::path::PathBuf {
@@ -18,7 +25,7 @@ pub fn component(name: &str) -> std::path::PathBuf {
 }
 
 /// A host whose two databases and flags the test controls.
-pub struct Bench {
+pub struct Rig {
     /// The host.
     pub switchover: Switchover,
     /// The database `default`.
@@ -29,8 +36,8 @@ pub struct Bench {
     pub flags: FlagSwitch,
 }
 
-impl Bench {
-    /// A host with `fallback`, an in-process cache, and both flags off.
+impl Rig {
+    /// A host with `fallback`, an in-process cache, both flags off, and [`patient`] limits.
     pub async fn new() -> Result<Self> {
         Self::with(|builder| builder).await
     }
@@ -49,6 +56,7 @@ impl Bench {
             .database("new_session_store", new.clone())
             .cache(MemoryCache::default())
             .flags(flags.clone())
+            .limits(patient())
             .policy(Policy::builtin(Builtin::Fallback));
         Ok(Self { switchover: change(builder).build().await?, old, new, flags })
     }
@@ -64,6 +72,57 @@ impl Bench {
     pub fn sessions(&self) -> Sessions {
         self.switchover.sessions()
     }
+
+    /// Starts to delete a session, and returns when the database `default` has the delete. It holds it, as every write,
+    /// until `old.release()`.
+    ///
+    /// # Errors
+    ///
+    /// If the delete does not come to the database.
+    pub async fn held_delete(&self, key: &SessionKey) -> Result<JoinHandle<Result<bool, Error>>> {
+        self.old.hold(Operation::Write);
+        let (sessions, key) = (self.sessions(), key.clone());
+        let delete = tokio::spawn(async move { sessions.delete(&key).await });
+        until("the delete is held", async || self.old.held(Operation::Write) == 1).await?;
+        Ok(delete)
+    }
+
+    /// Waits until a change of policy or of flags keeps new calls waiting. Until then, calls that read are answered.
+    ///
+    /// # Errors
+    ///
+    /// If every call is answered for a minute.
+    pub async fn calls_wait(&self) -> Result<()> {
+        let (sessions, key) = (self.sessions(), SessionKey::random());
+        let waits = async || tokio::time::timeout(Duration::from_millis(50), sessions.exists(&key)).await.is_err();
+        until("new calls wait", waits).await
+    }
+}
+
+/// Limits that no test meets because the machine is slow. A test of a limit makes that one shorter.
+pub fn patient() -> Limits {
+    let mut limits = Limits::default();
+    limits.admission_wait = MINUTE;
+    limits.call_wall_time = MINUTE;
+    limits.read_deadline = MINUTE;
+    limits.write_deadline = MINUTE;
+    limits.cache_deadline = MINUTE;
+    limits.drain_wait = MINUTE;
+    limits
+}
+
+/// Waits for what another task does in its own time.
+///
+/// # Errors
+///
+/// If it does not come within a minute.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> Result<()> {
+    let waited = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE, waited).await.map_err(|_| anyhow!("never: {what}"))
 }
 
 /// A payload of the tests.
@@ -71,9 +130,9 @@ pub fn payload(text: impl std::fmt::Display) -> Payload {
     Payload::from(text.to_string())
 }
 
-/// Creates a session that lives for a minute.
+/// Creates a session that ends after [`LIFE`].
 pub async fn create(sessions: &Sessions, text: impl std::fmt::Display) -> Result<SessionKey> {
-    Ok(sessions.create(payload(text), expires_in(Duration::from_secs(60))).await?)
+    Ok(sessions.create(payload(text), expires_in(LIFE)).await?)
 }
 
 /// Users that log in, save, read, touch, cycle and log out until they are stopped. Each checks every answer, and has a
@@ -81,7 +140,7 @@ pub async fn create(sessions: &Sessions, text: impl std::fmt::Display) -> Result
 pub struct Load {
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicU64>,
-    users: Vec<tokio::task::JoinHandle<Result<()>>>,
+    users: Vec<JoinHandle<Result<()>>>,
 }
 
 impl Load {
@@ -105,15 +164,7 @@ impl Load {
     /// If this takes longer than a minute.
     pub async fn progress(&self, more: u64) -> Result<()> {
         let goal = self.calls() + more;
-        let reached = async {
-            while self.calls() < goal {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(60), reached).await.is_err() {
-            bail!("the load stands still at {} calls", self.calls());
-        }
-        Ok(())
+        until("the load makes progress", async || self.calls() >= goal).await
     }
 
     /// Stops the users. Returns how many calls were answered.
@@ -140,14 +191,14 @@ async fn user(sessions: Sessions, number: usize, stop: Arc<AtomicBool>, calls: A
                 return Ok(());
             }
             let text = format!("{number} {login} {version}");
-            let saved = sessions.save(&key, payload(&text), expires_in(Duration::from_secs(60))).await?;
+            let saved = sessions.save(&key, payload(&text), expires_in(LIFE)).await?;
             ensure!(saved == SaveOutcome::Saved, "user {number}: the save of a living session returned {saved:?}");
             counted();
             let found = sessions.load(&key).await?;
             let found = found.map(|session| session.payload.as_text().unwrap_or_default().to_owned());
             ensure!(found.as_deref() == Some(text.as_str()), "user {number}: wrote {text:?}, read {found:?}");
             counted();
-            let touched = sessions.touch(&key, expires_in(Duration::from_secs(120))).await?;
+            let touched = sessions.touch(&key, expires_in(2 * LIFE)).await?;
             ensure!(touched == SaveOutcome::Saved, "user {number}: the touch of a living session returned {touched:?}");
             counted();
             if version == 4 {

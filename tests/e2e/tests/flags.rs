@@ -7,56 +7,56 @@ use switchover::backends::FlagFile;
 use switchover::capabilities::{Clock as _, Database, SystemClock};
 use switchover::{Builtin, Policy, Rejection, SwapError, Switchover, expires_in};
 use switchover_guest::{Description, Host, Result as Told, SaveMode, SaveOutcome, Target};
-use switchover_tests::{Bench, Load, create, payload};
+use switchover_tests::{LIFE, Load, Rig, create, payload};
 
 async fn keys(database: &dyn Database) -> Result<usize> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     Ok(database.upkeep().scan(None, 100_000, deadline).await?.sessions.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn story_of_2016_under_load_loses_nothing() -> Result<()> {
-    let bench = Bench::with(|builder| builder.policy(Policy::builtin(Builtin::CachedDb))).await?;
-    let sessions = bench.sessions();
+    let rig = Rig::with(|builder| builder.policy(Policy::builtin(Builtin::CachedDb))).await?;
+    let sessions = rig.sessions();
     let idle = create(&sessions, "idle").await?;
     let load = Load::start(&sessions, 32);
     load.progress(500).await?;
-    bench.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
+    rig.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
     load.progress(500).await?;
-    bench.flag("migration_flag", true).await?;
+    rig.flag("migration_flag", true).await?;
     load.progress(2_000).await?;
     assert_eq!(sessions.load(&idle).await?.unwrap().payload, payload("idle"), "found in the old database alone");
-    sessions.touch(&idle, expires_in(Duration::from_secs(90))).await?;
+    sessions.touch(&idle, expires_in(2 * LIFE)).await?;
     // Users that began before the flag carry their session over with their next save. This waits for all of them.
-    while keys(&bench.old).await? > keys(&bench.new).await? {
+    while keys(&rig.old).await? > keys(&rig.new).await? {
         load.progress(200).await?;
     }
     load.progress(2_000).await?;
-    bench.flag("new_db_router_flag", true).await?;
+    rig.flag("new_db_router_flag", true).await?;
     load.progress(500).await?;
-    bench.flag("migration_flag", false).await?;
+    rig.flag("migration_flag", false).await?;
     load.progress(500).await?;
     let policy = Policy::builtin(Builtin::CachedDb).setting("database", "new_session_store");
-    bench.switchover.swap_policy(policy).await?;
+    rig.switchover.swap_policy(policy).await?;
     load.progress(500).await?;
-    bench.old.set_down(true);
+    rig.old.set_down(true);
     load.progress(500).await?;
     load.stop().await?;
     assert_eq!(sessions.load(&idle).await?.unwrap().payload, payload("idle"));
-    assert_eq!(bench.switchover.router().db_for_read("sessions", "session").await?.as_str(), "new_session_store");
+    assert_eq!(rig.switchover.router().db_for_read("sessions", "session").await?.as_str(), "new_session_store");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unrelated_flags_change_all_the_time_and_fail_no_call() -> Result<()> {
-    let bench = Bench::new().await?;
-    let load = Load::start(&bench.sessions(), 32);
+    let rig = Rig::new().await?;
+    let load = Load::start(&rig.sessions(), 32);
     for change in 0..100 {
-        bench.flags.set("unrelated", change.to_string());
+        rig.flags.set("unrelated", change.to_string());
         load.progress(50).await?;
     }
-    bench.switchover.apply_flags().await?;
-    assert_eq!(bench.switchover.flags().value("unrelated"), Some("99"));
+    rig.switchover.apply_flags().await?;
+    assert_eq!(rig.switchover.flags().value("unrelated"), Some("99"));
     load.stop().await?;
     Ok(())
 }
@@ -139,32 +139,32 @@ impl switchover_guest::Policy for Astray {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flags_under_which_the_running_policy_fails_are_refused_until_another_one_runs() -> Result<()> {
-    let bench = Bench::with(|builder| builder.policy(Policy::native::<Astray>())).await?;
-    let load = Load::start(&bench.sessions(), 8);
+    let rig = Rig::with(|builder| builder.policy(Policy::native::<Astray>())).await?;
+    let load = Load::start(&rig.sessions(), 8);
     load.progress(100).await?;
-    bench.flags.set("new_db_router_flag", "true");
-    let refused = bench.switchover.apply_flags().await.unwrap_err();
+    rig.flags.set("new_db_router_flag", "true");
+    let refused = rig.switchover.apply_flags().await.unwrap_err();
     assert!(
         matches!(&refused, SwapError::Rejected { kind: Rejection::Trial, message } if message.contains("exists")),
         "{refused}"
     );
-    assert!(!bench.switchover.flags().enabled("new_db_router_flag"), "the flags of before stay");
+    assert!(!rig.switchover.flags().enabled("new_db_router_flag"), "the flags of before stay");
     load.progress(100).await?;
     load.stop().await?;
 
     // A policy that passes its trial lets the flags come into force. The previous policy is tried again before it could
     // come back.
-    bench.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
-    bench.switchover.apply_flags().await?;
-    assert!(bench.switchover.flags().enabled("new_db_router_flag"));
-    let refused = bench.switchover.rollback_policy().await.unwrap_err();
+    rig.switchover.swap_policy(Policy::builtin(Builtin::Fallback)).await?;
+    rig.switchover.apply_flags().await?;
+    assert!(rig.switchover.flags().enabled("new_db_router_flag"));
+    let refused = rig.switchover.rollback_policy().await.unwrap_err();
     assert!(
         matches!(&refused, SwapError::Rejected { kind: Rejection::Trial, message } if message.contains("exists")),
         "{refused}"
     );
-    assert_eq!(bench.switchover.policy().version.name, "fallback");
+    assert_eq!(rig.switchover.policy().version.name, "fallback");
 
-    let insisting = Bench::with(|builder| builder.policy(Policy::native::<Astray>()).insist_on_flags(true)).await?;
+    let insisting = Rig::with(|builder| builder.policy(Policy::native::<Astray>()).insist_on_flags(true)).await?;
     insisting.flag("new_db_router_flag", true).await?;
     assert!(insisting.switchover.flags().enabled("new_db_router_flag"));
     Ok(())

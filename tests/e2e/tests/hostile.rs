@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use switchover::backends::{MemoryCache, MemoryDatabase};
 use switchover::{Builtin, Error, Policy, PolicyFault, Rejection, SwapError, Switchover, expires_in};
-use switchover_tests::{Bench, Load, component, create, payload};
+use switchover_tests::{Load, Rig, component, create, payload};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -21,26 +21,26 @@ fn sleeper(behaviour: &str) -> Policy {
 }
 
 /// Takes such a policy into use, and then sets its flag.
-async fn wake(bench: &Bench, policy: Policy) -> Result<()> {
-    bench.flag("armed", false).await?;
-    bench.switchover.swap_policy(policy).await?;
-    bench.flag("armed", true).await
+async fn wake(rig: &Rig, policy: Policy) -> Result<()> {
+    rig.flag("armed", false).await?;
+    rig.switchover.swap_policy(policy).await?;
+    rig.flag("armed", true).await
 }
 
-async fn rejected(bench: &Bench, policy: Policy) -> (Rejection, String) {
-    let before = bench.switchover.policy().version;
-    let key = create(&bench.sessions(), "v1").await.unwrap();
-    let error = bench.switchover.swap_policy(policy).await.unwrap_err();
+async fn rejected(rig: &Rig, policy: Policy) -> (Rejection, String) {
+    let before = rig.switchover.policy().version;
+    let key = create(&rig.sessions(), "v1").await.unwrap();
+    let error = rig.switchover.swap_policy(policy).await.unwrap_err();
     let SwapError::Rejected { kind, .. } = error else { panic!("{error}") };
-    assert_eq!(bench.switchover.policy().version, before, "the old policy keeps serving");
-    assert!(bench.sessions().load(&key).await.unwrap().is_some());
+    assert_eq!(rig.switchover.policy().version, before, "the old policy keeps serving");
+    assert!(rig.sessions().load(&key).await.unwrap().is_some());
     (kind, error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() -> Result<()> {
-    let bench = Bench::insisting().await?;
-    let load = Load::start(&bench.sessions(), 8);
+    let rig = Rig::insisting().await?;
+    let load = Load::start(&rig.sessions(), 8);
     let cases = [
         ("trap", "it trapped"),
         ("spin", "processor time"),
@@ -57,7 +57,7 @@ async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() 
     ];
     for (behaviour, says) in cases {
         load.progress(20).await?;
-        let (kind, error) = rejected(&bench, hostile(behaviour)).await;
+        let (kind, error) = rejected(&rig, hostile(behaviour)).await;
         assert!(error.contains(says), "{behaviour}: {error}");
         let expected = match behaviour {
             "describe-trap" => Rejection::Description,
@@ -68,13 +68,13 @@ async fn bad_policy_is_refused_in_its_trial_and_the_old_one_serves_under_load() 
     }
     load.progress(200).await?;
     load.stop().await?;
-    assert_eq!(bench.switchover.policy().faults, 0, "the running policy is not blamed for the others");
+    assert_eq!(rig.switchover.policy().faults, 0, "the running policy is not blamed for the others");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn file_that_is_no_policy_is_refused_with_what_it_is() -> Result<()> {
-    let bench = Bench::insisting().await?;
+    let rig = Rig::insisting().await?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("policy.wasm");
     let whole = std::fs::read(component("fallback"))?;
@@ -95,36 +95,36 @@ async fn file_that_is_no_policy_is_refused_with_what_it_is() -> Result<()> {
     for (bytes, says) in cases {
         std::fs::write(&path, &bytes)?;
         let expected = if says.contains("world") { Rejection::Contract } else { Rejection::NotAComponent };
-        let (kind, error) = rejected(&bench, Policy::file(&path)).await;
+        let (kind, error) = rejected(&rig, Policy::file(&path)).await;
         assert!(kind == expected && error.contains(says), "{} bytes: {error}", bytes.len());
-        let (kind, error) = rejected(&bench, Policy::bytes(bytes)).await;
+        let (kind, error) = rejected(&rig, Policy::bytes(bytes)).await;
         assert!(kind == expected && error.contains(says), "{error}");
     }
-    let (kind, error) = rejected(&bench, Policy::file(folder.path().join("absent.wasm"))).await;
+    let (kind, error) = rejected(&rig, Policy::file(folder.path().join("absent.wasm"))).await;
     assert!(kind == Rejection::Unreadable && error.contains("absent.wasm"), "{error}");
-    let (kind, error) = rejected(&bench, Policy::file(folder.path())).await;
+    let (kind, error) = rejected(&rig, Policy::file(folder.path())).await;
     assert!(kind == Rejection::Unreadable && error.contains("cannot read"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_megabytes_of_zeros_are_refused_without_being_read() -> Result<()> {
-    let bench = Bench::insisting().await?;
+    let rig = Rig::insisting().await?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("zeros.wasm");
     std::fs::File::create(&path)?.set_len(200 << 20)?;
-    let (kind, error) = rejected(&bench, Policy::file(&path)).await;
+    let (kind, error) = rejected(&rig, Policy::file(&path)).await;
     assert!(kind == Rejection::Unreadable && error.contains("32 MiB"), "{error}");
-    let (kind, error) = rejected(&bench, Policy::file("/dev/zero")).await;
+    let (kind, error) = rejected(&rig, Policy::file("/dev/zero")).await;
     assert!(kind == Rejection::Unreadable && error.contains("32 MiB"), "{error}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_import_and_missing_database_are_named() -> Result<()> {
-    let bench = Bench::insisting().await?;
+    let rig = Rig::insisting().await?;
     let policy = Policy::builtin(Builtin::Fallback).setting("new", "elsewhere");
-    let (kind, error) = rejected(&bench, policy).await;
+    let (kind, error) = rejected(&rig, policy).await;
     assert_eq!(kind, Rejection::UnknownDatabase);
     assert!(error.contains("`elsewhere`") && error.contains("new_session_store"), "{error}");
     Ok(())
@@ -142,23 +142,23 @@ async fn policy_that_turns_bad_while_it_runs_costs_its_calls_and_nothing_else() 
         ("big-log", |fault| matches!(fault, PolicyFault::Trap { .. } | PolicyFault::HostCalls)),
     ];
     for (behaviour, expected) in cases {
-        let bench = Bench::insisting().await?;
-        let sessions = bench.sessions();
+        let rig = Rig::insisting().await?;
+        let sessions = rig.sessions();
         let two = create(&sessions, "v2").await?;
-        wake(&bench, sleeper(behaviour)).await?;
+        wake(&rig, sleeper(behaviour)).await?;
         for _ in 0..5 {
             let Err(Error::Policy { version, source }) = sessions.load(&two).await else {
                 panic!("{behaviour}: a fault was expected")
             };
-            assert_eq!(*version, bench.switchover.policy().version);
+            assert_eq!(*version, rig.switchover.policy().version);
             assert!(expected(&source), "{behaviour}: {source}");
             assert!(sessions.exists(&two).await?, "{behaviour}: other calls go on");
         }
-        assert!(bench.switchover.policy().faults >= 5);
-        bench.flag("armed", false).await?;
+        assert!(rig.switchover.policy().faults >= 5);
+        rig.flag("armed", false).await?;
         assert!(sessions.load(&two).await?.is_some(), "{behaviour}: new instances are made");
-        bench.flag("armed", true).await?;
-        bench.switchover.rollback_policy().await?;
+        rig.flag("armed", true).await?;
+        rig.switchover.rollback_policy().await?;
         let load = Load::start(&sessions, 8);
         load.progress(300).await?;
         load.stop().await?;
@@ -169,10 +169,10 @@ async fn policy_that_turns_bad_while_it_runs_costs_its_calls_and_nothing_else() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_of_another_key_is_never_handed_to_the_caller() -> Result<()> {
-    let bench = Bench::insisting().await?;
-    let sessions = bench.sessions();
+    let rig = Rig::insisting().await?;
+    let sessions = rig.sessions();
     let (one, two) = (create(&sessions, "v1").await?, create(&sessions, "v2").await?);
-    wake(&bench, sleeper("other-session")).await?;
+    wake(&rig, sleeper("other-session")).await?;
     // The instance keeps a session of the first call, and answers the second call with it.
     sessions.load(&one).await?;
     let error = sessions.load(&two).await.unwrap_err();
@@ -183,32 +183,32 @@ async fn session_of_another_key_is_never_handed_to_the_caller() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grants_are_enforced_at_run_time_too() -> Result<()> {
     for behaviour in ["foreign-database", "foreign-key"] {
-        let bench = Bench::insisting().await?;
-        let key = create(&bench.sessions(), "v1").await?;
-        wake(&bench, sleeper(behaviour)).await?;
-        let denied = bench.switchover.counts().denied;
-        bench.sessions().load(&key).await.unwrap_err();
-        assert_eq!(bench.switchover.counts().denied, denied + 1, "{behaviour}");
+        let rig = Rig::insisting().await?;
+        let key = create(&rig.sessions(), "v1").await?;
+        wake(&rig, sleeper(behaviour)).await?;
+        let denied = rig.switchover.counts().denied;
+        rig.sessions().load(&key).await.unwrap_err();
+        assert_eq!(rig.switchover.counts().denied, denied + 1, "{behaviour}");
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policy_returns_only_what_a_database_answered() -> Result<()> {
-    let bench = Bench::with(|builder| builder.insist_on_flags(true).cache(MemoryCache::with_bytes(1))).await?;
-    let sessions = bench.sessions();
+    let rig = Rig::with(|builder| builder.insist_on_flags(true).cache(MemoryCache::with_bytes(1))).await?;
+    let sessions = rig.sessions();
     let key = create(&sessions, "v1").await?;
-    wake(&bench, sleeper("false-none")).await?;
-    bench.old.set_down(true);
+    wake(&rig, sleeper("false-none")).await?;
+    rig.old.set_down(true);
     let error = sessions.load(&key).await.unwrap_err();
     assert!(matches!(error, Error::Policy { source: PolicyFault::FalseAbsence, .. }), "{error}");
-    bench.old.set_down(false);
+    rig.old.set_down(false);
 
-    wake(&bench, sleeper("false-saved")).await?;
+    wake(&rig, sleeper("false-saved")).await?;
     let error = sessions.save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
     assert!(matches!(error, Error::Policy { source: PolicyFault::FalseOutcome { claimed: "saved" }, .. }), "{error}");
 
-    wake(&bench, sleeper("false-deleted")).await?;
+    wake(&rig, sleeper("false-deleted")).await?;
     let error = sessions.delete(&key).await.unwrap_err();
     assert!(matches!(error, Error::Policy { source: PolicyFault::FalseOutcome { claimed: "deleted" }, .. }), "{error}");
     assert!(sessions.load(&key).await?.is_some(), "nothing was deleted, and no caller got that answer");
@@ -217,12 +217,12 @@ async fn policy_returns_only_what_a_database_answered() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trap_after_a_write_is_an_unknown_outcome() -> Result<()> {
-    let bench = Bench::insisting().await?;
-    let key = create(&bench.sessions(), "v1").await?;
-    wake(&bench, sleeper("trap-after-write")).await?;
-    let error = bench.sessions().save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
+    let rig = Rig::insisting().await?;
+    let key = create(&rig.sessions(), "v1").await?;
+    wake(&rig, sleeper("trap-after-write")).await?;
+    let error = rig.sessions().save(&key, payload("v2"), expires_in(MINUTE)).await.unwrap_err();
     assert!(matches!(error, Error::UnknownOutcome { .. }), "{error}");
-    assert_eq!(bench.sessions().load(&key).await?.unwrap().payload, payload("v2"), "it was written, and is not hidden");
+    assert_eq!(rig.sessions().load(&key).await?.unwrap().payload, payload("v2"), "it was written, and is not hidden");
     Ok(())
 }
 
@@ -243,15 +243,15 @@ async fn host_with_a_bad_first_policy_is_not_built() {
 async fn payload_is_read_only_with_its_grant() -> Result<()> {
     // `log-key` tries to read the payload. Without the grant this is denied. With the grant its log is withheld (see
     // `secrets`).
-    let bench = Bench::insisting().await?;
-    let key = create(&bench.sessions(), "v1").await?;
-    wake(&bench, sleeper("log-key")).await?;
-    let denied = bench.switchover.counts().denied;
-    bench.sessions().load(&key).await.unwrap_err();
-    assert!(bench.switchover.counts().denied > denied);
-    wake(&bench, sleeper("log-key").grant_payload()).await?;
-    let denied = bench.switchover.counts().denied;
-    bench.sessions().load(&key).await.unwrap_err();
-    assert_eq!(bench.switchover.counts().denied, denied);
+    let rig = Rig::insisting().await?;
+    let key = create(&rig.sessions(), "v1").await?;
+    wake(&rig, sleeper("log-key")).await?;
+    let denied = rig.switchover.counts().denied;
+    rig.sessions().load(&key).await.unwrap_err();
+    assert!(rig.switchover.counts().denied > denied);
+    wake(&rig, sleeper("log-key").grant_payload()).await?;
+    let denied = rig.switchover.counts().denied;
+    rig.sessions().load(&key).await.unwrap_err();
+    assert_eq!(rig.switchover.counts().denied, denied);
     Ok(())
 }

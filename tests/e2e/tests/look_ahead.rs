@@ -11,9 +11,9 @@ use anyhow::Result;
 use async_trait::async_trait;
 use switchover::backends::{FlagSwitch, MemoryCache, MemoryDatabase};
 use switchover::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
-use switchover::{Builtin, Limits, Policy, Session, SessionKey, Switchover, Timestamp};
+use switchover::{Builtin, Policy, Session, SessionKey, Switchover, Timestamp};
 use switchover_guest::{Description, Host, Instant, Lookup, Result as Told, SaveMode, SaveOutcome as Outcome, Target};
-use switchover_tests::{create, payload};
+use switchover_tests::{create, patient, payload, until};
 use tokio::sync::Semaphore;
 
 const HOME: &str = "default";
@@ -132,7 +132,7 @@ async fn host(cache: &Watched, policy: Policy, order: &str) -> Result<(Switchove
     let flags = FlagSwitch::new([("order", order)]);
     let databases = Switchover::builder().database(HOME, MemoryDatabase::new());
     let builder = databases.database("new_session_store", MemoryDatabase::new()).cache(cache.clone());
-    let host = builder.flags(flags.clone()).policy(policy).build().await?;
+    let host = builder.flags(flags.clone()).limits(patient()).policy(policy).build().await?;
     let key = create(&host.sessions(), "v1").await?;
     Ok((host, flags, key))
 }
@@ -152,9 +152,7 @@ async fn policy_that_begins_with_the_cache_is_asked_when_the_answer_is_there() -
         let (host, key) = (host.clone(), key.clone());
         async move { load(&host, &key).await }
     });
-    while cache.look_ups.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the look-up is under way", async || cache.look_ups.load(Ordering::SeqCst) == 1).await?;
     assert_eq!(COUNTED.load(Ordering::SeqCst), counted_in_its_trial, "the policy waits for nothing");
     assert_eq!(host.policy().calls_in_flight, 1, "the call is one of the policy all the same");
     cache.permits.add_permits(1_000);
@@ -220,18 +218,22 @@ async fn policy_that_leaves_the_cache_alone_costs_a_look_up_after_each_change() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caller_that_leaves_during_the_look_up_leaves_its_place() -> Result<()> {
     let cache = Watched::new();
-    let mut limits = Limits::default();
+    let mut limits = patient();
     limits.calls_in_flight_max = 1;
     let host = Switchover::builder().database(HOME, MemoryDatabase::new()).cache(cache.clone()).limits(limits);
     let host = host.build().await?;
     let key = create(&host.sessions(), "v1").await?;
     cache.permits.forget_permits(1_000);
     for _ in 0..3 {
-        let left = tokio::time::timeout(Duration::from_millis(10), load(&host, &key)).await;
-        assert!(left.is_err(), "the caller gave up");
+        let caller = tokio::spawn({
+            let (host, key) = (host.clone(), key.clone());
+            async move { load(&host, &key).await }
+        });
+        until("the look-up is under way", async || cache.look_ups() == 1).await?;
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled(), "the caller left");
         assert_eq!((host.policy().in_flight, host.policy().calls_in_flight), (0, 0));
     }
-    assert_eq!(cache.look_ups(), 3);
     cache.permits.add_permits(1_000);
     load(&host, &key).await
 }

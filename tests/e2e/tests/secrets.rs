@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use switchover::backends::{Fault, FlagSwitch, MemoryCache, MySql, Operation, Postgres, Redis, Sqlite};
 use switchover::capabilities::{Database as _, DatabaseError};
-use switchover::{Builtin, Limits, Policy, SessionKey, Switchover, expires_in};
+use switchover::{Builtin, Limits, Policy, SessionKey, Sessions, Switchover, expires_in};
 use switchover_harness as harness;
-use switchover_tests::{Bench, component, payload};
+use switchover_tests::{Rig, component, patient, payload, until};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -86,7 +86,7 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     // The new database has no table yet.
     writeln!(said, "{:?}", sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await)?;
     new.upkeep().create_schema(deadline).await?;
-    let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+    let key = create(&sessions).await?;
     for fault in 0..4 {
         for proxy in &proxies {
             match fault {
@@ -110,10 +110,21 @@ async fn exercise_servers(said: &mut String) -> Result<Vec<SessionKey>> {
     Ok(vec![key])
 }
 
+/// Creates a session under deadlines that a busy machine may miss.
+async fn create(sessions: &Sessions) -> Result<SessionKey> {
+    let mut created = None;
+    let tried = async || {
+        created = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await.ok();
+        created.is_some()
+    };
+    until("a session is created", tried).await?;
+    created.context("it was created")
+}
+
 /// Everything that a caller can print of a call, for every kind of failure.
-async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
-    let sessions = bench.sessions();
-    let key = sessions.create(payload(PAYLOAD), expires_in(MINUTE)).await?;
+async fn exercise(rig: &Rig, said: &mut String) -> Result<Vec<SessionKey>> {
+    let sessions = rig.sessions();
+    let key = create(&sessions).await?;
     let mut note = |what: &dyn std::fmt::Debug| writeln!(said, "{what:?}").unwrap();
     note(&sessions.load(&key).await);
     note(&sessions.save(&key, payload(PAYLOAD), expires_in(MINUTE)).await);
@@ -126,7 +137,7 @@ async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
         Fault::Silent { effect: false },
     ];
     for fault in faults {
-        for database in [&bench.old, &bench.new] {
+        for database in [&rig.old, &rig.new] {
             for operation in [Operation::Read, Operation::Write, Operation::Statement, Operation::Commit] {
                 database.inject_times(3, operation, fault.clone());
             }
@@ -140,10 +151,10 @@ async fn exercise(bench: &Bench, said: &mut String) -> Result<Vec<SessionKey>> {
     }
     note(&sessions.cycle_key(&key).await);
     note(&sessions.delete(&key).await);
-    note(&bench.switchover);
-    note(&bench.switchover.policy());
-    note(&bench.switchover.counts());
-    note(&bench.switchover.databases());
+    note(&rig.switchover);
+    note(&rig.switchover.policy());
+    note(&rig.switchover.counts());
+    note(&rig.switchover.databases());
     Ok(vec![key])
 }
 
@@ -155,30 +166,29 @@ async fn keys_and_payloads_appear_nowhere() -> Result<()> {
     let mut said = String::new();
     let mut keys = Vec::new();
 
-    let mut limits = Limits::default();
+    let mut limits = patient();
     limits.read_deadline = Duration::from_millis(50);
     limits.write_deadline = Duration::from_millis(50);
     limits.repair_patience = Duration::from_millis(200);
-    let bench =
-        Bench::with(|builder| builder.insist_on_flags(true).limits(limits).cache(MemoryCache::with_bytes(1 << 10)))
-            .await?;
-    keys.extend(exercise(&bench, &mut said).await?);
-    bench.flag("migration_flag", true).await?;
-    keys.extend(exercise(&bench, &mut said).await?);
+    let rig = Rig::with(|builder| builder.insist_on_flags(true).limits(limits).cache(MemoryCache::with_bytes(1 << 10)))
+        .await?;
+    keys.extend(exercise(&rig, &mut said).await?);
+    rig.flag("migration_flag", true).await?;
+    keys.extend(exercise(&rig, &mut said).await?);
 
     // A policy tries to reveal them in its log, in an error and in a panic, with and without the grant.
-    bench.flag("migration_flag", false).await?;
+    rig.flag("migration_flag", false).await?;
     for policy in ["log-key", "trap", "recurse", "big-log", "foreign-key"] {
         for granted in [false, true] {
             let policy = Policy::file(component("hostile")).setting("behaviour", policy).setting("armed_by", "armed");
-            bench.switchover.swap_policy(if granted { policy.grant_payload() } else { policy }).await?;
-            let key = bench.sessions().create(payload(PAYLOAD), expires_in(MINUTE)).await?;
-            bench.flag("armed", true).await?;
-            writeln!(said, "{:?}", bench.sessions().load(&key).await)?;
-            if let Err(error) = bench.sessions().load(&key).await {
+            rig.switchover.swap_policy(if granted { policy.grant_payload() } else { policy }).await?;
+            let key = create(&rig.sessions()).await?;
+            rig.flag("armed", true).await?;
+            writeln!(said, "{:?}", rig.sessions().load(&key).await)?;
+            if let Err(error) = rig.sessions().load(&key).await {
                 writeln!(said, "{error}")?;
             }
-            bench.flag("armed", false).await?;
+            rig.flag("armed", false).await?;
             keys.push(key);
         }
     }

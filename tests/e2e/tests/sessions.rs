@@ -6,10 +6,10 @@ use anyhow::Result;
 use switchover::backends::{Fault, FlagSwitch, MemoryCache, MemoryDatabase, Operation, Sqlite};
 use switchover::capabilities::{Database as _, DatabaseError};
 use switchover::{
-    BuildError, Builtin, CycleOutcome, Error, Hints, Layout, Limits, Payload, Policy, Rejection, SaveOutcome,
-    SessionKey, SwapError, Switchover, Timestamp, expires_in,
+    BuildError, Builtin, CycleOutcome, Error, Hints, Layout, Payload, Policy, Rejection, SaveOutcome, SessionKey,
+    SwapError, Switchover, Timestamp, expires_in,
 };
-use switchover_tests::{Bench, create, payload};
+use switchover_tests::{LIFE, Rig, create, patient, payload, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -19,7 +19,7 @@ fn down() -> Fault {
 
 #[tokio::test]
 async fn session_lives_from_create_to_delete() -> Result<()> {
-    let sessions = Bench::new().await?.sessions();
+    let sessions = Rig::new().await?.sessions();
     let key = create(&sessions, "v1").await?;
     assert_eq!(key.expose().len(), 32);
     assert!(sessions.exists(&key).await?);
@@ -38,9 +38,9 @@ async fn session_lives_from_create_to_delete() -> Result<()> {
 
 #[tokio::test]
 async fn touch_moves_the_end_and_never_shortens() -> Result<()> {
-    let sessions = Bench::new().await?.sessions();
+    let sessions = Rig::new().await?.sessions();
     let key = create(&sessions, "v1").await?;
-    let late = expires_in(2 * MINUTE);
+    let late = expires_in(2 * LIFE);
     sessions.touch(&key, late).await?;
     sessions.touch(&key, expires_in(Duration::from_secs(5))).await?;
     let session = sessions.load(&key).await?.unwrap();
@@ -50,7 +50,7 @@ async fn touch_moves_the_end_and_never_shortens() -> Result<()> {
 
 #[tokio::test]
 async fn ended_session_is_absent_and_its_key_is_taken_until_it_is_cleared() -> Result<()> {
-    let sessions = Bench::new().await?.sessions();
+    let sessions = Rig::new().await?.sessions();
     let key = sessions.create(payload("v1"), Timestamp::from_micros(1)).await?;
     assert!(sessions.load(&key).await?.is_none());
     assert!(sessions.exists(&key).await?);
@@ -62,7 +62,7 @@ async fn ended_session_is_absent_and_its_key_is_taken_until_it_is_cleared() -> R
 
 #[tokio::test]
 async fn caller_whose_calls_never_wait_lets_other_tasks_run() -> Result<()> {
-    let sessions = Bench::new().await?.sessions();
+    let sessions = Rig::new().await?.sessions();
     let key = create(&sessions, "v1").await?;
     sessions.load(&key).await?;
     let (ran, mut other) = tokio::sync::oneshot::channel();
@@ -76,10 +76,10 @@ async fn caller_whose_calls_never_wait_lets_other_tasks_run() -> Result<()> {
 
 #[tokio::test]
 async fn payload_over_the_limit_is_invalid_and_names_both_sizes() -> Result<()> {
-    let mut limits = Limits::default();
+    let mut limits = patient();
     limits.payload_bytes_max = 10;
-    let bench = Bench::with(|builder| builder.limits(limits)).await?;
-    let error = bench.sessions().create(payload("eleven byte"), expires_in(MINUTE)).await.unwrap_err();
+    let rig = Rig::with(|builder| builder.limits(limits)).await?;
+    let error = rig.sessions().create(payload("eleven byte"), expires_in(MINUTE)).await.unwrap_err();
     assert!(
         matches!(&error, Error::Invalid { message, .. } if message.contains("11") && message.contains("10")),
         "{error}"
@@ -89,7 +89,7 @@ async fn payload_over_the_limit_is_invalid_and_names_both_sizes() -> Result<()> 
 
 #[tokio::test]
 async fn cycled_session_keeps_its_payload_and_end_under_a_new_key_alone() -> Result<()> {
-    let sessions = Bench::new().await?.sessions();
+    let sessions = Rig::new().await?.sessions();
     let old = create(&sessions, "v1").await?;
     let before = sessions.load(&old).await?.unwrap();
     let CycleOutcome::Cycled(new) = sessions.cycle_key(&old).await? else { panic!("the session is there") };
@@ -102,8 +102,8 @@ async fn cycled_session_keeps_its_payload_and_end_under_a_new_key_alone() -> Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logout_during_a_cycle_stays_a_logout() -> Result<()> {
-    let bench = Bench::new().await?;
-    let sessions = bench.sessions();
+    let rig = Rig::new().await?;
+    let sessions = rig.sessions();
     for _ in 0..200 {
         let old = create(&sessions, "v1").await?;
         let cycle = {
@@ -130,11 +130,11 @@ async fn logout_during_a_cycle_stays_a_logout() -> Result<()> {
 
 #[tokio::test]
 async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
-    let bench = Bench::new().await?;
-    let sessions = bench.sessions();
+    let rig = Rig::new().await?;
+    let sessions = rig.sessions();
     let old = create(&sessions, "v1").await?;
     // The first write of a cycle is the create, the second the delete.
-    bench.old.inject_times(
+    rig.old.inject_times(
         1,
         Operation::Write,
         Fault::After(DatabaseError::UnknownOutcome { message: "cut".to_owned() }),
@@ -142,19 +142,16 @@ async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
     let first = sessions.cycle_key(&old).await.unwrap_err();
     assert!(first.is_unknown_outcome() && !matches!(first, Error::CycleIncomplete { .. }), "{first}");
 
-    let sessions_two = sessions.clone();
-    bench.old.set_latency(Duration::from_millis(60));
-    let cycle = {
-        let old = old.clone();
-        tokio::spawn(async move { sessions_two.cycle_key(&old).await })
-    };
-    let writes = bench.old.counts().writes;
-    while bench.old.counts().writes == writes {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    bench.old.inject_times(1, Operation::Write, down());
+    rig.old.hold(Operation::Write);
+    let cycle = tokio::spawn({
+        let (sessions, old) = (sessions.clone(), old.clone());
+        async move { sessions.cycle_key(&old).await }
+    });
+    until("the new key is created", async || rig.old.held(Operation::Write) == 1).await?;
+    rig.old.inject_times(1, Operation::Write, down());
+    rig.old.release();
     let error = cycle.await?.unwrap_err();
-    bench.old.heal();
+    rig.old.heal();
     let Error::CycleIncomplete { new_key, source } = error else { panic!("{error}") };
     assert!(matches!(*source, Error::Unavailable { .. }), "{source}");
     assert!(sessions.load(&new_key).await?.is_some());
@@ -165,44 +162,43 @@ async fn cycle_whose_delete_fails_carries_the_new_key() -> Result<()> {
 
 #[tokio::test]
 async fn new_key_that_no_caller_got_and_that_stays_is_counted() -> Result<()> {
-    let bench = Bench::new().await?;
-    let sessions = bench.sessions();
+    let rig = Rig::new().await?;
+    let sessions = rig.sessions();
     let old = create(&sessions, "v1").await?;
-    bench.old.set_latency(Duration::from_millis(60));
-    let before = bench.old.counts().writes;
-    let begun = async |count| {
-        while bench.old.counts().writes < before + count {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
+    let held = async |count| until("a write is held", async || rig.old.held(Operation::Write) == count).await;
+    rig.old.hold(Operation::Write);
     let cycle = tokio::spawn({
         let (sessions, old) = (sessions.clone(), old.clone());
         async move { sessions.cycle_key(&old).await }
     });
     // While the new key is created, the session is logged out. Then the cycle's delete of the old key finds nothing.
-    begun(1).await;
+    held(1).await?;
     let logout = tokio::spawn(async move { sessions.delete(&old).await });
-    begun(3).await;
-    bench.old.inject_times(1, Operation::Write, down());
+    held(2).await?;
+    rig.old.release();
+    rig.old.hold(Operation::Write);
     assert!(logout.await??);
+    held(1).await?;
+    rig.old.inject_times(1, Operation::Write, down());
+    rig.old.release();
     assert_eq!(cycle.await??, CycleOutcome::Missing);
-    assert_eq!(bench.switchover.counts().new_keys_left, 1);
+    assert_eq!(rig.switchover.counts().new_keys_left, 1);
     Ok(())
 }
 
 #[tokio::test]
 async fn router_falls_back_as_django_does() -> Result<()> {
-    let bench = Bench::new().await?;
-    let router = bench.switchover.router();
+    let rig = Rig::new().await?;
+    let router = rig.switchover.router();
     let from = |name: &str| Hints { instance_database: Some(name.to_owned()), ..Hints::default() };
     assert_eq!(router.db_for_read("sessions", "session").await?.as_str(), "default");
     let routed = router.db_for_write_with("sessions", "session", from("new_session_store")).await?;
     assert_eq!(routed.as_str(), "new_session_store", "no opinion: the database of the instance");
-    bench.flag("new_db_router_flag", true).await?;
+    rig.flag("new_db_router_flag", true).await?;
     assert_eq!(router.db_for_read("sessions", "session").await?.as_str(), "new_session_store");
     assert_eq!(router.db_for_write_with("sessions", "session", from("default")).await?.as_str(), "new_session_store");
     assert_eq!(router.db_for_read("auth", "user").await?.as_str(), "default");
-    let names: Vec<_> = bench.switchover.databases().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = rig.switchover.databases().into_iter().map(|(name, _)| name).collect();
     assert!(!router.allow_migrate(&names[0], "sessions", Some("session")).await?);
     assert!(router.allow_migrate(&names[1], "sessions", Some("session")).await?);
     assert!(router.allow_migrate(&names[0], "auth", None).await?);
@@ -256,7 +252,7 @@ async fn two_aliases_of_one_table_are_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sessions.sqlite3");
     let file = Sqlite::builder(&path).create_if_missing(true).open().await?;
-    file.upkeep().create_schema(Instant::now() + Duration::from_secs(5)).await?;
+    file.upkeep().create_schema(Instant::now() + MINUTE).await?;
     let link = folder.path().join("link.sqlite3");
     std::os::unix::fs::symlink(&path, &link)?;
     let again = Sqlite::open(&link).await?;
@@ -273,7 +269,7 @@ async fn two_tables_of_one_sqlite_file_are_refused() -> Result<()> {
     let mut tables = Vec::new();
     for table in ["old_sessions", "new_sessions"] {
         let database = Sqlite::builder(&path).table(table).create_if_missing(true).open().await?;
-        database.upkeep().create_schema(Instant::now() + Duration::from_secs(5)).await?;
+        database.upkeep().create_schema(Instant::now() + MINUTE).await?;
         tables.push(database);
     }
     let [old, new] = <[Sqlite; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("there are two"))?;

@@ -8,7 +8,7 @@ use switchover::backends::{Faulty, MemoryDatabase};
 use switchover::capabilities::Database as _;
 use switchover::{Builtin, Policy, SaveOutcome, SessionKey, SwapError, expires_in};
 use switchover_shards::{Shards, owner};
-use switchover_tests::{Bench, Load, create};
+use switchover_tests::{LIFE, Load, Rig, create};
 
 const TWO: [&str; 2] = ["default", "new_session_store"];
 const THREE: [&str; 3] = ["default", "new_session_store", "third"];
@@ -23,11 +23,11 @@ fn shards(databases: &[&str], previous: Option<&[&str]>) -> Policy {
     set(Policy::builtin(Builtin::Shards), databases, previous)
 }
 
-async fn bench(databases: &[&str]) -> Result<(Bench, Faulty<MemoryDatabase>)> {
+async fn rig(databases: &[&str]) -> Result<(Rig, Faulty<MemoryDatabase>)> {
     let third = Faulty::new(MemoryDatabase::new());
     let policy = shards(databases, None);
-    let bench = Bench::with(|builder| builder.database("third", third.clone()).policy(policy)).await?;
-    Ok((bench, third))
+    let rig = Rig::with(|builder| builder.database("third", third.clone()).policy(policy)).await?;
+    Ok((rig, third))
 }
 
 async fn rows(database: &Faulty<MemoryDatabase>) -> Result<HashMap<SessionKey, String>> {
@@ -40,11 +40,11 @@ async fn rows(database: &Faulty<MemoryDatabase>) -> Result<HashMap<SessionKey, S
 }
 
 /// Waits until every living session is at its owner among three databases.
-async fn carried_over(bench: &Bench, third: &Faulty<MemoryDatabase>) -> Result<()> {
+async fn carried_over(rig: &Rig, third: &Faulty<MemoryDatabase>) -> Result<()> {
     let patience = Instant::now() + PATIENCE;
     loop {
-        let (mut before, after) = (rows(&bench.old).await?, rows(third).await?);
-        before.extend(rows(&bench.new).await?);
+        let (mut before, after) = (rows(&rig.old).await?, rows(third).await?);
+        before.extend(rows(&rig.new).await?);
         let left = before.keys().filter(|key| owner(&THREE, key.expose()) == Some("third") && !after.contains_key(key));
         match left.count() {
             0 => return Ok(()),
@@ -54,31 +54,31 @@ async fn carried_over(bench: &Bench, third: &Faulty<MemoryDatabase>) -> Result<(
     }
 }
 
-async fn idle_sessions(bench: &Bench, count: usize) -> Result<Vec<SessionKey>> {
+async fn idle_sessions(rig: &Rig, count: usize) -> Result<Vec<SessionKey>> {
     let mut keys = Vec::new();
     for number in 0..count {
-        keys.push(create(&bench.sessions(), format!("idle {number}")).await?);
+        keys.push(create(&rig.sessions(), format!("idle {number}")).await?);
     }
     Ok(keys)
 }
 
 /// Touches the first half, as a user's request would, and logs the others out.
-async fn use_and_log_out(bench: &Bench, keys: &[SessionKey]) -> Result<()> {
+async fn use_and_log_out(rig: &Rig, keys: &[SessionKey]) -> Result<()> {
     let (stay, leave) = keys.split_at(keys.len() / 2);
     for key in stay {
-        let touched = bench.sessions().touch(key, expires_in(Duration::from_secs(300))).await?;
+        let touched = rig.sessions().touch(key, expires_in(2 * LIFE)).await?;
         ensure!(touched == SaveOutcome::Saved, "the touch of a living session returned {touched:?}");
     }
     for key in leave {
-        ensure!(bench.sessions().delete(key).await?, "a living session was gone at its logout");
+        ensure!(rig.sessions().delete(key).await?, "a living session was gone at its logout");
     }
     Ok(())
 }
 
-async fn are_as_they_were_left(bench: &Bench, keys: &[SessionKey]) -> Result<()> {
+async fn are_as_they_were_left(rig: &Rig, keys: &[SessionKey]) -> Result<()> {
     for (number, key) in keys.iter().enumerate() {
         let found =
-            bench.sessions().load(key).await?.map(|session| session.payload.as_text().unwrap_or_default().to_owned());
+            rig.sessions().load(key).await?.map(|session| session.payload.as_text().unwrap_or_default().to_owned());
         let expected = (number < keys.len() / 2).then(|| format!("idle {number}"));
         ensure!(found == expected, "idle session {number}: {found:?} instead of {expected:?}");
     }
@@ -87,22 +87,22 @@ async fn are_as_they_were_left(bench: &Bench, keys: &[SessionKey]) -> Result<()>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn third_database_is_added_under_load_and_nothing_is_lost() -> Result<()> {
-    let (bench, third) = bench(&TWO).await?;
-    let idle = idle_sessions(&bench, 200).await?;
-    let load = Load::start(&bench.sessions(), 32);
+    let (rig, third) = rig(&TWO).await?;
+    let idle = idle_sessions(&rig, 200).await?;
+    let load = Load::start(&rig.sessions(), 32);
     load.progress(500).await?;
     assert!(rows(&third).await?.is_empty());
 
-    bench.switchover.swap_policy(shards(&THREE, Some(&TWO))).await?;
+    rig.switchover.swap_policy(shards(&THREE, Some(&TWO))).await?;
     load.progress(500).await?;
-    use_and_log_out(&bench, &idle).await?;
-    carried_over(&bench, &third).await?;
+    use_and_log_out(&rig, &idle).await?;
+    carried_over(&rig, &third).await?;
 
-    bench.switchover.swap_policy(shards(&THREE, None)).await?;
+    rig.switchover.swap_policy(shards(&THREE, None)).await?;
     load.progress(500).await?;
-    are_as_they_were_left(&bench, &idle).await?;
+    are_as_they_were_left(&rig, &idle).await?;
     load.stop().await?;
-    assert_eq!(bench.switchover.policy().faults, 0);
+    assert_eq!(rig.switchover.policy().faults, 0);
 
     let third = rows(&third).await?;
     let moved = idle[..100].iter().filter(|key| third.contains_key(key)).count();
@@ -113,37 +113,37 @@ async fn third_database_is_added_under_load_and_nothing_is_lost() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_step_can_be_taken_back_under_load_and_nothing_is_lost() -> Result<()> {
-    let (bench, third) = bench(&TWO).await?;
-    let idle = idle_sessions(&bench, 100).await?;
-    let load = Load::start(&bench.sessions(), 32);
+    let (rig, third) = rig(&TWO).await?;
+    let idle = idle_sessions(&rig, 100).await?;
+    let load = Load::start(&rig.sessions(), 32);
     for round in 0..4 {
         let policy = if round % 2 == 0 { Policy::builtin(Builtin::Shards) } else { Policy::native::<Shards>() };
-        bench.switchover.swap_policy(set(policy, &THREE, Some(&TWO))).await?;
+        rig.switchover.swap_policy(set(policy, &THREE, Some(&TWO))).await?;
         load.progress(300).await?;
-        bench.switchover.rollback_policy().await?;
+        rig.switchover.rollback_policy().await?;
         load.progress(300).await?;
-        bench.switchover.swap_policy(shards(&TWO, None)).await?;
+        rig.switchover.swap_policy(shards(&TWO, None)).await?;
     }
     assert!(!rows(&third).await?.is_empty(), "something was carried over");
-    use_and_log_out(&bench, &idle).await?;
-    bench.switchover.swap_policy(shards(&THREE, Some(&TWO))).await?;
+    use_and_log_out(&rig, &idle).await?;
+    rig.switchover.swap_policy(shards(&THREE, Some(&TWO))).await?;
     load.progress(300).await?;
-    are_as_they_were_left(&bench, &idle).await?;
+    are_as_they_were_left(&rig, &idle).await?;
     load.stop().await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database_leaves_under_load_and_nothing_is_lost() -> Result<()> {
-    let (bench, third) = bench(&THREE).await?;
-    let idle = idle_sessions(&bench, 100).await?;
-    let load = Load::start(&bench.sessions(), 32);
-    bench.switchover.swap_policy(shards(&TWO, Some(&THREE))).await?;
-    use_and_log_out(&bench, &idle).await?;
+    let (rig, third) = rig(&THREE).await?;
+    let idle = idle_sessions(&rig, 100).await?;
+    let load = Load::start(&rig.sessions(), 32);
+    rig.switchover.swap_policy(shards(&TWO, Some(&THREE))).await?;
+    use_and_log_out(&rig, &idle).await?;
     let patience = Instant::now() + PATIENCE;
     loop {
-        let (mut left, mut stay) = (rows(&third).await?, rows(&bench.old).await?);
-        stay.extend(rows(&bench.new).await?);
+        let (mut left, mut stay) = (rows(&third).await?, rows(&rig.old).await?);
+        stay.extend(rows(&rig.new).await?);
         left.retain(|key, _| !stay.contains_key(key));
         if left.is_empty() {
             break;
@@ -151,18 +151,18 @@ async fn database_leaves_under_load_and_nothing_is_lost() -> Result<()> {
         ensure!(Instant::now() < patience, "{} sessions are never carried over", left.len());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    bench.switchover.swap_policy(shards(&TWO, None)).await?;
+    rig.switchover.swap_policy(shards(&TWO, None)).await?;
     third.set_down(true);
     load.progress(500).await?;
-    are_as_they_were_left(&bench, &idle).await?;
+    are_as_they_were_left(&rig, &idle).await?;
     load.stop().await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_that_cannot_be_are_refused_by_name_and_the_old_ones_serve() -> Result<()> {
-    let (bench, _third) = bench(&TWO).await?;
-    let before = bench.switchover.policy().version;
+    let (rig, _third) = rig(&TWO).await?;
+    let before = rig.switchover.policy().version;
     let wrong = [
         (Policy::builtin(Builtin::Shards), "`databases` is not set"),
         (shards(&["default", ""], None), "`databases` has an empty name"),
@@ -172,14 +172,14 @@ async fn settings_that_cannot_be_are_refused_by_name_and_the_old_ones_serve() ->
         (set(Policy::native::<Shards>(), &["default", ""], None), "`databases` has an empty name"),
     ];
     for (policy, expected) in wrong {
-        match bench.switchover.swap_policy(policy).await {
+        match rig.switchover.swap_policy(policy).await {
             Err(error @ SwapError::Rejected { .. }) => {
                 ensure!(error.to_string().contains(expected), "{expected:?} is not in {error}");
             }
             other => bail!("{expected}: {other:?}"),
         }
     }
-    assert_eq!(bench.switchover.policy().version, before);
-    create(&bench.sessions(), "v1").await?;
+    assert_eq!(rig.switchover.policy().version, before);
+    create(&rig.sessions(), "v1").await?;
     Ok(())
 }

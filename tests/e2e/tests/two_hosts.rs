@@ -3,7 +3,7 @@
 //! During a cut, a load may return a session that is as old as `cache_max_age`. Nothing else is allowed: nothing is
 //! lost, nothing comes back, and nothing is written from an old entry. `SWITCHOVER_STORY_SEEDS=50` runs the test with
 //! this many seeds, and `SWITCHOVER_STORY_FIRST` is the first of them.
-#![expect(clippy::print_stdout, reason = "who plays many seeds wants to see what each came to")]
+#![expect(clippy::print_stdout, reason = "who runs many seeds wants to see what each came to")]
 
 #[path = "two_hosts/cut.rs"]
 mod cut;
@@ -141,10 +141,10 @@ async fn logout_on_the_other_host_stays_a_logout_on_mariadb() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_one_host_is_cut_off_from_redis_on_postgres() -> Result<()> {
-    story::play(Kind::Postgres).await
+    story::run(Kind::Postgres).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_one_host_is_cut_off_from_redis_on_mariadb() -> Result<()> {
-    story::play(Kind::MariaDb).await
+    story::run(Kind::MariaDb).await
 }

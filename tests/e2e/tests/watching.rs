@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use switchover::backends::{Fault, MemoryDatabase, Operation, Sqlite, prepare_table};
 use switchover::capabilities::DatabaseError;
-use switchover::{CallKind, Error, ErrorCode, Limits, SessionKey, Switchover, expires_in};
-use switchover_tests::{Bench, create, payload};
+use switchover::{CallKind, Error, ErrorCode, SessionKey, Switchover, expires_in};
+use switchover_tests::{Rig, create, patient, payload, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -17,8 +17,8 @@ fn refused() -> Fault {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> {
-    let bench = Bench::new().await?;
-    let (sessions, before) = (bench.sessions(), bench.switchover.counts());
+    let rig = Rig::new().await?;
+    let (sessions, before) = (rig.sessions(), rig.switchover.counts());
     assert_eq!((before.calls, before.database_reads, before.cache_hits), (0, 0, 0), "a trial is no call");
 
     let key = create(&sessions, "v1").await?;
@@ -26,9 +26,9 @@ async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> 
         sessions.load(&key).await?.unwrap();
     }
     sessions.save(&key, payload("v2"), expires_in(MINUTE)).await?;
-    bench.old.inject_times(1, Operation::Write, refused());
+    rig.old.inject_times(1, Operation::Write, refused());
     sessions.touch(&key, expires_in(2 * MINUTE)).await.unwrap_err();
-    bench.old.inject_times(
+    rig.old.inject_times(
         1,
         Operation::Write,
         Fault::After(DatabaseError::UnknownOutcome { message: "cut".to_owned() }),
@@ -37,9 +37,9 @@ async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> 
     assert!(sessions.exists(&key).await?);
     assert!(sessions.delete(&key).await?);
     sessions.clear_expired(1).await?;
-    bench.switchover.router().db_for_read("sessions", "session").await?;
+    rig.switchover.router().db_for_read("sessions", "session").await?;
 
-    let by_kind = bench.switchover.call_counts();
+    let by_kind = rig.switchover.call_counts();
     let counts: Vec<_> =
         by_kind.iter().map(|kind| (kind.kind.as_str(), kind.answered, kind.failed, kind.unknown)).collect();
     let expected = [
@@ -57,7 +57,7 @@ async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> 
         by_kind.iter().all(|kind| kind.latencies.total() > Duration::ZERO && kind.latencies.quantile(0.99).is_some())
     );
 
-    let counts = bench.switchover.counts();
+    let counts = rig.switchover.counts();
     assert_eq!((counts.calls, counts.calls_failed), (11, 2));
     assert_eq!((counts.cache_hits, counts.cache_misses), (2, 1));
     assert_eq!(counts.database_reads, 2, "a load after its miss, and an exists");
@@ -66,35 +66,50 @@ async fn calls_are_counted_by_kind_and_outcome_with_their_times() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_database_is_checked_at_the_same_time_within_the_read_deadline() -> Result<()> {
-    let mut limits = Limits::default();
+async fn databases_are_checked_at_the_same_time() -> Result<()> {
+    let rig = Rig::new().await?;
+    rig.old.hold(Operation::Read);
+    rig.new.hold(Operation::Read);
+    let host = rig.switchover.clone();
+    let checks = tokio::spawn(async move { host.check_databases().await });
+    let held = async || (rig.old.held(Operation::Read), rig.new.held(Operation::Read)) == (1, 1);
+    until("both databases are asked", held).await?;
+    rig.old.release();
+    rig.new.release();
+    assert!(checks.await?.iter().all(|check| check.problem.is_none()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_database_is_checked_within_the_read_deadline() -> Result<()> {
+    let mut limits = patient();
     limits.read_deadline = Duration::from_millis(200);
-    let bench = Bench::with(|builder| builder.limits(limits).database("archive", MemoryDatabase::new())).await?;
+    let rig = Rig::with(|builder| builder.limits(limits).database("archive", MemoryDatabase::new())).await?;
     let names = |checks: &[switchover::DatabaseCheck]| -> Vec<_> {
         checks.iter().map(|check| (check.database.to_string(), check.problem.as_ref().map(Error::code))).collect()
     };
     let well = |name: &str| (name.to_owned(), None);
     let sick = |name: &str, code| (name.to_owned(), Some(code));
-    let checks = bench.switchover.check_databases().await;
+    let checks = rig.switchover.check_databases().await;
     assert_eq!(names(&checks), [well("archive"), well("default"), well("new_session_store")]);
     assert!(checks[0].summary.contains("memory"), "{}", checks[0].summary);
 
-    bench.old.inject(Operation::Read, Fault::Silent { effect: false });
-    bench.new.inject(Operation::Read, refused());
+    rig.old.inject(Operation::Read, Fault::Silent { effect: false });
+    rig.new.inject(Operation::Read, refused());
     let begun = Instant::now();
-    let checks = bench.switchover.check_databases().await;
-    assert!(begun.elapsed() < Duration::from_secs(2), "it waited for {:?}", begun.elapsed());
+    let checks = rig.switchover.check_databases().await;
+    assert!(begun.elapsed() < MINUTE / 2, "another limit bounds it: it waited for {:?}", begun.elapsed());
     let (timeout, unavailable) = (ErrorCode::Timeout, ErrorCode::Unavailable);
     assert_eq!(names(&checks), [well("archive"), sick("default", timeout), sick("new_session_store", unavailable)]);
     assert!(checks[1].latency >= Duration::from_millis(190), "{:?}", checks[1].latency);
-    bench.old.heal();
-    bench.new.heal();
-    assert_eq!(bench.switchover.check_databases().await[1].problem.as_ref().map(Error::code), None);
+    rig.old.heal();
+    rig.new.heal();
+    assert_eq!(rig.switchover.check_databases().await[1].problem.as_ref().map(Error::code), None);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_without_its_table_is_not_well_until_it_is_prepared() -> Result<()> {
+async fn database_without_its_table_is_not_well_until_it_is_prepared() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = Sqlite::builder(folder.path().join("sessions.sqlite3")).create_if_missing(true).open().await?;
     let switchover = Switchover::builder().database("default", file.clone()).build().await?;
@@ -109,18 +124,18 @@ async fn a_database_without_its_table_is_not_well_until_it_is_prepared() -> Resu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_error_has_a_code_that_stays() -> Result<()> {
-    let mut limits = Limits::default();
+    let mut limits = patient();
     limits.payload_bytes_max = 4;
-    let bench = Bench::with(|builder| builder.limits(limits)).await?;
-    let sessions = bench.sessions();
+    let rig = Rig::with(|builder| builder.limits(limits)).await?;
+    let sessions = rig.sessions();
     let key = create(&sessions, "v1").await?;
 
     let too_large = sessions.save(&key, payload("too large"), expires_in(MINUTE)).await.unwrap_err();
     assert_eq!(too_large.code(), ErrorCode::TooLarge);
-    bench.old.inject_times(1, Operation::Write, refused());
+    rig.old.inject_times(1, Operation::Write, refused());
     let unavailable = sessions.delete(&key).await.unwrap_err();
     assert_eq!(unavailable.code(), ErrorCode::Unavailable);
-    bench.old.inject_times(
+    rig.old.inject_times(
         1,
         Operation::Write,
         Fault::After(DatabaseError::UnknownOutcome { message: "cut".to_owned() }),
@@ -132,10 +147,10 @@ async fn every_error_has_a_code_that_stays() -> Result<()> {
     let cycled = Error::CycleIncomplete { new_key: SessionKey::random(), source };
     assert_eq!(cycled.code(), ErrorCode::UnknownOutcome);
     assert_eq!(Error::Overloaded { message: String::new() }.code(), ErrorCode::Overloaded);
-    let version = Box::new(bench.switchover.policy().version);
+    let version = Box::new(rig.switchover.policy().version);
     assert_eq!(Error::Policy { version, source: switchover::PolicyFault::CpuTime }.code(), ErrorCode::Internal);
-    bench.switchover.close().await;
+    rig.switchover.close().await;
     assert_eq!(sessions.load(&key).await.unwrap_err().code(), ErrorCode::Unavailable);
-    assert_eq!(CallKind::ALL.len(), bench.switchover.call_counts().len());
+    assert_eq!(CallKind::ALL.len(), rig.switchover.call_counts().len());
     Ok(())
 }

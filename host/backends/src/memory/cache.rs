@@ -5,13 +5,14 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache as Bounded;
 use switchover_core::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
+use switchover_core::sync::Mutex;
 use switchover_core::{Session, SessionKey, Timestamp};
 
 /// 64 MiB: some 100,000 sessions of 400 bytes.
@@ -114,22 +115,18 @@ impl MemoryCache {
 
     /// The bytes that its entries take now, never more than the bound. Locks each shard in turn: for metrics and tests.
     pub fn bytes(&self) -> u64 {
-        self.shared.shards.iter().map(|shard| locked(shard).entries.weight()).sum()
+        self.shared.shards.iter().map(|shard| shard.lock().entries.weight()).sum()
     }
 
     fn shard(&self, key: &SessionKey) -> MutexGuard<'_, Shard> {
         let shards = &self.shared.shards;
         let at = self.shared.hasher.hash_one(key) % shards.len() as u64;
-        locked(&shards[usize::try_from(at).expect("below the number of shards")])
+        shards[usize::try_from(at).expect("below the number of shards")].lock()
     }
 
     fn new_lease(&self) -> Lease {
         Lease(self.shared.lease_next.fetch_add(1, Ordering::Relaxed))
     }
-}
-
-fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shard {

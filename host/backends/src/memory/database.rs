@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::ready;
 use std::ops::Bound;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use switchover_core::capabilities::{
     Clock, Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept,
     SystemClock, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
+use switchover_core::sync::Mutex;
 use switchover_core::{Layout, Session, SessionKey, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
@@ -121,7 +122,7 @@ impl MemoryDatabase {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

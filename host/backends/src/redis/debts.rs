@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::Nonce;
+use switchover_core::sync::Mutex;
 
 use super::scripts::{KeyDigest, LEASE_MS};
 
@@ -56,17 +56,13 @@ impl Debts {
         Self { owed: Mutex::default(), count: AtomicUsize::new(0), keys_max }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Owed> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn count(&self, owed: &Owed) {
         self.count.store(owed.keys.len() + usize::from(owed.all_until.is_some()), Ordering::SeqCst);
     }
 
     /// Remembers the longest time to live of an entry.
     pub(super) fn note_ttl(&self, ttl: Duration) {
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         owed.ttl_longest = owed.ttl_longest.max(ttl);
     }
 
@@ -75,7 +71,7 @@ impl Debts {
         if self.count.load(Ordering::SeqCst) == 0 {
             return false;
         }
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         if owed.all_until.is_some_and(|until| until <= Instant::now()) {
             owed.all_until = None;
             self.count(&owed);
@@ -85,7 +81,7 @@ impl Debts {
 
     /// Adds a debt: an invalidation, and the guard if it is the guard that failed.
     pub(super) fn owe(&self, key: KeyDigest, guard: Option<(Nonce, Instant)>) {
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         owed.turn += 1;
         let turn = owed.turn;
         if owed.keys.len() >= self.keys_max && !owed.keys.contains_key(&key) {
@@ -111,7 +107,7 @@ impl Debts {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         owed.turn += 1;
         let turn = owed.turn;
         if let Some(debt) = owed.keys.get_mut(key) {
@@ -122,12 +118,12 @@ impl Debts {
 
     /// Returns some of the debts, at most `limit` keys.
     pub(super) fn some(&self, limit: usize) -> Vec<(KeyDigest, Debt)> {
-        self.lock().keys.iter().take(limit).map(|(key, debt)| (*key, debt.clone())).collect()
+        self.owed.lock().keys.iter().take(limit).map(|(key, debt)| (*key, debt.clone())).collect()
     }
 
     /// Removes a debt that Redis has executed, unless it has changed since `turn`.
     pub(super) fn paid(&self, key: &KeyDigest, turn: u64) {
-        let mut owed = self.lock();
+        let mut owed = self.owed.lock();
         if owed.keys.get(key).is_some_and(|debt| debt.turn == turn) {
             owed.keys.remove(key);
         }
@@ -136,7 +132,7 @@ impl Debts {
 
     /// The number of owed keys.
     pub(super) fn len(&self) -> usize {
-        self.lock().keys.len()
+        self.owed.lock().keys.len()
     }
 }
 
@@ -150,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_that_grew_while_it_was_paid_stays() {
+    fn debt_that_grew_while_it_was_paid_stays() {
         let debts = Debts::new();
         debts.owe(key(1), None);
         let (owed, debt) = debts.some(8).pop().expect("one is owed");
@@ -163,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_is_owed_until_its_writer_is_done() {
+    fn guard_is_owed_until_its_writer_is_done() {
         let (debts, until) = (Debts::new(), Instant::now() + Duration::from_secs(4));
         debts.owe(key(1), Some((Nonce(1), until)));
         debts.owe(key(1), Some((Nonce(2), until)));
@@ -188,9 +184,9 @@ mod tests {
             debts.paid(&owed, debt.turn);
         }
         assert!(debts.is_owed(&key(7)), "what was not remembered is not paid");
-        let until = debts.lock().all_until.expect("it overflowed");
+        let until = debts.owed.lock().all_until.expect("it overflowed");
         assert!(until > Instant::now() + Duration::from_secs(99));
-        debts.lock().all_until = Some(Instant::now());
+        debts.owed.lock().all_until = Some(Instant::now());
         assert!(!debts.is_owed(&key(7)));
     }
 

@@ -1,8 +1,7 @@
 //! The queue of look-ups that have not been sent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use switchover_core::capabilities::{CacheError, CacheLookup};
+use switchover_core::sync::Mutex;
 use tokio::sync::oneshot;
 
 use super::scripts::Look;
@@ -32,12 +31,8 @@ pub(super) enum Added {
 }
 
 impl Looks {
-    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn add(&self, look: Waiting) -> Added {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         waiting.push(look);
         match waiting.len() {
             1 => Added::First,
@@ -47,6 +42,6 @@ impl Looks {
     }
 
     pub(super) fn take(&self) -> Vec<Waiting> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *self.0.lock())
     }
 }

@@ -1,12 +1,13 @@
 //! The state that all clones of a cache and its background task share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redis::Client;
 use arc_swap::ArcSwapOption;
 use switchover_core::capabilities::Nonce;
+use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -83,11 +84,11 @@ impl Shared {
     }
 
     pub(super) fn note(&self, problem: String) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *self.problem.lock() = problem;
     }
 
     pub(super) fn problem(&self) -> String {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.problem.lock().clone()
     }
 
     pub(super) fn owe(&self, key: KeyDigest, guard: Option<(Nonce, Instant)>) {

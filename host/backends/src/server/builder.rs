@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use switchover_core::Layout;
@@ -15,6 +15,7 @@ use super::link::{Driver, Options};
 use super::supervisor::spawn;
 use super::write_queue::WriteQueue;
 use super::{Queues, Server, Shared, WriteSender, read, tool, transaction, write};
+use crate::queues::UntilClosed;
 use crate::table::SessionTable;
 
 /// Two of each kind: while one lane waits for the server, the other collects new operations.
@@ -183,8 +184,9 @@ impl ServerBuilder {
         let inbox = Arc::new(inbox);
         spawn(&alive, &connector, None, move |lane| tool::run(lane, Arc::clone(&inbox)));
 
-        let queues = RwLock::new(Some(Queues { reads, writes: WriteSender(writes), transactions, tools }));
-        Ok(Server { shared: Arc::new(Shared { queues, ended, summary, layout: self.layout }) })
+        let queues = Queues { reads, writes: WriteSender(writes), transactions, tools };
+        let queues = UntilClosed::new(queues, ended);
+        Ok(Server { shared: Arc::new(Shared { queues, summary, layout: self.layout }) })
     }
 }
 

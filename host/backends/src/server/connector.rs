@@ -1,10 +1,10 @@
 //! Makes connections, one at a time. While the server cannot be reached it fails at once, and tries again after growing
 //! pauses.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::sync::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout_at;
 
@@ -51,7 +51,7 @@ impl<D: Driver> Connector<D> {
         let latest = deadline.min(begun + CONNECT_TIME_MAX);
         let error = match timeout_at(latest.into(), self.driver.connect()).await {
             Ok(Ok(link)) => {
-                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                *self.pause.lock() = None;
                 return Ok(link);
             }
             Ok(Err(error)) => error,
@@ -63,14 +63,14 @@ impl<D: Driver> Connector<D> {
     }
 
     fn not_paused(&self) -> Result<(), DatabaseError> {
-        match &*self.pause.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.pause.lock() {
             Some(pause) if Instant::now() < pause.until => Err(pause.error.clone()),
             _ => Ok(()),
         }
     }
 
     fn begin_pause(&self, error: DatabaseError) {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pause = self.pause.lock();
         let failures = pause.as_ref().map_or(0, |pause| pause.failures);
         let longest = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
         // At least half of the length, at random: hosts that lost the server together must not return together.

@@ -28,11 +28,11 @@ mod write;
 mod write_queue;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub use self::builder::ServerBuilder;
 pub(super) use self::link::{Driver, Failure, Found, Link, Options};
@@ -41,6 +41,7 @@ pub(super) use self::table::{Column, check_columns};
 use self::tool::ToolJob;
 use self::transaction::TransactionJob;
 use self::write_queue::{WriteJob, WriteQueue};
+use super::queues::{UntilClosed, closed};
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
@@ -76,9 +77,7 @@ pub struct Server {
 }
 
 struct Shared {
-    queues: RwLock<Option<Queues>>,
-    /// Closed when the last lane has ended.
-    ended: watch::Receiver<()>,
+    queues: UntilClosed<Queues>,
     summary: String,
     layout: Layout,
 }
@@ -107,10 +106,7 @@ impl Server {
         enqueue: impl FnOnce(&Queues, Request<T>) -> Result<(), DatabaseError>,
     ) -> Result<T, DatabaseError> {
         let (request, reply) = request(deadline)?;
-        {
-            let queues = self.shared.queues.read().unwrap_or_else(PoisonError::into_inner);
-            enqueue(queues.as_ref().ok_or_else(closed)?, request)?;
-        }
+        self.shared.queues.put(|queues| enqueue(queues, request))?;
         reply.wait(late).await
     }
 
@@ -167,11 +163,7 @@ impl Database for Server {
     }
 
     async fn close(&self) {
-        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
-        let mut ended = self.shared.ended.clone();
-        // Nothing is ever sent: this ends when the last lane has dropped its end. The deadlines of a lane's operations
-        // limit how long it takes.
-        while ended.changed().await.is_ok() {}
+        self.shared.queues.close().await;
     }
 
     fn summary(&self) -> String {
@@ -185,8 +177,7 @@ impl Open for Server {
     fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError> {
         // One step at a time.
         let (steps, later) = mpsc::channel(1);
-        let queues = self.shared.queues.read().unwrap_or_else(PoisonError::into_inner);
-        enqueue(&queues.as_ref().ok_or_else(closed)?.transactions, TransactionJob { first, later })?;
+        self.shared.queues.put(|queues| enqueue(&queues.transactions, TransactionJob { first, later }))?;
         Ok(steps)
     }
 }
@@ -246,8 +237,4 @@ fn enqueue<J>(queue: &mpsc::Sender<J>, job: J) -> Result<(), DatabaseError> {
         mpsc::error::TrySendError::Full(_) => DatabaseError::Overloaded,
         mpsc::error::TrySendError::Closed(_) => closed(),
     })
-}
-
-fn closed() -> DatabaseError {
-    DatabaseError::Unavailable { message: "it was closed".to_owned() }
 }

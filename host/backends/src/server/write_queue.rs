@@ -1,15 +1,16 @@
 //! The queue of writes. Lanes take them in groups, and never a write of a key that is being written.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Instant;
 
 use switchover_core::SessionKey;
 use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 
-use super::closed;
 use super::lane::Source;
+use crate::queues::closed;
 use crate::request::Request;
 
 /// How many writes share a transaction. Up to about this number, the disk's flush, which they share, is the greater
@@ -100,7 +101,7 @@ impl WriteQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use switchover_core::Layout;
 use switchover_core::capabilities::{Clock, DatabaseError, SystemClock};
+use switchover_core::sync::Mutex;
 use tokio::sync::watch;
 
 use super::connection::{Connections, Synchronous};
@@ -16,6 +17,7 @@ use super::statements::Statements;
 use super::writer::Writer;
 use super::{Queues, Sqlite, unavailable};
 use crate::others::Shared;
+use crate::queues::UntilClosed;
 
 /// Two reads at a time. More threads than cores gain nothing, because a read that finds its pages in the cache never
 /// waits.
@@ -147,8 +149,8 @@ impl SqliteBuilder {
                 Reader::new(connection, Arc::clone(&statements), Arc::clone(&self.clock), Arc::clone(&read_queue));
             spawn("sqlite-reader", alive.clone(), move || reader.run())?;
         }
-        let queues = RwLock::new(Some(Queues { writes, reads }));
-        Ok(Sqlite { shared: Arc::new(super::Shared { queues, ended, summary, layout: self.layout }) })
+        let queues = UntilClosed::new(Queues { writes, reads }, ended);
+        Ok(Sqlite { shared: Arc::new(super::Shared { queues, summary, layout: self.layout }) })
     }
 }
 

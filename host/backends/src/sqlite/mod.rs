@@ -23,17 +23,17 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 
 pub use self::builder::SqliteBuilder;
 pub use self::connection::Synchronous;
 use self::reader::ReadCommand;
 use self::writer::WriteCommand;
+use super::queues::{UntilClosed, closed};
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
@@ -69,9 +69,7 @@ pub struct Sqlite {
 }
 
 struct Shared {
-    queues: RwLock<Option<Queues>>,
-    /// Closed when the last thread has ended.
-    ended: watch::Receiver<()>,
+    queues: UntilClosed<Queues>,
     summary: String,
     layout: Layout,
 }
@@ -103,7 +101,7 @@ impl Sqlite {
         command: impl FnOnce(Request<T>) -> WriteCommand,
     ) -> Result<T, DatabaseError> {
         let (request, reply) = request(deadline)?;
-        self.send(|queues| enqueue(&queues.writes, command(request)))?;
+        self.shared.queues.put(|queues| enqueue(&queues.writes, command(request)))?;
         reply.wait(Late::UnknownOutcome).await
     }
 
@@ -114,13 +112,8 @@ impl Sqlite {
         command: impl FnOnce(Request<T>) -> ReadCommand,
     ) -> Result<T, DatabaseError> {
         let (request, reply) = request(deadline)?;
-        self.send(|queues| enqueue(&queues.reads, command(request)))?;
+        self.shared.queues.put(|queues| enqueue(&queues.reads, command(request)))?;
         reply.wait(Late::Timeout).await
-    }
-
-    fn send(&self, enqueue: impl FnOnce(&Queues) -> Result<(), DatabaseError>) -> Result<(), DatabaseError> {
-        let queues = self.shared.queues.read().unwrap_or_else(PoisonError::into_inner);
-        queues.as_ref().map_or_else(|| Err(closed()), enqueue)
     }
 }
 
@@ -156,11 +149,7 @@ impl Database for Sqlite {
 
     /// Also moves the write-ahead log into the file, unless another process reads it.
     async fn close(&self) {
-        drop(self.shared.queues.write().unwrap_or_else(PoisonError::into_inner).take());
-        let mut ended = self.shared.ended.clone();
-        // Nothing is ever sent: this ends when the last thread has dropped its end. The deadlines of a thread's
-        // operations limit how long it takes.
-        while ended.changed().await.is_ok() {}
+        self.shared.queues.close().await;
     }
 
     fn summary(&self) -> String {
@@ -174,7 +163,7 @@ impl Open for Sqlite {
     fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError> {
         // One step at a time.
         let (steps, later) = sync_channel(1);
-        self.send(|queues| enqueue(&queues.writes, WriteCommand::Transaction { first, later }))?;
+        self.shared.queues.put(|queues| enqueue(&queues.writes, WriteCommand::Transaction { first, later }))?;
         Ok(steps)
     }
 }
@@ -245,10 +234,6 @@ fn enqueue<C>(queue: &SyncSender<C>, command: C) -> Result<(), DatabaseError> {
         TrySendError::Full(_) => DatabaseError::Overloaded,
         TrySendError::Disconnected(_) => closed(),
     })
-}
-
-fn closed() -> DatabaseError {
-    unavailable("it was closed".to_owned())
 }
 
 fn unavailable(message: String) -> DatabaseError {

@@ -1,12 +1,13 @@
 //! A thread that reads. It takes all queued reads and answers them from one snapshot.
 
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, ExpiredLeft, Identity, Read, ReadOutcome, Scan, Statistics,
 };
+use switchover_core::sync::Mutex;
 use switchover_core::{Column, Timestamp};
 
 use super::connection::wait_for_locks_until;
@@ -130,14 +131,14 @@ impl Reader {
     }
 
     fn wait(&self) -> Option<ReadCommand> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+        self.queue.lock().recv().ok()
     }
 
     /// Takes the queued reads up to the first command of another kind, and that command. It never waits: if another
     /// reader has the queue, it returns only `first`.
     fn drain(&self, first: ReadJob) -> (Vec<ReadJob>, Option<ReadCommand>) {
         let mut jobs = vec![first];
-        let Ok(queue) = self.queue.try_lock() else { return (jobs, None) };
+        let Some(queue) = self.queue.try_lock() else { return (jobs, None) };
         while jobs.len() < SNAPSHOT_BATCHES_MAX {
             match queue.try_recv() {
                 Ok(ReadCommand::Read { batch, request }) => jobs.push(ReadJob { batch, request }),

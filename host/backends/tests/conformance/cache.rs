@@ -58,20 +58,20 @@ macro_rules! cache_claims {
 }
 
 cache_claims! {
-    a_miss_gives_the_right_to_fill_once,
-    a_later_miss_takes_the_lease_away,
-    a_lease_fills_its_own_key_alone,
-    an_invalidation_removes_entry_and_lease,
-    a_guard_removes_entry_and_lease_and_lets_nobody_fill,
+    miss_gives_the_right_to_fill_once,
+    later_miss_takes_the_lease_away,
+    lease_fills_its_own_key_alone,
+    invalidation_removes_entry_and_lease,
+    guard_removes_entry_and_lease_and_lets_nobody_fill,
     every_writer_releases_its_own_nonce_alone,
-    a_release_removes_what_was_filled_without_a_guard,
-    a_guard_ends_with_its_time_to_live,
-    an_entry_ends_with_its_time_to_live,
-    an_entry_ends_with_its_session,
+    release_removes_what_was_filled_without_a_guard,
+    guard_ends_with_its_time_to_live,
+    entry_ends_with_its_time_to_live,
+    entry_ends_with_its_session,
     nobody_reads_an_old_row_after_a_write,
 }
 
-async fn a_miss_gives_the_right_to_fill_once(cache: Arc<dyn Cache>) -> Result<()> {
+async fn miss_gives_the_right_to_fill_once(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     let lease = miss(&*cache, &session.key).await?;
     assert_ne!(lease, Lease::DEAD);
@@ -82,7 +82,7 @@ async fn a_miss_gives_the_right_to_fill_once(cache: Arc<dyn Cache>) -> Result<()
     Ok(())
 }
 
-async fn a_later_miss_takes_the_lease_away(cache: Arc<dyn Cache>) -> Result<()> {
+async fn later_miss_takes_the_lease_away(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     let (first, second) = (miss(&*cache, &session.key).await?, miss(&*cache, &session.key).await?);
     assert_ne!(first, second);
@@ -92,7 +92,7 @@ async fn a_later_miss_takes_the_lease_away(cache: Arc<dyn Cache>) -> Result<()> 
     Ok(())
 }
 
-async fn a_lease_fills_its_own_key_alone(cache: Arc<dyn Cache>) -> Result<()> {
+async fn lease_fills_its_own_key_alone(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     let lease = miss(&*cache, &session.key).await?;
     let other = Session { key: key("bbbbbbbb"), ..session };
@@ -102,7 +102,7 @@ async fn a_lease_fills_its_own_key_alone(cache: Arc<dyn Cache>) -> Result<()> {
     Ok(())
 }
 
-async fn an_invalidation_removes_entry_and_lease(cache: Arc<dyn Cache>) -> Result<()> {
+async fn invalidation_removes_entry_and_lease(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     fill(&*cache, &session).await?;
     cache.invalidate(&session.key).await?;
@@ -113,7 +113,7 @@ async fn an_invalidation_removes_entry_and_lease(cache: Arc<dyn Cache>) -> Resul
     Ok(())
 }
 
-async fn a_guard_removes_entry_and_lease_and_lets_nobody_fill(cache: Arc<dyn Cache>) -> Result<()> {
+async fn guard_removes_entry_and_lease_and_lets_nobody_fill(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     let before = miss(&*cache, &session.key).await?;
     cache.guard(&session.key, Nonce(1), PATIENCE).await?;
@@ -143,7 +143,7 @@ async fn every_writer_releases_its_own_nonce_alone(cache: Arc<dyn Cache>) -> Res
     Ok(())
 }
 
-async fn a_release_removes_what_was_filled_without_a_guard(cache: Arc<dyn Cache>) -> Result<()> {
+async fn release_removes_what_was_filled_without_a_guard(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     fill(&*cache, &session).await?;
     cache.release(&session.key, Nonce(1)).await?;
@@ -151,7 +151,7 @@ async fn a_release_removes_what_was_filled_without_a_guard(cache: Arc<dyn Cache>
     Ok(())
 }
 
-async fn a_guard_ends_with_its_time_to_live(cache: Arc<dyn Cache>) -> Result<()> {
+async fn guard_ends_with_its_time_to_live(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     cache.guard(&session.key, Nonce(1), PATIENCE).await?;
     cache.guard(&session.key, Nonce(2), SHORT).await?;
@@ -161,14 +161,14 @@ async fn a_guard_ends_with_its_time_to_live(cache: Arc<dyn Cache>) -> Result<()>
     Ok(())
 }
 
-async fn an_entry_ends_with_its_time_to_live(cache: Arc<dyn Cache>) -> Result<()> {
+async fn entry_ends_with_its_time_to_live(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     let lease = miss(&*cache, &session.key).await?;
     assert!(cache.fill(lease, &session, SHORT).await?);
     eventually("the entry ends", async || Ok(!is_hit(&*cache, &session).await?)).await
 }
 
-async fn an_entry_ends_with_its_session(cache: Arc<dyn Cache>) -> Result<()> {
+async fn entry_ends_with_its_session(cache: Arc<dyn Cache>) -> Result<()> {
     let session = some("payload");
     fill(&*cache, &session).await?;
     assert!(matches!(cache.get(&session.key, session.expires_at).await?, CacheLookup::Miss(_)));

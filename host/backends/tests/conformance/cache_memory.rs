@@ -11,7 +11,7 @@ use super::cache::{fill, is_hit, miss, some};
 use super::fixture::{PATIENCE, key};
 
 #[tokio::test]
-async fn the_bound_holds_whatever_is_filled() -> Result<()> {
+async fn bound_holds_whatever_is_filled() -> Result<()> {
     for bytes in [1 << 10, 1 << 20, 4 << 20] {
         let cache = MemoryCache::with_bytes(bytes);
         for at in 0..2_000 {
@@ -37,7 +37,7 @@ async fn what_is_larger_than_the_cache_is_not_stored() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_takes_neither_entry_nor_guard() -> Result<()> {
+async fn flood_of_unknown_keys_takes_neither_entry_nor_guard() -> Result<()> {
     let (cache, session) = (MemoryCache::with_bytes(1 << 20), some("payload"));
     let guarded = key("guarded0");
     fill(&cache, &session).await?;

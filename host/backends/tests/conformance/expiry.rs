@@ -9,9 +9,9 @@ use switchover_core::{Session, Timestamp};
 use super::fixture::{Fixture, SECOND, exists, key, load, row, session, soon, write};
 
 claims! {
-    a_session_ends_to_the_microsecond,
-    an_ended_session_is_absent_for_load_alone,
-    the_last_instant_of_all_is_kept,
+    session_ends_to_the_microsecond,
+    ended_session_is_absent_for_load_alone,
+    last_instant_of_all_is_kept,
     delete_expired_takes_what_is_strictly_earlier,
     delete_expired_stops_at_its_limit,
     delete_expired_without_an_instant_takes_the_database_clock,
@@ -20,7 +20,7 @@ claims! {
 /// Around a whole second, where Django's text has no fraction.
 const FRACTIONS: [u64; 6] = [0, 1, 10, 500_000, 999_999, 1_000_000];
 
-async fn a_session_ends_to_the_microsecond(f: Fixture) -> Result<()> {
+async fn session_ends_to_the_microsecond(f: Fixture) -> Result<()> {
     for fraction in FRACTIONS {
         let end = SECOND + fraction;
         let ends = session("aaaaaaaa", "payload", Timestamp::from_micros(end));
@@ -36,7 +36,7 @@ async fn a_session_ends_to_the_microsecond(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn an_ended_session_is_absent_for_load_alone(f: Fixture) -> Result<()> {
+async fn ended_session_is_absent_for_load_alone(f: Fixture) -> Result<()> {
     let ended = session("aaaaaaaa", "payload", f.now());
     write(&*f.database, Write::Insert(ended.clone())).await?;
     assert_eq!(load(&*f.database, &ended.key).await?, None);
@@ -52,7 +52,7 @@ async fn an_ended_session_is_absent_for_load_alone(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn the_last_instant_of_all_is_kept(f: Fixture) -> Result<()> {
+async fn last_instant_of_all_is_kept(f: Fixture) -> Result<()> {
     let last = session("aaaaaaaa", "payload", Timestamp::MAX);
     let first = session("bbbbbbbb", "payload", Timestamp::from_micros(0));
     write(&*f.database, Write::Insert(last.clone())).await?;

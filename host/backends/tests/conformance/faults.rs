@@ -26,7 +26,7 @@ fn unknown() -> DatabaseError {
 }
 
 #[tokio::test]
-async fn an_error_before_leaves_nothing_and_one_after_leaves_the_row() -> Result<()> {
+async fn error_before_leaves_nothing_and_one_after_leaves_the_row() -> Result<()> {
     let database = database();
     database.inject(Operation::Write, Fault::Before(unknown()));
     assert_eq!(database.write(insert(), Terms::by(soon())).await, Err(unknown()));
@@ -57,7 +57,7 @@ async fn silence_lasts_until_the_deadline() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_fault_strikes_as_often_as_it_was_told() -> Result<()> {
+async fn fault_strikes_as_often_as_it_was_told() -> Result<()> {
     let database = database();
     database.inject_times(2, Operation::Read, Fault::Before(DatabaseError::Overloaded));
     for _ in 0..2 {
@@ -72,7 +72,7 @@ async fn a_fault_strikes_as_often_as_it_was_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_commit_that_does_not_answer_has_committed_or_not() -> Result<()> {
+async fn commit_that_does_not_answer_has_committed_or_not() -> Result<()> {
     let database = database();
     for effect in [false, true] {
         database.inject(Operation::Commit, Fault::Silent { effect });
@@ -85,7 +85,7 @@ async fn a_commit_that_does_not_answer_has_committed_or_not() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_before_rolls_back_and_one_that_fails_after_has_committed() -> Result<()> {
+async fn commit_that_fails_before_rolls_back_and_one_that_fails_after_has_committed() -> Result<()> {
     let database = database();
     for (fault, there) in [(Fault::Before(unknown()), false), (Fault::After(unknown()), true)] {
         database.inject(Operation::Commit, fault);
@@ -97,7 +97,7 @@ async fn a_commit_that_fails_before_rolls_back_and_one_that_fails_after_has_comm
 }
 
 #[tokio::test]
-async fn a_hold_that_does_not_answer_keeps_its_locks_until_the_deadline() -> Result<()> {
+async fn hold_that_does_not_answer_keeps_its_locks_until_the_deadline() -> Result<()> {
     let database = database();
     database.inject_times(1, Operation::Statement, Fault::Silent { effect: true });
     let deadline = within(100);
@@ -113,7 +113,7 @@ async fn a_hold_that_does_not_answer_keeps_its_locks_until_the_deadline() -> Res
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_answers_nothing_and_commits_nothing() -> Result<()> {
+async fn server_that_is_down_answers_nothing_and_commits_nothing() -> Result<()> {
     let database = database();
     let held = hold(&database, insert(), soon()).await?;
     database.set_down(true);
@@ -139,6 +139,38 @@ async fn latency_delays_and_beyond_the_deadline_nothing_is_done() -> Result<()> 
     assert_eq!(late, Err(DatabaseError::Timeout));
     database.heal();
     assert!(exists(&database, &some().key).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn held_operation_does_nothing_until_it_is_released() -> Result<()> {
+    let database = database();
+    database.hold(Operation::Write);
+    let insert = {
+        let database = database.clone();
+        tokio::spawn(async move { write(&database, Write::Insert(some())).await })
+    };
+    super::fixture::eventually("the insert is held", async || Ok(database.held(Operation::Write) == 1)).await?;
+    assert!(!exists(&database, &some().key).await?, "other operations go on, and the insert has done nothing");
+    database.inject_times(1, Operation::Write, Fault::Before(DatabaseError::Overloaded));
+    database.release();
+    assert_eq!(insert.await??, WriteOutcome::Done(Some(some())));
+    let next = database.write(vec![Write::Delete(some().key)], Terms::by(soon())).await;
+    assert_eq!(next, Err(DatabaseError::Overloaded), "the fault is for what was asked for after it");
+    assert!(exists(&database, &some().key).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn held_operation_ends_at_its_deadline_and_has_done_nothing() -> Result<()> {
+    let database = database();
+    database.hold(Operation::Write);
+    let late = database.write(insert(), Terms::by(within(5))).await;
+    assert_eq!(late, Err(DatabaseError::Timeout));
+    assert_eq!(database.held(Operation::Write), 0);
+    database.heal();
+    assert!(!exists(&database, &some().key).await?);
+    assert_eq!(write(&database, Write::Insert(some())).await?, WriteOutcome::Done(Some(some())));
     Ok(())
 }
 

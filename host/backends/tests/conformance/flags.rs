@@ -30,7 +30,7 @@ fn refused(content: &str) -> Result<String> {
 }
 
 #[test]
-fn a_switch_changes_several_flags_in_one_snapshot() {
+fn switch_changes_several_flags_in_one_snapshot() {
     let flags = FlagSwitch::new([("migration_flag", "false"), ("percent", "5")]);
     let mut seen = flags.subscribe();
     assert!(!seen.borrow_and_update().enabled("migration_flag"));
@@ -45,7 +45,7 @@ fn a_switch_changes_several_flags_in_one_snapshot() {
 }
 
 #[test]
-fn a_file_gives_booleans_strings_and_integers() -> Result<()> {
+fn file_gives_booleans_strings_and_integers() -> Result<()> {
     let directory = TempDir::new()?;
     let path = directory.path().join("flags.toml");
     fs::write(
@@ -72,7 +72,7 @@ fn a_file_gives_booleans_strings_and_integers() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_is_wrong_at_the_start_is_an_error_and_never_off() -> Result<()> {
+fn file_that_is_wrong_at_the_start_is_an_error_and_never_off() -> Result<()> {
     assert!(FlagFile::watch(Path::new("/nowhere/flags.toml")).is_err());
     assert!(FlagFile::watch(TempDir::new()?.path()).is_err());
     assert!(refused("")?.contains("nothing in it"));
@@ -88,7 +88,7 @@ fn a_file_that_is_wrong_at_the_start_is_an_error_and_never_off() -> Result<()> {
 }
 
 #[test]
-fn a_file_may_say_that_there_are_no_flags() -> Result<()> {
+fn file_may_say_that_there_are_no_flags() -> Result<()> {
     let directory = TempDir::new()?;
     let path = directory.path().join("flags.toml");
     fs::write(&path, "# none\n")?;
@@ -97,7 +97,7 @@ fn a_file_may_say_that_there_are_no_flags() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_changed_file_is_read_again() -> Result<()> {
+async fn changed_file_is_read_again() -> Result<()> {
     let directory = TempDir::new()?;
     let path = directory.path().join("flags.toml");
     fs::write(&path, "on = false\n")?;
@@ -112,7 +112,7 @@ async fn a_changed_file_is_read_again() -> Result<()> {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_symbolic_link_that_is_exchanged_is_followed() -> Result<()> {
+async fn symbolic_link_that_is_exchanged_is_followed() -> Result<()> {
     // As Kubernetes publishes a config map.
     let directory = TempDir::new()?;
     let at = |name: &str| directory.path().join(name);
@@ -129,7 +129,7 @@ async fn a_symbolic_link_that_is_exchanged_is_followed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_bad_leaves_the_last_flags_and_is_told_once() -> Result<()> {
+async fn file_that_goes_bad_leaves_the_last_flags_and_is_told_once() -> Result<()> {
     let directory = TempDir::new()?;
     let path = directory.path().join("flags.toml");
     fs::write(&path, "on = true\nturn = 0\n")?;
@@ -153,7 +153,7 @@ async fn a_file_that_goes_bad_leaves_the_last_flags_and_is_told_once() -> Result
 }
 
 #[tokio::test]
-async fn a_receiver_outlives_a_source_that_was_dropped() -> Result<()> {
+async fn receiver_outlives_a_source_that_was_dropped() -> Result<()> {
     let directory = TempDir::new()?;
     let path = directory.path().join("flags.toml");
     fs::write(&path, "on = true\n")?;

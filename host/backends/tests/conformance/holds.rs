@@ -11,13 +11,13 @@ use super::fixture::{Fixture, error_of, exists, hold, key, load, lock, row, soon
 claims! {
     held_writes_are_seen_after_the_commit_alone,
     outcomes_are_those_of_a_write,
-    a_roll_back_undoes_every_write,
-    a_hold_that_is_dropped_is_rolled_back,
-    a_hold_that_nobody_decides_is_rolled_back_at_its_deadline,
-    a_second_writer_waits_and_meets_what_was_committed,
-    a_second_writer_waits_and_meets_what_was_rolled_back,
-    a_second_writer_gives_up_at_its_own_deadline,
-    a_second_hold_waits_for_the_first,
+    roll_back_undoes_every_write,
+    hold_that_is_dropped_is_rolled_back,
+    hold_that_nobody_decides_is_rolled_back_at_its_deadline,
+    second_writer_waits_and_meets_what_was_committed,
+    second_writer_waits_and_meets_what_was_rolled_back,
+    second_writer_gives_up_at_its_own_deadline,
+    second_hold_waits_for_the_first,
     closing_waits_for_a_hold,
     statements_of_one_transaction_see_each_other_and_end_together,
     what_a_transaction_has_locked_it_may_write,
@@ -51,7 +51,7 @@ async fn outcomes_are_those_of_a_write(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_roll_back_undoes_every_write(f: Fixture) -> Result<()> {
+async fn roll_back_undoes_every_write(f: Fixture) -> Result<()> {
     let (kept, added) = (f.session("aaaaaaaa", "kept"), f.session("bbbbbbbb", "added"));
     write(&*f.database, Write::Insert(kept.clone())).await?;
     let batch = || vec![Write::Delete(kept.key.clone()), Write::Insert(added.clone())];
@@ -63,7 +63,7 @@ async fn a_roll_back_undoes_every_write(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_hold_that_is_dropped_is_rolled_back(f: Fixture) -> Result<()> {
+async fn hold_that_is_dropped_is_rolled_back(f: Fixture) -> Result<()> {
     let session = f.session("aaaaaaaa", "payload");
     drop(hold(&*f.database, vec![Write::Insert(session.clone())], soon()).await?);
     let again = write(&*f.database, Write::Insert(session.clone())).await?;
@@ -71,7 +71,7 @@ async fn a_hold_that_is_dropped_is_rolled_back(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_hold_that_nobody_decides_is_rolled_back_at_its_deadline(f: Fixture) -> Result<()> {
+async fn hold_that_nobody_decides_is_rolled_back_at_its_deadline(f: Fixture) -> Result<()> {
     let (kept, undone) = (f.session("aaaaaaaa", "kept"), f.session("aaaaaaaa", "undone"));
     write(&*f.database, Write::Insert(kept.clone())).await?;
     let deadline = within(100);
@@ -84,7 +84,7 @@ async fn a_hold_that_nobody_decides_is_rolled_back_at_its_deadline(f: Fixture) -
     Ok(())
 }
 
-async fn a_second_writer_waits_and_meets_what_was_committed(f: Fixture) -> Result<()> {
+async fn second_writer_waits_and_meets_what_was_committed(f: Fixture) -> Result<()> {
     let (first, second) = (f.session("aaaaaaaa", "first"), f.session("aaaaaaaa", "second"));
     let held = hold(&*f.database, vec![Write::Insert(first.clone())], soon()).await?;
     let waiting = spawn_write(&f, Write::Insert(second));
@@ -94,7 +94,7 @@ async fn a_second_writer_waits_and_meets_what_was_committed(f: Fixture) -> Resul
     Ok(())
 }
 
-async fn a_second_writer_waits_and_meets_what_was_rolled_back(f: Fixture) -> Result<()> {
+async fn second_writer_waits_and_meets_what_was_rolled_back(f: Fixture) -> Result<()> {
     let (first, second) = (f.session("aaaaaaaa", "first"), f.session("aaaaaaaa", "second"));
     let held = hold(&*f.database, vec![Write::Insert(first)], soon()).await?;
     let waiting = spawn_write(&f, Write::Insert(second.clone()));
@@ -103,7 +103,7 @@ async fn a_second_writer_waits_and_meets_what_was_rolled_back(f: Fixture) -> Res
     Ok(())
 }
 
-async fn a_second_writer_gives_up_at_its_own_deadline(f: Fixture) -> Result<()> {
+async fn second_writer_gives_up_at_its_own_deadline(f: Fixture) -> Result<()> {
     let (first, second) = (f.session("aaaaaaaa", "first"), f.session("aaaaaaaa", "second"));
     let held = hold(&*f.database, vec![Write::Insert(first.clone())], soon()).await?;
     // Long enough for a busy machine to answer what a lock refused. Without an answer in time, the outcome would be
@@ -120,7 +120,7 @@ async fn a_second_writer_gives_up_at_its_own_deadline(f: Fixture) -> Result<()> 
     Ok(())
 }
 
-async fn a_second_hold_waits_for_the_first(f: Fixture) -> Result<()> {
+async fn second_hold_waits_for_the_first(f: Fixture) -> Result<()> {
     let (first, second) = (f.session("aaaaaaaa", "first"), f.session("aaaaaaaa", "second"));
     write(&*f.database, Write::Insert(f.session("aaaaaaaa", "before"))).await?;
     let held = hold(&*f.database, vec![Write::Update(first)], soon()).await?;

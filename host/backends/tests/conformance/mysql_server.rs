@@ -33,7 +33,7 @@ async fn spoil(raw: &mut MySqlConnection, table: &str, whose: &str, state: &str,
 }
 
 #[tokio::test]
-async fn a_connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<()> {
+async fn connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<()> {
     let (database, table, mut raw) = started("switchover").await?;
     let now: u64 = sqlx::query_scalar("SELECT cast(connection_id() AS unsigned)").fetch_one(&mut raw).await?;
     spoil(&mut raw, &table, &format!("connection_id() < {now}"), "HY000", 4031).await?;
@@ -44,7 +44,7 @@ async fn a_connection_that_was_idle_too_long_for_mysql_is_replaced() -> Result<(
 }
 
 #[tokio::test]
-async fn a_transaction_that_a_group_rolled_back_is_a_conflict() -> Result<()> {
+async fn transaction_that_a_group_rolled_back_is_a_conflict() -> Result<()> {
     let (database, table, mut raw) = started("switchover").await?;
     spoil(&mut raw, &table, "true", "40000", 3101).await?;
     let refused = database.write(vec![Write::Insert(far(&key("bbbbbbbb")))], Terms::by(within(1_000))).await;

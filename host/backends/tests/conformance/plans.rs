@@ -305,7 +305,7 @@ async fn no_statement_on_postgres_reads_more_of_a_larger_table() -> Result<()> {
 /// Two statements that once had such plans. The load used the index on the end, because the table was small when it was
 /// planned. The join of a batch of writes read a whole index, because the table was empty when it was analysed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_measure_finds_plans_that_grow_with_the_table() -> Result<()> {
+async fn measure_finds_plans_that_grow_with_the_table() -> Result<()> {
     // Looks for the last key, so that a scan has to go to the end.
     let load = "SELECT session_key, session_data, expire_date FROM django_session \
                 WHERE session_key = ANY($1) AND expire_date > coalesce($2, statement_timestamp())";

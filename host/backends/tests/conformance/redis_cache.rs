@@ -56,7 +56,7 @@ async fn later_miss(cache: &Redis, key: &SessionKey, earlier: Lease) -> Result<L
 }
 
 #[tokio::test]
-async fn a_payload_and_its_end_come_back_exactly() -> Result<()> {
+async fn payload_and_its_end_come_back_exactly() -> Result<()> {
     let (_server, cache) = alone().await?;
     let ends = [now().plus(Duration::from_micros(1)), Timestamp::MAX];
     for (at, expires_at) in (0..).zip(ends) {
@@ -84,7 +84,7 @@ async fn names_and_values_do_not_hold_the_session_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_flush_is_a_miss_and_takes_leases_away() -> Result<()> {
+async fn flush_is_a_miss_and_takes_leases_away() -> Result<()> {
     let (server, cache) = alone().await?;
     let mut outside = Outside::at(&server.url()).await?;
     let session = some("payload");
@@ -100,7 +100,7 @@ async fn a_flush_is_a_miss_and_takes_leases_away() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_release_makes_good_what_was_filled_after_a_flush_took_the_guard() -> Result<()> {
+async fn release_makes_good_what_was_filled_after_a_flush_took_the_guard() -> Result<()> {
     let (server, cache) = alone().await?;
     let mut outside = Outside::at(&server.url()).await?;
     let session = some("old");
@@ -184,7 +184,7 @@ async fn another_type_or_garbage_under_the_name_is_a_miss_and_is_replaced() -> R
 }
 
 #[tokio::test]
-async fn an_entry_has_payloads_of_any_bytes() -> Result<()> {
+async fn entry_has_payloads_of_any_bytes() -> Result<()> {
     let (_server, cache) = alone().await?;
     for payload in [&b""[..], b"\0", b"a\r\n\xff\0b", &[0xff; 70_000]] {
         let session = Session { payload: Payload::from(payload), ..some("") };
@@ -284,7 +284,7 @@ async fn what_a_snapshot_brings_back_is_not_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_primary_that_becomes_a_replica_is_not_used_and_is_told_later() -> Result<()> {
+async fn primary_that_becomes_a_replica_is_not_used_and_is_told_later() -> Result<()> {
     let (server, cache) = alone().await?;
     let mut outside = Outside::at(&server.url()).await?;
     let session = some("old");

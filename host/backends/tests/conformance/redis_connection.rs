@@ -18,7 +18,7 @@ async fn works(cache: &Redis) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_unix_socket_carries_it() -> Result<()> {
+async fn unix_socket_carries_it() -> Result<()> {
     let server = RedisServer::start().await?;
     let cache = builder(&server.socket_url_of("3")).connect().await?;
     works(&cache).await?;
@@ -51,7 +51,7 @@ async fn tls_needs_a_certificate_that_is_trusted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_password_opens_and_is_never_told() -> Result<()> {
+async fn password_opens_and_is_never_told() -> Result<()> {
     let server = RedisServer::start().await?;
     let mut outside = Outside::at(&server.url()).await?;
     outside.ask::<()>(&["ACL", "SETUSER", "app", "on", ">hunter2", "~switchover:*", "+@all"]).await?;
@@ -74,7 +74,7 @@ async fn a_password_opens_and_is_never_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wrong_address_is_told_without_repeating_it() -> Result<()> {
+async fn wrong_address_is_told_without_repeating_it() -> Result<()> {
     let wrong = [
         "hunter2",
         "redis://:hunter2@",
@@ -96,7 +96,7 @@ async fn a_wrong_address_is_told_without_repeating_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_start_does_not_need_the_server_and_a_connect_does() -> Result<()> {
+async fn start_does_not_need_the_server_and_a_connect_does() -> Result<()> {
     let server = RedisServer::start().await?;
     server.kill().await?;
     let error = builder(&server.url()).connect().await.unwrap_err().message;
@@ -121,7 +121,7 @@ async fn two_prefixes_are_two_caches() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_connection_ends_with_the_last_clone_and_has_a_name() -> Result<()> {
+async fn connection_ends_with_the_last_clone_and_has_a_name() -> Result<()> {
     let server = RedisServer::start().await?;
     let proxy = Proxy::start(server.address()).await?;
     let mut outside = Outside::at(&server.url()).await?;

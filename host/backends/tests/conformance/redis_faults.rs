@@ -24,7 +24,7 @@ async fn is_back(cache: &Redis) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_dead_server_fails_at_once_and_comes_back() -> Result<()> {
+async fn dead_server_fails_at_once_and_comes_back() -> Result<()> {
     let (server, cache) = alone().await?;
     let session = some("payload");
     fill(&cache, &session).await?;
@@ -46,7 +46,7 @@ async fn a_dead_server_fails_at_once_and_comes_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_paused_server_is_waited_for_once() -> Result<()> {
+async fn paused_server_is_waited_for_once() -> Result<()> {
     let (server, cache) = alone().await?;
     let session = some("payload");
     fill(&cache, &session).await?;
@@ -87,7 +87,7 @@ async fn what_was_written_while_the_server_was_silent_is_not_read_afterwards() -
 }
 
 #[tokio::test]
-async fn a_late_fill_of_an_old_row_is_not_read() -> Result<()> {
+async fn late_fill_of_an_old_row_is_not_read() -> Result<()> {
     let (server, cache) = alone().await?;
     let old = some("old");
     for _ in 0..10 {
@@ -108,7 +108,7 @@ async fn a_late_fill_of_an_old_row_is_not_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_fill_that_is_executed_late_has_the_age_of_its_lease() -> Result<()> {
+async fn fill_that_is_executed_late_has_the_age_of_its_lease() -> Result<()> {
     let server = RedisServer::start().await?;
     let proxy = Proxy::start(server.address()).await?;
     let cache = builder(&proxy.url_of(&server.url())?).response_timeout(PATIENCE).connect().await?;
@@ -125,7 +125,7 @@ async fn a_fill_that_is_executed_late_has_the_age_of_its_lease() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_given_up_counts_as_one_without_an_answer() -> Result<()> {
+async fn operation_that_is_given_up_counts_as_one_without_an_answer() -> Result<()> {
     let server = RedisServer::start().await?;
     let proxy = Proxy::start(server.address()).await?;
     let cache = builder(&proxy.url_of(&server.url())?).response_timeout(PATIENCE).connect().await?;
@@ -140,7 +140,7 @@ async fn an_operation_that_is_given_up_counts_as_one_without_an_answer() -> Resu
 }
 
 #[tokio::test]
-async fn a_guard_that_could_not_be_set_is_set_when_the_server_is_back() -> Result<()> {
+async fn guard_that_could_not_be_set_is_set_when_the_server_is_back() -> Result<()> {
     let server = RedisServer::start().await?;
     let proxy = Proxy::start(server.address()).await?;
     let here = builder(&proxy.url_of(&server.url())?).connect().await?;
@@ -158,7 +158,7 @@ async fn a_guard_that_could_not_be_set_is_set_when_the_server_is_back() -> Resul
 }
 
 #[tokio::test]
-async fn a_reset_connection_is_made_anew() -> Result<()> {
+async fn reset_connection_is_made_anew() -> Result<()> {
     let server = RedisServer::start().await?;
     let proxy = Proxy::start(server.address()).await?;
     let cache = builder(&proxy.url_of(&server.url())?).connect().await?;

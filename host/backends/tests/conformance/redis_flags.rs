@@ -29,7 +29,7 @@ async fn started() -> Result<(Server, Outside)> {
 }
 
 #[tokio::test]
-async fn a_hash_gives_names_and_texts() -> Result<()> {
+async fn hash_gives_names_and_texts() -> Result<()> {
     let (server, mut outside) = started().await?;
     outside.ask::<()>(&["HSET", HASH, "on", "true", "off", "false", "percent", "5", "é", "ü"]).await?;
     let flags = RedisFlags::connect(&server.url()).await?;
@@ -44,7 +44,7 @@ async fn a_hash_gives_names_and_texts() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_hash_that_is_wrong_at_the_start_is_an_error_and_never_off() -> Result<()> {
+async fn hash_that_is_wrong_at_the_start_is_an_error_and_never_off() -> Result<()> {
     let (server, mut outside) = started().await?;
     let refused = async || {
         let error = RedisFlags::connect(&server.url()).await.err().context("taken")?;
@@ -71,7 +71,7 @@ async fn a_hash_that_is_wrong_at_the_start_is_an_error_and_never_off() -> Result
 }
 
 #[tokio::test]
-async fn a_changed_hash_is_read_again_and_one_command_is_one_snapshot() -> Result<()> {
+async fn changed_hash_is_read_again_and_one_command_is_one_snapshot() -> Result<()> {
     let (server, mut outside) = started().await?;
     outside.ask::<()>(&["HSET", HASH, "one", "0", "two", "0"]).await?;
     let flags = quick(&server).connect().await?;
@@ -124,7 +124,7 @@ async fn what_goes_bad_leaves_the_last_flags_and_is_told_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_receiver_outlives_a_source_that_was_dropped() -> Result<()> {
+async fn receiver_outlives_a_source_that_was_dropped() -> Result<()> {
     let (server, mut outside) = started().await?;
     outside.ask::<()>(&["HSET", HASH, "on", "true"]).await?;
     let flags = quick(&server).connect().await?;

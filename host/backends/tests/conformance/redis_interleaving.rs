@@ -62,8 +62,8 @@ impl Model<'_> {
         key("aaaaaaaa")
     }
 
-    fn host(&self, actor: usize) -> Arc<dyn Cache> {
-        Arc::clone(&self.hosts[actor % 2])
+    fn host(&self, client: usize) -> Arc<dyn Cache> {
+        Arc::clone(&self.hosts[client % 2])
     }
 
     async fn step(&mut self) -> Result<()> {
@@ -203,7 +203,7 @@ async fn no_interleaving_of_two_hosts_serves_what_an_acknowledged_write_replaced
 }
 
 #[tokio::test]
-async fn a_cache_with_a_fault_is_found() -> Result<()> {
+async fn cache_with_a_fault_is_found() -> Result<()> {
     let server = RedisServer::start().await?;
     let mut outside = Outside::at(&server.url()).await?;
     for fault in [Bug::NoRelease, Bug::EveryLeaseFills, Bug::ReleaseKeepsLeases] {

@@ -118,7 +118,7 @@ async fn what_is_wrong_with_one_key_is_no_matter_of_its_neighbours() -> Result<(
 }
 
 #[tokio::test]
-async fn an_entry_that_has_ended_is_no_hit_among_many() -> Result<()> {
+async fn entry_that_has_ended_is_no_hit_among_many() -> Result<()> {
     let (_server, _proxy, cache) = behind_a_proxy().await?;
     let ended = SystemClock.now();
     let sessions: Vec<_> =
@@ -161,7 +161,7 @@ async fn callers_that_leave_are_no_fault_and_take_nothing_from_the_others() -> R
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_ask_for_many_asks_for_each() -> Result<()> {
+async fn user_who_may_not_ask_for_many_asks_for_each() -> Result<()> {
     let server = RedisServer::start().await?;
     let mut outside = Outside::at(&server.url()).await?;
     outside.ask::<()>(&["ACL", "SETUSER", "frugal", "on", ">secret", "~*", "+@all", "-mget"]).await?;
@@ -195,7 +195,7 @@ async fn one_silence_fails_all_that_wait_and_those_after_them_at_once() -> Resul
 }
 
 #[tokio::test]
-async fn a_look_up_whose_caller_left_before_it_was_sent_is_not_sent() -> Result<()> {
+async fn look_up_whose_caller_left_before_it_was_sent_is_not_sent() -> Result<()> {
     let (_server, proxy, cache) = behind_a_proxy().await?;
     let session = &living(many("payload"))[0];
     proxy.reset_counts();

@@ -19,20 +19,20 @@ claims! {
     touch_never_shortens,
     delete_leaves_nothing,
     lock_answers_the_row_and_leaves_it,
-    a_batch_is_answered_in_its_order,
-    a_batch_of_a_thousand_is_one_answer,
-    an_empty_batch_is_an_empty_answer,
+    batch_is_answered_in_its_order,
+    batch_of_a_thousand_is_one_answer,
+    empty_batch_is_an_empty_answer,
     any_payload_comes_back_as_it_was,
     keys_of_every_length_are_told_apart,
-    a_scan_pages_through_the_table_in_the_order_of_keys,
-    a_scan_of_exactly_a_page_has_no_next,
+    scan_pages_through_the_table_in_the_order_of_keys,
+    scan_of_exactly_a_page_has_no_next,
     schema_is_made_once,
     one_of_many_inserts_wins,
     inserts_and_deletes_at_once_add_up,
     many_keys_at_once_lose_nothing,
-    a_deadline_in_the_past_does_nothing,
-    a_closed_database_is_unavailable,
-    a_summary_names_no_key,
+    deadline_in_the_past_does_nothing,
+    closed_database_is_unavailable,
+    summary_names_no_key,
 }
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -132,7 +132,7 @@ async fn lock_answers_the_row_and_leaves_it(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_batch_is_answered_in_its_order(f: Fixture) -> Result<()> {
+async fn batch_is_answered_in_its_order(f: Fixture) -> Result<()> {
     let sessions: Vec<_> = ["c", "a", "d", "b"].map(|letter| f.session(&letter.repeat(8), letter)).into();
     write(&*f.database, Write::Insert(sessions[0].clone())).await?;
     let batch = vec![
@@ -156,7 +156,7 @@ async fn a_batch_is_answered_in_its_order(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_batch_of_a_thousand_is_one_answer(f: Fixture) -> Result<()> {
+async fn batch_of_a_thousand_is_one_answer(f: Fixture) -> Result<()> {
     let sessions: Vec<_> = (0..1_000).map(|at| f.session(&format!("key{at:05}"), "payload")).collect();
     let outcomes = f.database.write(sessions.iter().cloned().map(Write::Insert).collect(), Terms::by(soon())).await?;
     assert_eq!(outcomes, sessions.iter().cloned().map(Some).map(WriteOutcome::Done).collect::<Vec<_>>());
@@ -166,7 +166,7 @@ async fn a_batch_of_a_thousand_is_one_answer(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn an_empty_batch_is_an_empty_answer(f: Fixture) -> Result<()> {
+async fn empty_batch_is_an_empty_answer(f: Fixture) -> Result<()> {
     assert_eq!(f.database.read(Vec::new(), Terms::by(soon())).await?, []);
     assert_eq!(f.database.write(Vec::new(), Terms::by(soon())).await?, []);
     let held = hold(&*f.database, Vec::new(), soon()).await?;
@@ -202,7 +202,7 @@ async fn keys_of_every_length_are_told_apart(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_scan_pages_through_the_table_in_the_order_of_keys(f: Fixture) -> Result<()> {
+async fn scan_pages_through_the_table_in_the_order_of_keys(f: Fixture) -> Result<()> {
     let ended = session("key00003", "ended", f.now());
     let sessions: Vec<_> =
         (0..10).filter(|at| *at != 3).map(|at| f.session(&format!("key{at:05}"), "payload")).collect();
@@ -226,7 +226,7 @@ async fn a_scan_pages_through_the_table_in_the_order_of_keys(f: Fixture) -> Resu
     Ok(())
 }
 
-async fn a_scan_of_exactly_a_page_has_no_next(f: Fixture) -> Result<()> {
+async fn scan_of_exactly_a_page_has_no_next(f: Fixture) -> Result<()> {
     assert_eq!(f.database.upkeep().scan(None, 2, soon()).await?.next, None);
     let sessions = [f.session(A, "first"), f.session(B, "second")];
     f.database.write(sessions.iter().cloned().map(Write::Insert).collect(), Terms::by(soon())).await?;
@@ -306,7 +306,7 @@ async fn many_keys_at_once_lose_nothing(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_deadline_in_the_past_does_nothing(f: Fixture) -> Result<()> {
+async fn deadline_in_the_past_does_nothing(f: Fixture) -> Result<()> {
     let session = f.session(A, "first");
     let past = Instant::now();
     let insert = || vec![Write::Insert(session.clone())];
@@ -322,7 +322,7 @@ async fn a_deadline_in_the_past_does_nothing(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_closed_database_is_unavailable(f: Fixture) -> Result<()> {
+async fn closed_database_is_unavailable(f: Fixture) -> Result<()> {
     let session = f.session(A, "first");
     write(&*f.database, Write::Insert(session.clone())).await?;
     tokio::join!(f.database.close(), f.database.close());
@@ -340,7 +340,7 @@ async fn a_closed_database_is_unavailable(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn a_summary_names_no_key(f: Fixture) -> Result<()> {
+async fn summary_names_no_key(f: Fixture) -> Result<()> {
     write(&*f.database, Write::Insert(f.session(A, "secret"))).await?;
     let summary = f.database.summary();
     assert!(!summary.is_empty() && !summary.contains(A) && !summary.contains("secret"), "{summary}");

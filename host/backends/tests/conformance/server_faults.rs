@@ -14,12 +14,12 @@ use super::server_fixture::{Kind, far, on_servers};
 
 on_servers! {
     every_operation_ends_in_time_under_every_fault,
-    a_read_and_a_hold_survive_a_reset_connection,
-    a_write_whose_answer_is_lost_is_unknown_and_done_once,
-    a_commit_whose_answer_is_lost_is_unknown,
-    a_server_that_refuses_is_unavailable_at_once,
-    a_full_queue_is_overloaded,
-    a_server_that_restarts_is_found_again,
+    read_and_a_hold_survive_a_reset_connection,
+    write_whose_answer_is_lost_is_unknown_and_done_once,
+    commit_whose_answer_is_lost_is_unknown,
+    server_that_refuses_is_unavailable_at_once,
+    full_queue_is_overloaded,
+    server_that_restarts_is_found_again,
 }
 
 /// Short, so that waiting for a fault a few times does not take minutes.
@@ -126,7 +126,7 @@ async fn every_operation_ends_in_time_under_every_fault(kind: Kind) -> Result<()
     Ok(())
 }
 
-async fn a_read_and_a_hold_survive_a_reset_connection(kind: Kind) -> Result<()> {
+async fn read_and_a_hold_survive_a_reset_connection(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.readers(1).holders(1)).await?;
     let session = far(&key("aaaaaaaa"));
     database.write(vec![Write::Insert(session.clone())], Terms::by(soon())).await?;
@@ -139,7 +139,7 @@ async fn a_read_and_a_hold_survive_a_reset_connection(kind: Kind) -> Result<()> 
     Ok(())
 }
 
-async fn a_write_whose_answer_is_lost_is_unknown_and_done_once(kind: Kind) -> Result<()> {
+async fn write_whose_answer_is_lost_is_unknown_and_done_once(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.writers(1)).await?;
     let warm = far(&key("warm0000"));
     database.write(vec![Write::Insert(warm)], Terms::by(soon())).await?;
@@ -155,7 +155,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_done_once(kind: Kind) -> Re
     Ok(())
 }
 
-async fn a_commit_whose_answer_is_lost_is_unknown(kind: Kind) -> Result<()> {
+async fn commit_whose_answer_is_lost_is_unknown(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.holders(1)).await?;
     let session = far(&key("aaaaaaaa"));
     let held = hold(&database, vec![Write::Insert(session.clone())], within(2_000)).await?;
@@ -166,7 +166,7 @@ async fn a_commit_whose_answer_is_lost_is_unknown(kind: Kind) -> Result<()> {
     eventually("it was committed", async || Ok(load(&database, &session.key).await.ok().flatten().is_some())).await
 }
 
-async fn a_server_that_refuses_is_unavailable_at_once(kind: Kind) -> Result<()> {
+async fn server_that_refuses_is_unavailable_at_once(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder).await?;
     proxy.refuse().await;
     proxy.reset();
@@ -181,7 +181,7 @@ async fn a_server_that_refuses_is_unavailable_at_once(kind: Kind) -> Result<()> 
     eventually("it listens again", async || Ok(load_by(&database, &key("aaaaaaaa")).await.is_ok())).await
 }
 
-async fn a_full_queue_is_overloaded(kind: Kind) -> Result<()> {
+async fn full_queue_is_overloaded(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.queue(4).readers(1).writers(1)).await?;
     load(&database, &key("aaaaaaaa")).await?;
     proxy.hold(Direction::Both);
@@ -204,7 +204,7 @@ async fn a_full_queue_is_overloaded(kind: Kind) -> Result<()> {
     eventually("it answers again", async || Ok(load_by(&database, &key("aaaaaaaa")).await.is_ok())).await
 }
 
-async fn a_server_that_restarts_is_found_again(kind: Kind) -> Result<()> {
+async fn server_that_restarts_is_found_again(kind: Kind) -> Result<()> {
     let server = kind.start().await?;
     let database = kind.builder(&server.url()).connect().await?;
     database.upkeep().create_schema(soon()).await?;

@@ -14,19 +14,19 @@ use super::fixture::{exists, hold, key, load, lock, new_table, row, session, soo
 use super::server_fixture::{Kind, far, on_servers};
 
 on_servers! {
-    an_operation_is_as_few_round_trips_as_the_documents_say,
+    operation_is_as_few_round_trips_as_the_documents_say,
     what_waits_together_shares_round_trips,
-    a_lock_of_another_host_is_waited_for,
-    a_locked_key_keeps_no_other_waiting,
-    a_lock_that_is_not_freed_is_a_conflict_and_nothing_is_written,
+    lock_of_another_host_is_waited_for,
+    locked_key_keeps_no_other_waiting,
+    lock_that_is_not_freed_is_a_conflict_and_nothing_is_written,
     two_hosts_that_write_the_same_keys_lose_nothing,
-    a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time,
-    a_unix_socket_and_tls_reach_the_same_database,
-    an_address_that_is_none_is_refused_without_being_repeated,
-    a_table_that_is_not_there_is_named_with_the_remedy,
+    held_absent_key_is_inserted_by_nobody_else_at_the_same_time,
+    unix_socket_and_tls_reach_the_same_database,
+    address_that_is_none_is_refused_without_being_repeated,
+    table_that_is_not_there_is_named_with_the_remedy,
 }
 
-async fn an_operation_is_as_few_round_trips_as_the_documents_say(kind: Kind) -> Result<()> {
+async fn operation_is_as_few_round_trips_as_the_documents_say(kind: Kind) -> Result<()> {
     let (database, proxy) = kind.behind_proxy(|builder| builder.readers(1).writers(1).holders(1)).await?;
     let (a, b) = (far(&key("aaaaaaaa")), far(&key("bbbbbbbb")));
     let held = [Write::Update(a.clone()), Write::Touch(b.key.clone(), Timestamp::MAX)];
@@ -112,7 +112,7 @@ async fn what_waits_together_shares_round_trips(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-async fn a_lock_of_another_host_is_waited_for(kind: Kind) -> Result<()> {
+async fn lock_of_another_host_is_waited_for(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let (before, first, second) = (far(&key("aaaaaaaa")), text("aaaaaaaa", "first"), text("aaaaaaaa", "second"));
     write(&one, Write::Insert(before)).await?;
@@ -135,7 +135,7 @@ async fn a_lock_of_another_host_is_waited_for(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-async fn a_locked_key_keeps_no_other_waiting(kind: Kind) -> Result<()> {
+async fn locked_key_keeps_no_other_waiting(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let sessions: Vec<_> = (0..64).map(|at| far(&key(&format!("key{at:05}")))).collect();
     one.write(sessions.iter().cloned().map(Write::Insert).collect(), Terms::by(soon())).await?;
@@ -157,7 +157,7 @@ async fn a_locked_key_keeps_no_other_waiting(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-async fn a_lock_that_is_not_freed_is_a_conflict_and_nothing_is_written(kind: Kind) -> Result<()> {
+async fn lock_that_is_not_freed_is_a_conflict_and_nothing_is_written(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let (before, after) = (text("aaaaaaaa", "before"), text("aaaaaaaa", "after"));
     write(&one, Write::Insert(before.clone())).await?;
@@ -208,7 +208,7 @@ async fn two_hosts_that_write_the_same_keys_lose_nothing(kind: Kind) -> Result<(
     Ok(())
 }
 
-async fn a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kind) -> Result<()> {
+async fn held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kind) -> Result<()> {
     let [one, other] = kind.two_hosts().await?;
     let session = far(&key("aaaaaaaa"));
     // A lock that meets an uncommitted insert waits for its end, and returns the row.
@@ -234,7 +234,7 @@ async fn a_held_absent_key_is_inserted_by_nobody_else_at_the_same_time(kind: Kin
     Ok(())
 }
 
-async fn a_unix_socket_and_tls_reach_the_same_database(kind: Kind) -> Result<()> {
+async fn unix_socket_and_tls_reach_the_same_database(kind: Kind) -> Result<()> {
     let (ours, foreign) = (Certificates::generate()?, Certificates::generate()?);
     let server = match kind {
         Kind::Postgres => switchover_harness::Postgres::builder().tls(&ours).start().await?,
@@ -257,7 +257,7 @@ async fn a_unix_socket_and_tls_reach_the_same_database(kind: Kind) -> Result<()>
     Ok(())
 }
 
-async fn an_address_that_is_none_is_refused_without_being_repeated(kind: Kind) -> Result<()> {
+async fn address_that_is_none_is_refused_without_being_repeated(kind: Kind) -> Result<()> {
     for address in
         ["", "hunter2", "postgres//app:hunter2@db", "mysql://app:hunter2@", "://hunter2", "postgres://[hunter2"]
     {
@@ -283,7 +283,7 @@ async fn an_address_that_is_none_is_refused_without_being_repeated(kind: Kind) -
     Ok(())
 }
 
-async fn a_table_that_is_not_there_is_named_with_the_remedy(kind: Kind) -> Result<()> {
+async fn table_that_is_not_there_is_named_with_the_remedy(kind: Kind) -> Result<()> {
     let database = kind.builder(&kind.shared().await?.url()).table(new_table()).connect().await?;
     let error = load(&database, &key("aaaaaaaa")).await.err().context("there is no table")?;
     assert!(matches!(error, DatabaseError::Corrupt { .. }) && error.to_string().contains("switchover init"), "{error}");
@@ -294,7 +294,7 @@ async fn a_table_that_is_not_there_is_named_with_the_remedy(kind: Kind) -> Resul
 
 /// The usual collations of MySQL treat upper and lower case as equal.
 #[tokio::test]
-async fn the_row_of_another_case_is_neither_read_nor_changed() -> Result<()> {
+async fn row_of_another_case_is_neither_read_nor_changed() -> Result<()> {
     let server = Kind::MariaDb.shared().await?;
     let table = new_table();
     let database = MySql::builder(server.url()).table(&table).connect().await?;
@@ -330,7 +330,7 @@ async fn the_row_of_another_case_is_neither_read_nor_changed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_djangos_is_refused() -> Result<()> {
+async fn table_that_is_not_djangos_is_refused() -> Result<()> {
     let columns = "session_key varchar(40) NOT NULL PRIMARY KEY, session_data text NOT NULL";
     for (columns, difference) in [
         (format!("{columns}, expire_date timestamp NOT NULL"), "expire_date"),

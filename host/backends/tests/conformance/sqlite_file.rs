@@ -104,7 +104,7 @@ async fn rows_of_django_are_read_and_rewritten_in_its_own_form() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_schema_is_djangos_to_the_letter() -> Result<()> {
+async fn schema_is_djangos_to_the_letter() -> Result<()> {
     let file = File::empty()?;
     let database = file.builder().create_if_missing(true).open().await?;
     let missing = database.upkeep().missing_schema(soon()).await?;
@@ -129,7 +129,7 @@ async fn the_schema_is_djangos_to_the_letter() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_djangos_is_refused_and_named() -> Result<()> {
+async fn table_that_is_not_djangos_is_refused_and_named() -> Result<()> {
     let (key, data, expiry) = ("varchar(40) NOT NULL PRIMARY KEY", "text NOT NULL", "datetime NOT NULL");
     let table = |key: &str, data: &str, expiry: &str| {
         format!("CREATE TABLE django_session (session_key {key}, session_data {data}, expire_date {expiry})")
@@ -154,7 +154,7 @@ async fn a_table_that_is_not_djangos_is_refused_and_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_table_says_how_to_make_it() -> Result<()> {
+async fn missing_table_says_how_to_make_it() -> Result<()> {
     let file = File::empty()?;
     let database = file.builder().create_if_missing(true).open().await?;
     let error = load(&database, &key("aaaaaaaa")).await.err().context("there is no table")?;
@@ -173,7 +173,7 @@ async fn a_missing_table_says_how_to_make_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_an_error_unless_it_may_be_made() -> Result<()> {
+async fn missing_file_is_an_error_unless_it_may_be_made() -> Result<()> {
     let file = File::empty()?;
     let error = Sqlite::open(file.path()).await.err().context("there is no file")?;
     assert!(error.to_string().contains("create_if_missing"), "{error}");
@@ -238,7 +238,7 @@ fn with_unreadable_rows() -> Result<File> {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_corrupt_and_names_no_secret() -> Result<()> {
+async fn row_that_cannot_be_read_is_corrupt_and_names_no_secret() -> Result<()> {
     let file = with_unreadable_rows()?;
     let database = file.builder().open().await?;
     for (text, ..) in UNREADABLE {
@@ -283,7 +283,7 @@ async fn rows_that_cannot_be_read_stop_neither_a_scan_nor_a_clean_up() -> Result
 }
 
 #[tokio::test]
-async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end_and_counts_them() -> Result<()> {
+async fn scan_of_nothing_but_ended_rows_comes_to_an_end_and_counts_them() -> Result<()> {
     let file = File::of_django()?;
     file.raw()?.execute_batch(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) \
@@ -306,7 +306,7 @@ async fn a_scan_of_nothing_but_ended_rows_comes_to_an_end_and_counts_them() -> R
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_leaves_nothing_and_takes_nobody_with_it() -> Result<()> {
+async fn batch_that_fails_leaves_nothing_and_takes_nobody_with_it() -> Result<()> {
     let file = with_unreadable_rows()?;
     let database = Arc::new(file.builder().open().await?);
     // While this holds the file, everything below is queued. After that it is one group.

@@ -43,7 +43,7 @@ fn insert(at: u32) -> Write {
 }
 
 #[tokio::test]
-async fn a_write_waits_for_another_process() -> Result<()> {
+async fn write_waits_for_another_process() -> Result<()> {
     let (file, database) = File::open(100).await?;
     let other = file.locked()?;
     let waiting = {
@@ -58,7 +58,7 @@ async fn a_write_waits_for_another_process() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_write_that_waited_too_long_has_written_nothing_and_says_why() -> Result<()> {
+async fn write_that_waited_too_long_has_written_nothing_and_says_why() -> Result<()> {
     let (file, database) = File::open(100).await?;
     let other = file.locked()?;
     let deadline = within(200);
@@ -94,7 +94,7 @@ async fn what_gave_up_in_the_queue_is_never_done() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_overloaded_and_empties_again() -> Result<()> {
+async fn full_queue_is_overloaded_and_empties_again() -> Result<()> {
     let (_file, database) = File::open(4).await?;
     let held = hold(&*database, Vec::new(), soon()).await?;
     let mut tasks = JoinSet::new();

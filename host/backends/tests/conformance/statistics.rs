@@ -13,7 +13,7 @@ use super::fixture::{Fixture, SECOND, TestClock, session, soon, write};
 
 claims! {
     rows_and_payload_bytes_are_counted,
-    an_empty_table_holds_nothing,
+    empty_table_holds_nothing,
     expired_is_what_the_cleaner_would_delete,
     statistics_end_at_their_deadline_and_with_the_database,
 }
@@ -38,7 +38,7 @@ async fn rows_and_payload_bytes_are_counted(f: Fixture) -> Result<()> {
     Ok(())
 }
 
-async fn an_empty_table_holds_nothing(f: Fixture) -> Result<()> {
+async fn empty_table_holds_nothing(f: Fixture) -> Result<()> {
     assert_eq!(counts(&f.database.upkeep().statistics(soon()).await?), [0; 4]);
     Ok(())
 }

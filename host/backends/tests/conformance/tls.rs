@@ -87,7 +87,7 @@ async fn each_wrong_certificate_is_told_with_its_remedy() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_version_1_stops_also_what_does_not_check_it() -> Result<()> {
+async fn certificate_of_version_1_stops_also_what_does_not_check_it() -> Result<()> {
     let certificates = Certificates::from_pem(V1, V1, V1_KEY);
     for (kind, lenient, without) in [
         (Kind::Postgres, "sslmode=prefer", "sslmode=disable"),

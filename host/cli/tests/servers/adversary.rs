@@ -237,7 +237,7 @@ async fn nothing_is_passed_over_on_sqlite() {
 
 /// More than a page of them, whether they live or have ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_full_of_foreign_keys_ends_no_tool() {
+async fn page_full_of_foreign_keys_ends_no_tool() {
     let folder = tempfile::tempdir().unwrap();
     for old in [Place::postgres("foreign").await, Place::mariadb("foreign").await, Place::sqlite(folder.path())] {
         let (old, new_folder) = (old.with_table(), tempfile::tempdir().unwrap());

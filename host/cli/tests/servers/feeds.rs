@@ -41,7 +41,7 @@ async fn postgres(name: &str) -> (switchover_harness::Server, Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscriber_of_the_old_table_keeps_its_rows() {
+async fn subscriber_of_the_old_table_keeps_its_rows() {
     let ((server, old), (_new_server, new)) = (postgres("fed").await, postgres("fed").await);
     fill(&old).await;
     old.execute("CREATE PUBLICATION sessions FOR TABLE django_session").await;
@@ -86,7 +86,7 @@ async fn mariadb(id: &str) -> (switchover_harness::Server, Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writable_replica_of_the_old_server_keeps_its_rows() {
+async fn writable_replica_of_the_old_server_keeps_its_rows() {
     let ((server, old), (_new_server, new)) = (mariadb("1").await, mariadb("2").await);
     let address = server.address();
     fill(&old).await;
@@ -113,7 +113,7 @@ async fn a_writable_replica_of_the_old_server_keeps_its_rows() {
 
 /// A trigger is no replication, and does the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trigger_that_deletes_in_both_is_found_by_the_first_sessions() {
+async fn trigger_that_deletes_in_both_is_found_by_the_first_sessions() {
     let (old, new) =
         (Place::mariadb("trigger_old").await.with_table(), Place::mariadb("trigger_new").await.with_table());
     fill(&old).await;

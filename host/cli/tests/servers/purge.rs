@@ -158,7 +158,7 @@ async fn rows_that_come_while_purge_empties_mariadb_are_kept() {
 
 /// Neither names nor rows tell: one has none that live, the other is reached in another way.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_against_itself_under_another_address_is_refused() {
+async fn table_against_itself_under_another_address_is_refused() {
     for place in [Place::postgres("itself").await, Place::mariadb("itself").await] {
         let place = place.with_table();
         place.insert_ended(30, "v1").await;

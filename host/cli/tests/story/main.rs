@@ -1,13 +1,13 @@
 //! The story of 2016 on real servers, told by the program as its users run it, while servers are killed, paused,
 //! restarted and cut off.
 //!
-//! `SWITCHOVER_STORY_SEEDS=50` plays each pair with so many seeds, `SWITCHOVER_STORY_FIRST` is the first of them.
+//! `SWITCHOVER_STORY_SEEDS=50` runs each pair with so many seeds, `SWITCHOVER_STORY_FIRST` is the first of them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "who plays many seeds wants to see what each came to")]
+#![expect(clippy::print_stdout, reason = "who runs many seeds wants to see what each came to")]
 
 mod nemesis;
 mod run;
-mod scene;
+mod servers;
 
 use std::sync::LazyLock;
 
@@ -15,19 +15,19 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::nemesis::Plan;
 use crate::run::{Report, tell};
-use crate::scene::{Kind, Scene};
+use crate::servers::{Kind, Servers};
 
 /// The steps in which sessions are at one database, whatever happens to the other one: of the report, from 0.
 const ON_OLD: [usize; 2] = [0, 1];
 const ON_NEW: [usize; 3] = [5, 6, 7];
 
-/// One play at a time: two of them on two cores would fail by being slow.
+/// One run at a time: two of them on two cores would fail by being slow.
 async fn turn() -> MutexGuard<'static, ()> {
     static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
     TURN.lock().await
 }
 
-/// The seeds to play, `few` of them if nothing else is asked for.
+/// The seeds to run, `few` of them if nothing else is asked for.
 fn seeds(few: u64) -> std::ops::Range<u64> {
     let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let first = asked("SWITCHOVER_STORY_FIRST").unwrap_or(1);
@@ -36,17 +36,17 @@ fn seeds(few: u64) -> std::ops::Range<u64> {
 
 async fn calm(old: Kind, new: Kind) {
     let _turn = turn().await;
-    let scene = Scene::start(old, new).await.unwrap();
-    let report = tell(&scene, Plan::Calm, 1).await;
+    let servers = Servers::start(old, new).await.unwrap();
+    let report = tell(&servers, Plan::Calm, 1).await;
     report.check_promises();
     assert_eq!(report.count("failed_calls") + report.count("unknown_outcomes"), 0, "{report}");
 }
 
 async fn stormy(old: Kind, new: Kind) {
     let _turn = turn().await;
-    let scene = Scene::start(old, new).await.unwrap();
+    let servers = Servers::start(old, new).await.unwrap();
     for seed in seeds(1) {
-        let report = tell(&scene, Plan::Storm, seed).await;
+        let report = tell(&servers, Plan::Storm, seed).await;
         report.check_promises();
         // Sessions are at one database, and only the other one and the cache were faulty.
         check_quiet(&report, &[&ON_OLD[..], &ON_NEW[..]].concat());
@@ -96,9 +96,9 @@ async fn nothing_is_lost_in_a_storm_from_mariadb_to_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_the_cache_alone_is_faulty() {
     let _turn = turn().await;
-    let scene = Scene::start(Kind::Postgres, Kind::Postgres).await.unwrap();
+    let servers = Servers::start(Kind::Postgres, Kind::Postgres).await.unwrap();
     for seed in seeds(1) {
-        let report = tell(&scene, Plan::CacheAlone, seed).await;
+        let report = tell(&servers, Plan::CacheAlone, seed).await;
         report.check_promises();
         assert_eq!(report.count("failed_calls") + report.count("unknown_outcomes"), 0, "{report}");
     }
@@ -107,9 +107,9 @@ async fn no_call_fails_while_the_cache_alone_is_faulty() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_fails_while_the_new_database_alone_is_faulty() {
     let _turn = turn().await;
-    let scene = Scene::start(Kind::Postgres, Kind::MariaDb).await.unwrap();
+    let servers = Servers::start(Kind::Postgres, Kind::MariaDb).await.unwrap();
     for seed in seeds(1) {
-        let report = tell(&scene, Plan::NewAloneUntilItIsHome, seed).await;
+        let report = tell(&servers, Plan::NewAloneUntilItIsHome, seed).await;
         report.check_promises();
         check_quiet(&report, &[&ON_OLD[..], &ON_NEW[..]].concat());
         assert_eq!(report.errors_of("load") + report.errors_of("exists"), 0, "{report}");

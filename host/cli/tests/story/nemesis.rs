@@ -8,7 +8,7 @@ use anyhow::Result;
 use switchover_harness::{Direction, End};
 use tokio::sync::watch;
 
-use crate::scene::{Actor, Scene};
+use crate::servers::{Proxied, Servers};
 
 /// No fault lasts longer, if `SWITCHOVER_STORY_FAULT_MS` does not say otherwise: most end before the deadline of a
 /// write, some after it.
@@ -88,7 +88,7 @@ impl Fault {
         }
     }
 
-    async fn begin(self, at: &Actor) -> Result<()> {
+    async fn begin(self, at: &Proxied) -> Result<()> {
         match self {
             Self::Kill => at.server.kill().await?,
             Self::Pause => at.server.pause().await?,
@@ -106,7 +106,7 @@ impl Fault {
         Ok(())
     }
 
-    async fn end(self, at: &Actor) -> Result<()> {
+    async fn end(self, at: &Proxied) -> Result<()> {
         match self {
             Self::Kill | Self::Restart => at.server.restart().await?,
             Self::Pause => at.server.resume().await?,
@@ -117,21 +117,26 @@ impl Fault {
     }
 }
 
-/// Makes faults of every server that may fail until the story is over: of one server one after the other, of several
-/// also at the same time. Tells what it did.
-pub(crate) async fn torment(scene: &Scene, plan: Plan, seed: u64, step: watch::Receiver<u64>) -> Result<Vec<String>> {
+/// Injects faults into every server that may fail until the story is over: into one server one after the other, into
+/// several also at the same time. Returns what it did.
+pub(crate) async fn inject(
+    servers: &Servers,
+    plan: Plan,
+    seed: u64,
+    step: watch::Receiver<u64>,
+) -> Result<Vec<String>> {
     let told = Told { began: Instant::now(), lines: Mutex::default() };
-    let one = async |actor: Option<&Actor>, role: Role| match actor {
-        Some(actor) => {
+    let one = async |proxied: Option<&Proxied>, role: Role| match proxied {
+        Some(proxied) => {
             let rng = fastrand::Rng::with_seed(seed.wrapping_mul(3) + role as u64);
-            torment_one(actor, role, plan, rng, step.clone(), &told).await
+            inject_into(proxied, role, plan, rng, step.clone(), &told).await
         }
         None => Ok(()),
     };
     tokio::try_join!(
-        one(scene.old.as_ref(), Role::Old),
-        one(scene.new.as_ref(), Role::New),
-        one(Some(&scene.cache), Role::Cache)
+        one(servers.old.as_ref(), Role::Old),
+        one(servers.new.as_ref(), Role::New),
+        one(Some(&servers.cache), Role::Cache)
     )?;
     Ok(told.lines.into_inner().unwrap())
 }
@@ -147,8 +152,8 @@ impl Told {
     }
 }
 
-async fn torment_one(
-    actor: &Actor,
+async fn inject_into(
+    proxied: &Proxied,
     role: Role,
     plan: Plan,
     mut rng: fastrand::Rng,
@@ -166,11 +171,11 @@ async fn torment_one(
             continue;
         }
         told.add(format_args!("step {now}: {role:?} {fault:?} for {length:?}"));
-        fault.begin(actor).await?;
+        fault.begin(proxied).await?;
         // Not into a step in which this server has to be well.
         let forbidden = step.wait_for(|step| !plan.allows(role, *step));
         let _over = tokio::time::timeout(length, forbidden).await;
-        fault.end(actor).await?;
+        fault.end(proxied).await?;
         told.add(format_args!("{role:?} is well"));
     }
     Ok(())

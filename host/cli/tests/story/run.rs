@@ -1,4 +1,4 @@
-//! One run of the program on a scene, and what it said.
+//! One run of the program on these servers, and what it said.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::nemesis::{Plan, torment};
-use crate::scene::Scene;
+use crate::nemesis::{Plan, inject};
+use crate::servers::Servers;
 
 /// How long a run may take, with servers that are away for seconds at a time.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -48,10 +48,10 @@ pub(crate) struct Report {
 }
 
 /// Runs the story to its end while the nemesis does its part.
-pub(crate) async fn tell(scene: &Scene, plan: Plan, seed: u64) -> Report {
-    let ([old, new], [old_layout, new_layout]) = (scene.urls(), scene.layouts);
+pub(crate) async fn tell(servers: &Servers, plan: Plan, seed: u64) -> Report {
+    let ([old, new], [old_layout, new_layout]) = (servers.urls(), servers.layouts);
     let mut child = Command::new(env!("CARGO_BIN_EXE_switchover"))
-        .args(["demo", "--old", &old, "--new", &new, "--cache", &scene.cache.url, "--json", "--tolerate-failures"])
+        .args(["demo", "--old", &old, "--new", &new, "--cache", &servers.cache.url, "--json", "--tolerate-failures"])
         .args(["--old-layout", old_layout, "--new-layout", new_layout])
         .args(["--seconds", "8", "--sessions", "500", "--concurrency", "24", "--seed", &seed.to_string()])
         .stdin(Stdio::null())
@@ -69,7 +69,7 @@ pub(crate) async fn tell(scene: &Scene, plan: Plan, seed: u64) -> Report {
         text
     });
     let waited = tokio::task::spawn_blocking(move || wait(child));
-    let faults = torment(scene, plan, seed, steps).await.unwrap();
+    let faults = inject(servers, plan, seed, steps).await.unwrap();
     let status = waited.await.unwrap();
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
     let json = stdout.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_the_bound_of_its_bucket() {
+    fn quantile_is_the_bound_of_its_bucket() {
         let calls = Calls::default();
         let latencies = || calls.by_kind()[0].latencies;
         assert_eq!(latencies().quantile(0.5), None);

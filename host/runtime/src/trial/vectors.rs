@@ -1,5 +1,5 @@
-//! Tries a policy before it is published. The policy describes itself, and runs the conformance vectors on databases in
-//! memory, under the settings and flags in force.
+//! Tries a policy before it is published. The policy describes itself, and answers the vectors on databases in memory,
+//! under the settings and flags in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn check_description(description: Description) -> Result<Description, String> {
     }
 }
 
-/// Runs the conformance vectors. The error names the one that failed, and says how.
+/// Runs the vectors of the trial. The error names the one that failed, and says how.
 pub(crate) async fn try_out(
     linked: &Linked,
     databases: &[String],

@@ -21,7 +21,7 @@ use super::options::{Options, Part};
 use super::visitor::Visitor;
 
 /// The servers, the host, and its clients.
-pub(crate) struct Scene {
+pub(crate) struct Setup {
     line: Line,
     database: Server,
     redis: Redis,
@@ -41,7 +41,7 @@ pub(crate) struct CacheCost {
     pub(crate) hit: Option<Duration>,
 }
 
-impl Scene {
+impl Setup {
     pub(crate) async fn start(options: &Options) -> Result<Self> {
         let database = switchover_harness::Postgres::builder().durability(options.durability()).start().await?;
         let server = switchover_harness::Redis::start().await?;

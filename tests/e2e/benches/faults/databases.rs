@@ -26,14 +26,14 @@ const PAYLOAD_BYTES: usize = 400;
 const LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// A server behind its proxy, and its clients.
-pub(crate) struct Scene {
+pub(crate) struct Setup {
     part: Part,
     line: Line,
     journal: Arc<Journal>,
     clients: JoinSet<()>,
 }
 
-impl Scene {
+impl Setup {
     pub(crate) async fn start(part: Part, options: &Options) -> Result<Self> {
         let builder = match part {
             Part::Mariadb => MariaDb::builder(),

@@ -15,6 +15,8 @@ use crate::cut::Cut;
 
 const TABLE: &str = "django_session";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What is never cut off answers in this time, also on a busy machine. A host's wait for a cut connection stays short.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +57,22 @@ impl Fleet {
         };
         let mut limits = Limits::default();
         limits.cache_max_age = cache_max_age;
-        let host = async |cache: Redis| -> Result<Switchover> {
+        limits.read_deadline = ANSWER;
+        limits.call_wall_time = ANSWER * 2;
+        let host = async |cache: Redis, cache_deadline: Duration| -> Result<Switchover> {
             let server = match kind {
                 Kind::Postgres => Postgres::builder(database.url()).connect().await?,
                 Kind::MariaDb => MySql::builder(database.url()).connect().await?,
             };
             server.upkeep().create_schema(Instant::now() + PATIENCE).await?;
-            let builder = Switchover::builder().database("default", server).cache(cache).limits(limits.clone());
+            let mut limits = limits.clone();
+            limits.cache_deadline = cache_deadline;
+            let builder = Switchover::builder().database("default", server).cache(cache).limits(limits);
             Ok(builder.build().await?)
         };
         let cache = Redis::connect(&way.url_of(&redis.url())?).await?;
-        let hosts = [host(cache.clone()).await?, host(Redis::connect(&redis.url()).await?).await?];
+        let whole = Redis::builder(&redis.url()).response_timeout(ANSWER).connect().await?;
+        let hosts = [host(cache.clone(), limits.cache_deadline).await?, host(whole, ANSWER * 2).await?];
         let table = Table { place, name: TABLE.to_owned(), layout: Layout::DJANGO };
         Ok(Self { hosts, table, cache, way, _servers: [redis, database] })
     }

@@ -34,17 +34,17 @@ const WHOLE_MS: Range<u64> = 50..1_000;
 const SECOND: Micros = 1_000_000;
 
 /// Runs the test with each seed that was asked for.
-pub(crate) async fn play(kind: Kind) -> Result<()> {
+pub(crate) async fn run(kind: Kind) -> Result<()> {
     let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>()).transpose();
     let first = asked("SWITCHOVER_STORY_FIRST")?.unwrap_or(1);
     for seed in first..first + asked("SWITCHOVER_STORY_SEEDS")?.unwrap_or(1) {
         let _turn = turn().await;
-        play_one(kind, seed).await?;
+        run_one(kind, seed).await?;
     }
     Ok(())
 }
 
-async fn play_one(kind: Kind, seed: u64) -> Result<()> {
+async fn run_one(kind: Kind, seed: u64) -> Result<()> {
     let fleet = Fleet::start(kind, CACHE_MAX_AGE).await?;
     let site = Arc::new(Site {
         hosts: fleet.sessions().into(),
@@ -59,7 +59,7 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
         nameless: 0.into(),
     });
     let traffic = Traffic::start(&site, VISITORS, seed);
-    let cuts = torment(&fleet, fastrand::Rng::with_seed(seed)).await?;
+    let cuts = cut_at_random(&fleet, fastrand::Rng::with_seed(seed)).await?;
     fleet.heal().await?;
     let mut operations = traffic.stop().await?;
     operations.append(&mut traffic::read_back(&site).await?);
@@ -101,7 +101,7 @@ async fn play_one(kind: Kind, seed: u64) -> Result<()> {
 }
 
 /// Cuts A's connection to Redis and opens it again until the run is over. Returns what it did.
-async fn torment(fleet: &Fleet, mut rng: fastrand::Rng) -> Result<Vec<String>> {
+async fn cut_at_random(fleet: &Fleet, mut rng: fastrand::Rng) -> Result<Vec<String>> {
     let began = tokio::time::Instant::now();
     let mut cuts = Vec::new();
     while began.elapsed() < LENGTH {
