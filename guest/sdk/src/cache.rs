@@ -6,11 +6,11 @@ use switchover_contract::Result;
 
 use crate::host::{Host, Lookup};
 
-/// Looks a session up in the cache; after a miss reads it with `read`, and fills the cache with what was found. A cache that fails
-/// never fails the load.
+/// Looks a session up in the cache; after a miss reads it with `read`, and fills the cache with what was found. A cache
+/// that fails never fails the load.
 ///
-/// `read` begins once the cache has answered, so a hit asks no database. It may ask one database or several. The cache is not
-/// filled with "no session", nor after a look-up that failed.
+/// `read` begins once the cache has answered, so a hit asks no database. It may ask one database or several. The cache
+/// is not filled with "no session", nor after a look-up that failed.
 ///
 /// # Errors
 ///

@@ -30,8 +30,8 @@ pub mod bindings {
 /// The exports of a policy.
 pub struct Component<P>(PhantomData<P>);
 
-/// The imports of a component. Functions that wait do so in the host, with the whole guest suspended: to the guest they are
-/// ready at once.
+/// The imports of a component. Functions that wait do so in the host, with the whole guest suspended: to the guest they
+/// are ready at once.
 struct Imports;
 
 impl Session for types::Session {
@@ -121,8 +121,8 @@ impl Host for Imports {
     }
 }
 
-/// Asks the host for a setting once in the life of an instance: settings are constant, and a call of the host costs more than
-/// all that a policy does with the answer.
+/// Asks the host for a setting once in the life of an instance: settings are constant, and a call of the host costs
+/// more than all that a policy does with the answer.
 fn setting_once(name: &str) -> Option<String> {
     thread_local! {
         static KNOWN: RefCell<Vec<(String, Option<String>)>> = const { RefCell::new(Vec::new()) };

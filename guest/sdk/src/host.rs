@@ -1,4 +1,5 @@
-//! The port: everything a policy can ask of the host, as one trait that the wasm glue, the native host and the fakes implement.
+//! The port: everything a policy can ask of the host, as one trait that the wasm glue, the native host and the fakes
+//! implement.
 
 use std::future::Future;
 
@@ -31,8 +32,9 @@ pub enum Lookup<S, L> {
 
 /// What a policy can ask of the host. `wit/` says what each function, each `None` and each error means.
 ///
-/// The functions that reach a database or a cache are futures, so that one policy runs inside the host, where they wait, and as
-/// a component, where the host suspends the whole guest and they are ready at once. They ask nothing before they are polled.
+/// The functions that reach a database or a cache are futures, so that one policy runs inside the host, where they
+/// wait, and as a component, where the host suspends the whole guest and they are ready at once. They ask nothing
+/// before they are polled.
 pub trait Host: Sync {
     /// A session of this host.
     type Session: Session + Send + Sync;
@@ -61,10 +63,12 @@ pub trait Host: Sync {
     /// Moves the end of a session, never to an earlier time.
     fn touch(&self, to: &Target, key: &str, expires_at: Instant) -> impl Future<Output = Result<SaveOutcome>> + Send;
 
-    /// Deletes a session from home and from every mirror; `true`: at least one of those written before the answer had it.
+    /// Deletes a session from home and from every mirror; `true`: at least one of those written before the answer had
+    /// it.
     fn delete(&self, to: &Target, key: &str) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Brings home and mirrors of `to` to the row of `source`, under the lock that `to` names; `None`: that of `source`.
+    /// Brings home and mirrors of `to` to the row of `source`, under the lock that `to` names; `None`: that of
+    /// `source`.
     fn copy(&self, source: &str, to: &Target, key: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Whether there is a row under this key, also one that has ended.

@@ -1,7 +1,7 @@
 //! What the author of a Switchover policy depends on.
 //!
-//! A policy decides in which databases sessions live and how they move from one to another. It is written against the trait
-//! [`Host`], runs natively in tests and inside the host, and becomes a WebAssembly component by [`export!`].
+//! A policy decides in which databases sessions live and how they move from one to another. It is written against the
+//! trait [`Host`], runs natively in tests and inside the host, and becomes a WebAssembly component by [`export!`].
 //!
 //! ```text
 //! wit/ ── contract (plain Rust) ──> Policy ──asks──> Host ──┬─ glue      the component's imports, wasm32 only

@@ -26,7 +26,8 @@ impl<Q> UntilClosed<Q> {
         self.queues.load().as_ref().map_or_else(|| Err(closed()), |queues| enqueue(queues))
     }
 
-    /// Takes nothing more, and waits until the last worker has ended. Each worker is bounded by the deadlines it serves.
+    /// Takes nothing more, and waits until the last worker has ended. Each worker is bounded by the deadlines it
+    /// serves.
     pub(crate) async fn close(&self) {
         self.queues.store(None);
         let mut ended = self.ended.clone();

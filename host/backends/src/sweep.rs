@@ -18,9 +18,9 @@ pub(crate) enum Tried {
 
 /// Which rows the next statement tries, in the order of their ends.
 ///
-/// A statement that fails is tried with half the rows. A row that fails alone is passed. A statement that succeeds is followed by one of
-/// twice as many rows. So a refused row costs about twice as many statements as the limit has binary digits, and many in a row cost
-/// one each.
+/// A statement that fails is tried with half the rows. A row that fails alone is passed. A statement that succeeds is
+/// followed by one of twice as many rows. So a refused row costs about twice as many statements as the limit has binary
+/// digits, and many in a row cost one each.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     limit: u32,

@@ -20,7 +20,12 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Batches {
     /// Rows that one transaction deletes
-    #[arg(long = "batch", value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(
+        long = "batch",
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
     pub(crate) rows: u32,
     /// Milliseconds between two batches, so that others can write
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(..=60_000))]

@@ -33,8 +33,9 @@ Examples:
 Deletes only sessions that have ended by the database's own clock, whatever --before says. Leaves
 sessions that end during the run for the next run. Ctrl-C stops it between two batches: deleted rows
 stay deleted, and you can run it again. The exit status is 1 if expired rows are left because others
-hold them or because the database refuses to delete them, or if rows have an end that cannot be read. The database keeps the freed space:
-`switchover stats DATABASE` shows the command that gives it back.")]
+hold them or because the database refuses to delete them, or if rows have an end that cannot be
+read. The database keeps the freed space: `switchover stats DATABASE` shows the command that gives it
+back.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,

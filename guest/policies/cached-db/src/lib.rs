@@ -5,11 +5,11 @@
 //! | `database` | `default` | where sessions live |
 //! | `app_label` | `sessions` | the application that the router answers for |
 //!
-//! Other than Django's: a failing cache fails no call, a failing database is never "no session", a delete is one statement at
-//! the database that writes go to, and the host keeps what was deleted out of the cache.
+//! It differs from Django's in four points. A failing cache fails no call. A failing database is never "no session". A
+//! delete is one statement, at the database that writes go to. The host keeps what was deleted out of the cache.
 //!
-//! The router sends the application to `database` and keeps its tables out of every other one. It has no opinion at all while
-//! `database` is not set: then sessions live where Django puts them without a router.
+//! The router sends the application to `database` and keeps its tables out of every other database. While `database` is
+//! not set, the router has no opinion: sessions live where Django puts them without a router.
 
 use switchover_guest::{
     Description, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target, through_cache,

@@ -16,8 +16,9 @@
 //! | `app_label` | `sessions` | the application that the router answers for |
 //!
 //! The order of 2016 is: `migration_flag` on, wait until every session that lives is in the new database, then
-//! `new_db_router_flag` on. **Turning `migration_flag` off and on again, or `new_db_router_flag` off, loses sessions and brings
-//! ended ones back**, as it did then: what was written in between is in one database, and reads prefer the other.
+//! `new_db_router_flag` on. **Turning `migration_flag` off and on again, or `new_db_router_flag` off, loses sessions
+//! and brings ended ones back**, as it did then: what was written in between is in one database, and reads prefer the
+//! other.
 
 use switchover_guest::{
     Description, Guarantee, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target, through_cache,
@@ -153,8 +154,8 @@ impl Policy for Fallback {
     }
 }
 
-/// Under `migration_flag` the old database is home of every write, so its answer makes good a failure of the new one, may be
-/// cached, and is the only one whose failure fails the load.
+/// Under `migration_flag` the old database is home of every write, so its answer makes good a failure of the new one,
+/// may be cached, and is the only one whose failure fails the load.
 async fn read<H: Host>(host: &H, key: &str) -> Result<Option<H::Session>> {
     let plan = Plan::of(host);
     let found = host.load(&plan.first.name(host), key).await;

@@ -21,9 +21,9 @@
 //! | `migration_phase` | one of the phases; anything else is an error, and so is none |
 //! | `migration_profile` | `backfill` or `lazy`; anything else is an error, and so is none |
 //!
-//! **The flags must not be set by hand over a fleet.** `docs/protocol.md` has the order, the guards between the phases and what the
-//! hosts have to do; the table alone is not safe. The table is [`switchover_protocol::plan()`], and the model in `tests/model`
-//! searches the same function.
+//! **The flags must not be set by hand over a fleet.** The table alone is not safe. `docs/protocol.md` has the order of
+//! the phases, the guards between them, and what the hosts have to do. The table is [`switchover_protocol::plan()`];
+//! the model in `tests/model` searches the same function.
 
 use switchover_guest::{
     Description, Error, ErrorCode, Hints, Host, Instant, Model, Policy, Result, SaveMode, SaveOutcome, Target,
@@ -173,7 +173,8 @@ fn mirror_of(host: &impl Host, mirror: &Mirror) -> switchover_guest::Mirror {
     }
 }
 
-/// Asks one database after the other until one has the session. A failure of one is made good by the last alone: it decides.
+/// Asks one database after the other until one has the session. A failure of one is made good by the last alone: it
+/// decides.
 async fn read<H: Host>(host: &H, plan: &Plan, key: &str) -> Result<Option<H::Session>> {
     let Some((last, first)) = plan.reads.split_last() else { return Ok(None) };
     for side in first {

@@ -21,12 +21,12 @@
 //!
 //! The alias is hashed: a database keeps its keys for as long as it keeps its alias. [`owner`] has the function.
 //!
-//! n changes in two swaps. First `databases` becomes the new list and `previous` the old one. From then on every save and touch
-//! carries its session over, and the previous owner still decides: its row is the one that counts, its "no session" is final,
-//! and a write is acknowledged when both have it. After the longest life of a session every living one has been carried over,
-//! and whatever else the new owners held has ended. Then `previous` is taken away. **Taking it away earlier logs out who was not
-//! carried over, and going back to the first list after that loses sessions and brings ended ones back**: what was written in
-//! between is at the new owners alone.
+//! n changes in two swaps. First `databases` becomes the new list and `previous` the old one. From then on every save
+//! and touch carries its session over. The previous owner still decides: its row counts, its "no session" is final, and
+//! a write is acknowledged when both owners have it. After the longest life of a session, every living one has been
+//! carried over, and everything else that the new owners held has ended. Then `previous` is removed. **Removing it
+//! earlier logs out everybody who was not carried over. Going back to the first list after that loses sessions and
+//! brings ended ones back**: what was written in between is at the new owners alone.
 
 mod owner;
 mod settings;
@@ -130,8 +130,8 @@ impl Policy for Shards {
     }
 }
 
-/// Home is of every write, so its answer is final, also that there is no session. The new owner makes good its failure with a
-/// session that was carried over; what it does not have may be at home alone.
+/// Home is of every write, so its answer is final, also that there is no session. The new owner makes good its failure
+/// with a session that was carried over; what it does not have may be at home alone.
 async fn read<H: Host>(host: &H, lists: &Lists, key: &str) -> Result<Option<H::Session>> {
     let place = lists.place(key);
     match (host.load(place.home, key).await, place.next) {

@@ -1,8 +1,9 @@
 //! Which of several databases owns a key: rendezvous hashing, also called highest random weight.
 //!
-//! `weight(database, key) = XXH64(key, seed = XXH64(database, seed = 0))` over the bytes of the texts; the database of the greatest
-//! weight owns the key. The order of the list does not matter, and a database that comes takes keys from the others alone, one in
-//! n + 1 of them. XXH64 is specified: <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>.
+//! `weight(database, key) = XXH64(key, seed = XXH64(database, seed = 0))` over the bytes of the texts. The database
+//! with the greatest weight owns the key. The order of the list does not matter. A database that is added takes one key
+//! in n + 1 from the others, and moves no other key. XXH64 is specified:
+//! <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>.
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -55,7 +56,8 @@ mod tests {
                 owned[list.iter().position(|name| *name == owner).unwrap()] += 1;
             }
             let expected = f64::from(KEYS) / count as f64;
-            // Of keys that fall at random the statistic is about `count - 1`, and above this bound once in millions of tries.
+            // Of keys that fall at random the statistic is about `count - 1`, and above this bound once in millions of
+            // tries.
             let chi_square: f64 = owned.iter().map(|owned| (f64::from(*owned) - expected).powi(2) / expected).sum();
             let bound = count as f64 + 8.0 * (2.0 * count as f64).sqrt();
             assert!(chi_square < bound, "{count} databases own {owned:?}: {chi_square} is above {bound}");

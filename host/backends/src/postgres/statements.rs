@@ -90,7 +90,8 @@ fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
     let insert = |columns: &[OtherColumn], parameter: usize, conflict: &str| {
         let (names, values, from) = put(layout, columns, parameter);
         format!(
-            "INSERT INTO {table} ({names}) SELECT {values} FROM {from} ON CONFLICT ({key}) {conflict} RETURNING {key}{returned}"
+            "INSERT INTO {table} ({names}) SELECT {values} FROM {from} ON CONFLICT ({key}) {conflict} \
+             RETURNING {key}{returned}"
         )
     };
     let update = |columns: &[OtherColumn], parameter: usize| {

@@ -110,8 +110,9 @@ pub(crate) trait Link: Send + 'static {
     /// Rolls back what [`Link::begin`] began.
     fn roll_back(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Deletes `rows` expired rows behind the first `passed`, or nothing, in a transaction of its own. Rows that others hold are not among
-    /// them, as far as the server can skip them. Returns how many rows it found, and how many it deleted.
+    /// Deletes `rows` expired rows behind the first `passed`, or nothing, in a transaction of its own. Rows that others
+    /// hold are not among them, as far as the server can skip them. Returns how many rows it found, and how many it
+    /// deleted.
     fn delete_expired(
         &mut self,
         before: Option<Timestamp>,
@@ -119,8 +120,8 @@ pub(crate) trait Link: Send + 'static {
         passed: u64,
     ) -> impl Future<Output = Result<(u32, u32), Failure>> + Send;
 
-    /// As [`Upkeep::scan`](switchover_core::capabilities::Upkeep::scan). `ahead`: one row more is asked for, to know whether there is one; without,
-    /// a page that is full may be the last one.
+    /// As [`Upkeep::scan`](switchover_core::capabilities::Upkeep::scan). `ahead`: one row more is asked for, to know
+    /// whether there is one; without, a page that is full may be the last one.
     fn scan(
         &mut self,
         after: Option<&Cursor>,

@@ -87,8 +87,8 @@ async fn sweep<D: Driver>(lane: &mut Lane<D>, before: Option<Timestamp>, mut swe
     request.answer(sweep.end());
 }
 
-/// A row that the server cannot give out makes it refuse the whole page: then ever smaller ones are asked for, and the row is passed by
-/// itself.
+/// A row that the server cannot give out makes it refuse the whole page: then ever smaller ones are asked for, and the
+/// row is passed by itself.
 async fn scan<D: Driver>(lane: &mut Lane<D>, after: Option<Cursor>, limit: u32, request: Request<Scan>) {
     let Some(request) = request.begin() else { return };
     let deadline = request.deadline();

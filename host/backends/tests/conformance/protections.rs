@@ -36,7 +36,8 @@ pub(crate) async fn protections() -> Result<Vec<Refusal>> {
     all.push(refusal("MariaDB, a signal", Place::MariaDb(mariadb.clone()), signal));
     let refers = |deferred: &str| {
         format!(
-            "CREATE TABLE refers_{{t}} (session_key varchar(40), FOREIGN KEY (session_key) REFERENCES {{t}} (session_key) {deferred})"
+            "CREATE TABLE refers_{{t}} (session_key varchar(40), \
+             FOREIGN KEY (session_key) REFERENCES {{t}} (session_key) {deferred})"
         )
     };
     let deferred = "DEFERRABLE INITIALLY DEFERRED";

@@ -1,4 +1,5 @@
-//! Tables that refuse some rows: by a constraint, a trigger or a reference, or because a payload is none in their character set.
+//! Tables that refuse some rows: by a constraint, a trigger or a reference, or because a payload is none in their
+//! character set.
 
 use std::sync::Arc;
 
@@ -173,7 +174,8 @@ fn on_mariadb(url: &str) -> Vec<Refusal> {
     let payload_of = |set: &str| format!("ALTER TABLE {{t}} MODIFY session_data longtext CHARACTER SET {set} NOT NULL");
     let narrow = "CREATE TABLE narrow_{t} (copy varchar(2)); ".to_owned();
     let refers = format!(
-        "CREATE TABLE refers_{{t}} (session_key varchar(40), FOREIGN KEY (session_key) REFERENCES {{t}} (session_key)); {check}"
+        "CREATE TABLE refers_{{t}} (session_key varchar(40), \
+         FOREIGN KEY (session_key) REFERENCES {{t}} (session_key)); {check}"
     );
     vec![
         refusal("MariaDB, a check", place(), &*check),

@@ -1,4 +1,5 @@
-//! A row that a database refuses, for whatever reason, costs only its own key: among writes that share a statement or a transaction.
+//! A row that a database refuses, for whatever reason, costs only its own key: among writes that share a statement or a
+//! transaction.
 
 use std::sync::Arc;
 use std::time::Duration;

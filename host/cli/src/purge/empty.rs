@@ -19,8 +19,8 @@ pub(crate) struct Emptied {
     pub(crate) in_both: u64,
     /// The deleted expired rows.
     pub(crate) expired: u64,
-    /// The rows that are left: the new database did not have them, they were not there at the check, the database refuses
-    /// to delete them, or others hold them.
+    /// The rows that are left: the new database did not have them, they were not there at the check, the database
+    /// refuses to delete them, or others hold them.
     pub(crate) kept: u64,
     /// Why a row could not be deleted, the last one of them.
     pub(crate) reason: Option<String>,

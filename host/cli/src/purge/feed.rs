@@ -79,6 +79,13 @@ pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Durat
         new.write(delete(), Terms::by(deadline())).await.with_context(|| new.summary())?;
     }
     taken.with_context(|| old.summary())?;
+    let left = old.read(vec![Read::Exists(key)], Terms::by(tool_deadline(limits.read_deadline))).await;
+    if left.with_context(|| old.summary())?[..] == [ReadOutcome::Exists(true)] {
+        bail!(
+            "a row that was written to the old database could not be deleted again: a trigger or a rule keeps it. \
+             Nothing else was deleted, and the row ends by itself soon. Remove what keeps rows first"
+        );
+    }
     if came? {
         bail!(
             "a row that was written to the old database came to the new one: it is fed from there, or both are one \

@@ -22,7 +22,8 @@ pub struct Scan {
     pub next: Option<Cursor>,
 }
 
-/// Where a scan goes on: behind a row, by the bytes of its key, which may be no session key at all. `Debug` prints a short hash.
+/// Where a scan goes on: behind a row, by the bytes of its key, which may be no session key at all. `Debug` prints a
+/// short hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(Arc<[u8]>);
 
@@ -119,19 +120,22 @@ impl Swept {
     }
 }
 
-/// The table behind a database, for those who look after it. Every function ends at `deadline`, whatever the server does.
+/// The table behind a database, for those who look after it. Every function ends at `deadline`, whatever the server
+/// does.
 ///
 /// Cancel safety: what writes may still happen when its future is dropped.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
-    /// One step of a sweep. It tries to delete at most `limit` rows whose expiry is earlier than `before` and than now by the database's
-    /// clock; `None`: than now. It takes them in the order of their ends, and passes the first `passed`.
+    /// One step of a sweep. It tries to delete at most `limit` rows whose expiry is earlier than `before` and than now
+    /// by the database's clock; `None`: than now. It takes them in the order of their ends, and passes the first
+    /// `passed`.
     ///
     /// A row that the database refuses to delete, or that others hold, does not keep the others from being deleted.
     ///
     /// # Errors
     ///
-    /// Only if the step has deleted nothing before. It may have deleted more than it counts if the outcome of a statement is unknown.
+    /// Only if the step has deleted nothing before. It may have deleted more than it counts if the outcome of a
+    /// statement is unknown.
     async fn sweep(
         &self,
         before: Option<Timestamp>,
@@ -140,8 +144,8 @@ pub trait Upkeep: Send + Sync {
         deadline: Instant,
     ) -> Result<Swept, DatabaseError>;
 
-    /// Deletes at most `limit` of the rows that [`Upkeep::sweep`] deletes, and returns how many. It passes as many others as it can until
-    /// `deadline`.
+    /// Deletes at most `limit` of the rows that [`Upkeep::sweep`] deletes, and returns how many. It passes as many
+    /// others as it can until `deadline`.
     ///
     /// # Errors
     ///
@@ -168,13 +172,13 @@ pub trait Upkeep: Send + Sync {
         }
     }
 
-    /// What a whole sweep with the same `before` has left: rows that the database refuses to delete or that others hold, and rows whose end
-    /// cannot be read.
+    /// What a whole sweep with the same `before` has left: rows that the database refuses to delete or that others
+    /// hold, and rows whose end cannot be read.
     async fn expired_left(&self, before: Option<Timestamp>, deadline: Instant) -> Result<ExpiredLeft, DatabaseError>;
 
-    /// Reads at most `limit` rows behind `after`, `None`: from the first one, in the order in which the database sorts keys. A page holds
-    /// about 4 MiB of payloads at most, and one row at least, so it may end before the limit. No row is passed over: what is not
-    /// a session is expired or unreadable.
+    /// Reads at most `limit` rows behind `after`, `None`: from the first one, in the order in which the database sorts
+    /// keys. A page holds about 4 MiB of payloads at most, and one row at least, so it may end before the limit. No row
+    /// is passed over: what is not a session is expired or unreadable.
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError>;
 
     /// Which table this is; `None`: it cannot be told. Tools and hosts refuse to take one table for two.
@@ -188,14 +192,14 @@ pub trait Upkeep: Send + Sync {
         Ok(Feeds { unknown, ..Feeds::default() })
     }
 
-    /// The columns of the table beside those of a session, by name; empty also if there is no table. From then on they are read and written
-    /// with each row.
+    /// The columns of the table beside those of a session, by name; empty also if there is no table. From then on they
+    /// are read and written with each row.
     async fn other_columns(&self, _deadline: Instant) -> Result<Vec<Column>, DatabaseError> {
         Ok(Vec::new())
     }
 
-    /// Whether the columns that sessions need are the layout's, and all rows can be seen. Further columns are no matter here, and neither is
-    /// a table that is not there yet.
+    /// Whether the columns that sessions need are the layout's, and all rows can be seen. Further columns are no matter
+    /// here, and neither is a table that is not there yet.
     ///
     /// # Errors
     ///
@@ -214,11 +218,13 @@ pub trait Upkeep: Send + Sync {
     /// Makes what is missing of the table and its indexes, and changes nothing that is there. Answers what it did.
     async fn create_schema(&self, deadline: Instant) -> Result<Vec<String>, DatabaseError>;
 
-    /// Counts what the table holds and asks how much room it takes, while it is in use; for tools. Cost: every row is looked at
-    /// once, without a lock that a write would wait for, so its deadline is minutes rather than seconds on a large table.
+    /// Counts what the table holds and asks how much room it takes, while it is in use; for tools. Cost: every row is
+    /// looked at once, without a lock that a write would wait for, so its deadline is minutes rather than seconds on a
+    /// large table.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError::Timeout`] at the deadline, with nothing counted; [`DatabaseError::Corrupt`] if there is no such table.
+    /// [`DatabaseError::Timeout`] at the deadline, with nothing counted; [`DatabaseError::Corrupt`] if there is no such
+    /// table.
     async fn statistics(&self, deadline: Instant) -> Result<Statistics, DatabaseError>;
 }
