@@ -21,12 +21,17 @@ pub(crate) enum Tried {
 /// A statement that fails is tried with half the rows. A row that fails alone is passed. A statement that succeeds is
 /// followed by one of twice as many rows. So a refused row costs about twice as many statements as the limit has binary
 /// digits, and many in a row cost one each.
+///
+/// The first row that fails alone is followed by a statement without a row, which tells whether the row is the cause.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     limit: u32,
     passed: u64,
     rows: u32,
     held_in_a_row: u32,
+    /// Why a row that was alone was refused, while nothing shows yet that it is the row.
+    doubted: Option<String>,
+    is_sure: bool,
     swept: Swept,
     error: Option<DatabaseError>,
 }
@@ -35,11 +40,14 @@ impl Sweep {
     /// Of at most `limit` rows, behind the first `passed`.
     pub(crate) fn new(passed: u64, limit: u32) -> Self {
         let swept = Swept { more: true, ..Swept::default() };
-        Self { limit, passed, rows: limit, held_in_a_row: 0, swept, error: None }
+        Self { limit, passed, rows: limit, held_in_a_row: 0, doubted: None, is_sure: false, swept, error: None }
     }
 
     /// How many rows the next statement tries, and how many it passes; `None`: the step has ended.
     pub(crate) fn next(&mut self) -> Option<(u32, u64)> {
+        if self.doubted.is_some() && self.error.is_none() {
+            return Some((0, self.passed + self.swept.passed()));
+        }
         let seen = self.swept.passed() + u64::from(self.swept.deleted);
         let left = u64::from(self.limit).saturating_sub(seen);
         self.rows = self.rows.min(u32::try_from(left).unwrap_or(u32::MAX));
@@ -49,6 +57,9 @@ impl Sweep {
 
     /// The statement was tried.
     pub(crate) fn tried(&mut self, tried: Tried) {
+        if let Some(reason) = self.doubted.take() {
+            return self.tried_nothing(tried, reason);
+        }
         match tried {
             Tried::Done { found, deleted } => {
                 self.swept.deleted += deleted;
@@ -61,11 +72,8 @@ impl Sweep {
                 self.held_in_a_row = 0;
             }
             Tried::Refused(_) | Tried::Held(_) if self.rows > 1 => self.rows /= 2,
-            Tried::Refused(reason) => {
-                self.swept.refused += 1;
-                self.swept.reason = Some(reason);
-                self.held_in_a_row = 0;
-            }
+            Tried::Refused(reason) if self.is_sure => self.passed_refused(reason),
+            Tried::Refused(reason) => self.doubted = Some(reason),
             Tried::Held(message) => {
                 self.swept.held += 1;
                 self.held_in_a_row += 1;
@@ -74,6 +82,24 @@ impl Sweep {
                 }
             }
         }
+    }
+
+    /// A statement without a row was tried. If it is refused as well, no row is the cause.
+    fn tried_nothing(&mut self, tried: Tried, reason: String) {
+        match tried {
+            Tried::Done { .. } => {
+                self.is_sure = true;
+                self.passed_refused(reason);
+            }
+            Tried::Refused(message) => self.failed(DatabaseError::Corrupt { message }),
+            Tried::Held(message) => self.failed(DatabaseError::Conflict { message }),
+        }
+    }
+
+    fn passed_refused(&mut self, reason: String) {
+        self.swept.refused += 1;
+        self.swept.reason = Some(reason);
+        self.held_in_a_row = 0;
     }
 
     /// The step ends here.
@@ -189,6 +215,17 @@ mod tests {
         let mut rows = vec![Row::Held; HELD_MAX as usize - 1];
         rows.push(Row::Deletable);
         assert_eq!(sweep(&mut rows, 100).0.deleted, 1);
+    }
+
+    #[test]
+    fn statement_that_fails_without_a_row_ends_the_step() {
+        let (mut sweep, mut statements) = (Sweep::new(0, 1_000), 0);
+        while sweep.next().is_some() {
+            statements += 1;
+            sweep.tried(Tried::Refused("no deletions here".to_owned()));
+        }
+        assert!(matches!(sweep.end(), Err(DatabaseError::Corrupt { .. })));
+        assert!(statements < 15, "{statements}");
     }
 
     #[test]

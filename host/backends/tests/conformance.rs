@@ -98,6 +98,7 @@ mod conformance {
     mod server_faults;
     mod server_fixture;
     mod server_work;
+    mod shapes;
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;

@@ -82,22 +82,24 @@ pub(crate) struct Refused {
 }
 
 /// Deletes rows that ended before an instant, or before the time of each batch. Reports each batch to `deleted`. Ends
-/// when it has tried every such row, or when a stop is asked for.
+/// when it has tried `expected` rows, so that rows which a trigger writes again do not keep it for ever; when none is
+/// left; or when a stop is asked for.
 pub(crate) async fn delete_expired(
     database: &dyn Database,
-    before: Option<Timestamp>,
+    (before, expected): (Option<Timestamp>, u64),
     batches: Batches,
     limits: &Limits,
     stop: &Stop,
     deleted: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Refused> {
-    let (mut passed, mut refused) = (0, Refused::default());
-    while !stop.is_asked() {
+    let (mut tried, mut passed, mut refused) = (0, 0, Refused::default());
+    while tried < expected && !stop.is_asked() {
         let deadline = tool_deadline(limits.write_deadline);
         let swept = database.upkeep().sweep(before, passed, batches.rows, deadline).await;
         let swept = swept.with_context(|| database.summary())?;
         deleted(u64::from(swept.deleted));
         passed += swept.passed();
+        tried += u64::from(swept.deleted) + swept.passed();
         refused.rows += u64::from(swept.refused);
         refused.reason = swept.reason.or(refused.reason);
         if !swept.more || !stop.pause(batches).await {

@@ -20,7 +20,7 @@ use crate::place;
 const ROUNDS_MAX: u32 = 5;
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
 /// How long the count of the remaining rows may take.
-const COUNT_WAIT: Duration = Duration::from_secs(600);
+pub(crate) const COUNT_WAIT: Duration = Duration::from_secs(600);
 
 /// The options of `clear-expired`.
 #[derive(Args)]
@@ -109,20 +109,26 @@ async fn clear(
     stop: &Stop,
     deleted: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(ExpiredLeft, Refused)> {
-    let mut rounds = 0;
-    loop {
-        let refused = delete_expired(database, Some(before), batches, limits, stop, deleted).await?;
+    let count = async || {
+        let left = database.upkeep().expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
+        left.with_context(|| format!("{}: cannot count the expired rows", database.summary()))
+    };
+    let (mut left, mut refused) = (count().await?, Refused::default());
+    for round in 0..ROUNDS_MAX {
+        if left.expired <= refused.rows {
+            break;
+        }
+        if round > 0 {
+            tokio::time::sleep(ROUND_PAUSE).await;
+        }
+        let expected = (Some(before), left.expired);
+        refused = delete_expired(database, expected, batches, limits, stop, deleted).await?;
         if stop.is_asked() {
             return Ok((ExpiredLeft::default(), refused));
         }
-        rounds += 1;
-        let left = database.upkeep().expired_left(Some(before), Instant::now() + COUNT_WAIT).await;
-        let left = left.with_context(|| format!("{}: cannot count the remaining rows", database.summary()))?;
-        if left.expired <= refused.rows || rounds == ROUNDS_MAX {
-            return Ok((left, refused));
-        }
-        tokio::time::sleep(ROUND_PAUSE).await;
+        left = count().await?;
     }
+    Ok((left, refused))
 }
 
 fn show_left(left: ExpiredLeft, refused: &Refused) -> Result<()> {
@@ -137,7 +143,9 @@ fn show_left(left: ExpiredLeft, refused: &Refused) -> Result<()> {
     }
     if left.expired > refusals {
         let count = paint(Colour::Red, HumanCount(left.expired - refusals));
-        print(format_args!("{count} expired rows are left because others hold locks on them: run it again"))?;
+        print(format_args!(
+            "{count} expired rows are left because others hold locks on them or write them again: run it again"
+        ))?;
     }
     if left.unreadable > 0 {
         let count = paint(Colour::Red, HumanCount(left.unreadable));

@@ -117,7 +117,11 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let mut emptied = Emptied::default();
     let done = async {
         let watch = Duration::from_secs(options.watch);
-        feed::try_row(old, new, watch, &limits).await?;
+        if let Some(reason) = feed::try_row(old, new, watch, &limits).await? {
+            note(format_args!(
+                "no row of the program's own could be written for a test ({reason}); the first sessions decide"
+            ));
+        }
         if !stop.is_asked() {
             emptied.in_both = feed::try_first_rows(old, new, &checked.prints, watch, &limits).await?;
             bar.inc(emptied.in_both);

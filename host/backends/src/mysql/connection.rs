@@ -14,7 +14,7 @@ use switchover_core::capabilities::{
 use switchover_core::{Column, Layout, Others, Session, SessionKey, Timestamp, Value};
 
 use super::batch::{Locked, Packet, Plan, Values};
-use super::errors::{failure, is_of_the_key, schema_failure, unavailable};
+use super::errors::{NO_TABLE, failure, is_of_the_key, number, schema_failure, unavailable};
 use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, others, schema, statistics};
 use crate::django_time;
@@ -26,7 +26,8 @@ use crate::server::{Failure, Found, Link, Options};
 /// The settings of every connection, and a question, in one round trip. A statement waits a second for a lock, the
 /// shortest time that InnoDB has. A value that does not fit is refused, not truncated.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION autocommit = 1; \
-                        SET SESSION innodb_lock_wait_timeout = 1; \
+                        SET SESSION innodb_lock_wait_timeout = 1; SET SESSION sql_safe_updates = 0; \
+                        SET SESSION sql_select_limit = DEFAULT; \
                         SET SESSION sql_mode = concat(@@sql_mode, ',STRICT_TRANS_TABLES'); \
                         SELECT cast(@@max_allowed_packet AS unsigned)";
 
@@ -101,7 +102,7 @@ impl Connection {
     fn schema_failure(&mut self, error: schema::Error) -> Failure {
         match error {
             schema::Error::Different(error) => Failure::Refused(error),
-            schema::Error::Driver(error) => self.failure(&error),
+            schema::Error::Driver(error) => schema_failure(&error, &mut self.may_have_written),
         }
     }
 
@@ -428,7 +429,15 @@ impl Link for Connection {
         let table = self.options.table.clone();
         let checked = schema::check(&mut self.connection, &table).await;
         checked.map_err(|error| self.schema_failure(error))?;
-        self.other_columns().await?;
+        let columns = self.other_columns().await?;
+        // The catalogue hides the columns that this user may not read.
+        let all = format!("SELECT * FROM {} LIMIT 0", table.table.quoted('`'));
+        let seen = self.connection.execute(sqlx::raw_sql(&all)).await;
+        if let Err(error) = seen
+            && !(number(&error) == Some(NO_TABLE) && columns.is_empty())
+        {
+            return Err(schema_failure(&error, &mut self.may_have_written));
+        }
         table.check_others(&self.statements().await?.others).map_err(Failure::Refused)
     }
 

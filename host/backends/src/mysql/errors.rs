@@ -11,6 +11,8 @@ use crate::tls::Words;
 
 const TLS: Words = Words { authority: "`ssl-ca=FILE` in the address", without: "say `ssl-mode=DISABLED`" };
 
+/// There is no such table.
+pub(super) const NO_TABLE: u16 = 1146;
 /// A row is under this key already, or another unique index has the row's value.
 const DUPLICATE_KEY: u16 = 1062;
 
@@ -29,7 +31,7 @@ pub(super) fn is_of_the_key(error: &Error) -> bool {
 }
 
 /// The server's number of an error, if the error came from the server.
-fn number(error: &Error) -> Option<u16> {
+pub(super) fn number(error: &Error) -> Option<u16> {
     match error {
         Error::Database(refused) => refused.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number),
         _ => None,
@@ -38,7 +40,7 @@ fn number(error: &Error) -> Option<u16> {
 
 /// Says what an error means for its operation. Clears `written` if the server says that nothing was written.
 pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
-    let Error::Database(refused) = error else {
+    let Error::Database(_) = error else {
         return match error {
             Error::ColumnDecode { .. } | Error::Decode(_) => {
                 Failure::corrupt("a column has another type than its layout's")
@@ -49,7 +51,8 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         };
     };
     let number = number(error).unwrap_or_default();
-    let message = || format!("{} (error {number})", refused.message());
+    // A trigger may raise any number, with a text that holds a value of the row.
+    let message = || format!("{} (error {number})", words(number));
     match number {
         // The server shuts down, or this connection was killed. It does not say whether a commit happened before.
         1053 | 1152 | 1184 | 1927 => return Failure::Lost(message()),
@@ -63,7 +66,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         // The server is a replica, after a failover: another connection may reach the new primary. Or MySQL has closed
         // an idle connection, and reports it.
         1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
-        1146 => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
+        NO_TABLE => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
         // The prepared statements of this connection are gone.
         1243 | 1615 => Failure::Lost(message()),
@@ -74,13 +77,37 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     }
 }
 
-/// Like [`failure`], for statements that carry no values of rows: the message is kept.
+/// What a number means, where the server's own text is not kept.
+fn words(number: u16) -> &'static str {
+    match number {
+        1205 | 3572 => "a lock was not granted in time",
+        1213 | 3101 => "a deadlock",
+        1020 => "a row was changed meanwhile",
+        1317 | 1969 | 3024 => "the statement was stopped",
+        1053 | 1152 | 1184 | 1927 | 4031 => "the server closed the connection",
+        1290 | 1792 | 1836 => "the server is read-only",
+        1054 => "a column is missing",
+        1044 | 1045 | 1142 | 1143 | 1227 | 1370 => "this user may not do that",
+        1021 | 1114 => "the disk or the table is full",
+        1037 | 1038 | 1041 => "the server is short of memory",
+        1040 | 1203 | 1226 => "too many connections",
+        _ => "the server refuses the statement",
+    }
+}
+
+/// As [`failure`], for statements that carry no values of rows and run no trigger: the message is kept.
 pub(super) fn schema_failure(error: &Error, written: &mut bool) -> Failure {
-    match (failure(error, written), error) {
-        (Failure::Row(_), Error::Database(refused)) => {
-            Failure::corrupt(format!("{} (error {})", refused.message(), number(error).unwrap_or_default()))
+    let kept = match error {
+        Error::Database(refused) => format!("{} (error {})", refused.message(), number(error).unwrap_or_default()),
+        _ => return failure(error, written),
+    };
+    match failure(error, written) {
+        Failure::Refused(DatabaseError::Corrupt { .. }) if number(error) == Some(NO_TABLE) => failure(error, written),
+        Failure::Row(_) | Failure::Refused(DatabaseError::Corrupt { .. }) => Failure::corrupt(kept),
+        Failure::Refused(DatabaseError::Unavailable { .. }) => {
+            Failure::Refused(DatabaseError::Unavailable { message: kept })
         }
-        (failure, _) => failure,
+        other => other,
     }
 }
 

@@ -109,10 +109,10 @@ fn remedy(table: &SessionTable, column: &str, kind: &str) -> Option<String> {
 
 async fn indexes(connection: &mut MySqlConnection, table: &SessionTable) -> Result<Vec<Indexed>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT cast(index_name AS char), cast(column_name AS char), cast(seq_in_index AS signed), \
+        "SELECT cast(index_name AS char), coalesce(cast(column_name AS char), ''), cast(seq_in_index AS signed), \
                 cast(sub_part IS NOT NULL AS signed), cast(non_unique = 0 AS signed) \
          FROM information_schema.statistics \
-         WHERE table_schema = coalesce(?, database()) AND table_name = ? AND column_name IS NOT NULL \
+         WHERE table_schema = coalesce(?, database()) AND table_name = ? \
          ORDER BY index_name, seq_in_index",
     )
     .bind(table.table.schema())

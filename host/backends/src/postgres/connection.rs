@@ -36,6 +36,7 @@ use crate::server::{Failure, Found, Link, Options};
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
                         SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
                         SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
+                        SET IntervalStyle = 'postgres'; \
                         SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
                         IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
 /// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more.

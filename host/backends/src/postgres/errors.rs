@@ -25,31 +25,49 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     };
     *written = false;
     let code = refused.code().unwrap_or_default().into_owned();
-    let routine = refused.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::routine);
+    let details = refused.try_downcast_ref::<PgDatabaseError>();
+    let routine = details.and_then(PgDatabaseError::routine);
+    // What a function says, that of a trigger for example, may hold a value of the row.
+    let is_of_a_function = details.is_some_and(|details| details.r#where().is_some());
+    let said = || if is_of_a_function { in_a_function(&code) } else { message(&code, refused.message()) };
     match code.as_str() {
-        "40001" | "40P01" | "55P03" | "57014" => Failure::Busy(message(&code, refused.message())),
-        // A trigger raised this, with whatever code: one row is the cause. The text is not PostgreSQL's.
+        "40001" | "40P01" | "55P03" | "57014" => Failure::Busy(busy(&code)),
+        // A trigger raised an error, with whatever code: one row is the cause. The text is not PostgreSQL's.
         _ if routine == Some("exec_stmt_raise") => row(&code),
-        // The server ends this connection, and has rolled back what was in progress on it.
-        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Failure::Lost(message(&code, refused.message())),
-        // The server is a standby, after a failover: another connection may reach the new primary.
-        "25006" => Failure::Lost(message(&code, refused.message())),
-        // The prepared statements of this connection are gone, or were prepared for columns of other types.
-        "26000" => Failure::Lost(message(&code, refused.message())),
-        "0A000" if routine == Some("RevalidateCachedQuery") => Failure::Lost(message(&code, refused.message())),
+        // The server closes this connection, and has rolled back its open transaction.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Failure::Lost(said()),
+        // A standby, after a failover: another connection may reach the new primary.
+        "25006" => Failure::Lost(said()),
+        // The statements that this connection keeps are gone, or were made for columns of other types.
+        "26000" => Failure::Lost(said()),
+        "0A000" if routine == Some("RevalidateCachedQuery") => Failure::Lost(said()),
+        // A statement inside a trigger that does not suit: one row is the cause.
+        _ if is_of_a_function && ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => row(&code),
         "42P01" => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
-        // The statement does not match the table, or the user may not execute it. The message names columns and tables,
-        // no values.
-        _ if ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => {
-            Failure::corrupt(message(&code, refused.message()))
-        }
-        // The server reports its own state: it admits nobody, or lacks memory, disk or connections.
+        // The statement does not suit the table, or is not allowed. The message names columns and tables, and no values.
+        _ if ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => Failure::corrupt(said()),
+        // The error is about the server itself: it admits nobody, or lacks memory, disk or connections.
         _ if ["08", "28", "3D", "53", "57"].iter().any(|class| code.starts_with(class)) => {
-            Failure::Refused(DatabaseError::Unavailable { message: message(&code, refused.message()) })
+            Failure::Refused(DatabaseError::Unavailable { message: said() })
         }
-        // A value does not fit, a constraint refuses it, or data is damaged: one row is the cause.
+        // A value that does not fit, a constraint, or damaged data: one row is the cause.
         _ => row(&code),
     }
+}
+
+/// What keeps a statement waiting; a trigger may raise the same codes, with a text of its own.
+fn busy(code: &str) -> String {
+    let what = match code {
+        "40001" => "a row was changed meanwhile",
+        "40P01" => "a deadlock",
+        "55P03" => "a lock was not granted in time",
+        _ => "the statement was canceled",
+    };
+    message(code, what)
+}
+
+fn in_a_function(code: &str) -> String {
+    message(code, "an error in a function of the database")
 }
 
 /// PostgreSQL's message may contain the value, so this writes its own.

@@ -69,12 +69,19 @@ pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Resul
 /// Whether the table exists. It is an error if its columns do not hold what sessions need.
 async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str) -> Result<bool, Error> {
     // Looks up the quoted name along the search path, as the statements of sessions do.
-    let sql = "SELECT c.relkind::text, row_security_active(c.oid) FROM pg_class AS c WHERE c.oid = to_regclass($1)";
+    let sql = "SELECT c.relkind::text, row_security_active(c.oid), \
+                      EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid) \
+               FROM pg_class AS c WHERE c.oid = to_regclass($1)";
     let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(false) };
-    let (kind, hides_rows): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
+    let (kind, hides_rows, has_children): (String, bool, bool) =
+        (found.try_get(0)?, found.try_get(1)?, found.try_get(2)?);
     // Ordinary and partitioned tables.
     if !matches!(kind.as_str(), "r" | "p") {
         return Err(Error::Different(table.different("it is not a table")));
+    }
+    if kind == "r" && has_children {
+        let difference = "other tables inherit from it, so one key may have several rows: `ALTER TABLE ... NO INHERIT`";
+        return Err(Error::Different(table.different(difference)));
     }
     if hides_rows {
         let difference = "row security hides rows of it from this user: take one that has BYPASSRLS, or owns the table";
@@ -84,7 +91,7 @@ async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str
     check_columns(table, &columns, kinds(table.layout), |column, kind| remedy(table, column, kind))
         .map_err(Error::Different)?;
     let indexes = indexes(connection, name).await?;
-    if !indexes.iter().any(|index| index.is_unique && index.columns == ["session_key"]) {
+    if !indexes.iter().any(|index| index.is_unique && index.columns == [table.layout.columns()[0]]) {
         return Err(Error::Different(
             table.different(format!("its {} is not the primary key", table.layout.columns()[0])),
         ));
@@ -134,7 +141,7 @@ impl Index {
     }
 }
 
-/// The complete and valid indexes, with their columns in order.
+/// The complete and valid indexes of columns alone, with their columns in order.
 async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<Index>, sqlx::Error> {
     let sql = "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
                             JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number \
@@ -143,7 +150,7 @@ async fn indexes(connection: &mut PgConnection, name: &str) -> Result<Vec<Index>
                       EXISTS (SELECT FROM pg_opclass AS o WHERE o.oid = ANY(i.indclass::oid[]) \
                           AND o.opcname LIKE '%pattern_ops') \
                FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indimmediate \
-                   AND i.indpred IS NULL";
+                   AND i.indpred IS NULL AND i.indexprs IS NULL";
     let rows = sqlx::query(sql).bind(name).fetch_all(connection).await?;
     rows.iter()
         .map(|row| Ok(Index { columns: row.try_get(0)?, is_unique: row.try_get(1)?, is_pattern: row.try_get(2)? }))

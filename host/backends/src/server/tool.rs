@@ -79,7 +79,10 @@ async fn sweep<D: Driver>(lane: &mut Lane<D>, before: Option<Timestamp>, mut swe
     while let Some((rows, passed)) = sweep.next() {
         match lane.run(deadline, |link| Box::pin(link.delete_expired(before, rows, passed))).await {
             Ok((found, deleted)) => sweep.tried(Tried::Done { found, deleted }),
-            Err(Trouble::Row(message)) => sweep.tried(Tried::Refused(message)),
+            // A trigger that does not suit the table says so in the same way as the table itself.
+            Err(Trouble::Row(message) | Trouble::Refused(DatabaseError::Corrupt { message })) => {
+                sweep.tried(Tried::Refused(message));
+            }
             Err(Trouble::Busy(message)) => sweep.tried(Tried::Held(message)),
             Err(Trouble::Refused(error) | Trouble::Failed(error)) => sweep.failed(error),
         }

@@ -113,6 +113,9 @@ fn check_columns(connection: &Connection, table: &SessionTable, columns: &[Colum
         }
     }
     let [key, ..] = table.layout.columns();
+    if columns.iter().filter(|column| column.primary).count() > 1 {
+        return Err(table.different(format!("its column {key} is only a part of the primary key")));
+    }
     // The layout `django` has only keys of `a-z` and `0-9`; no collation takes two of them for the same.
     if table.layout != Layout::DJANGO && collation(connection, table, key)? != "BINARY" {
         let difference = format!("the collation of its column {key} takes different keys for one: it must be BINARY");

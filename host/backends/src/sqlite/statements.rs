@@ -28,10 +28,16 @@ pub(super) fn no_time(layout: Layout) -> String {
     format!("NOT {}", is_time(layout))
 }
 
+/// Exactly what [`time::from_text`] reads. SQLite would take the 30th of February for the 2nd of March, so what it makes of
+/// a time is compared with the time. Its functions for texts stop at a NUL.
 fn is_time(layout: Layout) -> String {
     let [.., end] = layout.columns();
-    let seconds = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]";
-    format!("(typeof({end}) = 'text' AND ({end} GLOB '{seconds}' OR {end} GLOB '{seconds}.[0-9]*'))")
+    let (seconds, fraction) = (format!("substr({end}, 1, 19)"), format!("substr({end}, 20)"));
+    format!(
+        "(typeof({end}) = 'text' AND length(CAST({end} AS BLOB)) = length({end}) AND length({end}) <= 26 \
+         AND coalesce(strftime('%Y-%m-%d %H:%M:%S', {seconds}, '+0 seconds'), '') = {seconds} AND {seconds} >= '0001' \
+         AND ({fraction} = '' OR {fraction} GLOB '.[0-9]*' AND substr({end}, 21) NOT GLOB '*[^0-9]*'))"
+    )
 }
 
 /// The statements on one table.
@@ -96,7 +102,7 @@ impl Statements {
         let (name, [key, _, end]) = (table.table.quoted('"'), table.layout.columns());
         let (expired, no_time) = (expired(table.layout), no_time(table.layout));
         let row = columns(table.layout, &others).join(", ");
-        let found_expired = format!("SELECT rowid FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2 OFFSET ?3");
+        let found_expired = format!("SELECT {key} FROM {name} WHERE {expired} ORDER BY {end} LIMIT ?2 OFFSET ?3");
         Self {
             load: format!("SELECT {row} FROM {name} WHERE {key} = ?1"),
             exists: format!("SELECT {key} FROM {name} WHERE {key} = ?1"),
@@ -104,7 +110,7 @@ impl Statements {
             whole_puts: Puts::of(&table, &others),
             update_expiry: format!("UPDATE {name} SET {end} = ?2 WHERE {key} = ?1"),
             delete: format!("DELETE FROM {name} WHERE {key} = ?1"),
-            delete_expired: format!("DELETE FROM {name} WHERE rowid IN ({found_expired})"),
+            delete_expired: format!("DELETE FROM {name} WHERE {key} IN ({found_expired}) AND {expired}"),
             found_expired,
             expired_left: format!("SELECT count(*) FROM {name} WHERE {expired}"),
             no_time: format!("SELECT count(*) FROM {name} WHERE {no_time}"),
@@ -408,5 +414,72 @@ fn text<'r>(row: &'r Row<'_>, column: usize) -> Option<&'r str> {
     match row.get_ref(column) {
         Ok(ValueRef::Text(text)) => std::str::from_utf8(text).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SQL takes for a time, and what the code reads as one, are the same.
+    #[test]
+    fn sql_and_code_read_the_same_times() {
+        let connection = Connection::open_in_memory().unwrap();
+        let [.., end] = Layout::DJANGO.columns();
+        // The type of the column decides how it is compared.
+        connection.execute_batch(&format!("CREATE TABLE t ({end} datetime NOT NULL)")).unwrap();
+        let insert = format!("INSERT INTO t VALUES (?1) RETURNING {}", is_time(Layout::DJANGO));
+        let mut texts: Vec<String> = [
+            "",
+            "2025",
+            "2025-01-01",
+            "2025-01-01 00:00",
+            "2025-01-01T00:00:00",
+            "0000-01-01 00:00:00",
+            "0001-01-01 00:00:00",
+            "2025-02-29 00:00:00",
+            "2024-02-29 00:00:00",
+            "2025-02-30 00:00:00",
+            "2025-13-01 00:00:00",
+            "2025-00-10 00:00:00",
+            "2025-01-00 00:00:00",
+            "2025-01-01 24:00:00",
+            "2025-01-01 23:60:00",
+            "2025-01-01 23:59:60",
+            "-025-01-01 00:00:00",
+            "2025-01-01 00:00:00Z",
+            "2025-01-01 00:00:00 ",
+            " 2025-01-01 00:00:00",
+            "2025-01-01 00:00:00-12:00",
+            "2460000.5",
+            "now",
+            "9999-12-31 23:59:59.999999",
+            "10000-01-01 00:00:00",
+            "2025-01-01 00:00:00\0",
+            "2025-01-01\x0000:00:00",
+            "2025-01-01 00:00:00.5\0",
+            "２025-01-01 00:00:00",
+            "2025-01-01 00:00:0٣",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for fraction in
+            ["", ".", ".5", ".123456", ".1234567", ".5zzz", ".606607-12:00", ".5 ", ".+5", ".5.5", ".\u{663}"]
+        {
+            texts.push(format!("2025-06-01 12:30:45{fraction}"));
+        }
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let mut text: Vec<char> = "2025-06-01 12:30:45.123456".chars().take(random.usize(17..27)).collect();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(0..text.len());
+                text[at] = random.choice(*b"0123456789-: .T+Z\0").unwrap().into();
+            }
+            texts.push(text.into_iter().collect());
+        }
+        for text in texts {
+            let sql: bool = connection.query_row(&insert, [&text], |row| row.get(0)).unwrap();
+            assert_eq!(sql, time::from_text(&text).is_some(), "{text:?}");
+        }
     }
 }

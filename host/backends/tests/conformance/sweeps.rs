@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
 use switchover_backends::{MySql, Postgres};
-use switchover_core::capabilities::{Database, Swept, Terms, Write};
+use switchover_core::capabilities::{Database, DatabaseError, Swept, Terms, Write};
 use switchover_core::{Session, Timestamp, expires_in};
 use switchover_harness::MariaDb;
 
@@ -142,5 +142,89 @@ async fn row_that_is_held_through_another_table_stops_no_sweep() -> Result<()> {
     let swept = sweep(&database, 100).await?;
     ensure!((swept.deleted, swept.passed()) == (2, 0), "{swept:?}");
     database.close().await;
+    Ok(())
+}
+
+/// A statement that fails by itself is an error, at once, also on a table without expired rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statement_that_fails_without_a_row_is_an_error() -> Result<()> {
+    let server = switchover_harness::Postgres::shared().await?;
+    let mut raw = PgConnection::connect(&server.url()).await?;
+    for rows in [0, 40] {
+        let table = new_table();
+        let database = Postgres::builder(server.url()).table(&table).connect().await?;
+        database.upkeep().create_schema(soon()).await?;
+        let rows: Vec<_> = (0..rows).map(|number| Write::Insert(ended(number, "v1"))).collect();
+        if !rows.is_empty() {
+            database.write(rows, Terms::by(soon())).await?;
+        }
+        let trigger = format!(
+            "CREATE FUNCTION no_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'none'; END $$; \
+             CREATE TRIGGER no_{table} BEFORE DELETE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION no_{table}()"
+        );
+        raw.execute(sqlx::raw_sql(&trigger)).await?;
+        let swept = database.upkeep().sweep(None, 0, 100, soon()).await;
+        ensure!(matches!(swept, Err(DatabaseError::Corrupt { .. })), "{swept:?}");
+        database.close().await;
+    }
+    Ok(())
+}
+
+/// A trigger may raise any code, with the key in its text, or execute a statement that has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_error_repeats_what_a_trigger_says() -> Result<()> {
+    let (postgres, mariadb) = (switchover_harness::Postgres::shared().await?.url(), MariaDb::shared().await?.url());
+    let far = expires_in(Duration::from_secs(3_600));
+    let errors = async |database: &dyn Database| -> Result<()> {
+        let write = vec![Write::Upsert(session("secretsecret", "v1", far))];
+        for error in [
+            database.write(write, Terms::by(soon())).await.err().map(|error| error.to_string()),
+            match database.upkeep().sweep(None, 0, 10, soon()).await {
+                Ok(swept) => swept.reason,
+                Err(error) => Some(error.to_string()),
+            },
+        ] {
+            let error = error.unwrap_or_default();
+            ensure!(!error.contains("secret"), "{error}");
+        }
+        Ok(())
+    };
+    let mut raw = PgConnection::connect(&postgres).await?;
+    for action in [
+        "RAISE EXCEPTION 'no %', coalesce(OLD.session_key, NEW.session_key) USING ERRCODE = '55P03'",
+        "RAISE EXCEPTION 'no %', coalesce(OLD.session_key, NEW.session_key) USING ERRCODE = '40001'",
+        "RAISE EXCEPTION 'no %', coalesce(OLD.session_key, NEW.session_key) USING ERRCODE = '53100'",
+        "EXECUTE format('DROP FUNCTION f_%s()', coalesce(OLD.session_key, NEW.session_key))",
+    ] {
+        let table = new_table();
+        let database = Postgres::builder(&*postgres).table(&table).connect().await?;
+        database.upkeep().create_schema(soon()).await?;
+        let row = session("secretsecret", "v1", Timestamp::from_micros(1_000_000));
+        database.write(vec![Write::Insert(row)], Terms::by(soon())).await?;
+        let trigger = format!(
+            "CREATE FUNCTION no_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {action}; RETURN NEW; END $$; \
+             CREATE TRIGGER no_{table} BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION no_{table}()"
+        );
+        raw.execute(sqlx::raw_sql(&trigger)).await?;
+        errors(&database).await?;
+        database.close().await;
+    }
+    let mut raw = MySqlConnection::connect(&mariadb).await?;
+    for number in [1142, 1054, 1205, 1213, 1021, 1227, 1644, 31337] {
+        let table = new_table();
+        let database = MySql::builder(&*mariadb).table(&table).connect().await?;
+        database.upkeep().create_schema(soon()).await?;
+        let row = session("secretsecret", "v1", Timestamp::from_micros(1_000_000));
+        database.write(vec![Write::Insert(row)], Terms::by(soon())).await?;
+        for event in ["UPDATE", "DELETE"] {
+            let trigger = format!(
+                "CREATE TRIGGER no_{event}_{table} BEFORE {event} ON {table} FOR EACH ROW \
+                 SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = OLD.session_key"
+            );
+            raw.execute(sqlx::raw_sql(&trigger)).await?;
+        }
+        errors(&database).await?;
+        database.close().await;
+    }
     Ok(())
 }

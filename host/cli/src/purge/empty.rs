@@ -1,6 +1,7 @@
 //! Empties a table in batches, and checks each batch against the new database right before it deletes the batch.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use switchover::capabilities::Database;
@@ -11,6 +12,7 @@ use switchover::{Limits, Session, SessionKey};
 use super::check::print_of;
 use super::delete::delete;
 use crate::batches::{Batches, Stop, delete_expired};
+use crate::clear_expired::COUNT_WAIT;
 
 /// The progress so far.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub(crate) async fn empty(
             deletes.extend(these.iter().filter(has).cloned());
         }
         let mut deleted = Vec::with_capacity(deletes.len());
-        let done = delete(old, &deletes, limits, &mut deleted).await;
+        let done = delete(old, &deletes, prints, limits, &mut deleted).await;
         emptied.kept += (page.sessions.len() - deleted.len()) as u64;
         emptied.in_both += deleted.len() as u64;
         rows_deleted(deleted.len() as u64);
@@ -71,7 +73,9 @@ pub(crate) async fn empty(
         emptied.expired += rows;
         rows_deleted(rows);
     };
-    let refused = delete_expired(old, None, batches, limits, stop, &mut count).await?;
+    let expired = old.upkeep().expired_left(None, Instant::now() + COUNT_WAIT).await;
+    let expired = expired.with_context(|| old.summary())?.expired;
+    let refused = delete_expired(old, (None, expired), batches, limits, stop, &mut count).await?;
     emptied.reason = refused.reason.or(emptied.reason.take());
     let left = left(old, batches, limits, stop).await;
     let left = left.context("cannot check whether rows came during the run: run it again")?;
@@ -96,7 +100,7 @@ async fn left(old: &dyn Database, batches: Batches, limits: &Limits, stop: &Stop
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use switchover::backends::MemoryDatabase;
     use switchover::capabilities::{Terms, Write};

@@ -59,10 +59,17 @@ pub(crate) async fn ask(old: &dyn Database, new: &dyn Database, limits: &Limits)
 
 /// Writes a row of the program's own to the old database, and watches for `watch` whether it comes to the new one.
 ///
+/// Returns why this could not be tried; `None`: it was.
+///
 /// # Errors
 ///
 /// If the row comes to the new database. The row is deleted again in any case.
-pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Duration, limits: &Limits) -> Result<()> {
+pub(crate) async fn try_row(
+    old: &dyn Database,
+    new: &dyn Database,
+    watch: Duration,
+    limits: &Limits,
+) -> Result<Option<String>> {
     let deadline = || tool_deadline(limits.write_deadline);
     let row = probe(watch + limits.write_deadline * 30)?;
     let key = row.key.clone();
@@ -70,20 +77,28 @@ pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Durat
     match old.write(vec![Write::Insert(row)], Terms::by(deadline())).await {
         Ok(_) => {}
         // A user who may only delete relies on the test with the first sessions.
-        Err(DatabaseError::Corrupt { .. }) => return Ok(()),
+        Err(DatabaseError::Corrupt { message }) => return Ok(Some(message)),
         Err(error) => return Err(error).with_context(|| old.summary()),
+    }
+    let exists = async || {
+        let read = vec![Read::Exists(key.clone())];
+        let found = old.read(read, Terms::by(tool_deadline(limits.read_deadline))).await;
+        found.map(|found| found[..] == [ReadOutcome::Exists(true)]).with_context(|| old.summary())
+    };
+    if !exists().await? {
+        return Ok(Some("a trigger keeps rows out of the old table".to_owned()));
     }
     let came = comes(new, &key, watch, limits).await;
     let taken = old.write(delete(), Terms::by(deadline())).await;
     if !matches!(came, Ok(false)) {
         new.write(delete(), Terms::by(deadline())).await.with_context(|| new.summary())?;
     }
-    taken.with_context(|| old.summary())?;
-    let left = old.read(vec![Read::Exists(key)], Terms::by(tool_deadline(limits.read_deadline))).await;
-    if left.with_context(|| old.summary())?[..] == [ReadOutcome::Exists(true)] {
+    let ends = "the row that was written for a test is left in it, and ends by itself within minutes";
+    taken.with_context(|| format!("{}: {ends}", old.summary()))?;
+    if exists().await? {
         bail!(
             "a row that was written to the old database could not be deleted again: a trigger or a rule keeps it. \
-             Nothing else was deleted, and the row ends by itself soon. Remove what keeps rows first"
+             Nothing else was deleted, and {ends}. Remove what keeps rows first"
         );
     }
     if came? {
@@ -92,7 +107,7 @@ pub(crate) async fn try_row(old: &dyn Database, new: &dyn Database, watch: Durat
              table. Nothing was deleted. End the replication first"
         );
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn comes(new: &dyn Database, key: &SessionKey, watch: Duration, limits: &Limits) -> Result<bool> {
@@ -110,14 +125,15 @@ async fn comes(new: &dyn Database, key: &SessionKey, watch: Duration, limits: &L
     }
 }
 
-/// Deletes the first few checked sessions of the old database, waits for `watch`, and checks whether the new one lost
-/// exactly them.
+/// Deletes the first few checked sessions of the old database, waits for `watch`, and checks whether the new one still
+/// has them.
 ///
 /// Returns how many were deleted.
 ///
 /// # Errors
 ///
-/// If the new database lost them. The sessions are written to both again first.
+/// If the new database lost any of them. If it lost more than one, they are written to both again first: one may have
+/// logged out.
 pub(crate) async fn try_first_rows(
     old: &dyn Database,
     new: &dyn Database,
@@ -139,7 +155,7 @@ pub(crate) async fn try_first_rows(
     while deleted.len() < wanted && !left.is_empty() {
         let (these, rest) = left.split_at((wanted - deleted.len()).min(left.len()));
         let keys: Vec<_> = these.iter().map(|session| session.key.clone()).collect();
-        reason = delete(old, &keys, limits, &mut deleted).await?.or(reason);
+        reason = delete(old, &keys, prints, limits, &mut deleted).await?.or(reason);
         left = rest;
     }
     if deleted.is_empty() {
@@ -153,21 +169,36 @@ pub(crate) async fn try_first_rows(
     let (first, beside): (Vec<_>, Vec<_>) = both.into_iter().partition(|session| deleted.contains(&session.key));
     tokio::time::sleep(watch).await;
     let (kept, kept_beside) = (living(new, &first, limits).await?, living(new, &beside, limits).await?);
-    // A single session may have logged out. If all others are gone too, something else deletes.
-    let lost = first.len() > 1 && kept.is_empty() && (beside.is_empty() || !kept_beside.is_empty());
-    if !lost {
-        return Ok(deleted.len() as u64);
+    let lost: Vec<_> = first.iter().filter(|session| !kept.contains_key(&session.key)).cloned().collect();
+    match (lost.len(), first.len()) {
+        (0, _) => return Ok(deleted.len() as u64),
+        (1, of) => bail!(
+            "of {of} sessions that were deleted in the old database, the new one lost one: either its user has logged \
+             out meanwhile, or the new database is fed from the old one. Nothing else was deleted. Run it again"
+        ),
+        // Everything is gone there: something deletes sessions, but not because of the old database.
+        (all, of) if all == of && !beside.is_empty() && kept_beside.is_empty() => return Ok(deleted.len() as u64),
+        _ => {}
     }
-    let back = |sessions: Vec<Session>| sessions.into_iter().map(Write::Insert).collect::<Vec<_>>();
-    let news = first.iter().filter_map(|session| news.get(&session.key).cloned()).collect();
-    let restored = new.write(back(news), Terms::by(tool_deadline(limits.write_deadline))).await;
-    restored.with_context(|| format!("{}: {} sessions are lost there", new.summary(), first.len()))?;
-    old.write(back(first.clone()), Terms::by(tool_deadline(limits.write_deadline)))
-        .await
-        .with_context(|| old.summary())?;
+    let back = |sessions: &[Session]| sessions.iter().cloned().map(Write::Insert).collect::<Vec<_>>();
+    let news: Vec<_> = lost.iter().filter_map(|session| news.get(&session.key).cloned()).collect();
+    for (database, sessions) in [(new, &news), (old, &first)] {
+        let restored = database.write(back(sessions), Terms::by(tool_deadline(limits.write_deadline))).await;
+        restored.with_context(|| format!("{}: {} sessions are lost there", database.summary(), sessions.len()))?;
+        let missing = sessions.len() - living(database, sessions, limits).await?.len();
+        if missing > 0 {
+            bail!(
+                "{}: {missing} of {} sessions are lost there and could not be written again. The new database is fed \
+                 from the old one: end the replication first",
+                database.summary(),
+                sessions.len()
+            );
+        }
+    }
     bail!(
-        "the new database lost just the {} sessions that were deleted in the old one: it is fed from there. They were \
+        "the new database lost {} of the {} sessions that were deleted in the old one: it is fed from there. They were \
          written to both again, and nothing else was deleted. End the replication first",
+        lost.len(),
         first.len()
     )
 }

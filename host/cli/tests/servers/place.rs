@@ -147,6 +147,20 @@ pub(crate) enum Locked {
 }
 
 impl Locked {
+    /// Writes in the transaction of the lock, and commits it.
+    pub(crate) async fn write(self, sql: &str) {
+        match self {
+            Self::Postgres(mut connection) => {
+                sqlx::raw_sql(&format!("{sql}; COMMIT")).execute(&mut connection).await.map(drop)
+            }
+            Self::MariaDb(mut connection) => {
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                sqlx::raw_sql("COMMIT").execute(&mut connection).await.map(drop)
+            }
+        }
+        .unwrap();
+    }
+
     pub(crate) async fn release(self) {
         match self {
             Self::Postgres(mut connection) => sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.map(drop),

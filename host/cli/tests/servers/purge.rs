@@ -110,6 +110,44 @@ async fn purge_of_mariadb_keeps_protected_rows_and_counts_them() {
     purge_past_protected_rows(old.with_table(), new.with_table(), "").await;
 }
 
+/// A row that is written between the check and its deletion is kept.
+async fn purge_keeps_what_changes(old: Place, new: Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &old, &new);
+    let keys: Vec<_> = (0..60).map(|number| format!("row{number:05}")).collect();
+    let rows: Vec<_> = keys.iter().map(|key| (key.as_str(), "v1", LIVING)).collect();
+    old.insert(&rows).await;
+    new.insert(&rows).await;
+    let locked = old.lock("row00050").await;
+    let child = Command::new(env!("CARGO_BIN_EXE_switchover"))
+        .args(["purge", "default", "--against", "new_session_store", "--config", &config])
+        .args(["--yes", "--watch", "1", "--batch", "10", "--pause", "0", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The batch of the locked row waits.
+    until("the batches before are deleted", async || old.rows().await <= 10).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    locked.write("UPDATE django_session SET session_data = 'v2' WHERE session_key = 'row00050'").await;
+    let done = child.wait_with_output().unwrap();
+    let told = json(&done);
+    assert_eq!((done.status.code(), &told["deleted"], &told["kept"]), (Some(1), &59.into(), &1.into()), "{told}");
+    assert_eq!(old.number("SELECT count(*) FROM django_session WHERE session_data = 'v2'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_of_postgres_keeps_a_row_that_changes() {
+    let (old, new) = (Place::postgres("purge_changes").await, Place::mariadb("purge_changes_new").await);
+    purge_keeps_what_changes(old.with_table(), new.with_table()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purge_of_mariadb_keeps_a_row_that_changes() {
+    let (old, new) = (Place::mariadb("purge_changes").await, Place::postgres("purge_changes_new").await);
+    purge_keeps_what_changes(old.with_table(), new.with_table()).await;
+}
+
 /// Few, so that a statement that reads the whole table instead of its keys would seem cheap.
 const ROWS: u64 = 40;
 
