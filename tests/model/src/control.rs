@@ -3,6 +3,7 @@
 use switchover_protocol::{Effect, Epoch, Facts, Guard, Phase, Side, Standing, entered};
 
 use crate::migration::{Action, Migration};
+use crate::reach;
 use crate::rules::Fence;
 use crate::state::{Process, State, WORKER};
 
@@ -172,6 +173,7 @@ pub(crate) fn crash(state: &mut State, process: u8) {
     } else {
         state.hosts[process as usize].task = None;
         state.cache.leases &= !(1 << process);
+        reach::crash(state, process);
     }
     acknowledge(state, process);
 }

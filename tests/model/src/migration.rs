@@ -67,6 +67,26 @@ pub enum Action {
     Arrive,
     /// A guard that a host left in the cache ends by itself.
     GuardEnds(u8),
+    /// A host does not reach the cache any more.
+    Cut(u8),
+    /// It reaches it again.
+    Heal(u8),
+    /// The cache forgets everything.
+    Flush,
+    /// A host executes at the cache the removal that it owes.
+    Pay(u8),
+    /// A host that reaches the cache removes what another one asked it to.
+    Relay(u8),
+    /// A host reads what the control document says about the cache.
+    Ask(u8),
+    /// The answer arrives, and the host has confirmed it.
+    Confirm(u8),
+    /// What a host has confirmed runs out.
+    RunOut(u8),
+    /// The lease of a host's suspension runs out.
+    Lapse(u8),
+    /// A host's suspension ends in the control document.
+    Lift(u8),
 }
 
 impl Migration {

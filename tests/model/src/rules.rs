@@ -2,6 +2,7 @@
 
 use switchover_protocol::{Edge, Effect, Guard, Phase, Profile, edge};
 
+use crate::outage::Outage;
 use crate::state::HOSTS_MAX;
 
 /// How much may happen in one run. Every number is an upper bound.
@@ -27,6 +28,10 @@ pub struct Size {
     pub transitions: u8,
     /// How many of these changes may be steps backwards.
     pub rollbacks: u8,
+    /// Hosts that do not reach the cache for a time.
+    pub cuts: u8,
+    /// How often the cache forgets everything.
+    pub flushes: u8,
     /// Whether there is a cache.
     pub cache: bool,
     /// Whether clients touch sessions too. A touch is an update with an arm of its own.
@@ -46,6 +51,8 @@ impl Size {
         evictions: 0,
         transitions: 6,
         rollbacks: 0,
+        cuts: 0,
+        flushes: 0,
         cache: false,
         touch: false,
     };
@@ -54,6 +61,9 @@ impl Size {
     pub fn problem(&self) -> Option<String> {
         if !(1..=HOSTS_MAX as u8).contains(&self.hosts) {
             return Some(format!("there can be 1 to {HOSTS_MAX} hosts"));
+        }
+        if !self.cache && (self.cuts > 0 || self.flushes > 0) {
+            return Some("cuts and flushes need --cache".to_owned());
         }
         (self.operations > 5).then(|| "there can be up to 5 operations".to_owned())
     }
@@ -139,6 +149,8 @@ pub struct Rules {
     pub upsert: Upsert,
     /// What the cache does.
     pub cache: CacheScheme,
+    /// What is done about a cache that cannot be told.
+    pub outage: Outage,
 }
 
 impl Rules {
@@ -164,6 +176,7 @@ impl Rules {
             number_at_home: true,
             upsert: Upsert::Never,
             cache: CacheScheme::GuardedLease,
+            outage: Outage::BOUND,
         }
     }
 

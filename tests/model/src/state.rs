@@ -2,6 +2,8 @@
 
 use switchover_protocol::{Operation, Phase, Side};
 
+use crate::reach::Reach;
+
 /// The most hosts that are modelled.
 pub const HOSTS_MAX: usize = 3;
 /// The number of the process that copies. It follows the hosts.
@@ -17,6 +19,8 @@ pub struct State {
     pub databases: [Database; 2],
     /// The cache.
     pub cache: Cache,
+    /// Who reaches the cache.
+    pub reach: Reach,
     /// The control document.
     pub control: Control,
     /// The hosts.
@@ -117,6 +121,12 @@ pub struct Call {
     pub is_next: bool,
     /// Whether it holds the key lock at the database.
     pub holds: bool,
+    /// The generation of the cache that its entry has or will have, or that it has raised.
+    pub generation: u8,
+    /// Whether it has set a guard in the cache, if that matters.
+    pub is_guarded: bool,
+    /// Whether its host's suspension of the cache was in force when it began, if that matters.
+    pub was_held: bool,
 }
 
 /// How far a call is.
@@ -136,6 +146,12 @@ pub enum Step {
     Homed,
     /// All databases are written. The cache comes next.
     Written,
+    /// A load asks the cache next.
+    Asking,
+    /// A load has a hit.
+    Hit,
+    /// A write waits until no host can read from the cache what it has replaced.
+    Waiting,
 }
 
 /// A copy under way.
@@ -217,6 +233,10 @@ pub struct Left {
     pub evictions: u8,
     /// Rollbacks.
     pub rollbacks: u8,
+    /// Cuts.
+    pub cuts: u8,
+    /// Flushes.
+    pub flushes: u8,
 }
 
 /// What clients asked for, and what was acknowledged to them. The model only uses it to check promises, and because a

@@ -4,8 +4,10 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
+use crate::cached;
 use crate::migration::{Migration, Reply};
 use crate::promises;
+use crate::reach;
 use crate::rules::{CacheScheme, Upsert};
 use crate::state::{Broken, Call, Late, Mode, State, Step, Version};
 
@@ -45,20 +47,24 @@ fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> b
     is_taken
 }
 
-fn begin_in_cache(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
+fn begin_in_cache(model: &Migration, state: &mut State, index: u8, call: &mut Call, plan: &Plan) {
     let removes = plan.cache == protocol::Cache::Invalidate;
     if model.size.cache && removes && model.rules.cache == CacheScheme::GuardedLease {
-        state.cache.entry = 0;
-        state.cache.leases = 0;
+        if model.size.cuts > 0 && !cached::begin_write(model, state, index, call) {
+            return;
+        }
+        reach::remove(model, state, index);
         state.cache.guards |= 1 << index;
     }
 }
 
 pub(crate) fn end_in_cache(model: &Migration, state: &mut State, index: u8, call: &Call) {
     let sets = matches!(model.rules.cache, CacheScheme::SetAndFill | CacheScheme::SetAndLease);
-    state.cache.leases = 0;
+    reach::remove(model, state, index);
     state.cache.guards &= !(1 << index);
-    state.cache.entry = if sets && call.operation != Operation::Delete { call.version } else { 0 };
+    if sets && call.operation != Operation::Delete {
+        state.cache.entry = call.version;
+    }
 }
 
 /// All databases are written: the cache comes next, then the acknowledgement.
@@ -83,7 +89,7 @@ pub(crate) fn write_home(
     if !model.takes(state, call.epoch) {
         return false;
     }
-    begin_in_cache(model, state, index, plan);
+    begin_in_cache(model, state, index, call, plan);
     let mirror = plan.mirrors.first();
     let marks = mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked);
     if reply == Reply::Late {
@@ -140,7 +146,7 @@ pub(crate) fn lock(model: &Migration, state: &mut State, index: u8, call: &mut C
     if !model.takes(state, call.epoch) {
         return false;
     }
-    begin_in_cache(model, state, index, plan);
+    begin_in_cache(model, state, index, call, plan);
     if plan.home == plan.lock && !is_taken(model, state, call, plan) {
         return false;
     }
