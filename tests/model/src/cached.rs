@@ -7,7 +7,7 @@ use crate::outage::{Covers, Look, Remedy, Stamp};
 use crate::promises;
 use crate::reach;
 use crate::state::{Call, State, Step};
-use crate::write::end_in_cache;
+use crate::write::{end_in_cache, guard};
 
 /// A load looks at its host's confirmation, and asks the cache next.
 pub(crate) fn begin_load(model: &Migration, state: &State, index: u8, call: &mut Call) {
@@ -74,18 +74,20 @@ pub(crate) fn stamp(model: &Migration, state: &State, index: u8, call: &Call) ->
     }
 }
 
-/// A write begins at a host that may not reach the cache. Returns whether it does.
-pub(crate) fn begin_write(model: &Migration, state: &mut State, index: u8, call: &mut Call) -> bool {
+/// A write begins, with its guard. What follows the guard is done only where a rule is left out: it is too early.
+pub(crate) fn begin_write(model: &Migration, state: &mut State, index: u8, call: &mut Call) {
     let rules = &model.rules.outage;
     let bit = 1 << index;
-    call.was_held = !rules.held_after_write && state.reach.in_force & bit != 0;
     let reaches = state.reach.cut & bit == 0;
+    if reaches {
+        guard(model, state, index, model.plan(call.phase, call.operation));
+    }
     call.is_guarded = reaches && !rules.despite_guard;
+    call.was_held = !rules.held_after_write && state.reach.in_force & bit != 0;
     if !reaches && !rules.after_write && covers(rules.covers, call) {
         state.reach.generation += 1;
         call.generation = state.reach.generation;
     }
-    reaches
 }
 
 fn covers(covers: Covers, call: &Call) -> bool {
@@ -123,7 +125,8 @@ pub(crate) fn end_write(model: &Migration, state: &mut State, index: u8, call: &
         promises::acknowledge(state, call);
         return false;
     }
-    if rules.confirms() && rules.after_write {
+    let has_raised = !rules.after_write && call.generation != 0;
+    if rules.confirms() && !has_raised {
         state.reach.generation += 1;
         call.generation = state.reach.generation;
     }

@@ -149,6 +149,9 @@ pub(crate) fn begin(model: &Migration, state: &mut State, index: u8, operation: 
         }
         Operation::Exists | Operation::ClearExpired => unreachable!("tried in every state, or not modelled"),
     }
+    if operation != Operation::Load && model.size.cuts > 0 {
+        cached::begin_write(model, state, index, &mut call);
+    }
     state.hosts[index as usize].task = Some(call);
 }
 

@@ -98,7 +98,7 @@ fn suspensions() -> Vec<Case> {
         of(
             "cache-suspension-checked-early",
             "a host looks before the write whether its suspension is in force",
-            &[Back, Stale],
+            &[Back],
             Outage { held_after_write: false, ..SUSPEND },
             SIZE,
         ),

@@ -3,6 +3,15 @@
 use crate::migration::{Action, Migration, Reply};
 use crate::state::{Call, State, Step};
 
+/// What a host has done too early.
+pub(crate) fn begun(before: &State, after: &State) -> String {
+    let generation = after.reach.generation;
+    if generation == before.reach.generation {
+        return String::new();
+    }
+    format!(", and raises the generation of the cache to {generation}")
+}
+
 /// The generation of the entry.
 pub(crate) fn generation(state: &State) -> String {
     let generation = state.reach.entry_generation;
@@ -76,7 +85,7 @@ pub(crate) fn end(
         (Step::Written, Some(_)) if rules.suspends() => {
             format!("cannot update the cache, and suspends it: generation {}", before.reach.generation + 1)
         }
-        (Step::Written, Some(_)) if rules.confirms() && rules.after_write => {
+        (Step::Written, Some(_)) if rules.confirms() && (rules.after_write || call.generation == 0) => {
             format!("cannot update the cache, and raises its generation to {}", before.reach.generation + 1)
         }
         (Step::Written, Some(_)) => "cannot update the cache, and waits".to_owned(),

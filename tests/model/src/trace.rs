@@ -95,7 +95,8 @@ pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &St
         Action::Begin(index, operation) => {
             let host = &before.hosts[index as usize];
             let name = operation_name(operation, after.hosts[index as usize].task.map_or(0, |call| call.version));
-            format!("is asked to {name}, in {} (epoch {})", host.phase, host.epoch)
+            let early = outages::begun(before, after);
+            format!("is asked to {name}, in {} (epoch {}){early}", host.phase, host.epoch)
         }
         Action::Proceed(index, reply) => {
             let Some(call) = &before.hosts[index as usize].task else { return String::new() };

@@ -4,7 +4,6 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
-use crate::cached;
 use crate::migration::{Migration, Reply};
 use crate::promises;
 use crate::reach;
@@ -47,12 +46,16 @@ fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> b
     is_taken
 }
 
-fn begin_in_cache(model: &Migration, state: &mut State, index: u8, call: &mut Call, plan: &Plan) {
+/// A write guards the key. Where hosts may be cut off, this is a part of the call's beginning.
+fn begin_in_cache(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
+    if model.size.cuts == 0 {
+        guard(model, state, index, plan);
+    }
+}
+
+pub(crate) fn guard(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
     let removes = plan.cache == protocol::Cache::Invalidate;
     if model.size.cache && removes && model.rules.cache == CacheScheme::GuardedLease {
-        if model.size.cuts > 0 && !cached::begin_write(model, state, index, call) {
-            return;
-        }
         reach::remove(model, state, index);
         state.cache.guards |= 1 << index;
     }
@@ -89,7 +92,7 @@ pub(crate) fn write_home(
     if !model.takes(state, call.epoch) {
         return false;
     }
-    begin_in_cache(model, state, index, call, plan);
+    begin_in_cache(model, state, index, plan);
     let mirror = plan.mirrors.first();
     let marks = mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked);
     if reply == Reply::Late {
@@ -146,7 +149,7 @@ pub(crate) fn lock(model: &Migration, state: &mut State, index: u8, call: &mut C
     if !model.takes(state, call.epoch) {
         return false;
     }
-    begin_in_cache(model, state, index, call, plan);
+    begin_in_cache(model, state, index, plan);
     if plan.home == plan.lock && !is_taken(model, state, call, plan) {
         return false;
     }
