@@ -91,7 +91,8 @@ fn line(model: &Migration, before: &State, action: Action, what: &str) -> String
         (Some((process, side)), _) => format!("{}->>{}: {what}", id(process), to(side)),
         (None, Action::Arrive) => format!("Note over {}: {what}", before.late.map_or('N', |late| to(late.side))),
         (None, Action::Seal | Action::Decide(_) | Action::Enter) => format!("Note over {},N: control {what}", id(0)),
-        (None, Action::Flush) => format!("Note over {},N: {what}", id(0)),
+        (None, Action::Flush) => format!("Note over {},N: the cache {what}", id(0)),
+        (None, Action::EndLate | Action::LoseLateLock) => format!("Note over {},N: {what}", id(0)),
         (None, Action::VerifyOld) => "Note over O: the verifier reads the key here".to_owned(),
         (None, Action::VerifyNew) => format!("Note over N: the verifier {what}"),
         (

@@ -6,7 +6,7 @@ use switchover_protocol::{self as protocol, Operation, Plan, Side};
 use crate::cached;
 use crate::migration::{Action, Migration, Reply};
 use crate::promises;
-use crate::rules::CacheScheme;
+use crate::rules::{CacheScheme, Ends};
 use crate::state::{Call, State, Step};
 use crate::write::{carry, commit, end_in_cache, lock, try_mirror, write_home};
 
@@ -181,6 +181,9 @@ pub(crate) fn proceed(model: &Migration, state: &mut State, index: u8, reply: Re
         (_, Step::ReadFirst | Step::Found | Step::Asking | Step::Hit) => false,
     };
     if !goes_on {
+        if reply == Reply::Late && model.rules.ends == Ends::AwaitedBySender {
+            state.wait_for_end(index);
+        }
         state.unlock(index);
         state.cache.leases &= !(1 << index);
     }

@@ -18,6 +18,7 @@
 //! must fail. `weaken` changes one arm of the table. `docs/protocol.md` specifies the protocol, and lists what this
 //! model leaves out.
 
+mod broken;
 mod cached;
 pub mod case;
 pub mod cases;

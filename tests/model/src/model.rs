@@ -5,7 +5,7 @@ use switchover_protocol::Phase;
 
 use crate::migration::{Action, Migration};
 use crate::reach::Reach;
-use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told};
+use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WAITING};
 use crate::{control, host, promises, reach, worker, write};
 
 impl Model for Migration {
@@ -30,6 +30,7 @@ impl Model for Migration {
         if state.late.is_some_and(|late| !write::is_late_blocked(state, &late)) {
             actions.push(Action::Arrive);
         }
+        write::end_actions(self, state, actions);
         if self.size.cuts > 0 {
             for index in 0..self.size.hosts {
                 reach::actions(self, state, index, actions);
@@ -57,6 +58,8 @@ impl Model for Migration {
             Action::Decide(next) => control::decide(&mut state, next),
             Action::Enter => control::enter(self, &mut state),
             Action::Arrive => write::arrive(self, &mut state),
+            Action::EndLate => write::end_late(&mut state),
+            Action::LoseLateLock => control::lose_lock(&mut state, WAITING),
             Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
             Action::Cut(index) => reach::cut(self, &mut state, index, true),
             Action::Heal(index) => reach::cut(self, &mut state, index, false),
@@ -153,7 +156,7 @@ impl Migration {
             self.takes(state, late.epoch)
         };
         if !is_taken {
-            state.late = None;
+            write::end_late(state);
         }
     }
 }

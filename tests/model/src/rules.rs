@@ -106,6 +106,17 @@ pub enum Fence {
     AtEveryEpoch,
 }
 
+/// What the end of a statement is good for: the instant after which its database does not begin it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Statements have no end.
+    None,
+    /// They have one, and nobody waits for it.
+    Alone,
+    /// Who gets no answer keeps its key lock until the end, and acknowledges no epoch before it.
+    AwaitedBySender,
+}
+
 /// The mechanism: the rules that a host, the worker and the controller keep. A case breaks one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -145,6 +156,8 @@ pub struct Rules {
     pub number_on_equal: bool,
     /// A marked write raises the number at its home.
     pub number_at_home: bool,
+    /// What the end of a statement is good for.
+    pub ends: Ends,
     /// Which saves insert.
     pub upsert: Upsert,
     /// What the cache does.
@@ -174,6 +187,7 @@ impl Rules {
             number_before_lock: true,
             number_on_equal: true,
             number_at_home: true,
+            ends: Ends::None,
             upsert: Upsert::Never,
             cache: CacheScheme::GuardedLease,
             outage: Outage::BOUND,

@@ -2,12 +2,15 @@
 
 use switchover_protocol::{Operation, Phase, Side};
 
+pub use crate::broken::Broken;
 use crate::reach::Reach;
 
 /// The most hosts that are modelled.
 pub const HOSTS_MAX: usize = 3;
 /// The number of the process that copies. It follows the hosts.
 pub const WORKER: u8 = HOSTS_MAX as u8;
+/// The number under which a lock is held until a late statement has ended.
+pub const WAITING: u8 = WORKER + 1;
 
 /// What a row holds: 0 means no row, 1 is the session of the first state, and each write has the next number.
 pub type Version = u8;
@@ -201,6 +204,8 @@ pub struct Late {
     pub is_next: bool,
     /// Whether it sets a mark with the row.
     pub marks: bool,
+    /// Who sent it, if that process waits for its end.
+    pub sender: Option<u8>,
 }
 
 /// What a statement does to a row.
@@ -259,44 +264,6 @@ pub struct Told {
     pub deleted: bool,
 }
 
-/// A promise that was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Broken {
-    /// A living session was not found.
-    Lost,
-    /// A session was found after its delete was acknowledged.
-    Back,
-    /// A read found a version that an acknowledged write had replaced.
-    Stale,
-    /// An update of a living session got the answer that the session is gone.
-    Gone,
-}
-
-impl Broken {
-    /// All promises.
-    pub const ALL: [Self; 4] = [Self::Lost, Self::Back, Self::Stale, Self::Gone];
-
-    /// The name of the promise.
-    pub fn promise(self) -> &'static str {
-        match self {
-            Self::Lost => "no acknowledged write is lost",
-            Self::Back => "nothing comes back after an acknowledged delete",
-            Self::Stale => "nothing stale is read",
-            Self::Gone => "no living session is reported gone",
-        }
-    }
-
-    /// A word for lists.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Back => "back",
-            Self::Stale => "stale",
-            Self::Gone => "gone",
-        }
-    }
-}
-
 impl State {
     /// A database.
     pub fn at(&self, side: Side) -> &Database {
@@ -315,6 +282,18 @@ impl State {
                 database.lock = 0;
                 database.row_locked = false;
             }
+        }
+    }
+
+    /// A process gives up a statement, and keeps its locks until the statement has ended.
+    pub fn wait_for_end(&mut self, process: u8) {
+        for database in &mut self.databases {
+            if database.lock == process + 1 {
+                database.lock = WAITING + 1;
+            }
+        }
+        if let Some(late) = &mut self.late {
+            late.sender = Some(process);
         }
     }
 

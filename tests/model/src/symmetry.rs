@@ -13,7 +13,7 @@ pub fn representative(state: &State) -> State {
     for bits in bits_of(&mut sorted.reach) {
         *bits = 0;
     }
-    for (to, from) in order.into_iter().enumerate() {
+    for (to, from) in order.iter().copied().enumerate() {
         sorted.hosts[to] = state.hosts[from];
         sorted.cache.leases |= (state.cache.leases >> from & 1) << to;
         sorted.cache.guards |= (state.cache.guards >> from & 1) << to;
@@ -27,6 +27,10 @@ pub fn representative(state: &State) -> State {
                 database.lock = u8::try_from(to + 1).unwrap_or(u8::MAX);
             }
         }
+    }
+    if let (Some(late), Some(from)) = (&mut sorted.late, state.late.and_then(|late| late.sender)) {
+        let to = order.iter().position(|index| *index == usize::from(from));
+        late.sender = Some(to.and_then(|to| u8::try_from(to).ok()).unwrap_or(from));
     }
     sorted
 }
@@ -42,8 +46,9 @@ fn key(state: &State, index: usize) -> impl Ord + use<> {
     let mut reach = state.reach;
     let view = (reach.views[index], bits_of(&mut reach).map(|bits| *bits >> index & 1));
     let bits = (state.cache.leases >> index & 1, state.cache.guards >> index & 1, view);
+    let sends = state.late.is_some_and(|late| late.sender.is_some_and(|sender| usize::from(sender) == index));
     let locks = state.databases.map(|database| usize::from(database.lock) == index + 1);
-    (host.epoch, host.phase as u8, host.is_evicted, call, bits, locks)
+    (host.epoch, host.phase as u8, host.is_evicted, call, bits, locks, sends)
 }
 
 /// What has one bit for each host.

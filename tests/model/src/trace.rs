@@ -84,7 +84,7 @@ fn who(action: Action) -> String {
         Action::Copy | Action::ProceedCopy(_) => "worker".to_owned(),
         Action::Seal | Action::Decide(_) | Action::Enter => "control".to_owned(),
         Action::VerifyOld | Action::VerifyNew => "verifier".to_owned(),
-        Action::Arrive => "network".to_owned(),
+        Action::Arrive | Action::EndLate | Action::LoseLateLock => "network".to_owned(),
         Action::Flush => "cache".to_owned(),
     }
 }
@@ -128,6 +128,8 @@ pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &St
             let late = before.late.map(|late| format!("{} at {}", writes(late.version), late.side));
             format!("the late statement executes, and {}", late.unwrap_or_default())
         }
+        Action::EndLate => "the end of the late statement passes: it will not execute".to_owned(),
+        Action::LoseLateLock => "the lock that is held for the late statement is lost".to_owned(),
         Action::GuardEnds(_) => "its guard in the cache ends by itself".to_owned(),
         Action::Cut(_)
         | Action::Heal(_)
