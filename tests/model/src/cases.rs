@@ -5,6 +5,7 @@ use switchover_protocol::{Effect, Guard, Phase, Profile, Side};
 
 use crate::case::Case;
 use crate::migration::Migration;
+use crate::outage_cases;
 use crate::rules::{CacheScheme, Fence, Rules, Size, Upsert};
 use crate::schemes;
 use crate::state::Broken::{self, Back, Gone, Lost, Stale};
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(copies());
     cases.extend(statements());
     cases.extend(caches());
+    cases.extend(outage_cases::all());
     cases
 }
 
@@ -228,7 +230,8 @@ pub fn redundant() -> Vec<Case> {
     let rules = Rules::of(Profile::Backfill);
     let busy = Size { failures: 1, transitions: 5, ..Size::CALM };
     let late = Size { lates: 1, ..Size::CALM };
-    vec![
+    let mut cases = outage_cases::redundant();
+    cases.extend([
         of(
             "barrier-by-fence-alone",
             "nobody waits for acknowledgements, but the fence is raised",
@@ -257,5 +260,6 @@ pub fn redundant() -> Vec<Case> {
             Rules { cache: CacheScheme::RemoveAndLease, ..rules },
             Size { cache: true, loads: 1, failures: 1, ..Size::CALM },
         ),
-    ]
+    ]);
+    cases
 }

@@ -3,22 +3,24 @@
 use switchover_protocol::{Effect, Epoch, Facts, Guard, Phase, Side, Standing, entered};
 
 use crate::migration::{Action, Migration};
+use crate::reach;
 use crate::rules::Fence;
-use crate::state::{Process, State, WORKER};
+use crate::state::{Process, State, WAITING, WORKER};
+use crate::write;
 
 /// What the controller may do next, and which processes may acknowledge.
 pub(crate) fn actions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
     let control = &state.control;
     for index in 0..model.size.hosts {
         let host = &state.hosts[index as usize];
-        if may_acknowledge(model, state, host) {
+        if may_acknowledge(model, state, host) && !waits_for_end(state, index) {
             actions.push(Action::Acknowledge(index));
         }
         if state.left.evictions > 0 && host.epoch != control.epoch && !host.is_evicted {
             actions.push(Action::Evict(index));
         }
     }
-    if model.rules.worker && may_acknowledge(model, state, &state.worker) {
+    if model.rules.worker && may_acknowledge(model, state, &state.worker) && !waits_for_end(state, WORKER) {
         actions.push(Action::Acknowledge(WORKER));
     }
     if control.fence < control.epoch && wants_fence(model, state) && has_barrier(model, state) {
@@ -32,6 +34,10 @@ pub(crate) fn actions(model: &Migration, state: &State, actions: &mut Vec<Action
 
 fn may_acknowledge<Task>(model: &Migration, state: &State, process: &Process<Task>) -> bool {
     process.epoch != state.control.epoch && (process.task.is_none() || !model.rules.drain)
+}
+
+fn waits_for_end(state: &State, process: u8) -> bool {
+    state.late.is_some_and(|late| late.sender == Some(process))
 }
 
 fn decisions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
@@ -167,11 +173,15 @@ pub(crate) fn acknowledge(state: &mut State, process: u8) {
 pub(crate) fn crash(state: &mut State, process: u8) {
     state.left.crashes -= 1;
     state.unlock(process);
+    if waits_for_end(state, process) {
+        write::forget_sender(state);
+    }
     if process == WORKER {
         state.worker.task = None;
     } else {
         state.hosts[process as usize].task = None;
         state.cache.leases &= !(1 << process);
+        reach::crash(state, process);
     }
     acknowledge(state, process);
 }
@@ -184,7 +194,9 @@ pub(crate) fn lose_lock(state: &mut State, process: u8) {
         if let Some(copying) = &mut state.worker.task {
             copying.holds = false;
         }
-    } else if let Some(call) = &mut state.hosts[process as usize].task {
+    } else if process != WAITING
+        && let Some(call) = &mut state.hosts[process as usize].task
+    {
         call.holds = false;
     }
 }

@@ -75,7 +75,7 @@ fn line(model: &Migration, before: &State, action: Action, what: &str) -> String
                 Step::Locked => call.other,
                 Step::Carried => plan.lock,
                 Step::Homed => plan.home.other(),
-                Step::Found | Step::Written => return None,
+                Step::Found | Step::Written | Step::Asking | Step::Hit | Step::Waiting => return None,
             };
             Some((index, side))
         }),
@@ -91,6 +91,8 @@ fn line(model: &Migration, before: &State, action: Action, what: &str) -> String
         (Some((process, side)), _) => format!("{}->>{}: {what}", id(process), to(side)),
         (None, Action::Arrive) => format!("Note over {}: {what}", before.late.map_or('N', |late| to(late.side))),
         (None, Action::Seal | Action::Decide(_) | Action::Enter) => format!("Note over {},N: control {what}", id(0)),
+        (None, Action::Flush) => format!("Note over {},N: the cache {what}", id(0)),
+        (None, Action::EndLate | Action::LoseLateLock) => format!("Note over {},N: {what}", id(0)),
         (None, Action::VerifyOld) => "Note over O: the verifier reads the key here".to_owned(),
         (None, Action::VerifyNew) => format!("Note over N: the verifier {what}"),
         (
@@ -101,7 +103,16 @@ fn line(model: &Migration, before: &State, action: Action, what: &str) -> String
             | Action::LoseLock(index)
             | Action::Acknowledge(index)
             | Action::Evict(index)
-            | Action::GuardEnds(index),
+            | Action::GuardEnds(index)
+            | Action::Cut(index)
+            | Action::Heal(index)
+            | Action::Pay(index)
+            | Action::Relay(index)
+            | Action::Ask(index)
+            | Action::Confirm(index)
+            | Action::RunOut(index)
+            | Action::Lapse(index)
+            | Action::Lift(index),
         ) => format!("Note over {}: {what}", id(index)),
         (None, Action::Copy | Action::ProceedCopy(_)) => format!("Note over W: {what}"),
     }

@@ -3,9 +3,10 @@
 use switchover_contract::Guarantee;
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
+use crate::cached;
 use crate::migration::{Action, Migration, Reply};
 use crate::promises;
-use crate::rules::CacheScheme;
+use crate::rules::{CacheScheme, Ends};
 use crate::state::{Call, State, Step};
 use crate::write::{carry, commit, end_in_cache, lock, try_mirror, write_home};
 
@@ -17,7 +18,8 @@ pub(crate) fn actions(model: &Migration, state: &State, index: u8, actions: &mut
         None => begin_actions(model, state, index, actions),
         Some(call) => proceed_actions(model, state, index, call, actions),
     }
-    let has_work = host.task.is_some() || host.epoch != state.control.epoch;
+    let remembers = (state.reach.owed | state.reach.held) & bit != 0;
+    let has_work = host.task.is_some() || host.epoch != state.control.epoch || remembers;
     if state.left.crashes > 0 && has_work {
         actions.push(Action::Crash(index));
     }
@@ -31,7 +33,7 @@ pub(crate) fn actions(model: &Migration, state: &State, index: u8, actions: &mut
 
 fn begin_actions(model: &Migration, state: &State, index: u8, actions: &mut Vec<Action>) {
     let told = &state.told;
-    if state.left.loads > 0 && told.created && (!model.size.cache || state.cache.entry == 0) {
+    if state.left.loads > 0 && told.created && (!model.size.cache || state.cache.entry == 0 || model.size.cuts > 0) {
         actions.push(Action::Begin(index, Operation::Load));
     }
     if state.left.operations == 0 {
@@ -56,7 +58,17 @@ fn proceed_actions(model: &Migration, state: &State, index: u8, call: &Call, act
     let can_fail = state.left.failures > 0;
     let can_be_late = state.left.lates > 0 && state.late.is_none();
     match (call.operation, call.step) {
-        (Operation::Load, _) | (_, Step::Written | Step::ReadFirst | Step::Found) => actions.push(go(Reply::Answered)),
+        (_, Step::Waiting) => {
+            if cached::may_end(model, state, index, call) {
+                actions.push(go(Reply::Answered));
+            }
+            if can_fail {
+                actions.push(go(Reply::Unheard));
+            }
+        }
+        (Operation::Load, _) | (_, Step::Written | Step::ReadFirst | Step::Found | Step::Asking | Step::Hit) => {
+            actions.push(go(Reply::Answered));
+        }
         (_, Step::Begun) => {
             if is_blocked(state, plan) {
                 return;
@@ -111,12 +123,17 @@ pub(crate) fn begin(model: &Migration, state: &mut State, index: u8, operation: 
         other: Side::New,
         is_next: false,
         holds: false,
+        generation: 0,
+        is_guarded: false,
+        was_held: false,
     };
     match operation {
         Operation::Load => {
             call.before = told.obsolete;
             state.left.loads -= 1;
-            if model.size.cache && state.cache.guards == 0 {
+            if model.size.cuts > 0 {
+                cached::begin_load(model, state, index, &mut call);
+            } else if model.size.cache && state.cache.guards == 0 {
                 state.cache.leases |= 1 << index;
             }
         }
@@ -131,6 +148,9 @@ pub(crate) fn begin(model: &Migration, state: &mut State, index: u8, operation: 
             state.left.operations -= 1;
         }
         Operation::Exists | Operation::ClearExpired => unreachable!("tried in every state, or not modelled"),
+    }
+    if operation != Operation::Load && model.size.cuts > 0 {
+        cached::begin_write(model, state, index, &mut call);
     }
     state.hosts[index as usize].task = Some(call);
 }
@@ -151,14 +171,19 @@ pub(crate) fn proceed(model: &Migration, state: &mut State, index: u8, reply: Re
         (_, Step::Locked) => carry(model, state, &mut call, plan, reply),
         (_, Step::Carried) => commit(model, state, index, &mut call, plan, reply),
         (_, Step::Homed) => try_mirror(model, state, &mut call, plan, reply),
+        (_, Step::Written) if model.size.cuts > 0 => cached::end_write(model, state, index, &mut call),
+        (_, Step::Waiting) => cached::end_waiting(model, state, index, &call, reply),
         (_, Step::Written) => {
             end_in_cache(model, state, index, &call);
             promises::acknowledge(state, &call);
             false
         }
-        (_, Step::ReadFirst | Step::Found) => false,
+        (_, Step::ReadFirst | Step::Found | Step::Asking | Step::Hit) => false,
     };
     if !goes_on {
+        if reply == Reply::Late && model.rules.ends == Ends::AwaitedBySender {
+            state.wait_for_end(index);
+        }
         state.unlock(index);
         state.cache.leases &= !(1 << index);
     }
@@ -170,10 +195,17 @@ fn load(model: &Migration, state: &mut State, index: u8, call: &mut Call, plan: 
         let bit = 1 << index;
         let has_lease = state.cache.leases & bit != 0;
         let is_plain = matches!(model.rules.cache, CacheScheme::SetAndFill | CacheScheme::RemoveAndFill);
-        if has_lease || is_plain {
+        let is_cut = state.reach.cut & bit != 0;
+        if (has_lease || is_plain) && !is_cut {
             state.cache.entry = call.version;
+            state.reach.entry_generation = cached::stamp(model, state, index, call);
         }
         return false;
+    }
+    match step {
+        Step::Asking => return cached::ask(model, state, index, call),
+        Step::Hit => return cached::hit(model, state, index, call),
+        _ => {}
     }
     if !model.takes(state, call.epoch) {
         return false;

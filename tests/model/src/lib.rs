@@ -5,6 +5,8 @@
 //!   switchover_protocol: edges, guards, too_late ───> rules ──┼──> model ──> check ──> trace
 //!                                                     size ───┘     │
 //!                                                                   ├ host      calls of clients, step by step
+//!                                                                   ├ cached    calls at a cache that is out of reach
+//!                                                                   ├ reach     who reaches the cache, and what was confirmed
 //!                                                                   ├ worker    copies, verification
 //!                                                                   ├ control   epochs, barrier, fence, edges, crashes
 //!                                                                   └ promises  what a user may rely on
@@ -16,6 +18,8 @@
 //! must fail. `weaken` changes one arm of the table. `docs/protocol.md` specifies the protocol, and lists what this
 //! model leaves out.
 
+mod broken;
+mod cached;
 pub mod case;
 pub mod cases;
 pub mod check;
@@ -24,7 +28,11 @@ pub mod diagram;
 mod host;
 pub mod migration;
 mod model;
+pub mod outage;
+pub mod outage_cases;
+mod outages;
 pub mod promises;
+pub mod reach;
 pub mod rules;
 mod schemes;
 pub mod state;

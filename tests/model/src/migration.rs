@@ -3,7 +3,7 @@
 use switchover_protocol::{Epoch, Number, Operation, Phase, Plan, Seen, Stamp, TooLate};
 
 use crate::rules::{Rules, Size};
-use crate::state::{State, WORKER};
+use crate::state::{State, WAITING, WORKER};
 use crate::table::Table;
 
 /// What the key's row has counted to, in every state: of numbers only their order matters, and a state says of each
@@ -65,8 +65,32 @@ pub enum Action {
     VerifyNew,
     /// A late statement executes.
     Arrive,
+    /// A late statement can execute no more: its end has passed.
+    EndLate,
+    /// The database takes the lock that is held for a late statement away.
+    LoseLateLock,
     /// A guard that a host left in the cache ends by itself.
     GuardEnds(u8),
+    /// A host does not reach the cache any more.
+    Cut(u8),
+    /// It reaches it again.
+    Heal(u8),
+    /// The cache forgets everything.
+    Flush,
+    /// A host executes at the cache the removal that it owes.
+    Pay(u8),
+    /// A host that reaches the cache removes what another one asked it to.
+    Relay(u8),
+    /// A host reads what the control document says about the cache.
+    Ask(u8),
+    /// The answer arrives, and the host has confirmed it.
+    Confirm(u8),
+    /// What a host has confirmed runs out.
+    RunOut(u8),
+    /// The lease of a host's suspension runs out.
+    Lapse(u8),
+    /// A host's suspension ends in the control document.
+    Lift(u8),
 }
 
 impl Migration {
@@ -96,5 +120,8 @@ impl Migration {
 
 /// The process of a lock or a crash, in words.
 pub fn process_name(process: u8) -> String {
+    if process == WAITING {
+        return "a call that waits".to_owned();
+    }
     if process == WORKER { "worker".to_owned() } else { format!("host {}", (b'A' + process) as char) }
 }

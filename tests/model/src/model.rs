@@ -4,8 +4,9 @@ use stateright::{Model, Property};
 use switchover_protocol::Phase;
 
 use crate::migration::{Action, Migration};
-use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told};
-use crate::{control, host, promises, worker, write};
+use crate::reach::Reach;
+use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WAITING};
+use crate::{control, host, promises, reach, worker, write};
 
 impl Model for Migration {
     type State = State;
@@ -29,6 +30,15 @@ impl Model for Migration {
         if state.late.is_some_and(|late| !write::is_late_blocked(state, &late)) {
             actions.push(Action::Arrive);
         }
+        write::end_actions(self, state, actions);
+        if self.size.cuts > 0 {
+            for index in 0..self.size.hosts {
+                reach::actions(self, state, index, actions);
+            }
+        }
+        if state.left.flushes > 0 {
+            actions.push(Action::Flush);
+        }
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -48,7 +58,19 @@ impl Model for Migration {
             Action::Decide(next) => control::decide(&mut state, next),
             Action::Enter => control::enter(self, &mut state),
             Action::Arrive => write::arrive(self, &mut state),
+            Action::EndLate => write::end_late(&mut state),
+            Action::LoseLateLock => control::lose_lock(&mut state, WAITING),
             Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
+            Action::Cut(index) => reach::cut(self, &mut state, index, true),
+            Action::Heal(index) => reach::cut(self, &mut state, index, false),
+            Action::Flush => reach::flush(&mut state),
+            Action::Pay(index) => reach::pay(&mut state, 1 << index),
+            Action::Relay(index) => reach::relay(self, &mut state, index),
+            Action::Ask(index) => reach::ask(&mut state, index),
+            Action::Confirm(index) => reach::confirm(&mut state, index),
+            Action::RunOut(index) => reach::run_out(self, &mut state, index),
+            Action::Lapse(index) => reach::lapse(&mut state, index),
+            Action::Lift(index) => reach::lift(self, &mut state, index),
         }
         self.forget_the_dead(&mut state);
         (state != *last).then_some(state)
@@ -80,6 +102,9 @@ impl Model for Migration {
                 promises::is_everywhere(model, state, Phase::Complete) && state.control.rolled_back
             }));
         }
+        if self.size.cuts >= self.size.hosts {
+            properties.push(promises::acknowledges_in_the_dark());
+        }
         properties
     }
 }
@@ -91,6 +116,7 @@ impl Migration {
         State {
             databases: [Database { row, ..Database::default() }, Database::default()],
             cache: Cache::default(),
+            reach: Reach::first(self),
             control: Control {
                 epoch: 1,
                 phase,
@@ -113,6 +139,8 @@ impl Migration {
                 lost_locks: size.lost_locks,
                 evictions: size.evictions,
                 rollbacks: size.rollbacks,
+                cuts: size.cuts,
+                flushes: size.flushes,
             },
             told,
             broken: None,
@@ -128,7 +156,7 @@ impl Migration {
             self.takes(state, late.epoch)
         };
         if !is_taken {
-            state.late = None;
+            write::end_late(state);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use switchover_model::check::Search;
 use switchover_model::migration::Migration;
+use switchover_model::outage::{Covers, Outage, Remedy};
 use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_protocol::Profile;
@@ -90,6 +91,18 @@ pub(crate) struct Explore {
     /// How many of these changes may be steps backwards
     #[arg(long, default_value_t = 0)]
     rollbacks: u8,
+    /// Times in which one host does not reach the cache; use it with --cache
+    #[arg(long, default_value_t = 0)]
+    cuts: u8,
+    /// How often the cache forgets everything; use it with --cache
+    #[arg(long, default_value_t = 0)]
+    flushes: u8,
+    /// Which writes wait if their removal did not reach the cache: nothing, deletes or writes
+    #[arg(long, default_value = "nothing", value_parser = covers)]
+    covers: Covers,
+    /// What these wait for: raise, raise-and-suspend, suspend or relay
+    #[arg(long, default_value = "suspend", value_parser = remedy)]
+    remedy: Remedy,
     /// With a cache; use it with --loads 1 or more
     #[arg(long)]
     cache: bool,
@@ -130,10 +143,13 @@ impl Explore {
             evictions: self.evictions,
             transitions: self.transitions,
             rollbacks: self.rollbacks,
+            cuts: self.cuts,
+            flushes: self.flushes,
             cache: self.cache,
             touch: self.touch,
         };
-        Migration { table: Table::shipped(), rules: Rules::of(self.profile), size }
+        let rules = Rules { outage: Outage::by(self.remedy, self.covers), ..Rules::of(self.profile) };
+        Migration { table: Table::shipped(), rules, size }
     }
 
     /// How to search it.
@@ -150,4 +166,23 @@ impl Explore {
 
 fn profile(word: &str) -> Result<Profile, String> {
     Profile::parse(word).ok_or_else(|| format!("use one of {}", Profile::ALL.map(Profile::as_str).join(", ")))
+}
+
+fn covers(word: &str) -> Result<Covers, String> {
+    match word {
+        "nothing" => Ok(Covers::Nothing),
+        "deletes" => Ok(Covers::Deletes),
+        "writes" => Ok(Covers::Writes),
+        _ => Err("use one of nothing, deletes, writes".to_owned()),
+    }
+}
+
+fn remedy(word: &str) -> Result<Remedy, String> {
+    match word {
+        "raise" => Ok(Remedy::Raise),
+        "raise-and-suspend" => Ok(Remedy::RaiseAndSuspend),
+        "suspend" => Ok(Remedy::Suspend),
+        "relay" => Ok(Remedy::Relay),
+        _ => Err("use one of raise, raise-and-suspend, suspend, relay".to_owned()),
+    }
 }

@@ -5,6 +5,7 @@ use switchover_protocol::{Operation, Phase};
 
 use crate::control;
 use crate::migration::Migration;
+use crate::reach;
 use crate::state::{Broken, Call, State, Version};
 
 /// A write is acknowledged to its client.
@@ -68,7 +69,8 @@ pub enum Way {
 pub fn reads(model: &Migration, state: &State, mut see: impl FnMut(Read)) {
     for index in 0..model.size.hosts {
         let host = &state.hosts[index as usize];
-        if model.size.cache && state.cache.entry != 0 {
+        let serves = || model.size.cuts == 0 || reach::serves(model, state, index, state.reach.entry_generation);
+        if model.size.cache && state.cache.entry != 0 && serves() {
             see(Read { host: index, way: Way::Cached, version: state.cache.entry });
         }
         if !model.takes(state, host.epoch) {
@@ -91,6 +93,9 @@ pub fn breaks(state: &State, read: Read) -> Option<Broken> {
     match (read.way, of_found(state, read.version)) {
         // `exists` answers yes or no, and for a stale row yes is right.
         (Way::Exists, Some(Broken::Stale)) => None,
+        // What the published bound allows.
+        (Way::Cached, Some(Broken::Stale)) if state.reach.stale_allowed & (1 << read.version) != 0 => None,
+        (Way::Cached, Some(Broken::Back)) if state.reach.back_allowed & (1 << read.version) != 0 => None,
         (_, broken) => broken,
     }
 }
@@ -117,6 +122,17 @@ pub(crate) fn reaches(phase: Phase) -> Property<Migration> {
         Phase::Reverse => Property::sometimes("reverse is reached", |m, s| is_everywhere(m, s, Phase::Reverse)),
         Phase::Complete => Property::sometimes("complete is reached", |m, s| is_everywhere(m, s, Phase::Complete)),
     }
+}
+
+/// The property that a delete is acknowledged although no host reaches the cache.
+pub(crate) fn acknowledges_in_the_dark() -> Property<Migration> {
+    Property::sometimes(
+        "a delete is acknowledged although no host reaches the cache",
+        |model: &Migration, state: &State| {
+            let everyone = (1 << model.size.hosts) - 1;
+            state.told.deleted && state.reach.cut == everyone && state.reach.owed != 0
+        },
+    )
 }
 
 /// Whether a phase is in force at every process that was not given up.

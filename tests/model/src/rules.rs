@@ -2,6 +2,7 @@
 
 use switchover_protocol::{Edge, Effect, Guard, Phase, Profile, edge};
 
+use crate::outage::Outage;
 use crate::state::HOSTS_MAX;
 
 /// How much may happen in one run. Every number is an upper bound.
@@ -27,6 +28,10 @@ pub struct Size {
     pub transitions: u8,
     /// How many of these changes may be steps backwards.
     pub rollbacks: u8,
+    /// Hosts that do not reach the cache for a time.
+    pub cuts: u8,
+    /// How often the cache forgets everything.
+    pub flushes: u8,
     /// Whether there is a cache.
     pub cache: bool,
     /// Whether clients touch sessions too. A touch is an update with an arm of its own.
@@ -46,6 +51,8 @@ impl Size {
         evictions: 0,
         transitions: 6,
         rollbacks: 0,
+        cuts: 0,
+        flushes: 0,
         cache: false,
         touch: false,
     };
@@ -54,6 +61,9 @@ impl Size {
     pub fn problem(&self) -> Option<String> {
         if !(1..=HOSTS_MAX as u8).contains(&self.hosts) {
             return Some(format!("there can be 1 to {HOSTS_MAX} hosts"));
+        }
+        if !self.cache && (self.cuts > 0 || self.flushes > 0) {
+            return Some("cuts and flushes need --cache".to_owned());
         }
         (self.operations > 5).then(|| "there can be up to 5 operations".to_owned())
     }
@@ -96,6 +106,17 @@ pub enum Fence {
     AtEveryEpoch,
 }
 
+/// What the end of a statement is good for: the instant after which its database does not begin it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Statements have no end.
+    None,
+    /// They have one, and nobody waits for it.
+    Alone,
+    /// Who gets no answer keeps its key lock until the end, and acknowledges no epoch before it.
+    AwaitedBySender,
+}
+
 /// The mechanism: the rules that a host, the worker and the controller keep. A case breaks one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -135,10 +156,14 @@ pub struct Rules {
     pub number_on_equal: bool,
     /// A marked write raises the number at its home.
     pub number_at_home: bool,
+    /// What the end of a statement is good for.
+    pub ends: Ends,
     /// Which saves insert.
     pub upsert: Upsert,
     /// What the cache does.
     pub cache: CacheScheme,
+    /// What is done about a cache that cannot be told.
+    pub outage: Outage,
 }
 
 impl Rules {
@@ -162,8 +187,10 @@ impl Rules {
             number_before_lock: true,
             number_on_equal: true,
             number_at_home: true,
+            ends: Ends::None,
             upsert: Upsert::Never,
             cache: CacheScheme::GuardedLease,
+            outage: Outage::BOUND,
         }
     }
 

@@ -2,10 +2,15 @@
 
 use switchover_protocol::{Operation, Phase, Side};
 
+pub use crate::broken::Broken;
+use crate::reach::Reach;
+
 /// The most hosts that are modelled.
 pub const HOSTS_MAX: usize = 3;
 /// The number of the process that copies. It follows the hosts.
 pub const WORKER: u8 = HOSTS_MAX as u8;
+/// The number under which a lock is held until a late statement has ended.
+pub const WAITING: u8 = WORKER + 1;
 
 /// What a row holds: 0 means no row, 1 is the session of the first state, and each write has the next number.
 pub type Version = u8;
@@ -17,6 +22,8 @@ pub struct State {
     pub databases: [Database; 2],
     /// The cache.
     pub cache: Cache,
+    /// Who reaches the cache.
+    pub reach: Reach,
     /// The control document.
     pub control: Control,
     /// The hosts.
@@ -117,6 +124,12 @@ pub struct Call {
     pub is_next: bool,
     /// Whether it holds the key lock at the database.
     pub holds: bool,
+    /// The generation of the cache that its entry has or will have, or that it has raised.
+    pub generation: u8,
+    /// Whether it has set a guard in the cache, if that matters.
+    pub is_guarded: bool,
+    /// Whether its host's suspension of the cache was in force when it began, if that matters.
+    pub was_held: bool,
 }
 
 /// How far a call is.
@@ -136,6 +149,12 @@ pub enum Step {
     Homed,
     /// All databases are written. The cache comes next.
     Written,
+    /// A load asks the cache next.
+    Asking,
+    /// A load has a hit.
+    Hit,
+    /// A write waits until no host can read from the cache what it has replaced.
+    Waiting,
 }
 
 /// A copy under way.
@@ -185,6 +204,8 @@ pub struct Late {
     pub is_next: bool,
     /// Whether it sets a mark with the row.
     pub marks: bool,
+    /// Who sent it, if that process waits for its end.
+    pub sender: Option<u8>,
 }
 
 /// What a statement does to a row.
@@ -217,6 +238,10 @@ pub struct Left {
     pub evictions: u8,
     /// Rollbacks.
     pub rollbacks: u8,
+    /// Cuts.
+    pub cuts: u8,
+    /// Flushes.
+    pub flushes: u8,
 }
 
 /// What clients asked for, and what was acknowledged to them. The model only uses it to check promises, and because a
@@ -239,44 +264,6 @@ pub struct Told {
     pub deleted: bool,
 }
 
-/// A promise that was broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Broken {
-    /// A living session was not found.
-    Lost,
-    /// A session was found after its delete was acknowledged.
-    Back,
-    /// A read found a version that an acknowledged write had replaced.
-    Stale,
-    /// An update of a living session got the answer that the session is gone.
-    Gone,
-}
-
-impl Broken {
-    /// All promises.
-    pub const ALL: [Self; 4] = [Self::Lost, Self::Back, Self::Stale, Self::Gone];
-
-    /// The name of the promise.
-    pub fn promise(self) -> &'static str {
-        match self {
-            Self::Lost => "no acknowledged write is lost",
-            Self::Back => "nothing comes back after an acknowledged delete",
-            Self::Stale => "nothing stale is read",
-            Self::Gone => "no living session is reported gone",
-        }
-    }
-
-    /// A word for lists.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Back => "back",
-            Self::Stale => "stale",
-            Self::Gone => "gone",
-        }
-    }
-}
-
 impl State {
     /// A database.
     pub fn at(&self, side: Side) -> &Database {
@@ -295,6 +282,18 @@ impl State {
                 database.lock = 0;
                 database.row_locked = false;
             }
+        }
+    }
+
+    /// A process gives up a statement, and keeps its locks until the statement has ended.
+    pub fn wait_for_end(&mut self, process: u8) {
+        for database in &mut self.databases {
+            if database.lock == process + 1 {
+                database.lock = WAITING + 1;
+            }
+        }
+        if let Some(late) = &mut self.late {
+            late.sender = Some(process);
         }
     }
 

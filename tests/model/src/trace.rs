@@ -7,6 +7,7 @@ use switchover_contract::Guarantee;
 use switchover_protocol::{Operation, Side};
 
 use crate::migration::{Action, Migration, Reply, process_name};
+use crate::outages;
 use crate::promises::{self, Way};
 use crate::state::{Broken, Call, CopyStep, Database, State, Step, Version};
 
@@ -15,14 +16,14 @@ pub type Steps = Vec<(State, Option<Action>)>;
 
 /// Renders a run that breaks a promise, with one line for each step.
 pub fn render(model: &Migration, steps: &Steps, promise: Broken) -> String {
-    let mut rows = vec![["who", "does", "old", "new", "cache"].map(str::to_owned)];
+    let mut rows = vec![["who", "does", "old", "new", "cache", "control document"].map(str::to_owned)];
     let (first, _) = &steps[0];
     rows.push(row(model, "", "at the beginning", first));
     for pair in steps.windows(2) {
         let [(before, Some(action)), (after, _)] = pair else { continue };
         rows.push(row(model, &who(*action), &what(model, before, *action, after), after));
     }
-    let columns = if model.size.cache { 5 } else { 4 };
+    let columns = 4 + usize::from(model.size.cache) + usize::from(model.rules.outage.confirms());
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..columns).map(width).collect();
     let mut text = format!("broken: {}\n\n", promise.promise());
@@ -36,9 +37,10 @@ pub fn render(model: &Migration, steps: &Steps, promise: Broken) -> String {
     text
 }
 
-fn row(model: &Migration, who: &str, what: &str, state: &State) -> [String; 5] {
+fn row(model: &Migration, who: &str, what: &str, state: &State) -> [String; 6] {
     let cache = if model.size.cache { cache(state) } else { String::new() };
-    [who.to_owned(), what.to_owned(), database(state.at(Side::Old)), database(state.at(Side::New)), cache]
+    let (old, new) = (database(state.at(Side::Old)), database(state.at(Side::New)));
+    [who.to_owned(), what.to_owned(), old, new, cache, outages::document(state)]
 }
 
 fn version(version: Version) -> String {
@@ -58,7 +60,7 @@ fn database(database: &Database) -> String {
 
 fn cache(state: &State) -> String {
     let guards = if state.cache.guards != 0 { " guarded" } else { "" };
-    version(state.cache.entry) + guards
+    version(state.cache.entry) + &outages::generation(state) + guards
 }
 
 fn who(action: Action) -> String {
@@ -66,6 +68,15 @@ fn who(action: Action) -> String {
         Action::Begin(index, _)
         | Action::Proceed(index, _)
         | Action::GuardEnds(index)
+        | Action::Cut(index)
+        | Action::Heal(index)
+        | Action::Pay(index)
+        | Action::Relay(index)
+        | Action::Ask(index)
+        | Action::Confirm(index)
+        | Action::RunOut(index)
+        | Action::Lapse(index)
+        | Action::Lift(index)
         | Action::Crash(index)
         | Action::LoseLock(index)
         | Action::Acknowledge(index)
@@ -73,7 +84,8 @@ fn who(action: Action) -> String {
         Action::Copy | Action::ProceedCopy(_) => "worker".to_owned(),
         Action::Seal | Action::Decide(_) | Action::Enter => "control".to_owned(),
         Action::VerifyOld | Action::VerifyNew => "verifier".to_owned(),
-        Action::Arrive => "network".to_owned(),
+        Action::Arrive | Action::EndLate | Action::LoseLateLock => "network".to_owned(),
+        Action::Flush => "cache".to_owned(),
     }
 }
 
@@ -83,7 +95,8 @@ pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &St
         Action::Begin(index, operation) => {
             let host = &before.hosts[index as usize];
             let name = operation_name(operation, after.hosts[index as usize].task.map_or(0, |call| call.version));
-            format!("is asked to {name}, in {} (epoch {})", host.phase, host.epoch)
+            let early = outages::begun(before, after);
+            format!("is asked to {name}, in {} (epoch {}){early}", host.phase, host.epoch)
         }
         Action::Proceed(index, reply) => {
             let Some(call) = &before.hosts[index as usize].task else { return String::new() };
@@ -115,7 +128,19 @@ pub(crate) fn what(model: &Migration, before: &State, action: Action, after: &St
             let late = before.late.map(|late| format!("{} at {}", writes(late.version), late.side));
             format!("the late statement executes, and {}", late.unwrap_or_default())
         }
+        Action::EndLate => "the end of the late statement passes: it will not execute".to_owned(),
+        Action::LoseLateLock => "the lock that is held for the late statement is lost".to_owned(),
         Action::GuardEnds(_) => "its guard in the cache ends by itself".to_owned(),
+        Action::Cut(_)
+        | Action::Heal(_)
+        | Action::Flush
+        | Action::Pay(_)
+        | Action::Relay(_)
+        | Action::Ask(_)
+        | Action::Confirm(_)
+        | Action::RunOut(_)
+        | Action::Lapse(_)
+        | Action::Lift(_) => outages::what(before, action),
     }
 }
 
@@ -151,6 +176,9 @@ fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: 
     let is_done = after.told.acknowledged != before.told.acknowledged || (after.told.deleted && !before.told.deleted);
     let done = if is_done { ", and acknowledges" } else { "" };
     let (sent, ends) = match call.step {
+        Step::Written | Step::Waiting if model.size.cuts > 0 => {
+            return outages::end(model, before, call, reply, next, index);
+        }
         Step::Written => return format!("updates the cache{done}"),
         Step::Begun if is_strict => (format!("locks the key at {}, {writes} there", plan.lock), next.is_none()),
         Step::Begun => {
@@ -161,7 +189,7 @@ fn proceed(model: &Migration, before: &State, call: &Call, reply: Reply, after: 
         Step::Locked => (format!("{writes} at {}", call.other), next.is_none()),
         Step::Homed => (format!("{writes} at {}", plan.home.other()), false),
         Step::Carried => (format!("commits at {}", plan.lock), next.is_none() && !is_done),
-        Step::ReadFirst | Step::Found => return String::new(),
+        Step::ReadFirst | Step::Found | Step::Asking | Step::Hit | Step::Waiting => return String::new(),
     };
     match reply {
         Reply::Unheard => format!("{sent}; the answer is lost, and it returns an error"),
@@ -184,6 +212,7 @@ fn load(before: &State, call: &Call, after: &State, next: Option<Call>) -> Strin
             format!("fills the cache with {}", version(call.version))
         }
         Step::Found => "has lost its lease, and fills nothing".to_owned(),
+        Step::Asking | Step::Hit => outages::load(call, next),
         _ => match next {
             Some(found) if found.step == Step::Found => reads(found.version),
             Some(_) => "reads no row, and asks the other database".to_owned(),

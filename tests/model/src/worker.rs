@@ -4,6 +4,7 @@ use switchover_protocol::{Guard, Phase, Side};
 
 use crate::control;
 use crate::migration::{Action, Migration, Reply};
+use crate::rules::Ends;
 use crate::state::{CopyStep, Copying, Late, Mode, State, WORKER};
 
 /// What worker and verifier may do next.
@@ -99,6 +100,9 @@ pub(crate) fn proceed(model: &Migration, state: &mut State, reply: Reply) {
             }
         };
     if !goes_on {
+        if reply == Reply::Late && model.rules.ends == Ends::AwaitedBySender {
+            state.wait_for_end(WORKER);
+        }
         state.unlock(WORKER);
     }
     state.worker.task = goes_on.then_some(copying);
@@ -116,7 +120,8 @@ fn carry(model: &Migration, state: &mut State, copying: &mut Copying, reply: Rep
         Reply::Late => {
             let (version, epoch) = (copying.version, copying.epoch);
             let (side, mode) = (Side::New, Mode::Put);
-            state.late = Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false });
+            state.late =
+                Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false, sender: None });
             return false;
         }
         Reply::Answered | Reply::Unheard => {}

@@ -4,10 +4,11 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
-use crate::migration::{Migration, Reply};
+use crate::migration::{Action, Migration, Reply};
 use crate::promises;
-use crate::rules::{CacheScheme, Upsert};
-use crate::state::{Broken, Call, Late, Mode, State, Step, Version};
+use crate::reach;
+use crate::rules::{CacheScheme, Ends, Upsert};
+use crate::state::{Broken, Call, Late, Mode, State, Step, Version, WAITING};
 
 /// The version of a side after the write, once home has accepted it.
 fn version_at(call: &Call, plan: &Plan, side: Side) -> Version {
@@ -45,20 +46,28 @@ fn is_taken(model: &Migration, state: &mut State, call: &Call, plan: &Plan) -> b
     is_taken
 }
 
+/// A write guards the key. Where hosts may be cut off, this is a part of the call's beginning.
 fn begin_in_cache(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
+    if model.size.cuts == 0 {
+        guard(model, state, index, plan);
+    }
+}
+
+pub(crate) fn guard(model: &Migration, state: &mut State, index: u8, plan: &Plan) {
     let removes = plan.cache == protocol::Cache::Invalidate;
     if model.size.cache && removes && model.rules.cache == CacheScheme::GuardedLease {
-        state.cache.entry = 0;
-        state.cache.leases = 0;
+        reach::remove(model, state, index);
         state.cache.guards |= 1 << index;
     }
 }
 
 pub(crate) fn end_in_cache(model: &Migration, state: &mut State, index: u8, call: &Call) {
     let sets = matches!(model.rules.cache, CacheScheme::SetAndFill | CacheScheme::SetAndLease);
-    state.cache.leases = 0;
+    reach::remove(model, state, index);
     state.cache.guards &= !(1 << index);
-    state.cache.entry = if sets && call.operation != Operation::Delete { call.version } else { 0 };
+    if sets && call.operation != Operation::Delete {
+        state.cache.entry = call.version;
+    }
 }
 
 /// All databases are written: the cache comes next, then the acknowledgement.
@@ -88,7 +97,16 @@ pub(crate) fn write_home(
     let marks = mirror.is_some_and(|mirror| mirror.guarantee == Guarantee::Marked);
     if reply == Reply::Late {
         let (mode, version) = (mode_at_home(model, call), version_at(call, plan, plan.home));
-        let late = Late { side: plan.home, mode, version, epoch: call.epoch, is_numbered: false, is_next: true, marks };
+        let late = Late {
+            side: plan.home,
+            mode,
+            version,
+            epoch: call.epoch,
+            is_numbered: false,
+            is_next: true,
+            marks,
+            sender: None,
+        };
         state.late = Some(late);
         return false;
     }
@@ -185,7 +203,8 @@ pub(crate) fn carry(model: &Migration, state: &mut State, call: &mut Call, plan:
 
 fn send_late(state: &mut State, call: &Call, side: Side, mode: Mode, version: Version) {
     let epoch = call.epoch;
-    state.late = Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false });
+    state.late =
+        Some(Late { side, mode, version, epoch, is_numbered: true, is_next: true, marks: false, sender: None });
 }
 
 /// Ends the transaction at the database with the lock.
@@ -215,9 +234,35 @@ pub(crate) fn is_late_blocked(state: &State, late: &Late) -> bool {
     !late.is_numbered && database.lock != 0 && (late.marks || database.row_locked)
 }
 
+/// What may end a late statement.
+pub(crate) fn end_actions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
+    if model.rules.ends == Ends::None || state.late.is_none() {
+        return;
+    }
+    actions.push(Action::EndLate);
+    if state.left.lost_locks > 0 && state.databases.iter().any(|database| database.lock == WAITING + 1) {
+        actions.push(Action::LoseLateLock);
+    }
+}
+
+/// Who waits for the end of a late statement is gone, and the statement is not.
+pub(crate) fn forget_sender(state: &mut State) {
+    state.unlock(WAITING);
+    if let Some(late) = &mut state.late {
+        late.sender = None;
+    }
+}
+
+/// A late statement can execute no more. What was locked until then is free.
+pub(crate) fn end_late(state: &mut State) {
+    state.late = None;
+    state.unlock(WAITING);
+}
+
 /// A late statement executes. A statement that the database would refuse was already removed from the state.
 pub(crate) fn arrive(model: &Migration, state: &mut State) {
-    let Some(late) = state.late.take() else { return };
+    let Some(late) = state.late else { return };
+    end_late(state);
     let database = state.at_mut(late.side);
     let is_taken = match late.mode {
         Mode::Put => true,
