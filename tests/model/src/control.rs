@@ -2,11 +2,11 @@
 
 use switchover_protocol::{Effect, Epoch, Facts, Guard, Phase, Side, Standing, entered};
 
+use crate::late;
 use crate::migration::{Action, Migration};
 use crate::reach;
 use crate::rules::Fence;
 use crate::state::{Process, State, WAITING, WORKER};
-use crate::write;
 
 /// What the controller may do next, and which processes may acknowledge.
 pub(crate) fn actions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
@@ -174,7 +174,7 @@ pub(crate) fn crash(state: &mut State, process: u8) {
     state.left.crashes -= 1;
     state.unlock(process);
     if waits_for_end(state, process) {
-        write::forget_sender(state);
+        late::forget_sender(state);
     }
     if process == WORKER {
         state.worker.task = None;

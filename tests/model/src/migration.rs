@@ -1,6 +1,6 @@
 //! A migration: what a model is made of, and the steps that its processes take.
 
-use switchover_protocol::{Epoch, Number, Operation, Phase, Plan, Seen, Stamp, TooLate};
+use switchover_protocol::{Epoch, Number, Operation, Phase, Plan, Seen, Side, Stamp, TooLate};
 
 use crate::rules::{Rules, Size};
 use crate::state::{State, WAITING, WORKER};
@@ -94,6 +94,18 @@ pub enum Action {
 }
 
 impl Migration {
+    /// Sets a mark with a new token.
+    pub(crate) fn mark(&self, state: &mut State, side: Side) {
+        state.at_mut(side).mark = true;
+        if let Some(copying) = &mut state.worker.task {
+            copying.is_same_mark &= copying.from != side;
+        }
+        // At old this matters only for a weakened table whose lock is at new.
+        if self.rules.number_at_home {
+            state.count_up(side);
+        }
+    }
+
     /// The plan of an operation in a phase.
     pub fn plan(&self, phase: Phase, operation: Operation) -> &Plan {
         self.table.plan(phase, self.rules.profile, operation).expect("a path has only phases of its profile")

@@ -4,9 +4,9 @@ use stateright::{Model, Property};
 use switchover_protocol::Phase;
 
 use crate::migration::{Action, Migration};
-use crate::reach::Reach;
 use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WAITING};
-use crate::{control, host, promises, reach, worker, write};
+use crate::view::Reach;
+use crate::{control, host, late, promises, reach, worker};
 
 impl Model for Migration {
     type State = State;
@@ -27,10 +27,10 @@ impl Model for Migration {
         }
         worker::actions(self, state, actions);
         control::actions(self, state, actions);
-        if state.late.is_some_and(|late| !write::is_late_blocked(state, &late)) {
+        if state.late.is_some_and(|late| !late::is_blocked(state, &late)) {
             actions.push(Action::Arrive);
         }
-        write::end_actions(self, state, actions);
+        late::end_actions(self, state, actions);
         if self.size.cuts > 0 {
             for index in 0..self.size.hosts {
                 reach::actions(self, state, index, actions);
@@ -57,8 +57,8 @@ impl Model for Migration {
             Action::Seal => state.control.fence = state.control.epoch,
             Action::Decide(next) => control::decide(&mut state, next),
             Action::Enter => control::enter(self, &mut state),
-            Action::Arrive => write::arrive(self, &mut state),
-            Action::EndLate => write::end_late(&mut state),
+            Action::Arrive => late::arrive(self, &mut state),
+            Action::EndLate => late::end(&mut state),
             Action::LoseLateLock => control::lose_lock(&mut state, WAITING),
             Action::GuardEnds(index) => state.cache.guards &= !(1 << index),
             Action::Cut(index) => reach::cut(self, &mut state, index, true),
@@ -156,7 +156,7 @@ impl Migration {
             self.takes(state, late.epoch)
         };
         if !is_taken {
-            write::end_late(state);
+            late::end(state);
         }
     }
 }

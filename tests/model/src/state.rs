@@ -3,10 +3,9 @@
 use switchover_protocol::{Operation, Phase, Side};
 
 pub use crate::broken::Broken;
-use crate::reach::Reach;
+pub use crate::view::HOSTS_MAX;
+use crate::view::Reach;
 
-/// The most hosts that are modelled.
-pub const HOSTS_MAX: usize = 3;
 /// The number of the process that copies. It follows the hosts.
 pub const WORKER: u8 = HOSTS_MAX as u8;
 /// The number under which a lock is held until a late statement has ended.

@@ -1,7 +1,7 @@
 //! Hosts are interchangeable: states that differ only in the order of their hosts are represented by one of them.
 
-use crate::reach::Reach;
 use crate::state::{HOSTS_MAX, State};
+use crate::view::Reach;
 
 /// The state with its hosts in a fixed order.
 pub fn representative(state: &State) -> State {

@@ -4,11 +4,11 @@
 use switchover_contract::{Guarantee, MirrorAction};
 use switchover_protocol::{self as protocol, Operation, Plan, Side};
 
-use crate::migration::{Action, Migration, Reply};
+use crate::migration::{Migration, Reply};
 use crate::promises;
 use crate::reach;
-use crate::rules::{CacheScheme, Ends, Upsert};
-use crate::state::{Broken, Call, Late, Mode, State, Step, Version, WAITING};
+use crate::rules::{CacheScheme, Upsert};
+use crate::state::{Broken, Call, Late, Mode, State, Step, Version};
 
 /// The version of a side after the write, once home has accepted it.
 fn version_at(call: &Call, plan: &Plan, side: Side) -> Version {
@@ -115,7 +115,7 @@ pub(crate) fn write_home(
     }
     state.at_mut(plan.home).row = version_at(call, plan, plan.home);
     if marks && (model.rules.mark_with_row || reply == Reply::Answered) {
-        mark(model, state, plan.home);
+        model.mark(state, plan.home);
     }
     if reply != Reply::Answered {
         return false;
@@ -125,18 +125,6 @@ pub(crate) fn write_home(
         return true;
     }
     written(model, state, call, plan)
-}
-
-/// Sets a mark with a new token.
-fn mark(model: &Migration, state: &mut State, side: Side) {
-    state.at_mut(side).mark = true;
-    if let Some(copying) = &mut state.worker.task {
-        copying.is_same_mark &= copying.from != side;
-    }
-    // At old this matters only for a weakened table whose lock is at new.
-    if model.rules.number_at_home {
-        state.count_up(side);
-    }
 }
 
 /// Writes the mirror of a published scheme: one statement after home, without lock and number. A failure is ignored.
@@ -226,57 +214,4 @@ pub(crate) fn commit(
     state.unlock(index);
     call.holds = false;
     reply == Reply::Answered && written(model, state, call, plan)
-}
-
-/// Whether a late statement has to wait for a lock.
-pub(crate) fn is_late_blocked(state: &State, late: &Late) -> bool {
-    let database = state.at(late.side);
-    !late.is_numbered && database.lock != 0 && (late.marks || database.row_locked)
-}
-
-/// What may end a late statement.
-pub(crate) fn end_actions(model: &Migration, state: &State, actions: &mut Vec<Action>) {
-    if model.rules.ends == Ends::None || state.late.is_none() {
-        return;
-    }
-    actions.push(Action::EndLate);
-    if state.left.lost_locks > 0 && state.databases.iter().any(|database| database.lock == WAITING + 1) {
-        actions.push(Action::LoseLateLock);
-    }
-}
-
-/// Who waits for the end of a late statement is gone, and the statement is not.
-pub(crate) fn forget_sender(state: &mut State) {
-    state.unlock(WAITING);
-    if let Some(late) = &mut state.late {
-        late.sender = None;
-    }
-}
-
-/// A late statement can execute no more. What was locked until then is free.
-pub(crate) fn end_late(state: &mut State) {
-    state.late = None;
-    state.unlock(WAITING);
-}
-
-/// A late statement executes. A statement that the database would refuse was already removed from the state.
-pub(crate) fn arrive(model: &Migration, state: &mut State) {
-    let Some(late) = state.late else { return };
-    end_late(state);
-    let database = state.at_mut(late.side);
-    let is_taken = match late.mode {
-        Mode::Put => true,
-        Mode::Update => database.row != 0,
-        Mode::Insert => database.row == 0,
-    };
-    if !is_taken {
-        return;
-    }
-    database.row = late.version;
-    if late.marks {
-        mark(model, state, late.side);
-    }
-    if late.is_numbered {
-        state.count_up(late.side);
-    }
 }
