@@ -15,6 +15,8 @@ use switchover::{Limits, Timestamp};
 
 /// How soon an interruption is noticed within a pause.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a count of expired rows may take.
+pub(crate) const COUNT_WAIT: Duration = Duration::from_secs(600);
 
 /// The size of a batch, and the pause after it.
 #[derive(Args, Clone, Copy)]

@@ -12,15 +12,13 @@ use switchover::capabilities::{Database, ExpiredLeft};
 use switchover::{Limits, Timestamp, expires_in};
 
 use crate::STOPPED;
-use crate::batches::{Batches, Refused, Stop, delete_expired};
+use crate::batches::{Batches, COUNT_WAIT, Refused, Stop, delete_expired};
 use crate::output::{Colour, Verdict, note, paint, print};
 use crate::place;
 
 /// How many rounds to make for rows that others hold, and the pause between two rounds.
 const ROUNDS_MAX: u32 = 5;
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
-/// How long the count of the remaining rows may take.
-pub(crate) const COUNT_WAIT: Duration = Duration::from_secs(600);
 
 /// The options of `clear-expired`.
 #[derive(Args)]

@@ -102,7 +102,7 @@ pub(super) fn schema_failure(error: &Error, written: &mut bool) -> Failure {
         _ => return failure(error, written),
     };
     match failure(error, written) {
-        Failure::Refused(DatabaseError::Corrupt { .. }) if number(error) == Some(NO_TABLE) => failure(error, written),
+        missing if number(error) == Some(NO_TABLE) => missing,
         Failure::Row(_) | Failure::Refused(DatabaseError::Corrupt { .. }) => Failure::corrupt(kept),
         Failure::Refused(DatabaseError::Unavailable { .. }) => {
             Failure::Refused(DatabaseError::Unavailable { message: kept })

@@ -11,8 +11,7 @@ use switchover::{Limits, Session, SessionKey};
 
 use super::check::print_of;
 use super::delete::delete;
-use crate::batches::{Batches, Stop, delete_expired};
-use crate::clear_expired::COUNT_WAIT;
+use crate::batches::{Batches, COUNT_WAIT, Stop, delete_expired};
 
 /// The progress so far.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -85,7 +85,9 @@ pub(crate) async fn try_row(
         let found = old.read(read, Terms::by(tool_deadline(limits.read_deadline))).await;
         found.map(|found| found[..] == [ReadOutcome::Exists(true)]).with_context(|| old.summary())
     };
-    if !exists().await? {
+    // An error is returned only after the row was deleted again.
+    let arrived = exists().await;
+    if matches!(arrived, Ok(false)) {
         return Ok(Some("a trigger keeps rows out of the old table".to_owned()));
     }
     let came = comes(new, &key, watch, limits).await;
@@ -95,6 +97,7 @@ pub(crate) async fn try_row(
     }
     let ends = "the row that was written for a test is left in it, and ends by itself within minutes";
     taken.with_context(|| format!("{}: {ends}", old.summary()))?;
+    arrived?;
     if exists().await? {
         bail!(
             "a row that was written to the old database could not be deleted again: a trigger or a rule keeps it. \
