@@ -64,6 +64,7 @@ mod conformance {
 
     mod cache;
     mod cache_memory;
+    mod character_sets;
     mod collations;
     mod damaged;
     mod expiry;

@@ -63,12 +63,12 @@ pub(crate) async fn ensure_distinct(old: &dyn Database, new: &dyn Database, limi
     let identity = async |database: &dyn Database| {
         database.upkeep().identity(tool_deadline(limits.read_deadline)).await.with_context(|| database.summary())
     };
-    let (old_identity, new_identity) = (identity(old).await?, identity(new).await?);
-    ensure!(
-        old_identity.is_none() || old_identity != new_identity,
-        "OLD and NEW are the same table: {}",
-        old.summary()
-    );
+    let is_same = match (identity(old).await?, identity(new).await?) {
+        (Some(old), Some(new)) => old == new,
+        // A table that does not exist, or a database that does not know what it is.
+        _ => old.summary() == new.summary(),
+    };
+    ensure!(!is_same, "OLD and NEW are the same table: {}", old.summary());
     Ok(())
 }
 

@@ -63,6 +63,9 @@ fn show(comparison: &Comparison) -> Result<()> {
         comparison.old.rows, comparison.new.rows, comparison.old.expired, comparison.new.expired
     ))?;
     print(format_args!("  {:>8} equal", comparison.equal))?;
+    if comparison.gone > 0 {
+        print(format_args!("  {:>8} ended or deleted in both meanwhile", comparison.gone))?;
+    }
     for kind in [
         Difference::OnlyOld,
         Difference::OnlyNew,
@@ -124,6 +127,7 @@ fn as_json(comparison: &Comparison) -> serde_json::Value {
         "new_unreadable": comparison.new.unreadable,
         "unreadable_rows": {"old": rows(&comparison.old), "new": rows(&comparison.new)},
         "equal": comparison.equal,
+        "gone": comparison.gone,
         "only_old": comparison.count(Difference::OnlyOld),
         "only_new": comparison.count(Difference::OnlyNew),
         "payload_differs": comparison.count(Difference::Payload),

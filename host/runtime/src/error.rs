@@ -175,15 +175,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Policy { source, .. } => Some(source),
-            Self::CycleIncomplete { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+/// Without `source`: the text of a variant already has its cause.
+impl std::error::Error for Error {}
 
 /// What a policy did wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -70,7 +70,7 @@ impl Connection {
     async fn look_at_columns(&mut self) -> Result<(), sqlx::Error> {
         let Options { table, application_name, .. } = &self.options;
         let found = others::columns(&mut self.connection, &table.table, table.layout.columns()).await?;
-        if self.statements.get().others != found {
+        if self.statements.get().columns != found {
             self.statements.set(Statements::of(table, found, application_name));
         }
         Ok(())
@@ -80,7 +80,7 @@ impl Connection {
     /// a column, which another connection may have found, this one sets its time zone first.
     async fn statements(&mut self) -> Result<Arc<Statements>, Failure> {
         let statements = self.statements.get();
-        if !self.in_utc && statements.others.iter().any(others::has_zone) {
+        if !self.in_utc && statements.columns.others.iter().any(others::has_zone) {
             self.simple("SET SESSION time_zone = '+00:00'").await?;
             self.in_utc = true;
         }
@@ -162,7 +162,7 @@ impl Connection {
         let whole = carries && batch.iter().any(|write| matches!(write, Write::Touch(..)));
         let locked = self.lock_rows(&keys, whole, wait).await?;
         let (statements, packet) = (self.statements().await?, self.packet);
-        let plan = Plan::of(batch, &locked, &statements.others).map_err(refused)?;
+        let plan = Plan::of(batch, &locked, &statements.columns.others).map_err(refused)?;
         // No row may be inserted twice, so inserts are split into lengths of powers of two. The other kinds may be
         // filled up.
         for (whole, mut inserts) in by_columns(&plan.insert) {
@@ -190,7 +190,7 @@ impl Connection {
             self.execute(keys.iter().fold(sqlx::query(&sql), |query, key| query.bind(*key))).await?;
         }
         let mut outcomes = plan.outcomes;
-        if carries && !statements.others.is_empty() {
+        if carries && !statements.columns.others.is_empty() {
             self.read_others(batch, &mut outcomes, wait).await?;
         }
         Ok(outcomes)
@@ -228,7 +228,9 @@ impl Connection {
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == found) {
                     locked.insert(
                         (*key).clone(),
-                        whole.then(|| session(self.layout(), row, key, others::of_columns(&statements.others, row, 3))),
+                        whole.then(|| {
+                            session(self.layout(), row, key, others::of_columns(&statements.columns.others, row, 3))
+                        }),
                     );
                 }
             }
@@ -276,7 +278,7 @@ impl Link for Connection {
                 // A collation may find the row of another key.
                 let at = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
-                    let others = others::of_columns(&statements.others, row, 3);
+                    let others = others::of_columns(&statements.columns.others, row, 3);
                     found.push((key.clone(), session(self.layout(), row, key, others)));
                 }
             }
@@ -304,7 +306,7 @@ impl Link for Connection {
         }
         let may_wait = !again && may_wait(deadline);
         let statements = self.statements().await?;
-        let upserts = upserts(batch, &statements.others).map_err(refused)?;
+        let upserts = upserts(batch, &statements.columns.others).map_err(refused)?;
         let is_plain = |write: &Write| match write {
             Write::Insert(session) | Write::Update(session) | Write::Upsert(session) => session.others.is_empty(),
             Write::Touch(..) | Write::Delete(_) => true,
@@ -382,7 +384,9 @@ impl Link for Connection {
             Some(after) => {
                 // The server has sent the key as UTF-8. It can convert every text to UTF-8.
                 let after = str::from_utf8(after.expose());
-                let after = after.map_err(|_| Failure::corrupt("a row's key is not text"))?;
+                let after = after.map_err(|_| {
+                    Failure::corrupt("a key has bytes that its column's character set does not define: delete its row")
+                })?;
                 sqlx::query(&statements.scan).bind(now).bind(after)
             }
         };
@@ -393,7 +397,7 @@ impl Link for Connection {
                 Ok(Some(_)) if page.is_full() => break true,
                 Ok(Some(row)) => {
                     let key = raw(&row, 0)?;
-                    page.add(key, scanned(layout, &row, key, &statements.others)?);
+                    page.add(key, scanned(layout, &row, key, &statements.columns.others)?);
                 }
                 Ok(None) => break !ahead && page.is_full(),
                 Err(error) => return Err(failure(&error, &mut self.may_have_written)),
@@ -422,7 +426,7 @@ impl Link for Connection {
     async fn other_columns(&mut self) -> Result<Vec<Column>, Failure> {
         let looked = self.look_at_columns().await;
         looked.map_err(|error| self.failure(&error))?;
-        Ok(self.statements().await?.others.iter().map(|other| other.column.clone()).collect())
+        Ok(self.statements().await?.columns.others.iter().map(|other| other.column.clone()).collect())
     }
 
     async fn check_columns(&mut self) -> Result<(), Failure> {
@@ -438,16 +442,22 @@ impl Link for Connection {
         {
             return Err(schema_failure(&error, &mut self.may_have_written));
         }
-        table.check_others(&self.statements().await?.others).map_err(Failure::Refused)
+        table.check_others(&self.statements().await?.columns.others).map_err(Failure::Refused)
     }
 
     async fn expired_left(&mut self, before: Option<Timestamp>, _deadline: Instant) -> Result<ExpiredLeft, Failure> {
         let statements = self.statements().await?;
         let (before, now) = (before.map(django_time::to_text), self.now());
-        let query = sqlx::query(&statements.expired_left).bind(before).bind(now.clone()).bind(now);
-        let counted: i64 = self.rows(query).await?.first().map_or(Ok(0), |row| column(row, 0))?;
-        // Every end that the column's type allows can be compared.
-        Ok(ExpiredLeft { expired: counted.unsigned_abs(), unreadable: 0 })
+        let mut query = sqlx::query(&statements.expired_left);
+        for _ in ["expired", "unreadable"] {
+            query = query.bind(before.clone()).bind(now.clone()).bind(now.clone());
+        }
+        let rows = self.rows(query).await?;
+        let counted = |at| {
+            let counted: i64 = rows.first().map_or(Ok(0), |row| column(row, at))?;
+            Ok(counted.unsigned_abs())
+        };
+        Ok(ExpiredLeft { expired: counted(0)?, unreadable: counted(1)? })
     }
 
     async fn statistics(&mut self, _deadline: Instant) -> Result<Statistics, Failure> {
@@ -499,7 +509,7 @@ fn scanned(layout: Layout, row: &MySqlRow, key: &[u8], columns: &[OtherColumn]) 
 
 fn bind<'q>(query: MySqlQuery<'q>, values: &Values<'q>, statements: &Statements, layout: Layout) -> MySqlQuery<'q> {
     let query = bind_payload(query.bind(values.key), values.payload, layout).bind(values.expires_at.clone());
-    debug_assert!(values.others.is_empty() || values.others.len() == statements.others.len());
+    debug_assert!(values.others.is_empty() || values.others.len() == statements.columns.others.len());
     values.others.iter().fold(query, |query, value| match value {
         Value::Bytes(bytes) => query.bind(bytes.to_vec()),
         Value::Boolean(truth) => query.bind(i64::from(*truth)),

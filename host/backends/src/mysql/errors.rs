@@ -7,6 +7,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use switchover_core::capabilities::DatabaseError;
 
 use crate::server::Failure;
+use crate::table::MISSING_TABLE;
 use crate::tls::Words;
 
 const TLS: Words = Words { authority: "`ssl-ca=FILE` in the address", without: "say `ssl-mode=DISABLED`" };
@@ -66,7 +67,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         // The server is a replica, after a failover: another connection may reach the new primary. Or MySQL has closed
         // an idle connection, and reports it.
         1290 | 1792 | 1836 | 4031 => Failure::Lost(message()),
-        NO_TABLE => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
+        NO_TABLE => Failure::corrupt(format!("there is no such table: {MISSING_TABLE}")),
         1054 | 1142 | 1143 => Failure::corrupt(message()),
         // The prepared statements of this connection are gone.
         1243 | 1615 => Failure::Lost(message()),

@@ -1,6 +1,7 @@
 //! Sessions on a MySQL or MariaDB server.
 
 mod batch;
+mod character_sets;
 mod connection;
 mod errors;
 mod feeds;
@@ -16,6 +17,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use switchover_core::capabilities::DatabaseError;
 
 use self::connection::Connection;
+use self::others::Columns;
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};
@@ -85,7 +87,7 @@ impl Driver for MySqlDriver {
             return Err(wrong(SHAPE.invalid()));
         }
         let address = address.disable_statement_logging();
-        let statements = Statements::of(&options.table, Vec::new(), &options.application_name);
+        let statements = Statements::of(&options.table, Columns::default(), &options.application_name);
         let statements = Arc::new(Shared::new(statements));
         Ok(Self { address, statements, options })
     }

@@ -4,17 +4,28 @@ use sqlx::Row as _;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use switchover_core::{Column, ColumnKind, Others, Table, Value};
 
+use super::character_sets::CharacterSets;
 use crate::others::{OtherColumn, of_row, value_of_text};
 
-/// The other columns, except those whose values the server generates. Empty if there is no table.
+/// What the catalogue says of the columns of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Columns {
+    /// The other columns, except those whose values the server generates.
+    pub(super) others: Vec<OtherColumn>,
+    /// Of all columns.
+    pub(super) character_sets: CharacterSets,
+}
+
+/// Reads the columns. There are none if there is no table.
 pub(super) async fn columns(
     connection: &mut MySqlConnection,
     table: &Table,
     own: [&str; 3],
-) -> Result<Vec<OtherColumn>, sqlx::Error> {
+) -> Result<Columns, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT cast(column_name AS char), cast(column_type AS char), cast(is_nullable AS char), \
-                cast(column_default IS NOT NULL AS signed), cast(extra AS char) FROM information_schema.columns \
+                cast(column_default IS NOT NULL AS signed), cast(extra AS char), cast(character_set_name AS char) \
+         FROM information_schema.columns \
          WHERE table_schema = coalesce(?, database()) AND table_name = ? ORDER BY ordinal_position",
     )
     .persistent(false)
@@ -22,10 +33,11 @@ pub(super) async fn columns(
     .bind(table.name())
     .fetch_all(connection)
     .await?;
-    let mut others = Vec::new();
+    let mut columns = Columns::default();
     for row in &rows {
         let (name, sql_type): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let (nullable, extra): (String, String) = (row.try_get(2)?, row.try_get(4)?);
+        columns.character_sets.add(&name, row.try_get(5)?);
         // The catalogue also calls a column generated if its default is an expression, but with another word.
         let is_made = ["auto_increment", "virtual generated", "stored generated", "persistent generated"]
             .iter()
@@ -35,9 +47,9 @@ pub(super) async fn columns(
         }
         let has_default = row.try_get::<i64, _>(3)? != 0;
         let column = Column { name: name.into(), kind: kind(&sql_type), nullable: nullable == "YES" };
-        others.push(OtherColumn { column, sql_type, has_default });
+        columns.others.push(OtherColumn { column, sql_type, has_default });
     }
-    Ok(others)
+    Ok(columns)
 }
 
 fn kind(sql_type: &str) -> ColumnKind {
@@ -72,14 +84,14 @@ pub(super) fn has_zone(other: &OtherColumn) -> bool {
 }
 
 /// The expression that selects the value of a column.
-pub(super) fn given_out(OtherColumn { column, sql_type, .. }: &OtherColumn) -> String {
+pub(super) fn given_out(OtherColumn { column, sql_type, .. }: &OtherColumn, sets: &CharacterSets) -> String {
     let name = Table::quote(&column.name, '`');
     match &column.kind {
         ColumnKind::Bytes { .. } => name,
         ColumnKind::Other { .. } if sql_type.starts_with("float") => format!("cast({name} + 0e0 AS char)"),
         ColumnKind::Other { .. } if sql_type.starts_with("bit") => format!("cast({name} + 0 AS char)"),
         ColumnKind::Other { .. } if has_no_text(sql_type) => format!("hex({name})"),
-        _ => format!("cast({name} AS char)"),
+        _ => sets.given_out(&column.name, &name).unwrap_or_else(|| format!("cast({name} AS char)")),
     }
 }
 

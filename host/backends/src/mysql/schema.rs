@@ -6,7 +6,7 @@ use switchover_core::capabilities::DatabaseError;
 use switchover_core::{Layout, Table};
 
 use crate::server::{Column, check_columns};
-use crate::table::SessionTable;
+use crate::table::{OWN_CASCADE, SessionTable};
 
 /// The types of the columns of a layout, as the catalogue shows them. Those of the layout `django` are the ones that
 /// Django's schema editor makes.
@@ -66,12 +66,15 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
     let Some(found) = found else { return Ok(None) };
     let (kind, engine): (String, String) = (found.try_get(0)?, found.try_get(1)?);
     if kind != "BASE TABLE" {
-        return Err(Error::Different(table.different("it is not a table")));
+        return Err(Error::Different(table.different("it is not a table: name the table itself, not a view of it")));
     }
     if !engine.eq_ignore_ascii_case("innodb") {
         let difference =
             format!("its engine is {engine}, which has no transactions: `ALTER TABLE ... ENGINE = InnoDB`");
         return Err(Error::Different(table.different(difference)));
+    }
+    if cascades_to_itself(connection, table).await? {
+        return Err(Error::Different(table.different(OWN_CASCADE)));
     }
     let columns = columns(connection, table).await?;
     check_columns(table, &columns, kinds(table.layout), |column, kind| remedy(table, column, kind))
@@ -94,6 +97,14 @@ async fn checked(connection: &mut MySqlConnection, table: &SessionTable) -> Resu
         return Err(Error::Different(table.different(difference)));
     }
     Ok(Some(indexes))
+}
+
+async fn cascades_to_itself(connection: &mut MySqlConnection, table: &SessionTable) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT 1 FROM information_schema.referential_constraints \
+               WHERE constraint_schema = coalesce(?, database()) AND unique_constraint_schema = constraint_schema \
+                 AND table_name = ? AND referenced_table_name = table_name AND delete_rule = 'CASCADE' LIMIT 1";
+    let found = sqlx::query(sql).bind(table.table.schema()).bind(table.table.name());
+    Ok(found.fetch_optional(connection).await?.is_some())
 }
 
 /// A column of whole seconds cannot hold the end of a session, so the two databases of a migration would always differ.

@@ -2,7 +2,8 @@
 
 use switchover_core::{Layout, Table};
 
-use super::others::{given_out, taken_in};
+use super::character_sets::CharacterSets;
+use super::others::{Columns, given_out, taken_in};
 use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
@@ -20,7 +21,7 @@ pub(super) struct Statements {
     /// The quoted name.
     table: String,
     layout: Layout,
-    pub(super) others: Vec<OtherColumn>,
+    pub(super) columns: Columns,
     pub(super) insert: String,
     pub(super) update: String,
     pub(super) touch: String,
@@ -32,15 +33,13 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// Writes the statements for the table and its other columns.
-    pub(super) fn of(
-        SessionTable { table, layout }: &SessionTable,
-        others: Vec<OtherColumn>,
-        application_name: &str,
-    ) -> Self {
+    /// Writes the statements for the table and its columns.
+    pub(super) fn of(SessionTable { table, layout }: &SessionTable, columns: Columns, application_name: &str) -> Self {
         let (whose, table) = (comment(application_name), table.quoted('`'));
-        let ([key, payload, end], row, of_key) = (layout.columns(), row(*layout, &[]), of_key(*layout));
-        let given_out = given_out_all(&others);
+        let Columns { others, character_sets } = &columns;
+        let ([key, payload, end], of_key) = (layout.columns(), of_key(*layout));
+        let (row, given_out) = (row(*layout, &[], character_sets), given_out_all(others, character_sets));
+        let (no_time, cut) = (no_time(end), format!("least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"));
         Self {
             insert: insert(&whose, &table, *layout, &[], 1),
             update: format!("{whose}UPDATE {table} SET {payload} = ?, {end} = ? WHERE {of_key}"),
@@ -49,14 +48,14 @@ impl Statements {
             // The order of the join is fixed: whoever reads the table first would wait for locked rows.
             delete_expired: format!(
                 "{whose}DELETE t FROM (\
-                     SELECT {key} FROM {table} WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW}) \
+                     SELECT {key} FROM {table} WHERE {end} < {cut} \
                      ORDER BY {end} LIMIT ? OFFSET ? FOR UPDATE SKIP LOCKED) AS found \
                  STRAIGHT_JOIN {table} AS t ON t.{key} = found.{key} \
-                 WHERE t.{end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
+                 WHERE t.{end} < {cut}"
             ),
             expired_left: format!(
-                "{whose}SELECT cast(count(*) AS signed) FROM {table} \
-                 WHERE {end} < least(coalesce(cast(? AS datetime(6)), {NOW}), {NOW})"
+                "{whose}SELECT cast((SELECT count(*) FROM {table} WHERE {end} < {cut}) AS signed), \
+                        cast((SELECT count(*) FROM {table} WHERE {end} >= {cut} AND {no_time}) AS signed)"
             ),
             scan_first: format!("{whose}SELECT {row}, {end} > {NOW}{given_out} FROM {table} ORDER BY {key} LIMIT ?"),
             scan: format!(
@@ -65,27 +64,28 @@ impl Statements {
             whose,
             table,
             layout: *layout,
-            others,
+            columns,
         }
     }
 
     /// Selects the unexpired rows of so many keys. The parameters are the clock's time and the keys.
     pub(super) fn load(&self, keys: usize) -> String {
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
-        let ([key, _, end], row) = (self.layout.columns(), row(self.layout, &self.others));
+        let ([key, _, end], row) = (self.layout.columns(), self.row(&self.columns.others));
         format!("{whose}SELECT {row} FROM {table} WHERE {key} IN ({keys}) AND {end} > {NOW}")
     }
 
     pub(super) fn existing(&self, keys: usize) -> String {
         let (whose, table, [key, ..]) = (&self.whose, &self.table, self.layout.columns());
-        format!("{whose}SELECT {key} FROM {table} WHERE {key} IN ({})", list("?", keys))
+        let given_out = text(key, &self.columns.character_sets);
+        format!("{whose}SELECT {given_out} FROM {table} WHERE {key} IN ({})", list("?", keys))
     }
 
     /// Locks the rows of so many keys, in the order of the keys, and selects them or only their keys.
     pub(super) fn lock(&self, keys: usize, whole: bool, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
         let [key, ..] = self.layout.columns();
-        let columns = if whole { row(self.layout, &self.others) } else { key.to_owned() };
+        let columns = if whole { self.row(&self.columns.others) } else { text(key, &self.columns.character_sets) };
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
         format!("{whose}SELECT {columns} FROM {table} WHERE {key} IN ({keys}) ORDER BY {key} FOR UPDATE{nowait}")
     }
@@ -96,7 +96,11 @@ impl Statements {
     }
 
     fn others_of(&self, whole: bool) -> &[OtherColumn] {
-        if whole { &self.others } else { &[] }
+        if whole { &self.columns.others } else { &[] }
+    }
+
+    fn row(&self, others: &[OtherColumn]) -> String {
+        row(self.layout, others, &self.columns.character_sets)
     }
 
     /// Inserts, or sets payload and expiry of the row; it sets the key too, in case the collation found another key's
@@ -138,13 +142,25 @@ fn comment(application_name: &str) -> String {
 }
 
 /// The columns of a row: key, payload, the end as text, and the other columns.
-fn row(layout: Layout, others: &[OtherColumn]) -> String {
+fn row(layout: Layout, others: &[OtherColumn], sets: &CharacterSets) -> String {
     let [key, payload, end] = layout.columns();
-    format!("{key}, {payload}, cast({end} AS char(26)){}", given_out_all(others))
+    let (key, payload) = (text(key, sets), text(payload, sets));
+    format!("{key}, {payload}, cast({end} AS char(26)){}", given_out_all(others, sets))
 }
 
-fn given_out_all(others: &[OtherColumn]) -> String {
-    others.iter().map(|other| format!(", {}", given_out(other))).collect()
+fn given_out_all(others: &[OtherColumn], sets: &CharacterSets) -> String {
+    others.iter().map(|other| format!(", {}", given_out(other, sets))).collect()
+}
+
+/// Selects a key or a payload.
+fn text(column: &str, sets: &CharacterSets) -> String {
+    sets.given_out(column, column).unwrap_or_else(|| column.to_owned())
+}
+
+/// Whether an end is no time: a month or a day is 0, or the month has no such day. Some modes of the server let it be
+/// stored.
+pub(super) fn no_time(end: &str) -> String {
+    format!("(month({end}) = 0 OR dayofmonth({end}) = 0 OR dayofmonth({end}) > dayofmonth(last_day({end})))")
 }
 
 fn quoted(other: &OtherColumn) -> String {

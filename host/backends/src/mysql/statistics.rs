@@ -4,6 +4,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{Executor as _, Row as _};
 use switchover_core::capabilities::{Remedy, Statistics};
 
+use super::statements::no_time;
 use crate::table::SessionTable;
 
 /// By default MySQL shows sizes that may be a day old; this setting makes them current. MariaDB has no such setting,
@@ -23,16 +24,19 @@ pub(super) async fn statistics(
     let [key, payload, end] = table.layout.columns();
     let name = table.table.quoted('`');
     let ended = format!("{end} < coalesce(cast(? AS datetime(6)), utc_timestamp(6))");
+    let no_time = no_time(end);
     // InnoDB adds 33 bytes to a row and 16 to an entry of its second index, and fills pages to 15/16.
     let sql = format!(
         "SELECT cast(count(*) AS signed), cast(count(CASE WHEN {ended} THEN 1 END) AS signed), \
                 cast(coalesce(sum(octet_length({payload})), 0) AS signed), \
                 cast(coalesce(sum(CASE WHEN {ended} THEN octet_length({payload}) END), 0) AS signed), \
                 cast(coalesce(ceil(sum(octet_length({key}) + octet_length({payload}) + 33) * 16 / 15), 0) AS signed), \
-                cast(coalesce(ceil(sum(octet_length({key}) + 16) * 16 / 15), 0) AS signed) \
+                cast(coalesce(ceil(sum(octet_length({key}) + 16) * 16 / 15), 0) AS signed), \
+                cast(count(CASE WHEN NOT {ended} AND {no_time} THEN 1 END) AS signed) \
          FROM {name}"
     );
-    let held = sqlx::query(&sql).persistent(false).bind(now.clone()).bind(now).fetch_one(&mut *connection).await?;
+    let held = sqlx::query(&sql).persistent(false).bind(now.clone()).bind(now.clone()).bind(now);
+    let held = held.fetch_one(&mut *connection).await?;
     let held = |at: usize| held.try_get::<i64, _>(at).map(i64::unsigned_abs);
     connection.execute(sqlx::raw_sql(FRESH)).await?;
     let room = sqlx::query(
@@ -54,6 +58,7 @@ pub(super) async fn statistics(
     Ok(Statistics {
         rows: held(0)?,
         expired_rows: held(1)?,
+        unreadable_rows: held(6)?,
         payload_bytes: held(2)?,
         expired_payload_bytes: held(3)?,
         table_bytes: data.zip(free).map(|(data, free)| data + free),

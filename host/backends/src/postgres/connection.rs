@@ -399,7 +399,8 @@ fn outcome(
 /// Makes a session of a row of key, payload and expiry.
 fn session(layout: Layout, row: &PgRow, key: &SessionKey, others: Others) -> Result<Session, Unreadable> {
     let payload = raw(row, 1).map_err(|_| unreadable_row(key, "a payload of another type"))?;
-    let expires_at: Instant = row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time"))?;
+    let expires_at: Instant =
+        row.try_get(2).map_err(|_| unreadable_row(key, "an expiry that is not a time before the year 10000"))?;
     session_of_row(layout, key, payload, Some(expires_at.0), others)
 }
 

@@ -7,6 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 use switchover_core::capabilities::DatabaseError;
 
 use crate::server::Failure;
+use crate::table::MISSING_TABLE;
 use crate::tls::Words;
 
 const TLS: Words = Words { authority: "`sslrootcert=FILE` in the address", without: "say `sslmode=disable`" };
@@ -43,7 +44,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         "0A000" if routine == Some("RevalidateCachedQuery") => Failure::Lost(said()),
         // A statement inside a trigger that does not suit: one row is the cause.
         _ if is_of_a_function && ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => row(&code),
-        "42P01" => Failure::corrupt("there is no such table; make it with `switchover init` or Django's `migrate`"),
+        "42P01" => Failure::corrupt(format!("there is no such table: {MISSING_TABLE}")),
         // The statement does not suit the table, or is not allowed. The message names columns and tables, and no values.
         _ if ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => Failure::corrupt(said()),
         // The error is about the server itself: it admits nobody, or lacks memory, disk or connections.

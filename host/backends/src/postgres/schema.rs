@@ -6,7 +6,7 @@ use switchover_core::capabilities::{DatabaseError, Identity};
 use switchover_core::{Layout, Table};
 
 use crate::server::{Column, check_columns};
-use crate::table::SessionTable;
+use crate::table::{OWN_CASCADE, SessionTable};
 
 /// The types of the columns of a layout, as the catalogue shows them. Those of the layout `django` are the ones that
 /// Django's schema editor makes.
@@ -70,14 +70,17 @@ pub(super) async fn identity(connection: &mut PgConnection, name: &str) -> Resul
 async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str) -> Result<bool, Error> {
     // Looks up the quoted name along the search path, as the statements of sessions do.
     let sql = "SELECT c.relkind::text, row_security_active(c.oid), \
-                      EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid) \
+                      EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid), \
+                      EXISTS (SELECT FROM pg_constraint AS r \
+                              WHERE r.conrelid = c.oid AND r.confrelid = c.oid AND r.confdeltype = 'c') \
                FROM pg_class AS c WHERE c.oid = to_regclass($1)";
     let Some(found) = sqlx::query(sql).bind(name).fetch_optional(&mut *connection).await? else { return Ok(false) };
-    let (kind, hides_rows, has_children): (String, bool, bool) =
-        (found.try_get(0)?, found.try_get(1)?, found.try_get(2)?);
+    let kind: String = found.try_get(0)?;
+    let (hides_rows, has_children, cascades): (bool, bool, bool) =
+        (found.try_get(1)?, found.try_get(2)?, found.try_get(3)?);
     // Ordinary and partitioned tables.
     if !matches!(kind.as_str(), "r" | "p") {
-        return Err(Error::Different(table.different("it is not a table")));
+        return Err(Error::Different(table.different("it is not a table: name the table itself, not a view of it")));
     }
     if kind == "r" && has_children {
         let difference = "other tables inherit from it, so one key may have several rows: `ALTER TABLE ... NO INHERIT`";
@@ -86,6 +89,9 @@ async fn checked(connection: &mut PgConnection, table: &SessionTable, name: &str
     if hides_rows {
         let difference = "row security hides rows of it from this user: take one that has BYPASSRLS, or owns the table";
         return Err(Error::Different(table.different(difference)));
+    }
+    if cascades {
+        return Err(Error::Different(table.different(OWN_CASCADE)));
     }
     let columns = columns(connection, name).await?;
     check_columns(table, &columns, kinds(table.layout), |column, kind| remedy(table, column, kind))

@@ -35,7 +35,8 @@ const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
 /// 2000-01-01, from which PostgreSQL counts, in microseconds of the Unix epoch.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// An instant. Times before 1970 and `-infinity` become 1970; times after 9999 and `infinity` become the end of 9999.
+/// An instant. Times before 1970 and `-infinity` become 1970: they have ended. Times after 9999 and `infinity` are not
+/// read, because two different ones would be equal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instant(pub(super) Timestamp);
 
@@ -64,7 +65,8 @@ impl Decode<'_, Postgres> for Instant {
             return Err("a time in text form".into());
         }
         let bytes: [u8; 8] = value.as_bytes()?.try_into()?;
-        let micros = i64::from_be_bytes(bytes).saturating_add(EPOCH);
-        Ok(Self(Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))))
+        let micros = u64::try_from(i64::from_be_bytes(bytes).saturating_add(EPOCH)).unwrap_or(0);
+        let time = Timestamp::from_micros(micros);
+        if time.as_micros() < micros { Err("a time after the year 9999".into()) } else { Ok(Self(time)) }
     }
 }

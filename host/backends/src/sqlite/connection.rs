@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use switchover_core::capabilities::DatabaseError;
 
+use crate::table::MISSING_TABLE;
+
 /// What a commit waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -139,12 +141,9 @@ pub(super) fn database_error(error: &rusqlite::Error) -> DatabaseError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => DatabaseError::Corrupt { message },
         // The statements are fixed. If SQLite refuses one, the table is not the one that it was written for.
         Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation | ErrorCode::TooBig) => {
-            let advice = if message.contains("no such table") {
-                "; make it with `switchover init` or Django's `migrate`"
-            } else {
-                ""
-            };
-            DatabaseError::Corrupt { message: format!("{message}{advice}") }
+            let is_missing = message.contains("no such table");
+            let message = if is_missing { format!("{message}: {MISSING_TABLE}") } else { message };
+            DatabaseError::Corrupt { message }
         }
         _ => DatabaseError::Unavailable { message },
     }

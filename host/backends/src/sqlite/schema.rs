@@ -7,7 +7,7 @@ use switchover_core::{Layout, Table};
 use super::connection::database_error;
 use super::value;
 use crate::others::OtherColumn;
-use crate::table::SessionTable;
+use crate::table::{OWN_CASCADE, SessionTable};
 
 /// The columns of a layout: name, type, and whether it is the primary key. No column may be NULL. Those of the layout
 /// `django` are the ones that Django's schema editor makes.
@@ -44,7 +44,7 @@ pub(super) fn missing(connection: &Connection, table: &SessionTable) -> Result<V
             let columns = columns(connection, table)?;
             check_columns(connection, table, &columns)?;
         }
-        Some(kind) => return Err(table.different(format!("it is a {kind}"))),
+        Some(kind) => return Err(table.different(format!("it is a {kind}: name the table itself"))),
     }
     if has_expiry_index(connection, table)? { Ok(Vec::new()) } else { Ok(vec![create_index(table)]) }
 }
@@ -56,7 +56,7 @@ pub(super) fn check(connection: &Connection, table: &SessionTable) -> Result<(),
             check_columns(connection, table, &columns(connection, table)?)?;
             table.check_others(&other_columns(connection, table)?)
         }
-        Some(kind) => Err(table.different(format!("it is a {kind}"))),
+        Some(kind) => Err(table.different(format!("it is a {kind}: name the table itself"))),
         None => Ok(()),
     }
 }
@@ -121,9 +121,19 @@ fn check_columns(connection: &Connection, table: &SessionTable, columns: &[Colum
         let difference = format!("the collation of its column {key} takes different keys for one: it must be BINARY");
         return Err(table.different(difference));
     }
+    if cascades_to_itself(connection, table)? {
+        return Err(table.different(OWN_CASCADE));
+    }
     let has_rowid = format!("SELECT rowid FROM {} LIMIT 0", table.table.quoted('"'));
-    connection.prepare(&has_rowid).map_err(|_| table.different("it was made WITHOUT ROWID"))?;
+    let without = "it was made WITHOUT ROWID: copy it into a table without this option";
+    connection.prepare(&has_rowid).map_err(|_| table.different(without))?;
     Ok(())
+}
+
+fn cascades_to_itself(connection: &Connection, table: &SessionTable) -> Result<bool, DatabaseError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_foreign_key_list(?1) \
+               WHERE \"table\" = ?1 COLLATE NOCASE AND on_delete = 'CASCADE')";
+    connection.query_row(sql, [table.table.name()], |row| row.get(0)).map_err(|error| database_error(&error))
 }
 
 /// The other columns, except those that SQLite computes. Empty if there is no table.

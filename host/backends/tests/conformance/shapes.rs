@@ -30,6 +30,7 @@ async fn key_with_several_rows_is_refused_on_postgres() -> Result<()> {
              CREATE UNIQUE INDEX ON {t} (session_key, (session_data || ''))",
             "not the primary key",
         ),
+        (OWN_CASCADE, "ON DELETE CASCADE"),
     ] {
         let table = new_table();
         let database = Postgres::builder(server.url()).table(&table).connect().await?;
@@ -55,6 +56,42 @@ async fn key_with_several_rows_is_refused_in_sqlite() -> Result<()> {
         Ok(database) => is_refused(&database, "primary key").await,
         Err(DatabaseError::Corrupt { message }) => {
             ensure!(message.contains("primary key"), "{message}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The deletion of an expired session would delete the living ones that refer to it.
+const OWN_CASCADE: &str = "ALTER TABLE {t} ADD COLUMN parent varchar(40); \
+                           ALTER TABLE {t} ADD FOREIGN KEY (parent) REFERENCES {t} (session_key) ON DELETE CASCADE";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn table_that_deletes_its_own_rows_is_refused_on_mariadb() -> Result<()> {
+    let (server, table) = (MariaDb::shared().await?, new_table());
+    let database = MySql::builder(server.url()).table(&table).connect().await?;
+    database.upkeep().create_schema(soon()).await?;
+    database.upkeep().check_columns(soon()).await?;
+    let mut raw = MySqlConnection::connect(&server.url()).await?;
+    raw.execute(sqlx::raw_sql(&OWN_CASCADE.replace("{t}", &table))).await?;
+    is_refused(&database, "ON DELETE CASCADE").await?;
+    database.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn table_that_deletes_its_own_rows_is_refused_in_sqlite() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("sessions.sqlite3");
+    let create = format!(
+        "CREATE TABLE django_session ({COLUMNS} datetime NOT NULL, \
+             parent varchar(40) REFERENCES Django_Session ON DELETE CASCADE, PRIMARY KEY (session_key))"
+    );
+    rusqlite::Connection::open(&path)?.execute_batch(&create)?;
+    match Sqlite::builder(&path).open().await {
+        Ok(database) => is_refused(&database, "ON DELETE CASCADE").await,
+        Err(DatabaseError::Corrupt { message }) => {
+            ensure!(message.contains("ON DELETE CASCADE"), "{message}");
             Ok(())
         }
         Err(error) => Err(error.into()),

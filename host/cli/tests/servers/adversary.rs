@@ -40,11 +40,12 @@ const ROWS: [Row; 13] = [
     ("'longest0key0of0forty0characters000000000', 'x', '2999-01-01 00:00:00'", Living),
 ];
 
-const POSTGRES: [Row; 6] = [
+const POSTGRES: [Row; 7] = [
     ("E'\\t\\x01\\n', 'x', '2999-01-01 00:00:00'", Unreadable),
-    ("'infinitelylong', 'x', 'infinity'", Living),
+    ("'infinitelylong', 'x', 'infinity'", Unreadable),
     ("'minusinfinity', 'x', '-infinity'", Expired),
-    ("'afteryear9999', 'x', '200000-01-01 00:00:00'", Living),
+    ("'afteryear9999', 'x', '200000-01-01 00:00:00'", Unreadable),
+    ("'afterthelastend', 'x', '10000-01-01 00:00:00'", Unreadable),
     ("'beforechrist', 'x', '0044-03-15 BC'", Expired),
     ("'largepayload', repeat('x', 5000000), '2999-01-01 00:00:00'", Living),
 ];
@@ -57,10 +58,14 @@ const SQL_ASCII: [Row; 4] = [
     ("E'zz\\xff00000000', E'\\xff', '2999-01-01 00:00:00'", Unreadable),
 ];
 
-const MARIADB: [Row; 4] = [
+const MARIADB: [Row; 8] = [
     ("'\t\\nabcdefgh', 'x', '2999-01-01 00:00:00'", Unreadable),
     ("'yearthousand', 'x', '1000-01-01 00:00:00'", Expired),
     ("'zerodate', 'x', '0000-00-00 00:00:00'", Expired),
+    ("'nomonth', 'x', '2999-00-00 00:00:00'", Unreadable),
+    ("'monthalone', 'x', '2999-05-00 00:00:00'", Unreadable),
+    ("'dayofnomonth', 'x', '2999-02-29 00:00:00'", Unreadable),
+    ("'endedmonth', 'x', '2016-05-00 00:00:00'", Expired),
     ("'largepayload', repeat('x', 5000000), '2999-01-01 00:00:00'", Living),
 ];
 
@@ -85,9 +90,9 @@ const SQLITE: [Row; 16] = [
 
 /// Rows whose end has no form of Django's: the cleaner cannot know whether they have ended.
 fn has_unreadable_end(values: &str) -> bool {
-    ["isodate", "withoffset", "numberasend", "realasend", "blobasend", "emptyend", "endinlocal"]
-        .iter()
-        .any(|name| values.contains(name))
+    let of_sqlite = ["isodate", "withoffset", "numberasend", "realasend", "blobasend", "emptyend", "endinlocal"];
+    let of_mariadb = ["nomonth", "monthalone", "dayofnomonth"];
+    of_sqlite.iter().chain(&of_mariadb).any(|name| values.contains(name))
 }
 
 struct Duel {
@@ -118,8 +123,8 @@ impl Duel {
     }
 
     async fn insert(&self, place: &Place, values: &str) {
-        // A zero date, which strict modes refuse.
-        let mode = if matches!(place, Place::MariaDb { .. }) { "SET sql_mode = ''; " } else { "" };
+        // Dates that other modes refuse.
+        let mode = if matches!(place, Place::MariaDb { .. }) { "SET sql_mode = 'ALLOW_INVALID_DATES'; " } else { "" };
         place
             .execute(&format!(
                 "{mode}INSERT INTO django_session (session_key, session_data, expire_date) VALUES ({values})"

@@ -198,6 +198,33 @@ async fn rows_that_come_while_purge_empties_mariadb_are_kept() {
     write_meanwhile(Place::mariadb("meanwhile").await.with_table(), Place::sqlite(folder.path()).with_table()).await;
 }
 
+/// The role decides in which schema a name is looked up; the printed address does not show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_two_schemas_under_one_name_are_two() {
+    let place = Place::postgres("schemas").await;
+    place
+        .execute(
+            "CREATE SCHEMA fresh; \
+             CREATE ROLE mover LOGIN SUPERUSER; \
+             ALTER ROLE mover IN DATABASE schemas SET search_path = fresh",
+        )
+        .await;
+    let (old, new) = (place.address(), place.address().replace("postgres://postgres@", "postgres://mover@"));
+    assert_ne!(old, new);
+    for address in [&old, &new] {
+        assert!(switchover(&["init", address]).status.success());
+    }
+    for table in ["public.django_session", "fresh.django_session"] {
+        place.execute(&format!("INSERT INTO {table} VALUES ('goodgoodgood', 'v1', '{LIVING}')")).await;
+    }
+    let output = switchover(&["verify", &old, &new]);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = switchover(&["purge", &old, "--against", &new, "--yes", "--watch", "1"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let left = async |table: &str| place.number(&format!("SELECT count(*) FROM {table}")).await;
+    assert_eq!((left("public.django_session").await, left("fresh.django_session").await), (0, 1));
+}
+
 /// Neither names nor rows tell: one has none that live, the other is reached in another way.
 #[tokio::test(flavor = "multi_thread")]
 async fn table_against_itself_under_another_address_is_refused() {

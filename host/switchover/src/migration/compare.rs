@@ -86,6 +86,8 @@ pub struct Comparison {
     pub new: Seen,
     /// Sessions that are the same in both.
     pub equal: u64,
+    /// Sessions that ended in both, or were deleted from both, while they were compared.
+    pub gone: u64,
     /// Sessions that differ.
     pub different: Vec<(SessionKey, Difference)>,
     /// The latest end among the sessions that only the old database has.
@@ -213,7 +215,8 @@ async fn settle(
                 };
                 let expires_at = old.as_ref().map(|session| session.expires_at);
                 match difference {
-                    None => comparison.equal += u64::from(old.is_some()),
+                    None if old.is_none() => comparison.gone += 1,
+                    None => comparison.equal += 1,
                     // The same difference twice: nobody is writing the session, so the difference is real.
                     Some(difference) if before.get(key) == Some(&print) => comparison.add(key, difference, expires_at),
                     Some(_) if looks == LOOKS_MAX => comparison.add(key, Difference::Unsettled, expires_at),
