@@ -100,6 +100,7 @@ mod conformance {
     mod server_fixture;
     mod server_work;
     mod shapes;
+    mod side_tables;
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;

@@ -4,6 +4,7 @@ mod batch;
 mod connection;
 mod errors;
 mod feeds;
+mod functions;
 mod others;
 mod pooler;
 mod schema;
@@ -90,6 +91,8 @@ struct PostgresDriver {
 
 impl Driver for PostgresDriver {
     type Link = Connection;
+
+    const HAS_SIDE_TABLES: bool = true;
 
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
         let wrong = |message| DatabaseError::Invalid { message };

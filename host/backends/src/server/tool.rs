@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchover_core::capabilities::{Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Swept};
+use switchover_core::capabilities::{
+    Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, Mark, Scan, Statistics, Swept,
+};
 use switchover_core::{Column, Timestamp};
 
 use super::inbox::Inbox;
 use super::lane::{Lane, Operation, Trouble};
-use super::link::{Driver, Failure, Link};
+use super::link::{Driver, Failure, Link, SideLink as _};
 use crate::request::Request;
 use crate::sweep::{Sweep, Tried};
 
@@ -23,6 +25,19 @@ pub(super) enum ToolJob {
     OtherColumns { request: Request<Vec<Column>> },
     MissingSchema { request: Request<Vec<String>> },
     CreateSchema { request: Request<Vec<String>> },
+    Side(SideJob),
+}
+
+/// What tools and tasks do with side tables.
+pub(super) enum SideJob {
+    Missing { request: Request<Vec<String>> },
+    Prepare { request: Request<Vec<String>> },
+    MakeFence { migration: Arc<str>, request: Request<()> },
+    Fence { migration: Arc<str>, request: Request<Option<Epoch>> },
+    Raise { fence: Fence, request: Request<Epoch> },
+    Marks { fence: Fence, limit: u32, request: Request<Vec<Mark>> },
+    ClearMarks { marks: Arc<[Mark]>, fence: Fence, request: Request<u64> },
+    CountMarks { fence: Fence, request: Request<u64> },
 }
 
 /// Ends when the queue is closed and empty.
@@ -53,7 +68,63 @@ async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
         ToolJob::CreateSchema { request } => {
             serve(lane, request, |link, _| Box::pin(create_schema(link))).await;
         }
+        ToolJob::Side(job) => work_aside(lane, job).await,
     }
+}
+
+async fn work_aside<D: Driver>(lane: &mut Lane<D>, job: SideJob) {
+    match job {
+        SideJob::Missing { request } => serve(lane, request, |link, _| Box::pin(link.missing_side_tables())).await,
+        SideJob::Prepare { request } => serve(lane, request, |link, _| Box::pin(make_side_tables(link))).await,
+        SideJob::MakeFence { migration, request } => {
+            serve(lane, request, |link, _| {
+                let migration = Arc::clone(&migration);
+                Box::pin(async move { link.make_fence(&migration).await })
+            })
+            .await;
+        }
+        SideJob::Fence { migration, request } => {
+            serve(lane, request, |link, _| {
+                let migration = Arc::clone(&migration);
+                Box::pin(async move { link.fence(&migration).await })
+            })
+            .await;
+        }
+        SideJob::Raise { fence, request } => {
+            serve(lane, request, |link, deadline| {
+                let fence = fence.clone();
+                Box::pin(async move { link.raise(&fence, deadline).await })
+            })
+            .await;
+        }
+        SideJob::Marks { fence, limit, request } => {
+            serve(lane, request, |link, _| {
+                let fence = fence.clone();
+                Box::pin(async move { link.marks(&fence, limit).await })
+            })
+            .await;
+        }
+        SideJob::ClearMarks { marks, fence, request } => {
+            serve(lane, request, |link, deadline| {
+                let (marks, fence) = (Arc::clone(&marks), fence.clone());
+                Box::pin(async move { link.clear_marks(&marks, &fence, deadline).await })
+            })
+            .await;
+        }
+        SideJob::CountMarks { fence, request } => {
+            serve(lane, request, |link, _| {
+                let fence = fence.clone();
+                Box::pin(async move { link.count_marks(&fence).await })
+            })
+            .await;
+        }
+    }
+}
+
+async fn make_side_tables<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {
+    let missing = link.missing_side_tables().await?;
+    link.execute_schema(&missing).await?;
+    Ok(missing)
 }
 
 async fn serve<D: Driver, T>(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
 
 use super::lane::{Lane, Trouble, busy_until};
-use super::link::{Driver, Link};
+use super::link::{Driver, Link as _};
 use super::write_queue::{UnderWay, WriteJob, WriteQueue};
 
 /// With less time left than this, a busy write is not tried again: the answer would come after the deadline, and the
@@ -35,6 +35,8 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
                 let second = jobs.split_off(jobs.len() / 2);
                 parts.extend([second, jobs]);
             }
+            // All of them have the same fence.
+            Err(Trouble::Refused(error @ DatabaseError::Fenced)) => answer_all(jobs, &error),
             Err(Trouble::Busy(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
                 again.extend(jobs.into_iter().map(|job| job.again(None)));
             }
@@ -56,11 +58,12 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
 async fn write_part<D: Driver>(lane: &mut Lane<D>, jobs: &[WriteJob]) -> Result<Vec<WriteOutcome>, Trouble> {
     // Callers with an earlier deadline have their own timer.
     let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return Ok(Vec::new()) };
+    let Some(manner) = jobs.first().map(|job| job.manner.clone()) else { return Ok(Vec::new()) };
     let again = jobs.iter().any(|job| job.alone);
     let batch: Arc<[Write]> = jobs.iter().flat_map(|job| job.batch.iter().cloned()).collect();
     let written = lane.run(deadline, |link| {
-        let batch = Arc::clone(&batch);
-        Box::pin(async move { link.write(&batch, again, deadline).await })
+        let (batch, manner) = (Arc::clone(&batch), manner.clone());
+        Box::pin(async move { link.write(&batch, &manner, again, deadline).await })
     });
     written.await
 }

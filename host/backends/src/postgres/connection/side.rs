@@ -1,0 +1,314 @@
+//! What a connection to PostgreSQL does with the side tables: fence, key locks, marks and numbers.
+
+use std::collections::HashMap;
+use std::time::Instant as Deadline;
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row as _};
+use switchover_core::SessionKey;
+use switchover_core::capabilities::{
+    DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, Number, Numbered, Side, Token, Write,
+};
+
+use super::super::batch::Batch;
+use super::super::errors::{failure, late_numbers};
+use super::super::functions::{How, Made, fence_lock};
+use super::super::others;
+use super::{Connection, SHORT, column, exposed, left, outcomes, session};
+use crate::server::{Failure, Link as _, Manner, SideLink};
+use crate::transaction::no_side_tables;
+
+/// What the function for writes is told besides the batch.
+pub(super) struct Call<'c> {
+    how: How,
+    migration: &'c str,
+    epoch: i64,
+    /// In their order.
+    keys: Vec<&'c str>,
+    /// For each key its new token, or its number.
+    figures: Vec<i64>,
+}
+
+impl<'c> Call<'c> {
+    /// `None`: the batch is written without the function.
+    pub(super) fn of(manner: &'c Manner, batch: &'c [Write]) -> Option<Self> {
+        let (how, fence) = match manner {
+            Manner::Plain(None) => return None,
+            Manner::Plain(Some(fence)) => return Some(Self::with(How::Home, fence, Vec::new(), Vec::new())),
+            Manner::Marked(Side::Old, fence) => (How::MarkedAtOld, fence),
+            Manner::Marked(Side::New, fence) => (How::MarkedAtNew, fence),
+        };
+        let keys = sorted(batch);
+        let tokens = keys.iter().map(|_| new_token()).collect();
+        Some(Self::with(how, fence, keys, tokens))
+    }
+
+    /// In a transaction that has locked the keys.
+    pub(super) fn locked(migration: &'c str, batch: &'c [Write]) -> Self {
+        Self { how: How::Locked, migration, epoch: 0, keys: sorted(batch), figures: Vec::new() }
+    }
+
+    fn numbered(fence: &'c Fence, batch: &'c [(Write, Number)]) -> Self {
+        let mut numbers: Vec<_> = batch.iter().map(|(write, number)| (write.key().expose(), of(number.0))).collect();
+        numbers.sort_unstable();
+        let (keys, numbers) = numbers.into_iter().unzip();
+        Self::with(How::Numbered, fence, keys, numbers)
+    }
+
+    fn with(how: How, fence: &'c Fence, keys: Vec<&'c str>, figures: Vec<i64>) -> Self {
+        Self { how, migration: &fence.migration, epoch: of(fence.epoch.0), keys, figures }
+    }
+
+    pub(super) fn bind(self, query: Query<'c, Postgres, PgArguments>) -> Query<'c, Postgres, PgArguments> {
+        query.bind(self.how as i32).bind(self.migration).bind(self.epoch).bind(self.keys).bind(self.figures)
+    }
+}
+
+fn sorted(batch: &[Write]) -> Vec<&str> {
+    let mut keys: Vec<_> = batch.iter().map(|write| write.key().expose()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn new_token() -> i64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system's random source answers");
+    i64::from_le_bytes(bytes)
+}
+
+/// An epoch or a number as its column holds it. No migration reaches the end of the column.
+fn of(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A text in SQL, whatever the server's settings make of a backslash.
+pub(super) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// `begin`'s look at the fence.
+pub(super) fn look(function: &str, fence: &Fence) -> String {
+    format!("SELECT {function}({}, {})", literal(&fence.migration), of(fence.epoch.0))
+}
+
+/// Whether the caller may go on: the last column of the row has the fence's epoch, and without a fence there is no row.
+pub(super) fn not_below(fence: &Fence, row: Option<&PgRow>) -> Result<(), Failure> {
+    let fenced = Failure::Refused(DatabaseError::Fenced);
+    let Some(row) = row else { return Err(fenced) };
+    let epoch: i64 = column(row, row.len() - 1)?;
+    if epoch <= of(fence.epoch.0) { Ok(()) } else { Err(fenced) }
+}
+
+impl Connection {
+    async fn number(&mut self, batch: &[(Write, Number)], fence: &Fence) -> Result<Numbered, Failure> {
+        let statements = self.statements.get();
+        let layout = self.layout();
+        let writes: Vec<Write> = batch.iter().map(|(write, _)| write.clone()).collect();
+        let call = Call::numbered(fence, batch);
+        let keys = call.keys.clone();
+        let values = Batch::of(&writes, &statements.others)?.bind(&statements.write_fenced, layout, true);
+        let rows = match call.bind(values).fetch_all(&mut self.connection).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let failure = failure(&error, &mut self.may_have_written);
+                let Some(late) = late_numbers(&error) else { return Err(failure) };
+                let key = |place: usize| keys.get(place.checked_sub(1)?).and_then(|key| SessionKey::parse(key).ok());
+                let late = late.into_iter().filter_map(|(place, number)| Some((key(place)?, Number(number))));
+                return Ok(Numbered::Late(late.collect()));
+            }
+        };
+        outcomes(&writes, &rows, true, layout, &statements.others).map(Numbered::Done)
+    }
+
+    async fn raise_in(&mut self, fence: &Fence) -> Result<Epoch, Failure> {
+        let statements = self.statements.get();
+        let lock = format!("SELECT pg_advisory_xact_lock({})", fence_lock("$1"));
+        self.rows(sqlx::query(&lock).bind(&*fence.migration)).await?;
+        let sql = format!(
+            "UPDATE {} SET epoch = greatest(epoch, $2) WHERE migration = $1 RETURNING epoch",
+            statements.functions.fence_table
+        );
+        let rows = self.rows(sqlx::query(&sql).bind(&*fence.migration).bind(of(fence.epoch.0))).await?;
+        let row = rows.first().ok_or(Failure::Refused(DatabaseError::Fenced))?;
+        Ok(Epoch(column::<i64>(row, 0)?.unsigned_abs()))
+    }
+
+    async fn clear_marks_in(&mut self, marks: &[Mark], fence: &Fence) -> Result<u64, Failure> {
+        let statements = self.statements.get();
+        let sql = format!(
+            "WITH locked AS MATERIALIZED (\
+                 SELECT t.session_key, t.mark FROM unnest($2::text[], $3::bigint[]) AS v (k, token) \
+                 JOIN {0} AS t ON t.migration = $1 AND t.session_key = v.k AND t.mark = v.token \
+                 ORDER BY t.session_key FOR UPDATE OF t), \
+             cleared AS (\
+                 UPDATE {0} AS t SET mark = NULL, attempts = 0 FROM locked \
+                 WHERE t.migration = $1 AND t.session_key = locked.session_key AND t.mark = locked.mark RETURNING 1) \
+             SELECT count(*) FROM cleared",
+            statements.functions.key_table
+        );
+        let keys: Vec<&str> = marks.iter().map(|mark| mark.key.expose()).collect();
+        let tokens: Vec<i64> = marks.iter().map(|mark| mark.token.0).collect();
+        let rows = self.rows(sqlx::query(&sql).bind(&*fence.migration).bind(keys).bind(tokens)).await?;
+        Ok(rows.first().map_or(Ok(0), |row| column::<i64>(row, 0))?.unsigned_abs())
+    }
+
+    /// The rows of the keys, expired or not.
+    async fn rows_of(
+        &mut self,
+        keys: &[&SessionKey],
+    ) -> Result<HashMap<SessionKey, switchover_core::Session>, Failure> {
+        let statements = self.statements.get();
+        let asked: Vec<&str> = keys.iter().map(|key| key.expose()).collect();
+        let rows = self.rows(sqlx::query(&statements.rows).bind(asked)).await?;
+        let (layout, mut found) = (self.layout(), HashMap::with_capacity(rows.len()));
+        for row in &rows {
+            let stored: &str = column(row, 0)?;
+            let Some(key) = keys.iter().find(|key| key.expose() == stored) else { continue };
+            let session = session(layout, row, key, others::of_column(&statements.others, row, 3));
+            found.insert((*key).clone(), session.map_err(|row| Failure::Row(row.to_string()))?);
+        }
+        Ok(found)
+    }
+}
+
+impl SideLink for Connection {
+    async fn missing_side_tables(&mut self) -> Result<Vec<String>, Failure> {
+        let statements = self.statements.get();
+        let Some(made_by) = &statements.functions.made_by else {
+            let message = "a table with more than 22 columns beside those of a session cannot be migrated".to_owned();
+            return Err(Failure::Refused(DatabaseError::Invalid { message }));
+        };
+        let (names, are_functions): (Vec<&str>, Vec<bool>) = made_by
+            .iter()
+            .map(|(made, _)| match made {
+                Made::Relation(name) => (name.as_str(), false),
+                Made::Function(name) => (name.as_str(), true),
+            })
+            .unzip();
+        let sql = "SELECT CASE WHEN v.is_function THEN to_regproc(v.name) IS NULL ELSE to_regclass(v.name) IS NULL END \
+                   FROM unnest($1::text[], $2::boolean[]) WITH ORDINALITY AS v (name, is_function, place) \
+                   ORDER BY v.place";
+        let rows = self.rows(sqlx::query(sql).bind(names).bind(are_functions)).await?;
+        let mut missing = Vec::new();
+        for (row, (_, statement)) in rows.iter().zip(made_by) {
+            if column(row, 0)? {
+                missing.push(statement.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn make_fence(&mut self, migration: &str) -> Result<(), Failure> {
+        let statements = self.statements.get();
+        let sql = format!(
+            "INSERT INTO {} (migration, epoch) VALUES ($1, 1) ON CONFLICT (migration) DO NOTHING",
+            statements.functions.fence_table
+        );
+        self.may_have_written = true;
+        self.rows(sqlx::query(&sql).bind(migration)).await.map(drop)
+    }
+
+    async fn fence(&mut self, migration: &str) -> Result<Option<Epoch>, Failure> {
+        let statements = self.statements.get();
+        let sql = format!("SELECT epoch FROM {} WHERE migration = $1", statements.functions.fence_table);
+        let rows = self.rows(sqlx::query(&sql).bind(migration)).await?;
+        rows.first().map(|row| Ok(Epoch(column::<i64>(row, 0)?.unsigned_abs()))).transpose()
+    }
+
+    async fn raise(&mut self, fence: &Fence, deadline: Deadline) -> Result<Epoch, Failure> {
+        self.begin(deadline, None).await?;
+        let raised = self.raise_in(fence).await;
+        self.end(raised).await
+    }
+
+    async fn write_numbered(
+        &mut self,
+        batch: &[(Write, Number)],
+        fence: &Fence,
+        deadline: Deadline,
+    ) -> Result<Numbered, Failure> {
+        if left(deadline) >= SHORT {
+            self.may_have_written = true;
+            return self.number(batch, fence).await;
+        }
+        self.begin(deadline, None).await?;
+        match self.number(batch, fence).await {
+            Ok(Numbered::Late(late)) => self.roll_back().await.map(|()| Numbered::Late(late)),
+            written => self.end(written).await,
+        }
+    }
+
+    async fn lock_keys(&mut self, keys: &[KeyLock], purpose: LockPurpose) -> Result<Vec<LockedKey>, Failure> {
+        let Some(migration) = self.migration.clone() else { return Err(Failure::Refused(no_side_tables())) };
+        let statements = self.statements.get();
+        let mut sorted: Vec<&KeyLock> = keys.iter().collect();
+        sorted.sort_unstable_by_key(|lock| &lock.key);
+        let (names, known): (Vec<&str>, Vec<i64>) =
+            sorted.iter().map(|lock| (lock.key.expose(), of(lock.known.0))).unzip();
+        let sql = format!("SELECT * FROM {}($1, $2, $3, $4, $5)", statements.functions.lock);
+        let query = sqlx::query(&sql).bind(names).bind(known).bind(purpose != LockPurpose::CopyToNew);
+        let rows = self.rows(query.bind(purpose != LockPurpose::CopyToOld).bind(&*migration)).await?;
+        let mut numbers: HashMap<&str, i64> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            numbers.insert(column(row, 0)?, column(row, 1)?);
+        }
+        self.holds_keys = true;
+        let mut found = HashMap::new();
+        if purpose == LockPurpose::CopyToNew {
+            found = self.rows_of(&keys.iter().map(|lock| &lock.key).collect::<Vec<_>>()).await?;
+        }
+        let locked = keys.iter().map(|KeyLock { key, .. }| {
+            let number =
+                numbers.get(key.expose()).ok_or_else(|| Failure::corrupt("a key that was locked has no row"))?;
+            Ok(LockedKey { number: Number(number.unsigned_abs()), row: found.remove(key) })
+        });
+        locked.collect()
+    }
+
+    async fn clear_locked(&mut self, keys: &[SessionKey]) -> Result<(), Failure> {
+        let Some(migration) = self.migration.clone() else { return Err(Failure::Refused(no_side_tables())) };
+        let statements = self.statements.get();
+        let sql = format!(
+            "UPDATE {} SET mark = NULL, attempts = 0 WHERE migration = $1 AND session_key = ANY($2) \
+             AND mark IS NOT NULL",
+            statements.functions.key_table
+        );
+        self.rows(sqlx::query(&sql).bind(&*migration).bind(exposed(keys))).await.map(drop)
+    }
+
+    async fn marks(&mut self, fence: &Fence, limit: u32) -> Result<Vec<Mark>, Failure> {
+        let statements = self.statements.get();
+        let (fences, keys) = (&statements.functions.fence_table, &statements.functions.key_table);
+        let sql = format!(
+            "SELECT k.session_key, k.mark, f.epoch FROM {fences} AS f LEFT JOIN (\
+                 SELECT session_key, mark, since FROM {keys} WHERE migration = $2 AND mark IS NOT NULL \
+                 ORDER BY since, session_key LIMIT $1) AS k ON true \
+             WHERE f.migration = $2 ORDER BY k.since, k.session_key"
+        );
+        let rows = self.rows_under(sqlx::query(&sql).bind(i64::from(limit)), Some(fence)).await?;
+        let mark = |row: &PgRow| {
+            let key =
+                SessionKey::parse(column(row, 0)?).map_err(|_| Failure::corrupt("a mark has a key that is none"))?;
+            Ok(Mark { key, token: Token(column(row, 1)?) })
+        };
+        rows.iter().map(mark).collect()
+    }
+
+    async fn clear_marks(&mut self, marks: &[Mark], fence: &Fence, deadline: Deadline) -> Result<u64, Failure> {
+        self.begin(deadline, Some(fence)).await?;
+        let cleared = self.clear_marks_in(marks, fence).await;
+        self.end(cleared).await
+    }
+
+    async fn count_marks(&mut self, fence: &Fence) -> Result<u64, Failure> {
+        let statements = self.statements.get();
+        let (fences, keys) = (&statements.functions.fence_table, &statements.functions.key_table);
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM {keys} WHERE migration = $1 AND mark IS NOT NULL), epoch FROM {fences} \
+             WHERE migration = $1"
+        );
+        let rows = self.rows_under(sqlx::query(&sql), Some(fence)).await?;
+        Ok(rows.first().map_or(Ok(0), |row| column::<i64>(row, 0))?.unsigned_abs())
+    }
+}
