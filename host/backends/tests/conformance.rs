@@ -100,7 +100,10 @@ mod conformance {
     mod server_fixture;
     mod server_work;
     mod shapes;
-    mod side_tables;
+    mod side_fence;
+    mod side_fixture;
+    mod side_locks;
+    mod side_marks;
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;
