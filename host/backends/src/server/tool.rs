@@ -90,13 +90,7 @@ async fn work_aside<D: Driver>(lane: &mut Lane<D>, job: SideJob) {
             })
             .await;
         }
-        SideJob::Raise { fence, request } => {
-            serve(lane, request, |link, deadline| {
-                let fence = fence.clone();
-                Box::pin(async move { link.raise(&fence, deadline).await })
-            })
-            .await;
-        }
+        SideJob::Raise { fence, request } => raise(lane, &fence, request).await,
         SideJob::Marks { fence, limit, request } => {
             serve(lane, request, |link, _| {
                 let fence = fence.clone();
@@ -119,6 +113,18 @@ async fn work_aside<D: Driver>(lane: &mut Lane<D>, job: SideJob) {
             .await;
         }
     }
+}
+
+/// Tries once: while a raise waits, writers queue behind it.
+async fn raise<D: Driver>(lane: &mut Lane<D>, fence: &Fence, request: Request<Epoch>) {
+    let Some(request) = request.begin() else { return };
+    let deadline = request.deadline();
+    let raised = lane.run(deadline, |link| {
+        let fence = fence.clone();
+        Box::pin(async move { link.raise(&fence, deadline).await })
+    });
+    let raised = raised.await.map_err(DatabaseError::from);
+    request.answer(raised);
 }
 
 async fn make_side_tables<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {

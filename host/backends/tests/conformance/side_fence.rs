@@ -5,10 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use sqlx::{Executor as _, Row as _};
 use switchover_backends::Postgres;
+use switchover_core::Layout;
 use switchover_core::capabilities::{
     Database, DatabaseError, Epoch, Fence, LockPurpose, Number, Read, ReadOutcome, Side, Terms, Write,
 };
-use switchover_core::Layout;
 use tokio::task::JoinSet;
 
 use super::fixture::{key, load, new_table, soon, within};
@@ -121,7 +121,7 @@ async fn raise_that_waits_for_too_long_steps_back() -> Result<()> {
     let site = Site::new().await?;
     let mut held = site.one.begin(site.terms(1)).await?;
     held.write(vec![Write::Insert(with("aaaaaaaa", "v1"))]).await?;
-    let stepped_back = side(&site.other).raise(site.fence(2), within(300)).await;
+    let stepped_back = side(&site.other).raise(site.fence(2), within(1_000)).await;
     assert!(matches!(stepped_back, Err(DatabaseError::Conflict { .. })), "{stepped_back:?}");
     // The lock is free again for writers.
     site.other.write(vec![Write::Insert(with("bbbbbbbb", "v1"))], site.terms(1)).await?;

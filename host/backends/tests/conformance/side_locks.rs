@@ -1,9 +1,10 @@
 //! Key locks and numbers of a migration: one write of both databases at a time, and none that is late.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
-use sqlx::{Connection as _, Executor as _};
+use anyhow::{Context, Result};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use switchover_core::capabilities::{
     Database, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Number, Numbered, Side, Write, WriteOutcome,
 };
@@ -111,5 +112,38 @@ async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
     let (copy, locked) = site.locked(&site.one, &["aaaaaaaa", "cccccccc"], LockPurpose::CopyToOld).await?;
     assert_eq!(locked.iter().map(|key| key.number.0).collect::<Vec<_>>(), [1, 0]);
     copy.roll_back().await;
+    Ok(())
+}
+
+/// Hosts in `off` know no other lock than that of the session row.
+#[tokio::test(flavor = "multi_thread")]
+async fn session_row_is_locked_before_the_keys_row_at_old() -> Result<()> {
+    let mut site = Site::new().await?;
+    site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
+    let mut probe = PgConnection::connect(&site.url).await?;
+    probe.execute("SET lock_timeout = '20ms'").await?;
+    for marks in [false, true] {
+        let mut off = site.raw.begin().await?;
+        off.execute(format!("SELECT FROM {} WHERE session_key = 'aaaaaaaa' FOR UPDATE", site.table).as_str()).await?;
+        let (host, fence) = (site.other.clone(), Fence { migration: Arc::clone(&site.migration), epoch: Epoch(1) });
+        let waiting = tokio::spawn(async move {
+            if marks {
+                let batch = vec![Write::Update(with("aaaaaaaa", "v2"))];
+                return side(&host).write_marked(batch, Side::Old, fence, soon()).await.map(drop);
+            }
+            let mut transaction = side(&host).begin_with_keys(fence, soon()).await?;
+            let lock = KeyLock { key: key("aaaaaaaa"), known: Number(0) };
+            transaction.lock_keys(vec![lock], LockPurpose::Write).await.map(drop)
+        });
+        assert!(waits(&waiting).await, "the session row is locked by a host in `off`");
+        for _ in 0..10 {
+            let sql = "INSERT INTO switchover_key (migration, session_key) VALUES ($1, 'aaaaaaaa') \
+                       ON CONFLICT (migration, session_key) DO UPDATE SET number = switchover_key.number";
+            sqlx::query(sql).bind(&*site.migration).execute(&mut probe).await.context("the key's row is locked")?;
+            tokio::time::sleep(Duration::from_millis(13)).await;
+        }
+        off.rollback().await?;
+        waiting.await??;
+    }
     Ok(())
 }

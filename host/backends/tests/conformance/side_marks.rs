@@ -80,6 +80,8 @@ async fn refused_key_costs_itself_alone_and_gets_no_mark() -> Result<()> {
         assert_eq!(site.mark(home, vec![Write::Insert(with("cccccccc", "v3"))]).await?, [WriteOutcome::Exists]);
         assert_eq!(site.marks().await?, before);
         assert_eq!(site.number("cccccccc").await?, Some(counted));
+        site.mark(home, vec![Write::Update(with("cccccccc", "v4"))]).await?;
+        assert_eq!(site.number("cccccccc").await?, Some(2 * counted));
     }
     Ok(())
 }
@@ -181,7 +183,7 @@ async fn other_columns_are_written_by_marked_writes_too() -> Result<()> {
     let [ReadOutcome::Session(Some(session))] = &loaded[..] else { panic!("{loaded:?}") };
     assert!(!session.others.is_empty());
     let whole = Session { key: key("bbbbbbbb"), ..session.clone() };
-    let writes = vec![Write::Update(session.clone()), Write::Insert(whole.clone()), Write::Update(whole.clone())];
+    let writes = [Write::Update(session.clone()), Write::Insert(whole.clone()), Write::Update(whole.clone())];
     let again = side(&fresh).write_marked(writes[..2].to_vec(), Side::Old, fence.clone(), soon()).await?;
     assert!(again.iter().all(|outcome| matches!(outcome, WriteOutcome::Done(_))), "{again:?}");
     assert_eq!(load(&fresh, &whole.key).await?, Some(whole.clone()));

@@ -1,6 +1,7 @@
 //! What a connection to PostgreSQL does with the side tables: fence, key locks, marks and numbers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant as Deadline;
 
 use sqlx::postgres::{PgArguments, PgRow};
@@ -17,7 +18,6 @@ use super::super::functions::{How, Made, fence_lock};
 use super::super::others;
 use super::{Connection, SHORT, column, exposed, left, outcomes, session};
 use crate::server::{Failure, Link as _, Manner, SideLink};
-use crate::transaction::no_side_tables;
 
 /// What the function for writes is told besides the batch.
 pub(super) struct Call<'c> {
@@ -101,6 +101,12 @@ pub(super) fn not_below(fence: &Fence, row: Option<&PgRow>) -> Result<(), Failur
 }
 
 impl Connection {
+    /// The migration of the open transaction.
+    fn migration(&self) -> Result<Arc<str>, Failure> {
+        let message = "keys are locked only under the fence of a migration".to_owned();
+        self.migration.clone().ok_or(Failure::Refused(DatabaseError::Invalid { message }))
+    }
+
     async fn number(&mut self, batch: &[(Write, Number)], fence: &Fence) -> Result<Numbered, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
@@ -240,7 +246,7 @@ impl SideLink for Connection {
     }
 
     async fn lock_keys(&mut self, keys: &[KeyLock], purpose: LockPurpose) -> Result<Vec<LockedKey>, Failure> {
-        let Some(migration) = self.migration.clone() else { return Err(Failure::Refused(no_side_tables())) };
+        let migration = self.migration()?;
         let statements = self.statements.get();
         let mut sorted: Vec<&KeyLock> = keys.iter().collect();
         sorted.sort_unstable_by_key(|lock| &lock.key);
@@ -267,7 +273,7 @@ impl SideLink for Connection {
     }
 
     async fn clear_locked(&mut self, keys: &[SessionKey]) -> Result<(), Failure> {
-        let Some(migration) = self.migration.clone() else { return Err(Failure::Refused(no_side_tables())) };
+        let migration = self.migration()?;
         let statements = self.statements.get();
         let sql = format!(
             "UPDATE {} SET mark = NULL, attempts = 0 WHERE migration = $1 AND session_key = ANY($2) \
