@@ -20,6 +20,8 @@ pub(super) struct Statements {
     pub(super) write_fenced: String,
     /// Reads rows, expired or not, without a lock.
     pub(super) rows: String,
+    /// The row and the mark of each key, in the order of the keys, with the fence in the same snapshot.
+    pub(super) marked_rows: String,
     pub(super) functions: Functions,
     /// Returns how many rows it found, and how many it deleted: a trigger may keep one without an error.
     pub(super) delete_expired: String,
@@ -66,6 +68,17 @@ impl Statements {
             ),
             write,
             write_fenced: format!("SELECT * FROM {}({parameters})", functions.write),
+            // Nobody calls another column of a session table so.
+            marked_rows: format!(
+                "SELECT {row}, switchover_mark, switchover_epoch \
+                 FROM {} CROSS JOIN unnest($1::text[]) WITH ORDINALITY AS v (switchover_asked, switchover_place) \
+                 LEFT JOIN {table} ON {key} = ANY(ARRAY[switchover_asked]) \
+                 LEFT JOIN (SELECT session_key AS switchover_key, mark AS switchover_mark FROM {} \
+                     WHERE migration = $2) AS k ON switchover_key = ANY(ARRAY[switchover_asked]) \
+                 ORDER BY switchover_place",
+                fence("$2"),
+                functions.key_table
+            ),
             rows: format!("SELECT {row} FROM {table} WHERE {key} = ANY($1)"),
             // Rows that somebody else writes are left for the next time: they may be about to live on.
             delete_expired: format!(

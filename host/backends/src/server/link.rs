@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, KeyLock, LockPurpose, LockedKey, Mark,
-    Number, Numbered, Scan, Side, Statistics, Unreadable, Write, WriteOutcome,
+    MarkedRow, Number, Numbered, Scan, Side, Statistics, Unreadable, Write, WriteOutcome,
 };
 use switchover_core::{Column, Session, SessionKey, Timestamp};
 
@@ -237,6 +237,23 @@ pub(crate) trait SideLink: Send {
 
     /// In a transaction that has locked the keys.
     fn clear_locked(&mut self, _keys: &[SessionKey]) -> impl Future<Output = Result<(), Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn mark(
+        &mut self,
+        _keys: &[SessionKey],
+        _home: Side,
+        _fence: &Fence,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn marked_rows(
+        &mut self,
+        _keys: &[SessionKey],
+        _fence: &Fence,
+    ) -> impl Future<Output = Result<Vec<MarkedRow>, Failure>> + Send {
         no_side_tables()
     }
 

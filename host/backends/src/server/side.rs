@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use switchover_core::SessionKey;
 use switchover_core::capabilities::{
-    DatabaseError, Epoch, Fence, KeyTransaction, Mark, Number, Numbered, Side, SideTables, Terms, Write, WriteOutcome,
+    DatabaseError, Epoch, Fence, KeyTransaction, Mark, MarkedRow, Number, Numbered, Side, SideTables, Terms, Write,
+    WriteOutcome,
 };
 
 use super::link::Manner;
@@ -61,6 +63,27 @@ impl SideTables for Server {
             return Ok(Vec::new());
         }
         self.write_as(batch, Manner::Marked(home, fence), deadline).await
+    }
+
+    async fn mark(
+        &self,
+        keys: Vec<SessionKey>,
+        home: Side,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Result<(), DatabaseError> {
+        let job = |request| SideJob::Mark { keys: keys.into(), home, fence, request };
+        self.use_side_tool(deadline, Late::UnknownOutcome, job).await
+    }
+
+    async fn rows(
+        &self,
+        keys: Vec<SessionKey>,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Result<Vec<MarkedRow>, DatabaseError> {
+        let job = |request| SideJob::Rows { keys: keys.into(), fence, request };
+        self.use_side_tool(deadline, Late::Timeout, job).await
     }
 
     async fn write_numbered(

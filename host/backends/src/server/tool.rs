@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_core::capabilities::{
-    Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, Mark, Scan, Statistics, Swept,
+    Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, Mark, MarkedRow, Scan, Side, Statistics, Swept,
 };
-use switchover_core::{Column, Timestamp};
+use switchover_core::{Column, SessionKey, Timestamp};
 
 use super::inbox::Inbox;
 use super::lane::{Lane, Operation, Trouble};
@@ -35,6 +35,8 @@ pub(super) enum SideJob {
     MakeFence { migration: Arc<str>, request: Request<()> },
     Fence { migration: Arc<str>, request: Request<Option<Epoch>> },
     Raise { fence: Fence, request: Request<Epoch> },
+    Mark { keys: Arc<[SessionKey]>, home: Side, fence: Fence, request: Request<()> },
+    Rows { keys: Arc<[SessionKey]>, fence: Fence, request: Request<Vec<MarkedRow>> },
     Marks { fence: Fence, limit: u32, request: Request<Vec<Mark>> },
     ClearMarks { marks: Arc<[Mark]>, fence: Fence, request: Request<u64> },
     CountMarks { fence: Fence, request: Request<u64> },
@@ -91,6 +93,20 @@ async fn work_aside<D: Driver>(lane: &mut Lane<D>, job: SideJob) {
             .await;
         }
         SideJob::Raise { fence, request } => raise(lane, &fence, request).await,
+        SideJob::Mark { keys, home, fence, request } => {
+            serve(lane, request, |link, _| {
+                let (keys, fence) = (Arc::clone(&keys), fence.clone());
+                Box::pin(async move { link.mark(&keys, home, &fence).await })
+            })
+            .await;
+        }
+        SideJob::Rows { keys, fence, request } => {
+            serve(lane, request, |link, _| {
+                let (keys, fence) = (Arc::clone(&keys), fence.clone());
+                Box::pin(async move { link.marked_rows(&keys, &fence).await })
+            })
+            .await;
+        }
         SideJob::Marks { fence, limit, request } => {
             serve(lane, request, |link, _| {
                 let fence = fence.clone();

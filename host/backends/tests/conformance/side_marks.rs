@@ -4,7 +4,8 @@ use anyhow::Result;
 use sqlx::{Connection as _, Executor as _};
 use switchover_backends::Postgres;
 use switchover_core::capabilities::{
-    Database, DatabaseError, Epoch, Fence, LockPurpose, Number, Numbered, Read, ReadOutcome, Side, Write, WriteOutcome,
+    Database, DatabaseError, Epoch, Fence, LockPurpose, Mark, Number, Numbered, Read, ReadOutcome, Side, Write,
+    WriteOutcome,
 };
 use switchover_core::{Layout, Session, Timestamp};
 use switchover_harness::Proxy;
@@ -192,5 +193,31 @@ async fn other_columns_are_written_by_marked_writes_too() -> Result<()> {
     let Numbered::Done(outcomes) = numbered else { panic!("{numbered:?}") };
     let WriteOutcome::Done(Some(touched)) = &outcomes[1] else { panic!("{outcomes:?}") };
     assert_eq!((touched.expires_at, &touched.others), (Timestamp::MAX, &session.others));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_and_mark_are_read_together_and_a_suspect_key_is_marked_without_a_write() -> Result<()> {
+    let mut site = Site::new().await?;
+    site.raw.execute(format!("ALTER TABLE {} ADD number int DEFAULT 3", site.table).as_str()).await?;
+    let fresh = Postgres::builder(&site.url).table(&site.table).connect().await?;
+    side(&fresh).prepare(soon()).await?;
+    fresh
+        .write(vec![Write::Insert(with("aaaaaaaa", "v1")), Write::Insert(with("bbbbbbbb", "v1"))], site.terms(1))
+        .await?;
+    side(&fresh).mark(vec![key("cccccccc"), key("bbbbbbbb")], Side::New, site.fence(1), soon()).await?;
+    let asked = ["cccccccc", "aaaaaaaa", "dddddddd", "bbbbbbbb"].map(key).to_vec();
+    let rows = side(&fresh).rows(asked.clone(), site.fence(1), soon()).await?;
+    let found: Vec<_> = rows.iter().map(|row| row.row.as_ref().map(Option::is_some)).collect();
+    assert_eq!(found, [Ok(false), Ok(true), Ok(false), Ok(true)]);
+    let tokens: Vec<_> = rows.iter().map(|row| row.token).collect();
+    assert!(matches!(tokens[..], [Some(_), None, None, Some(_)]), "{tokens:?}");
+    let mark = |at: usize| tokens[at].map(|token| Mark { key: asked[at].clone(), token });
+    let mut marks = side(&fresh).marks(site.fence(1), 9, soon()).await?;
+    marks.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_eq!(marks, [mark(3), mark(0)].into_iter().flatten().collect::<Vec<_>>());
+    assert_eq!(load(&fresh, &key("bbbbbbbb")).await?.map(|row| row.payload), Some(with("bbbbbbbb", "v1").payload));
+    let fenced = side(&fresh).rows(asked, site.fence(0), soon()).await;
+    assert_eq!(fenced, Err(DatabaseError::Fenced));
     Ok(())
 }

@@ -17,7 +17,7 @@ pub use database::{Database, IntoDatabase};
 pub use flags::{FlagError, FlagSnapshot, Flags};
 pub use operations::{DatabaseError, Read, ReadOutcome, Unreadable, Write, WriteOutcome};
 pub use side_tables::{
-    KeyLock, KeyTransaction, LockPurpose, LockedKey, Mark, Number, Numbered, Side, SideTables, Token,
+    KeyLock, KeyTransaction, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, SideTables, Token,
 };
 pub use statistics::{Remedy, Statistics};
 pub use terms::{Epoch, Fence, Terms};

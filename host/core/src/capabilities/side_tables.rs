@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{DatabaseError, Epoch, Fence, Transaction, Write, WriteOutcome};
+use super::{DatabaseError, Epoch, Fence, Transaction, Unreadable, Write, WriteOutcome};
 use crate::{Session, SessionKey};
 
 /// Which of the two databases of a migration this one is.
@@ -35,6 +35,15 @@ pub struct Mark {
     pub key: SessionKey,
     /// The token of the write that marked it last.
     pub token: Token,
+}
+
+/// A session row and the mark of its key, read in one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkedRow {
+    /// The row, expired or not; `None`: there is none.
+    pub row: Result<Option<Session>, Unreadable>,
+    /// The token of the mark; `None`: the key has no mark.
+    pub token: Option<Token>,
 }
 
 /// What a key is locked for. It decides what the lock does besides.
@@ -141,6 +150,25 @@ pub trait SideTables: Send + Sync {
         fence: Fence,
         deadline: Instant,
     ) -> Result<Vec<WriteOutcome>, DatabaseError>;
+
+    /// Marks keys whose rows the two databases may hold differently, without a write: after a write whose outcome is not
+    /// known. The keys must be different. For the rest as [`SideTables::write_marked`].
+    async fn mark(
+        &self,
+        keys: Vec<SessionKey>,
+        home: Side,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Result<(), DatabaseError>;
+
+    /// Reads each key's row and mark, in one snapshot with the fence and without a lock. The keys must be different.
+    /// Answers are in the order of the given keys.
+    async fn rows(
+        &self,
+        keys: Vec<SessionKey>,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Result<Vec<MarkedRow>, DatabaseError>;
 
     /// Writes at new, if the number of each write is higher than its key's: all or nothing. The keys must be different.
     /// One round trip and one commit. [`WriteOutcome::Done`] has the row of a touch only.

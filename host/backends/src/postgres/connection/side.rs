@@ -9,7 +9,7 @@ use sqlx::query::Query;
 use sqlx::{Postgres, Row as _};
 use switchover_core::SessionKey;
 use switchover_core::capabilities::{
-    DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, Number, Numbered, Side, Token, Write,
+    DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, Token, Write,
 };
 
 use super::super::batch::Batch;
@@ -33,15 +33,20 @@ pub(super) struct Call<'c> {
 impl<'c> Call<'c> {
     /// `None`: the batch is written without the function.
     pub(super) fn of(manner: &'c Manner, batch: &'c [Write]) -> Option<Self> {
-        let (how, fence) = match manner {
-            Manner::Plain(None) => return None,
-            Manner::Plain(Some(fence)) => return Some(Self::with(How::Home, fence, Vec::new(), Vec::new())),
-            Manner::Marked(Side::Old, fence) => (How::MarkedAtOld, fence),
-            Manner::Marked(Side::New, fence) => (How::MarkedAtNew, fence),
+        match manner {
+            Manner::Plain(None) => None,
+            Manner::Plain(Some(fence)) => Some(Self::with(How::Home, fence, Vec::new(), Vec::new())),
+            Manner::Marked(home, fence) => Some(Self::marked(*home, fence, sorted(batch))),
+        }
+    }
+
+    fn marked(home: Side, fence: &'c Fence, keys: Vec<&'c str>) -> Self {
+        let how = match home {
+            Side::Old => How::MarkedAtOld,
+            Side::New => How::MarkedAtNew,
         };
-        let keys = sorted(batch);
         let tokens = keys.iter().map(|_| new_token()).collect();
-        Some(Self::with(how, fence, keys, tokens))
+        Self::with(how, fence, keys, tokens)
     }
 
     /// In a transaction that has locked the keys.
@@ -281,6 +286,31 @@ impl SideLink for Connection {
             statements.functions.key_table
         );
         self.rows(sqlx::query(&sql).bind(&*migration).bind(exposed(keys))).await.map(drop)
+    }
+
+    async fn mark(&mut self, keys: &[SessionKey], home: Side, fence: &Fence) -> Result<(), Failure> {
+        let mut keys = exposed(keys);
+        keys.sort_unstable();
+        self.may_have_written = true;
+        self.write_batch(&[], Some(Call::marked(home, fence, keys)), false).await.map(drop)
+    }
+
+    async fn marked_rows(&mut self, keys: &[SessionKey], fence: &Fence) -> Result<Vec<MarkedRow>, Failure> {
+        let statements = self.statements.get();
+        let query = sqlx::query(&statements.marked_rows).bind(exposed(keys)).bind(&*fence.migration);
+        let rows = self.rows(query).await?;
+        if !keys.is_empty() {
+            not_below(fence, rows.first())?;
+        }
+        let (layout, columns) = (self.layout(), &statements.others);
+        let mark = 3 + usize::from(!columns.is_empty());
+        let read = rows.iter().zip(keys).map(|(row, key)| {
+            let stored: Option<&str> = column(row, 0)?;
+            let session = stored.map(|_| session(layout, row, key, others::of_column(columns, row, 3))).transpose();
+            let token: Option<i64> = column(row, mark)?;
+            Ok(MarkedRow { row: session, token: token.map(Token) })
+        });
+        read.collect()
     }
 
     async fn marks(&mut self, fence: &Fence, limit: u32) -> Result<Vec<Mark>, Failure> {
