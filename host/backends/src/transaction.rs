@@ -14,7 +14,9 @@ use crate::request::{Late, Request, request};
 pub(crate) enum Step {
     Lock(Vec<SessionKey>, Request<Vec<Option<Session>>>),
     Write(Vec<Write>, Request<Vec<WriteOutcome>>),
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite refuses it"))]
     LockKeys(Vec<KeyLock>, LockPurpose, Request<Vec<LockedKey>>),
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite refuses it"))]
     ClearLocked(Vec<SessionKey>, Request<()>),
     Commit(Request<()>),
     RollBack(Request<()>),
