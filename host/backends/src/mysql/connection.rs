@@ -300,7 +300,12 @@ impl Link for Connection {
         Ok(existing)
     }
 
-    async fn write(&mut self, batch: &[Write], again: bool, deadline: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(
+        &mut self,
+        batch: &[Write],
+        again: bool,
+        [_, deadline]: [Instant; 2],
+    ) -> Result<Vec<WriteOutcome>, Failure> {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));
         }

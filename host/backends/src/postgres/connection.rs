@@ -14,6 +14,7 @@ use switchover_core::capabilities::{
 use switchover_core::{Column, Layout, Others, Payload, Session, SessionKey, Timestamp};
 
 use super::batch::Batch;
+use super::clock::ServerClock;
 use super::errors::{failure, unavailable};
 use super::statements::Statements;
 use super::types::{Instant, RawText};
@@ -38,8 +39,10 @@ const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SE
                         SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
                         SET IntervalStyle = 'postgres'; \
                         SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
-                        IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
-/// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more.
+                        IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false), \
+                        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more. No
+/// statement has an end that is nearer.
 const SHORT: Duration = Duration::from_millis(250);
 /// From PostgreSQL 14 on, if the operating system supports it, a statement ends when its client has vanished.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
@@ -49,6 +52,7 @@ pub(crate) struct Connection {
     statements: Arc<Shared<Statements>>,
     options: Options,
     page_rows: PageRows,
+    clock: ServerClock,
     may_have_written: bool,
 }
 
@@ -59,15 +63,17 @@ impl Connection {
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
-        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let told = connection.fetch_one(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let micros: i64 = told.try_get(1).map_err(|error| unavailable(&error))?;
+        let clock = ServerClock::told(Timestamp::from_micros(micros.unsigned_abs()));
         match connection.execute(CHECK_CLIENT).await {
             // An older server, or a system that does not support it.
             Ok(_) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(unavailable(&error)),
         }
         let (statements, options) = (Arc::clone(statements), options.clone());
-        let mut connection =
-            Self { connection, statements, options, page_rows: PageRows::default(), may_have_written: false };
+        let page_rows = PageRows::default();
+        let mut connection = Self { connection, statements, options, page_rows, clock, may_have_written: false };
         connection.look_at_columns().await.map_err(|error| unavailable(&error))?;
         Ok(connection)
     }
@@ -123,14 +129,24 @@ impl Connection {
 
     /// With `carries`, touched rows are read, so that they can be carried to a mirror. This is only for a transaction
     /// that can still be rolled back: a row that cannot be read is an error.
-    async fn write_batch(&mut self, batch: &[Write], carries: bool) -> Result<Vec<WriteOutcome>, Failure> {
+    ///
+    /// The server does not begin it after `end` by its own clock.
+    async fn write_batch(
+        &mut self,
+        batch: &[Write],
+        carries: bool,
+        end: Option<Instant>,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
-        let query = Batch::of(batch, &statements.others)?.bind(&statements.write, layout, carries);
+        let query = Batch::of(batch, &statements.others)?.bind(&statements.write, layout, carries, end);
         let rows = self.rows(query).await?;
         let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
-            written.insert(column(row, 0)?, row);
+            match column::<Option<String>>(row, 0)? {
+                Some(key) => drop(written.insert(key, row)),
+                None => self.got_at(column(row, 2)?, end)?,
+            }
         }
         batch
             .iter()
@@ -140,15 +156,27 @@ impl Connection {
             .collect()
     }
 
+    /// Takes the time at which the server got a write. After the write's end the server has done nothing.
+    fn got_at(&mut self, at: Instant, end: Option<Instant>) -> Result<(), Failure> {
+        self.clock = ServerClock::told(at.0);
+        if end.is_none_or(|end| at.0 <= end.0) {
+            return Ok(());
+        }
+        self.may_have_written = false;
+        Err(Failure::Busy("the server got the write after its deadline".to_owned()))
+    }
+
     /// Locks rows and reads them. It does not lock keys without a row.
     async fn lock_rows(&mut self, keys: &[&SessionKey]) -> Result<Vec<Option<Session>>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
-        let query = Batch::locking(keys, &statements.others).bind(&statements.write, layout, true);
+        let query = Batch::locking(keys, &statements.others).bind(&statements.write, layout, true, None);
         let rows = self.rows(query).await?;
         let mut locked: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
-            locked.insert(column(row, 0)?, row);
+            if let Some(key) = column::<Option<String>>(row, 0)? {
+                locked.insert(key, row);
+            }
         }
         let found = keys.iter().map(|key| {
             locked
@@ -164,17 +192,17 @@ impl Connection {
     /// to insert it, this waits for it and returns the row.
     async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
         let absent = Session::new(key.clone(), Payload::from(""), Timestamp::from_micros(0));
-        if self.write_batch(&[Write::Insert(absent)], true).await? == [WriteOutcome::Exists] {
+        if self.write_batch(&[Write::Insert(absent)], true, None).await? == [WriteOutcome::Exists] {
             return Ok(self.lock_rows(&[key]).await?.pop().flatten());
         }
-        self.write_batch(&[Write::Delete(key.clone())], true).await?;
+        self.write_batch(&[Write::Delete(key.clone())], true, None).await?;
         Ok(None)
     }
 
     /// Writes a batch in a transaction of its own, which sets its own lock timeout.
     async fn write_shortly(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
         self.begin(deadline).await?;
-        match self.write_batch(batch, false).await {
+        match self.write_batch(batch, false, None).await {
             Ok(outcomes) => self.commit().await.map(|()| outcomes),
             Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
             Err(failure) => self.roll_back().await.and(Err(failure)),
@@ -209,12 +237,19 @@ impl Link for Connection {
         Ok(keys.iter().filter(|key| existing.contains(&key.expose())).cloned().collect())
     }
 
-    async fn write(&mut self, batch: &[Write], _again: bool, deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
-        if left(deadline) < SHORT {
-            return self.write_shortly(batch, deadline).await;
+    async fn write(
+        &mut self,
+        batch: &[Write],
+        _again: bool,
+        [first, last]: [Deadline; 2],
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        if left(last) < SHORT {
+            return self.write_shortly(batch, last).await;
         }
         self.may_have_written = true;
-        self.write_batch(batch, false).await
+        // A caller who hardly has time left does not make the others try again.
+        let end = first.max(Deadline::now() + SHORT);
+        self.write_batch(batch, false, Some(Instant(self.clock.at(end)))).await
     }
 
     async fn begin(&mut self, deadline: Deadline) -> Result<(), Failure> {
@@ -236,7 +271,7 @@ impl Link for Connection {
     }
 
     async fn write_in(&mut self, batch: &[Write], _deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
-        self.write_batch(batch, true).await
+        self.write_batch(batch, true, None).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {

@@ -58,7 +58,7 @@ impl Link for FragileLink {
         Ok(Vec::new())
     }
 
-    async fn write(&mut self, batch: &[Write], _: bool, _: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(&mut self, batch: &[Write], _: bool, _: [Instant; 2]) -> Result<Vec<WriteOutcome>, Failure> {
         carry(batch)
     }
 
