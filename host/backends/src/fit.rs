@@ -16,10 +16,13 @@ where
     F: Future<Output = Result<Vec<ReadOutcome>, DatabaseError>>,
 {
     let absent = |read: &Read| match read {
-        Read::Load(key) => (!layout.takes_key(key)).then_some(ReadOutcome::Session(None)),
-        Read::Exists(key) => (!layout.takes_key(key)).then_some(ReadOutcome::Exists(false)),
+        Read::Load(_) => ReadOutcome::Session(None),
+        Read::Exists(_) => ReadOutcome::Exists(false),
     };
-    asked(batch, absent, ask).await
+    let takes = |read: &Read| match read {
+        Read::Load(key) | Read::Exists(key) => layout.takes_key(key),
+    };
+    asked(batch, takes, absent, ask).await
 }
 
 /// Passes the writes that the layout can hold to `ask`, and answers the others itself.
@@ -43,8 +46,7 @@ where
             Write::Update(_) | Write::Touch(..) | Write::Delete(_) => {}
         }
     }
-    let missing = |write: &Write| (!layout.takes_key(write.key())).then_some(WriteOutcome::Missing);
-    asked(batch, missing, ask).await
+    asked(batch, |write| layout.takes_key(write.key()), |_| WriteOutcome::Missing, ask).await
 }
 
 /// Passes the keys that the layout can hold to `ask`, which locks them. The others need no lock: nobody can insert a
@@ -57,31 +59,25 @@ pub(crate) async fn lock<F>(
 where
     F: Future<Output = Result<Vec<Option<Session>>, DatabaseError>>,
 {
-    asked(keys, |key| (!layout.takes_key(key)).then_some(None), ask).await
+    asked(keys, |key| layout.takes_key(key), |_| None, ask).await
 }
 
-/// Asks for the items of a batch whose answer is not `known`.
+/// Asks for the items of a batch that the table takes. The answer for the others is known.
 async fn asked<Q, A, F>(
     batch: Vec<Q>,
-    known: impl Fn(&Q) -> Option<A>,
+    takes: impl Fn(&Q) -> bool,
+    known: impl Fn(&Q) -> A,
     ask: impl FnOnce(Vec<Q>) -> F,
 ) -> Result<Vec<A>, DatabaseError>
 where
     F: Future<Output = Result<Vec<A>, DatabaseError>>,
 {
-    let mut answers: Vec<Option<A>> = batch.iter().map(known).collect();
-    let open = answers.iter().filter(|answer| answer.is_none()).count();
-    if open == answers.len() {
+    if batch.iter().all(&takes) {
         return ask(batch).await;
     }
-    if open == 0 {
-        return Ok(answers.into_iter().flatten().collect());
-    }
-    let unknown = batch.into_iter().zip(&answers).filter(|(_, answer)| answer.is_none()).map(|(one, _)| one);
-    let mut told = ask(unknown.collect()).await?.into_iter();
-    for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
-        *answer = told.next();
-    }
+    let answers: Vec<Option<A>> = batch.iter().map(|one| (!takes(one)).then(|| known(one))).collect();
+    let open: Vec<Q> = batch.into_iter().filter(takes).collect();
+    let mut told = if open.is_empty() { Vec::new() } else { ask(open).await? }.into_iter();
     // If there are fewer answers than questions, the caller must notice it.
-    Ok(answers.into_iter().flatten().collect())
+    Ok(answers.into_iter().filter_map(|answer| answer.or_else(|| told.next())).collect())
 }

@@ -72,6 +72,7 @@ mod conformance {
     mod fixture;
     mod flags;
     mod holds;
+    mod late;
     mod layouts;
     mod mysql_server;
     mod others;

@@ -308,7 +308,7 @@ impl Link for Connection {
         batch: &[Write],
         _manner: &Manner,
         again: bool,
-        deadline: Instant,
+        [_, deadline]: [Instant; 2],
     ) -> Result<Vec<WriteOutcome>, Failure> {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));

@@ -105,12 +105,20 @@ impl<'b> Batch<'b> {
         Self { locked: keys.clone(), only_locked: keys, ..Self::with(columns) }
     }
 
-    pub(super) fn bind(self, sql: &'b str, layout: Layout, carries: bool) -> Query<'b, Postgres, PgArguments> {
+    /// `end` is the last instant, by the server's clock, at which the server may begin; `None`: there is no end.
+    pub(super) fn bind(
+        self,
+        sql: &'b str,
+        layout: Layout,
+        carries: bool,
+        end: Option<Instant>,
+    ) -> Query<'b, Postgres, PgArguments> {
         let mut query = sqlx::query(sql).bind(self.locked);
         for sessions in [self.inserted, self.updated, self.upserted] {
             query = sessions.bind(query, layout);
         }
-        query = query.bind(self.touched.0).bind(self.touched.1).bind(self.deleted).bind(self.only_locked).bind(carries);
+        query = query.bind(self.touched.0).bind(self.touched.1).bind(self.deleted).bind(self.only_locked);
+        query = query.bind(carries).bind(end);
         self.whole.into_iter().flatten().fold(query, |query, sessions| sessions.bind(query, layout))
     }
 }

@@ -18,6 +18,7 @@ use switchover_core::{Column, Layout, Others, Payload, Session, SessionKey, Time
 
 use self::side::{Call, look, not_below};
 use super::batch::Batch;
+use super::clock::ServerClock;
 use super::errors::{failure, unavailable};
 use super::statements::Statements;
 use super::types::{Instant, RawText};
@@ -42,8 +43,10 @@ const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SE
                         SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
                         SET IntervalStyle = 'postgres'; \
                         SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
-                        IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
-/// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more.
+                        IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false), \
+                        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more. No
+/// statement has an end that is nearer.
 const SHORT: Duration = Duration::from_millis(250);
 /// From PostgreSQL 14 on, if the operating system supports it, a statement ends when its client has vanished.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
@@ -53,6 +56,7 @@ pub(crate) struct Connection {
     statements: Arc<Shared<Statements>>,
     options: Options,
     page_rows: PageRows,
+    clock: ServerClock,
     may_have_written: bool,
     /// The migration under whose fence a transaction is open.
     migration: Option<Arc<str>>,
@@ -67,18 +71,22 @@ impl Connection {
         options: &Options,
     ) -> Result<Self, DatabaseError> {
         let mut connection = PgConnection::connect_with(address).await.map_err(|error| unavailable(&error))?;
-        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let told = connection.fetch_one(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+        let micros: i64 = told.try_get(1).map_err(|error| unavailable(&error))?;
+        let clock = ServerClock::told(Timestamp::from_micros(micros.unsigned_abs()));
         match connection.execute(CHECK_CLIENT).await {
             // An older server, or a system that does not support it.
             Ok(_) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(unavailable(&error)),
         }
         let (statements, options) = (Arc::clone(statements), options.clone());
+        let page_rows = PageRows::default();
         let mut connection = Self {
             connection,
             statements,
             options,
-            page_rows: PageRows::default(),
+            page_rows,
+            clock,
             may_have_written: false,
             migration: None,
             holds_keys: false,
@@ -152,32 +160,61 @@ impl Connection {
 
     /// With `carries`, touched rows are read, so that they can be carried to a mirror. This is only for a transaction
     /// that can still be rolled back: a row that cannot be read is an error.
+    ///
+    /// The server does not begin it after `end` by its own clock.
     async fn write_batch(
         &mut self,
         batch: &[Write],
         call: Option<Call<'_>>,
         carries: bool,
+        end: Option<Instant>,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
         let values = Batch::of(batch, &statements.others)?;
         let query = match call {
-            None => values.bind(&statements.write, layout, carries),
-            Some(call) => call.bind(values.bind(&statements.write_fenced, layout, carries)),
+            None => values.bind(&statements.write, layout, carries, end),
+            Some(call) => call.bind(values.bind(&statements.write_fenced, layout, carries, end)),
         };
         let rows = self.rows(query).await?;
+        self.got_at(&rows, end)?;
         outcomes(batch, &rows, carries, layout, &statements.others)
+    }
+
+    /// Takes the time at which the server got a write, from the row without a key. After the write's end the server has
+    /// done nothing.
+    fn got_at(&mut self, rows: &[PgRow], end: Option<Instant>) -> Result<(), Failure> {
+        for row in rows {
+            if column::<Option<&str>>(row, 0)?.is_some() {
+                continue;
+            }
+            let at: Instant = column(row, 2)?;
+            self.clock = ServerClock::told(at.0);
+            if end.is_some_and(|end| end.0 < at.0) {
+                self.may_have_written = false;
+                return Err(Failure::Busy("the server got the write after its deadline".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a statement, by the server's clock. A caller who hardly has time left does not make the others try
+    /// again.
+    fn end_for(&self, deadline: Deadline) -> Instant {
+        Instant(self.clock.at(deadline.max(Deadline::now() + SHORT)))
     }
 
     /// Locks rows and reads them. It does not lock keys without a row.
     async fn lock_rows(&mut self, keys: &[&SessionKey]) -> Result<Vec<Option<Session>>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
-        let query = Batch::locking(keys, &statements.others).bind(&statements.write, layout, true);
+        let query = Batch::locking(keys, &statements.others).bind(&statements.write, layout, true, None);
         let rows = self.rows(query).await?;
         let mut locked: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
         for row in &rows {
-            locked.insert(column(row, 0)?, row);
+            if let Some(key) = column::<Option<String>>(row, 0)? {
+                locked.insert(key, row);
+            }
         }
         let found = keys.iter().map(|key| {
             locked
@@ -193,10 +230,10 @@ impl Connection {
     /// to insert it, this waits for it and returns the row.
     async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
         let absent = Session::new(key.clone(), Payload::from(""), Timestamp::from_micros(0));
-        if self.write_batch(&[Write::Insert(absent)], None, true).await? == [WriteOutcome::Exists] {
+        if self.write_batch(&[Write::Insert(absent)], None, true, None).await? == [WriteOutcome::Exists] {
             return Ok(self.lock_rows(&[key]).await?.pop().flatten());
         }
-        self.write_batch(&[Write::Delete(key.clone())], None, true).await?;
+        self.write_batch(&[Write::Delete(key.clone())], None, true, None).await?;
         Ok(None)
     }
 
@@ -208,7 +245,7 @@ impl Connection {
         deadline: Deadline,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         self.begin(deadline, None).await?;
-        let written = self.write_batch(batch, call, false).await;
+        let written = self.write_batch(batch, call, false, None).await;
         self.end(written).await
     }
 
@@ -256,14 +293,15 @@ impl Link for Connection {
         batch: &[Write],
         manner: &Manner,
         _again: bool,
-        deadline: Deadline,
+        [first, last]: [Deadline; 2],
     ) -> Result<Vec<WriteOutcome>, Failure> {
         let call = Call::of(manner, batch);
-        if left(deadline) < SHORT {
-            return self.write_shortly(batch, call, deadline).await;
+        if left(last) < SHORT {
+            return self.write_shortly(batch, call, last).await;
         }
         self.may_have_written = true;
-        self.write_batch(batch, call, false).await
+        let end = self.end_for(first);
+        self.write_batch(batch, call, false, Some(end)).await
     }
 
     async fn begin(&mut self, deadline: Deadline, fence: Option<&Fence>) -> Result<(), Failure> {
@@ -297,7 +335,7 @@ impl Link for Connection {
     async fn write_in(&mut self, batch: &[Write], _deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
         let migration = self.migration.clone().filter(|_| self.holds_keys);
         let call = migration.as_deref().map(|migration| Call::locked(migration, batch));
-        self.write_batch(batch, call, true).await
+        self.write_batch(batch, call, true, None).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -444,7 +482,9 @@ fn outcomes(
 ) -> Result<Vec<WriteOutcome>, Failure> {
     let mut written: HashMap<&str, &PgRow> = HashMap::with_capacity(rows.len());
     for row in rows {
-        written.insert(column(row, 0)?, row);
+        if let Some(key) = column(row, 0)? {
+            written.insert(key, row);
+        }
     }
     let found = |write: &Write| written.get(write.key().expose()).copied();
     batch.iter().map(|write| outcome(write, found(write), carries, layout, columns)).collect()

@@ -14,6 +14,8 @@ pub(super) const FENCED: &str = "SW001";
 /// Numbers that were too low. The message has the place of each in the batch, counted from 1, and the number that its
 /// key has: `2:7,5:9`.
 pub(super) const LATE: &str = "SW002";
+/// The first parameter of the sessions with values for the other columns, in the statement that writes.
+pub(super) const WHOLE: usize = 17;
 /// PostgreSQL gives a function at most this many parameters.
 const PARAMETERS_MAX: usize = 100;
 
@@ -146,7 +148,7 @@ fn parameters(table: &SessionTable, others: &[OtherColumn]) -> Vec<&'static str>
     let sessions = ["text[]", payloads, "timestamptz[]"];
     let mut kinds = vec!["text[]"];
     kinds.extend(sessions.repeat(3));
-    kinds.extend(["text[]", "timestamptz[]", "text[]", "text[]", "boolean"]);
+    kinds.extend(["text[]", "timestamptz[]", "text[]", "text[]", "boolean", "timestamptz"]);
     if !others.is_empty() {
         for _ in 0..3 {
             kinds.extend(sessions);
@@ -157,6 +159,8 @@ fn parameters(table: &SessionTable, others: &[OtherColumn]) -> Vec<&'static str>
 }
 
 /// Writes a batch, and does one of [`How`] besides. The statement's parameters are the function's first ones.
+///
+/// After its end it does nothing at all, and returns the time. The row without a key has the time otherwise.
 ///
 /// A marked write decides before it marks which keys it leaves out: those whose write will be refused, by the session
 /// rows as they are by then. If the write decides otherwise, because a row came or went until the key's row was locked,
@@ -183,8 +187,8 @@ fn write_function(
     let (mut fresh, mut known) = ("$2".to_owned(), "$5 || $11".to_owned());
     if !others.is_empty() {
         let each = 3 + others.len();
-        fresh += " || $16";
-        known += &format!(" || ${}", 16 + each);
+        fresh += &format!(" || ${WHOLE}");
+        known += &format!(" || ${}", WHOLE + each);
     }
     let mark = mark(key, &name, key_table);
     let number = number(key_table);
@@ -194,6 +198,7 @@ fn write_function(
          a_fresh text[] := {fresh}; a_known text[] := {known}; a_refused text[] := '{{}}'; a_present text[]; \
          a_done text[] := '{{}}'; a_missed text[]; a_raised text[]; a_now bigint; a_late text; \
          BEGIN \
+         IF statement_timestamp() > $16 THEN o_end := statement_timestamp(); RETURN NEXT; RETURN; END IF; \
          IF a_how <> {locked} THEN PERFORM {fence}(a_migration, a_epoch); END IF; \
          IF a_how IN ({at_old}, {at_new}) THEN {mark} END IF; \
          IF a_how = {numbered} THEN {number} END IF; \

@@ -1,6 +1,7 @@
 //! Sessions on a PostgreSQL server.
 
 mod batch;
+mod clock;
 mod connection;
 mod errors;
 mod feeds;

@@ -2,7 +2,7 @@
 
 use switchover_core::{Layout, Table};
 
-use super::functions::Functions;
+use super::functions::{Functions, WHOLE};
 use super::others::{given_out, taken_in};
 use crate::others::OtherColumn;
 use crate::table::SessionTable;
@@ -106,6 +106,8 @@ impl Statements {
 ///
 /// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other.
 /// The other parts change rows that it has locked. The keys of a batch are distinct, so no row is changed twice.
+/// If the server got the statement later than `$16`, nothing is locked and nothing is written. One row of the answer has
+/// no key; it has the time at which the server got the statement.
 /// Payloads are returned only if `$15` asks for them: those of rows that were touched, and of rows that were locked to
 /// be returned. Other payloads may be damaged, and need not be read.
 ///
@@ -126,8 +128,8 @@ fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
     let insert = |columns: &[OtherColumn], parameter: usize, conflict: &str| {
         let (names, values, from) = put(layout, columns, parameter);
         format!(
-            "INSERT INTO {table} ({names}) SELECT {values} FROM {from} ON CONFLICT ({key}) {conflict} \
-             RETURNING {key}{returned}"
+            "INSERT INTO {table} ({names}) SELECT {values} FROM {from} WHERE {IN_TIME} \
+             ON CONFLICT ({key}) {conflict} RETURNING {key}{returned}"
         )
     };
     let update = |columns: &[OtherColumn], parameter: usize| {
@@ -159,7 +161,7 @@ fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
         "WITH locked AS MATERIALIZED (\
              SELECT {key}, CASE WHEN $15 AND {key} = ANY($14) THEN {payload} END AS {payload}, {end}{of_locked} \
              FROM {table} \
-             WHERE {key} = ANY($1) ORDER BY {key} FOR UPDATE), \
+             WHERE {key} = ANY($1) AND {IN_TIME} ORDER BY {key} FOR UPDATE), \
          {with}\
          touched AS (\
              UPDATE {table} AS t SET {end} = greatest(t.{end}, v.{end}) \
@@ -174,12 +176,13 @@ fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
          SELECT {key}, NULL::{kind}, NULL::timestamptz{null} FROM deleted \
          {written}\
          UNION ALL SELECT {key}, {payload}, {end}{and_others} FROM touched \
-         UNION ALL SELECT {key}, {payload}, {end}{and_others} FROM locked WHERE {key} = ANY($14)"
+         UNION ALL SELECT {key}, {payload}, {end}{and_others} FROM locked WHERE {key} = ANY($14) \
+         UNION ALL SELECT NULL, NULL, statement_timestamp(){null}"
     )
 }
 
-/// The first parameter of the sessions with values for the other columns.
-const WHOLE: usize = 16;
+/// Whether the server got the statement in time. All parts of a statement see the same time.
+const IN_TIME: &str = "coalesce(statement_timestamp() <= $16, true)";
 
 /// For an insert or upsert: the names of the columns, their values, and the source of the values, which are arrays in
 /// the parameters from `parameter` on.

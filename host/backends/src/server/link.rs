@@ -100,14 +100,16 @@ pub(crate) trait Link: SideLink + Send + 'static {
     ) -> impl Future<Output = Result<Vec<SessionKey>, Failure>> + Send;
 
     /// Writes and commits all of the batch or nothing. No key occurs twice in it. `again` says that an earlier attempt
-    /// was [`Failure::Busy`]. It stops waiting for a lock shortly before `deadline`, so that it can still report that
-    /// nothing was written.
+    /// was [`Failure::Busy`]. `deadlines` are the first and the last of the batch. It stops waiting for a lock shortly
+    /// before the last, so that it can still report that nothing was written. Where one statement is the whole write,
+    /// and the server can tell, the server does not begin it after the first, or a moment later; then this is
+    /// [`Failure::Busy`].
     fn write(
         &mut self,
         batch: &[Write],
         manner: &Manner,
         again: bool,
-        deadline: Instant,
+        deadlines: [Instant; 2],
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
 
     /// Begins a transaction, under a fence if there is one. The caller must end it, also after a failure in it. If this

@@ -62,7 +62,7 @@ use switchover_core::{Layout, Timestamp};
 ///   one more, which prepares it.
 /// - **Durability.** As the server is configured: an acknowledged write was committed there.
 /// - **Deadlines.** An operation ends at its deadline even if the server does not answer. Then the connection that it
-///   waited for is given up.
+///   waited for is given up. PostgreSQL does not begin a write of one statement that it gets after the deadline.
 /// - **Contention.** One host never sends two writes of one key to the database at the same time: the later one waits
 ///   in the host. Between hosts there are busy locks, deadlocks and serialisation failures. After each of these nothing
 ///   was written; the operation is tried again until the deadline, and then fails with [`DatabaseError::Conflict`].

@@ -60,7 +60,13 @@ impl Link for FragileLink {
         Ok(Vec::new())
     }
 
-    async fn write(&mut self, batch: &[Write], _: &Manner, _: bool, _: Instant) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(
+        &mut self,
+        batch: &[Write],
+        _: &Manner,
+        _: bool,
+        _: [Instant; 2],
+    ) -> Result<Vec<WriteOutcome>, Failure> {
         carry(batch)
     }
 

@@ -56,14 +56,15 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
 }
 
 async fn write_part<D: Driver>(lane: &mut Lane<D>, jobs: &[WriteJob]) -> Result<Vec<WriteOutcome>, Trouble> {
+    let deadlines = || jobs.iter().map(|job| job.request.deadline());
     // Callers with an earlier deadline have their own timer.
-    let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (deadlines().min(), deadlines().max()) else { return Ok(Vec::new()) };
     let Some(manner) = jobs.first().map(|job| job.manner.clone()) else { return Ok(Vec::new()) };
     let again = jobs.iter().any(|job| job.alone);
     let batch: Arc<[Write]> = jobs.iter().flat_map(|job| job.batch.iter().cloned()).collect();
-    let written = lane.run(deadline, |link| {
+    let written = lane.run(last, |link| {
         let (batch, manner) = (Arc::clone(&batch), manner.clone());
-        Box::pin(async move { link.write(&batch, &manner, again, deadline).await })
+        Box::pin(async move { link.write(&batch, &manner, again, [first, last]).await })
     });
     written.await
 }

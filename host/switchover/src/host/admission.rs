@@ -1,6 +1,7 @@
 //! How calls are admitted: each gets a place among those in flight, and the policy and flags in force, or waits with a
 //! bound.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +17,8 @@ impl Host {
     /// Puts one question to the running policy, which reads in the databases and never in the cache.
     pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
         let (entry, _place) = self.enter().await?;
-        caught(self.ask_under(entry, question, Freshness::PastCache)).await
+        let work = pin!(self.ask_under(entry, question, Freshness::PastCache));
+        caught(work).await
     }
 
     /// Puts one question to the running policy. A question that may write runs to its end even if its caller goes away.
@@ -25,7 +27,8 @@ impl Host {
             to_the_end(self.admit().await?.ask_alone(question)).await
         } else {
             let (entry, _place) = self.enter().await?;
-            caught(self.ask_under(entry, question, Freshness::Cached)).await
+            let work = pin!(self.ask_under(entry, question, Freshness::Cached));
+            caught(work).await
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use switchover_runtime::Error;
@@ -26,8 +26,9 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 }
 
 /// Runs work in the caller's task. The work ends with the caller. A panic becomes an error of the call.
-pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let mut work = pin!(work);
+///
+/// The caller pins the work: it is large, and is not moved once more.
+pub(crate) async fn caught<T>(mut work: Pin<&mut impl Future<Output = Result<T, Error>>>) -> Result<T, Error> {
     poll_fn(|task| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(task)));
         polled.unwrap_or_else(|_panic| Poll::Ready(Err(panicked())))
@@ -41,6 +42,7 @@ fn panicked() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Arc;
 
     use tokio::sync::{Semaphore, oneshot};
@@ -81,7 +83,7 @@ mod tests {
             panic!("a bug of the host")
         };
         for waits in [false, true] {
-            for done in [to_the_end(work(waits)).await, caught(work(waits)).await] {
+            for done in [to_the_end(work(waits)).await, caught(pin!(work(waits))).await] {
                 let done: Result<(), _> = done;
                 assert!(matches!(done, Err(Error::UnknownOutcome { .. })));
             }
@@ -92,10 +94,13 @@ mod tests {
     async fn caught_work_ends_with_its_caller() {
         let gate = Arc::new(Semaphore::new(0));
         let waits = Arc::clone(&gate);
-        let mut caller = Box::pin(caught(async move {
-            let _ = waits.acquire().await;
-            Ok(())
-        }));
+        let mut caller = Box::pin(async move {
+            let work = pin!(async move {
+                let _ = waits.acquire().await;
+                Ok(())
+            });
+            caught(work).await
+        });
         assert!(caller.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(Arc::strong_count(&gate), 2);
         drop(caller);

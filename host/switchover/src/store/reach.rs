@@ -123,9 +123,13 @@ impl Reach for StoreReach {
         if ttl.is_zero() {
             return Ok(());
         }
+        let cache = self.0.cache()?;
+        if session.others.is_empty() {
+            return self.0.bounded(cache.fill(lease, session, ttl)).await.map(|_filled| ());
+        }
         // No caller reads the other columns, and none of them may be written from a cache.
-        let plain = Session::new(session.key.clone(), session.payload.clone(), session.expires_at);
-        self.0.bounded(self.0.cache()?.fill(lease, &plain, ttl)).await.map(|_filled| ())
+        let plain = Box::new(Session::new(session.key.clone(), session.payload.clone(), session.expires_at));
+        self.0.bounded(cache.fill(lease, &plain, ttl)).await.map(|_filled| ())
     }
 
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {

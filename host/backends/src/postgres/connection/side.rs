@@ -16,6 +16,7 @@ use super::super::batch::Batch;
 use super::super::errors::{failure, late_numbers};
 use super::super::functions::{How, Made, fence_lock};
 use super::super::others;
+use super::super::types::Instant;
 use super::{Connection, SHORT, column, exposed, left, outcomes, session};
 use crate::server::{Failure, Link as _, Manner, SideLink};
 
@@ -112,13 +113,18 @@ impl Connection {
         self.migration.clone().ok_or(Failure::Refused(DatabaseError::Invalid { message }))
     }
 
-    async fn number(&mut self, batch: &[(Write, Number)], fence: &Fence) -> Result<Numbered, Failure> {
+    async fn number(
+        &mut self,
+        batch: &[(Write, Number)],
+        fence: &Fence,
+        end: Option<Instant>,
+    ) -> Result<Numbered, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
         let writes: Vec<Write> = batch.iter().map(|(write, _)| write.clone()).collect();
         let call = Call::numbered(fence, batch);
         let keys = call.keys.clone();
-        let values = Batch::of(&writes, &statements.others)?.bind(&statements.write_fenced, layout, true);
+        let values = Batch::of(&writes, &statements.others)?.bind(&statements.write_fenced, layout, true, end);
         let rows = match call.bind(values).fetch_all(&mut self.connection).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -129,6 +135,7 @@ impl Connection {
                 return Ok(Numbered::Late(late.collect()));
             }
         };
+        self.got_at(&rows, end)?;
         outcomes(&writes, &rows, true, layout, &statements.others).map(Numbered::Done)
     }
 
@@ -187,7 +194,7 @@ impl SideLink for Connection {
     async fn missing_side_tables(&mut self) -> Result<Vec<String>, Failure> {
         let statements = self.statements.get();
         let Some(made_by) = &statements.functions.made_by else {
-            let message = "a table with more than 22 columns beside those of a session cannot be migrated".to_owned();
+            let message = "a table with more than 23 columns beside those of a session cannot be migrated".to_owned();
             return Err(Failure::Refused(DatabaseError::Invalid { message }));
         };
         let (names, are_functions): (Vec<&str>, Vec<bool>) = made_by
@@ -241,10 +248,11 @@ impl SideLink for Connection {
     ) -> Result<Numbered, Failure> {
         if left(deadline) >= SHORT {
             self.may_have_written = true;
-            return self.number(batch, fence).await;
+            let end = self.end_for(deadline);
+            return self.number(batch, fence, Some(end)).await;
         }
         self.begin(deadline, None).await?;
-        match self.number(batch, fence).await {
+        match self.number(batch, fence, None).await {
             Ok(Numbered::Late(late)) => self.roll_back().await.map(|()| Numbered::Late(late)),
             written => self.end(written).await,
         }
@@ -292,7 +300,7 @@ impl SideLink for Connection {
         let mut keys = exposed(keys);
         keys.sort_unstable();
         self.may_have_written = true;
-        self.write_batch(&[], Some(Call::marked(home, fence, keys)), false).await.map(drop)
+        self.write_batch(&[], Some(Call::marked(home, fence, keys)), false, None).await.map(drop)
     }
 
     async fn marked_rows(&mut self, keys: &[SessionKey], fence: &Fence) -> Result<Vec<MarkedRow>, Failure> {
