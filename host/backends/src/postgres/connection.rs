@@ -1,5 +1,6 @@
 //! One connection to PostgreSQL: its settings, and each operation in as few round trips as possible.
 
+mod call;
 mod side;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use switchover_core::capabilities::{
 };
 use switchover_core::{Column, Layout, Others, Payload, Session, SessionKey, Timestamp};
 
-use self::side::{Call, look, not_below};
+use self::call::{Call, look, not_below};
 use super::batch::Batch;
 use super::clock::ServerClock;
 use super::errors::{failure, unavailable};

@@ -1,5 +1,7 @@
 //! Marks of a migration: a write at home and its mark are one transaction, for many keys.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use sqlx::{Connection as _, Executor as _};
 use switchover_backends::Postgres;
@@ -8,10 +10,10 @@ use switchover_core::capabilities::{
     WriteOutcome,
 };
 use switchover_core::{Layout, Session, Timestamp};
-use switchover_harness::Proxy;
+use switchover_harness::{Direction, Proxy};
 use tokio::task::JoinSet;
 
-use super::fixture::{exists, key, load, soon, within};
+use super::fixture::{eventually, exists, key, load, soon, within};
 use super::server_fixture::Kind;
 use super::side_fixture::{Site, side, waits, with};
 
@@ -219,5 +221,37 @@ async fn row_and_mark_are_read_together_and_a_suspect_key_is_marked_without_a_wr
     assert_eq!(load(&fresh, &key("bbbbbbbb")).await?.map(|row| row.payload), Some(with("bbbbbbbb", "v1").payload));
     let fenced = side(&fresh).rows(asked, site.fence(0), soon()).await;
     assert_eq!(fenced, Err(DatabaseError::Fenced));
+    Ok(())
+}
+
+/// As a plain write: a server that was paused does not execute it when nobody waits for it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn write_under_a_fence_that_comes_after_its_deadline_is_not_made() -> Result<()> {
+    let mut site = Site::new().await?;
+    let proxy = Proxy::start(Kind::Postgres.shared().await?.address()).await?;
+    let host = Postgres::builder(proxy.url_of(&site.url)?).table(&site.table).connect().await?;
+    for numbered in [false, true] {
+        let write = async |text: &str, milliseconds| {
+            let write = Write::Insert(with(text, "v1"));
+            if numbered {
+                let batch = vec![(write, Number(1))];
+                return side(&host).write_numbered(batch, site.fence(1), within(milliseconds)).await.map(drop);
+            }
+            side(&host).write_marked(vec![write], Side::Old, site.fence(1), within(milliseconds)).await.map(drop)
+        };
+        // Each lane of two may be the next one; these prepare the statement.
+        for text in ["first000", "first001", "first002", "first003"] {
+            write(&format!("{text}{numbered}"), 5_000).await?;
+        }
+        proxy.hold(Direction::ToServer);
+        let late = write("late0000", 600).await;
+        assert!(matches!(late, Err(DatabaseError::UnknownOutcome { .. })), "{late:?}");
+        let before = proxy.counts().bytes_to_server;
+        proxy.heal().await?;
+        eventually("the late write came", async || Ok(proxy.counts().bytes_to_server > before)).await?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(load(&site.one, &key("late0000")).await?, None);
+    }
+    assert_eq!(site.number("late0000").await?, None, "neither a mark nor a number");
     Ok(())
 }

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant as Deadline;
 
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
-use sqlx::{Postgres, Row as _};
+use sqlx::postgres::PgRow;
 use switchover_core::SessionKey;
 use switchover_core::capabilities::{
     DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, Token, Write,
@@ -14,97 +12,12 @@ use switchover_core::capabilities::{
 
 use super::super::batch::Batch;
 use super::super::errors::{failure, late_numbers};
-use super::super::functions::{How, Made, fence_lock};
+use super::super::functions::{Made, fence_lock};
 use super::super::others;
 use super::super::types::Instant;
+use super::call::{Call, count, not_below};
 use super::{Connection, SHORT, column, exposed, left, outcomes, session};
-use crate::server::{Failure, Link as _, Manner, SideLink};
-
-/// What the function for writes is told besides the batch.
-pub(super) struct Call<'c> {
-    how: How,
-    migration: &'c str,
-    epoch: i64,
-    /// In their order.
-    keys: Vec<&'c str>,
-    /// For each key its new token, or its number.
-    figures: Vec<i64>,
-}
-
-impl<'c> Call<'c> {
-    /// `None`: the batch is written without the function.
-    pub(super) fn of(manner: &'c Manner, batch: &'c [Write]) -> Option<Self> {
-        match manner {
-            Manner::Plain(None) => None,
-            Manner::Plain(Some(fence)) => Some(Self::with(How::Home, fence, Vec::new(), Vec::new())),
-            Manner::Marked(home, fence) => Some(Self::marked(*home, fence, sorted(batch))),
-        }
-    }
-
-    fn marked(home: Side, fence: &'c Fence, keys: Vec<&'c str>) -> Self {
-        let how = match home {
-            Side::Old => How::MarkedAtOld,
-            Side::New => How::MarkedAtNew,
-        };
-        let tokens = keys.iter().map(|_| new_token()).collect();
-        Self::with(how, fence, keys, tokens)
-    }
-
-    /// In a transaction that has locked the keys.
-    pub(super) fn locked(migration: &'c str, batch: &'c [Write]) -> Self {
-        Self { how: How::Locked, migration, epoch: 0, keys: sorted(batch), figures: Vec::new() }
-    }
-
-    fn numbered(fence: &'c Fence, batch: &'c [(Write, Number)]) -> Self {
-        let mut numbers: Vec<_> = batch.iter().map(|(write, number)| (write.key().expose(), of(number.0))).collect();
-        numbers.sort_unstable();
-        let (keys, numbers) = numbers.into_iter().unzip();
-        Self::with(How::Numbered, fence, keys, numbers)
-    }
-
-    fn with(how: How, fence: &'c Fence, keys: Vec<&'c str>, figures: Vec<i64>) -> Self {
-        Self { how, migration: &fence.migration, epoch: of(fence.epoch.0), keys, figures }
-    }
-
-    pub(super) fn bind(self, query: Query<'c, Postgres, PgArguments>) -> Query<'c, Postgres, PgArguments> {
-        query.bind(self.how as i32).bind(self.migration).bind(self.epoch).bind(self.keys).bind(self.figures)
-    }
-}
-
-fn sorted(batch: &[Write]) -> Vec<&str> {
-    let mut keys: Vec<_> = batch.iter().map(|write| write.key().expose()).collect();
-    keys.sort_unstable();
-    keys
-}
-
-fn new_token() -> i64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the operating system's random source answers");
-    i64::from_le_bytes(bytes)
-}
-
-/// An epoch or a number as its column holds it. No migration reaches the end of the column.
-fn of(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// A text in SQL, whatever the server's settings make of a backslash.
-pub(super) fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-}
-
-/// `begin`'s look at the fence.
-pub(super) fn look(function: &str, fence: &Fence) -> String {
-    format!("SELECT {function}({}, {})", literal(&fence.migration), of(fence.epoch.0))
-}
-
-/// Whether the caller may go on: the last column of the row has the fence's epoch, and without a fence there is no row.
-pub(super) fn not_below(fence: &Fence, row: Option<&PgRow>) -> Result<(), Failure> {
-    let fenced = Failure::Refused(DatabaseError::Fenced);
-    let Some(row) = row else { return Err(fenced) };
-    let epoch: i64 = column(row, row.len() - 1)?;
-    if epoch <= of(fence.epoch.0) { Ok(()) } else { Err(fenced) }
-}
+use crate::server::{Failure, Link as _, SideLink};
 
 impl Connection {
     /// The migration of the open transaction.
@@ -147,7 +60,7 @@ impl Connection {
             "UPDATE {} SET epoch = greatest(epoch, $2) WHERE migration = $1 RETURNING epoch",
             statements.functions.fence_table
         );
-        let rows = self.rows(sqlx::query(&sql).bind(&*fence.migration).bind(of(fence.epoch.0))).await?;
+        let rows = self.rows(sqlx::query(&sql).bind(&*fence.migration).bind(count(fence.epoch.0))).await?;
         let row = rows.first().ok_or(Failure::Refused(DatabaseError::Fenced))?;
         Ok(Epoch(column::<i64>(row, 0)?.unsigned_abs()))
     }
@@ -264,7 +177,7 @@ impl SideLink for Connection {
         let mut sorted: Vec<&KeyLock> = keys.iter().collect();
         sorted.sort_unstable_by_key(|lock| &lock.key);
         let (names, known): (Vec<&str>, Vec<i64>) =
-            sorted.iter().map(|lock| (lock.key.expose(), of(lock.known.0))).unzip();
+            sorted.iter().map(|lock| (lock.key.expose(), count(lock.known.0))).unzip();
         let sql = format!("SELECT * FROM {}($1, $2, $3, $4, $5)", statements.functions.lock);
         let query = sqlx::query(&sql).bind(names).bind(known).bind(purpose != LockPurpose::CopyToNew);
         let rows = self.rows(query.bind(purpose != LockPurpose::CopyToOld).bind(&*migration)).await?;
