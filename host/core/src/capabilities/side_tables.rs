@@ -91,7 +91,7 @@ pub enum Numbered {
 #[async_trait]
 pub trait KeyTransaction: Transaction {
     /// Locks keys, absent ones too, in their order. It waits for every other writer and every copy of these keys. The
-    /// keys must be different. Answers are in the order of the given keys. One round trip, and another one to read rows.
+    /// keys must be different. Answers are in the order of the given keys. One round trip, and another to read rows.
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ pub trait KeyTransaction: Transaction {
 /// higher, or if there is none. A step that writes holds the fence's lock in shared mode to its end, so that a raise
 /// waits for it. Every function ends at `deadline`, even if the server does not answer.
 ///
-/// Errors besides: those of [`Database`](super::Database); [`DatabaseError::Corrupt`] if [`SideTables::prepare`] was not
-/// called, or the columns of the session table have changed since.
+/// Errors besides: those of [`Database`](super::Database); [`DatabaseError::Corrupt`] if [`SideTables::prepare`] was
+/// not called, or the columns of the session table have changed since.
 ///
 /// Cancel safety: what writes may still happen when its future is dropped.
 #[async_trait]
@@ -151,7 +151,7 @@ pub trait SideTables: Send + Sync {
         deadline: Instant,
     ) -> Result<Vec<WriteOutcome>, DatabaseError>;
 
-    /// Marks keys whose rows the two databases may hold differently, without a write: after a write whose outcome is not
+    /// Marks keys whose rows may differ between the two databases, without a write: after one whose outcome is not
     /// known. The keys must be different. For the rest as [`SideTables::write_marked`].
     async fn mark(
         &self,
@@ -171,7 +171,8 @@ pub trait SideTables: Send + Sync {
     ) -> Result<Vec<MarkedRow>, DatabaseError>;
 
     /// Writes at new, if the number of each write is higher than its key's: all or nothing. The keys must be different.
-    /// One round trip and one commit. [`WriteOutcome::Done`] has the row of a touch only.
+    /// One round trip and one commit. Each
+    /// [`WriteOutcome::Done`] has its row, except after a delete.
     async fn write_numbered(
         &self,
         batch: Vec<(Write, Number)>,
