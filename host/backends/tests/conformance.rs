@@ -100,6 +100,7 @@ mod conformance {
     mod server_faults;
     mod server_fixture;
     mod server_work;
+    mod settings;
     mod shapes;
     mod sqlite_file;
     mod sqlite_locks;
