@@ -100,6 +100,7 @@ mod conformance {
     mod server_faults;
     mod server_fixture;
     mod server_work;
+    mod settings;
     mod shapes;
     mod side_fence;
     mod side_fixture;

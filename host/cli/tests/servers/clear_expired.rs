@@ -63,6 +63,24 @@ async fn clear_expired_past_protected_rows(place: Place) {
     assert_eq!(json(&clear(&["--json"]))["deleted"], 1);
 }
 
+/// Every deleted row comes again, so the table never has fewer rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn trigger_that_writes_rows_again_does_not_keep_the_program_for_ever() {
+    let place = Place::postgres("clear_again").await.with_table();
+    place.insert_ended(50, "v1").await;
+    place
+        .execute(
+            "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN INSERT INTO django_session VALUES (OLD.*); RETURN NULL; END'; \
+             CREATE TRIGGER again AFTER DELETE ON django_session FOR EACH ROW EXECUTE FUNCTION again()",
+        )
+        .await;
+    let done = switchover(&["clear-expired", &place.address(), "--batch", "7", "--pause", "0", "--json"]);
+    let told = json(&done);
+    assert_eq!((done.status.code(), &told["left"]), (Some(1), &50.into()), "{told}");
+    assert_eq!(place.rows().await, 50);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clear_expired_of_postgres_counts_what_it_could_not_delete() {
     clear_expired_past_protected_rows(Place::postgres("clear_protected").await.with_table()).await;
