@@ -171,8 +171,7 @@ pub trait SideTables: Send + Sync {
     ) -> Result<Vec<MarkedRow>, DatabaseError>;
 
     /// Writes at new, if the number of each write is higher than its key's: all or nothing. The keys must be different.
-    /// One round trip and one commit. Each
-    /// [`WriteOutcome::Done`] has its row, except after a delete.
+    /// One round trip and one commit. Each [`WriteOutcome::Done`] has its row, except after a delete.
     async fn write_numbered(
         &self,
         batch: Vec<(Write, Number)>,
