@@ -1,10 +1,10 @@
 //! A transaction that a lane or a thread keeps open. Its steps are sent there one by one; the first one opens the
 //! transaction.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
-use switchover_core::capabilities::{DatabaseError, Terms, Transaction, Write, WriteOutcome};
+use switchover_core::capabilities::{
+    DatabaseError, Fence, KeyLock, KeyTransaction, LockPurpose, LockedKey, Terms, Transaction, Write, WriteOutcome,
+};
 use switchover_core::{Layout, Session, SessionKey};
 
 use crate::fit;
@@ -14,8 +14,17 @@ use crate::request::{Late, Request, request};
 pub(crate) enum Step {
     Lock(Vec<SessionKey>, Request<Vec<Option<Session>>>),
     Write(Vec<Write>, Request<Vec<WriteOutcome>>),
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite refuses it"))]
+    LockKeys(Vec<KeyLock>, LockPurpose, Request<Vec<LockedKey>>),
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite refuses it"))]
+    ClearLocked(Vec<SessionKey>, Request<()>),
     Commit(Request<()>),
     RollBack(Request<()>),
+}
+
+/// The refusal of a step that needs side tables, by a database without them.
+pub(crate) fn no_side_tables() -> DatabaseError {
+    DatabaseError::Invalid { message: "this database has no side tables".to_owned() }
 }
 
 /// Takes the steps of an open transaction. Dropping it rolls the transaction back.
@@ -28,12 +37,12 @@ pub(crate) trait Steps: Send + 'static {
 pub(crate) trait Open: Send + 'static {
     type Steps: Steps;
 
-    fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError>;
+    fn open(&self, first: Step, fence: Option<Fence>) -> Result<Self::Steps, DatabaseError>;
 }
 
 /// The caller's end of a transaction.
 pub(crate) struct Opening<O: Open> {
-    deadline: Instant,
+    terms: Terms,
     layout: Layout,
     stage: Stage<O>,
 }
@@ -47,8 +56,8 @@ enum Stage<O: Open> {
 }
 
 impl<O: Open> Opening<O> {
-    pub(crate) fn new(open: O, layout: Layout, terms: &Terms) -> Self {
-        Self { deadline: terms.deadline, layout, stage: Stage::Fresh(open) }
+    pub(crate) fn new(open: O, layout: Layout, terms: Terms) -> Self {
+        Self { terms, layout, stage: Stage::Fresh(open) }
     }
 
     async fn ask<T: Send>(&mut self, step: impl FnOnce(Request<T>) -> Step) -> Result<T, DatabaseError> {
@@ -60,9 +69,9 @@ impl<O: Open> Opening<O> {
     }
 
     async fn ask_once<T: Send>(&mut self, step: impl FnOnce(Request<T>) -> Step) -> Result<T, DatabaseError> {
-        let (request, reply) = request(self.deadline)?;
+        let (request, reply) = request(self.terms.deadline)?;
         match &self.stage {
-            Stage::Fresh(open) => self.stage = Stage::Open(open.open(step(request))?),
+            Stage::Fresh(open) => self.stage = Stage::Open(open.open(step(request), self.terms.fence.clone())?),
             // The other end is closed if the transaction was rolled back at the deadline.
             Stage::Open(steps) => {
                 if !steps.push(step(request)) {
@@ -91,7 +100,7 @@ impl<O: Open<Steps: Sync> + Sync> Transaction for Opening<O> {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), DatabaseError> {
-        let (request, reply) = request(self.deadline)?;
+        let (request, reply) = request(self.terms.deadline)?;
         match &self.stage {
             Stage::Fresh(_) => return Ok(()),
             Stage::Open(steps) if steps.push(Step::Commit(request)) => {}
@@ -103,10 +112,21 @@ impl<O: Open<Steps: Sync> + Sync> Transaction for Opening<O> {
 
     async fn roll_back(self: Box<Self>) {
         // After the deadline the transaction has been rolled back, or is about to be.
-        if let (Stage::Open(steps), Ok((request, reply))) = (&self.stage, request(self.deadline))
+        if let (Stage::Open(steps), Ok((request, reply))) = (&self.stage, request(self.terms.deadline))
             && steps.push(Step::RollBack(request))
         {
             reply.wait(Late::Timeout).await.ok();
         }
+    }
+}
+
+#[async_trait]
+impl<O: Open<Steps: Sync> + Sync> KeyTransaction for Opening<O> {
+    async fn lock_keys(&mut self, keys: Vec<KeyLock>, purpose: LockPurpose) -> Result<Vec<LockedKey>, DatabaseError> {
+        self.ask(|request| Step::LockKeys(keys, purpose, request)).await
+    }
+
+    async fn clear_locked(&mut self, keys: Vec<SessionKey>) -> Result<(), DatabaseError> {
+        self.ask(|request| Step::ClearLocked(keys, request)).await
     }
 }

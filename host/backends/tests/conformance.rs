@@ -102,6 +102,10 @@ mod conformance {
     mod server_work;
     mod settings;
     mod shapes;
+    mod side_fence;
+    mod side_fixture;
+    mod side_locks;
+    mod side_marks;
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;

@@ -9,7 +9,8 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Scan, Statistics, Unreadable, Write,
+    WriteOutcome,
 };
 use switchover_core::{Column, Layout, Others, Session, SessionKey, Timestamp, Value};
 
@@ -21,7 +22,7 @@ use crate::django_time;
 use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Options};
+use crate::server::{Failure, Found, Link, Manner, Options, SideLink};
 
 /// The settings of every connection, and a question, in one round trip. A statement waits a second for a lock, the
 /// shortest time that InnoDB has. A value that does not fit is refused, not truncated. The rest overrides settings of the
@@ -263,12 +264,14 @@ fn may_wait(deadline: Instant) -> bool {
     deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME
 }
 
+impl SideLink for Connection {}
+
 impl Link for Connection {
     fn may_have_written(&mut self) -> &mut bool {
         &mut self.may_have_written
     }
 
-    async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
+    async fn load(&mut self, keys: &[SessionKey], _fence: Option<&Fence>) -> Result<Vec<Found>, Failure> {
         let statements = self.statements().await?;
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
@@ -288,7 +291,7 @@ impl Link for Connection {
         Ok(found)
     }
 
-    async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+    async fn existing(&mut self, keys: &[SessionKey], _fence: Option<&Fence>) -> Result<Vec<SessionKey>, Failure> {
         let statements = self.statements().await?;
         let mut existing = Vec::new();
         for keys in keys.chunks(CHUNK_MAX) {
@@ -305,6 +308,7 @@ impl Link for Connection {
     async fn write(
         &mut self,
         batch: &[Write],
+        _manner: &Manner,
         again: bool,
         [_, deadline]: [Instant; 2],
     ) -> Result<Vec<WriteOutcome>, Failure> {
@@ -339,7 +343,7 @@ impl Link for Connection {
         }
     }
 
-    async fn begin(&mut self, _deadline: Instant) -> Result<(), Failure> {
+    async fn begin(&mut self, _deadline: Instant, _fence: Option<&Fence>) -> Result<(), Failure> {
         self.simple("START TRANSACTION").await
     }
 

@@ -1,5 +1,8 @@
 //! One connection to PostgreSQL: its settings, and each operation in as few round trips as possible.
 
+mod call;
+mod side;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Deadline};
@@ -7,12 +10,14 @@ use std::time::{Duration, Instant as Deadline};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{Connection as _, Executor as _, Postgres, Row as _};
+use sqlx::{Connection as _, Executor as _, Postgres, Row as _, ValueRef as _};
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Scan, Statistics, Unreadable, Write,
+    WriteOutcome,
 };
 use switchover_core::{Column, Layout, Others, Payload, Session, SessionKey, Timestamp};
 
+use self::call::{Call, look, not_below};
 use super::batch::Batch;
 use super::clock::ServerClock;
 use super::errors::{failure, unavailable};
@@ -22,7 +27,7 @@ use super::{feeds, others, schema, statistics};
 use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Options};
+use crate::server::{Failure, Found, Link, Manner, Options};
 
 /// The settings of every connection, made in one round trip.
 ///
@@ -54,6 +59,10 @@ pub(crate) struct Connection {
     page_rows: PageRows,
     clock: ServerClock,
     may_have_written: bool,
+    /// The migration under whose fence a transaction is open.
+    migration: Option<Arc<str>>,
+    /// Whether that transaction has locked keys.
+    holds_keys: bool,
 }
 
 impl Connection {
@@ -73,7 +82,16 @@ impl Connection {
         }
         let (statements, options) = (Arc::clone(statements), options.clone());
         let page_rows = PageRows::default();
-        let mut connection = Self { connection, statements, options, page_rows, clock, may_have_written: false };
+        let mut connection = Self {
+            connection,
+            statements,
+            options,
+            page_rows,
+            clock,
+            may_have_written: false,
+            migration: None,
+            holds_keys: false,
+        };
         connection.look_at_columns().await.map_err(|error| unavailable(&error))?;
         Ok(connection)
     }
@@ -98,6 +116,20 @@ impl Connection {
 
     async fn rows(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Failure> {
         query.fetch_all(&mut self.connection).await.map_err(|error| failure(&error, &mut self.may_have_written))
+    }
+
+    /// The rows of a read. Under a fence their last column has its epoch, and a row without a key says that there is no
+    /// row.
+    async fn rows_under<'q>(
+        &mut self,
+        query: Query<'q, Postgres, PgArguments>,
+        fence: Option<&'q Fence>,
+    ) -> Result<Vec<PgRow>, Failure> {
+        let Some(fence) = fence else { return self.rows(query).await };
+        let mut rows = self.rows(query.bind(&*fence.migration)).await?;
+        not_below(fence, rows.first())?;
+        rows.retain(|row| !matches!(row.try_get_raw(0), Ok(key) if key.is_null()));
+        Ok(rows)
     }
 
     /// Executes several statements without parameters, in one round trip.
@@ -134,36 +166,43 @@ impl Connection {
     async fn write_batch(
         &mut self,
         batch: &[Write],
+        call: Option<Call<'_>>,
         carries: bool,
         end: Option<Instant>,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         let statements = self.statements.get();
         let layout = self.layout();
-        let query = Batch::of(batch, &statements.others)?.bind(&statements.write, layout, carries, end);
+        let values = Batch::of(batch, &statements.others)?;
+        let query = match call {
+            None => values.bind(&statements.write, layout, carries, end),
+            Some(call) => call.bind(values.bind(&statements.write_fenced, layout, carries, end)),
+        };
         let rows = self.rows(query).await?;
-        let mut written: HashMap<String, &PgRow> = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            match column::<Option<String>>(row, 0)? {
-                Some(key) => drop(written.insert(key, row)),
-                None => self.got_at(column(row, 2)?, end)?,
-            }
-        }
-        batch
-            .iter()
-            .map(|write| {
-                outcome(write, written.get(write.key().expose()).copied(), carries, layout, &statements.others)
-            })
-            .collect()
+        self.got_at(&rows, end)?;
+        outcomes(batch, &rows, carries, layout, &statements.others)
     }
 
-    /// Takes the time at which the server got a write. After the write's end the server has done nothing.
-    fn got_at(&mut self, at: Instant, end: Option<Instant>) -> Result<(), Failure> {
-        self.clock = ServerClock::told(at.0);
-        if end.is_none_or(|end| at.0 <= end.0) {
-            return Ok(());
+    /// Takes the time at which the server got a write, from the row without a key. After the write's end the server has
+    /// done nothing.
+    fn got_at(&mut self, rows: &[PgRow], end: Option<Instant>) -> Result<(), Failure> {
+        for row in rows {
+            if column::<Option<&str>>(row, 0)?.is_some() {
+                continue;
+            }
+            let at: Instant = column(row, 2)?;
+            self.clock = ServerClock::told(at.0);
+            if end.is_some_and(|end| end.0 < at.0) {
+                self.may_have_written = false;
+                return Err(Failure::Busy("the server got the write after its deadline".to_owned()));
+            }
         }
-        self.may_have_written = false;
-        Err(Failure::Busy("the server got the write after its deadline".to_owned()))
+        Ok(())
+    }
+
+    /// The end of a statement, by the server's clock. A caller who hardly has time left does not make the others try
+    /// again.
+    fn end_for(&self, deadline: Deadline) -> Instant {
+        Instant(self.clock.at(deadline.max(Deadline::now() + SHORT)))
     }
 
     /// Locks rows and reads them. It does not lock keys without a row.
@@ -192,18 +231,29 @@ impl Connection {
     /// to insert it, this waits for it and returns the row.
     async fn lock_absent(&mut self, key: &SessionKey) -> Result<Option<Session>, Failure> {
         let absent = Session::new(key.clone(), Payload::from(""), Timestamp::from_micros(0));
-        if self.write_batch(&[Write::Insert(absent)], true, None).await? == [WriteOutcome::Exists] {
+        if self.write_batch(&[Write::Insert(absent)], None, true, None).await? == [WriteOutcome::Exists] {
             return Ok(self.lock_rows(&[key]).await?.pop().flatten());
         }
-        self.write_batch(&[Write::Delete(key.clone())], true, None).await?;
+        self.write_batch(&[Write::Delete(key.clone())], None, true, None).await?;
         Ok(None)
     }
 
     /// Writes a batch in a transaction of its own, which sets its own lock timeout.
-    async fn write_shortly(&mut self, batch: &[Write], deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
-        self.begin(deadline).await?;
-        match self.write_batch(batch, false, None).await {
-            Ok(outcomes) => self.commit().await.map(|()| outcomes),
+    async fn write_shortly(
+        &mut self,
+        batch: &[Write],
+        call: Option<Call<'_>>,
+        deadline: Deadline,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        self.begin(deadline, None).await?;
+        let written = self.write_batch(batch, call, false, None).await;
+        self.end(written).await
+    }
+
+    /// Commits a transaction of this connection's own, or rolls it back.
+    async fn end<T>(&mut self, done: Result<T, Failure>) -> Result<T, Failure> {
+        match done {
+            Ok(value) => self.commit().await.map(|()| value),
             Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
             Err(failure) => self.roll_back().await.and(Err(failure)),
         }
@@ -215,10 +265,11 @@ impl Link for Connection {
         &mut self.may_have_written
     }
 
-    async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
+    async fn load(&mut self, keys: &[SessionKey], fence: Option<&Fence>) -> Result<Vec<Found>, Failure> {
         let statements = self.statements.get();
-        let query = sqlx::query(&statements.load).bind(exposed(keys)).bind(self.now());
-        let rows = self.rows(query).await?;
+        let sql = if fence.is_some() { &statements.load_fenced } else { &statements.load };
+        let query = sqlx::query(sql).bind(exposed(keys)).bind(self.now());
+        let rows = self.rows_under(query, fence).await?;
         let wanted: HashMap<_, _> = keys.iter().map(|key| (key.expose(), key)).collect();
         // The key is compared once more here, byte for byte.
         let layout = self.layout();
@@ -230,9 +281,10 @@ impl Link for Connection {
         found.filter_map(Result::transpose).collect()
     }
 
-    async fn existing(&mut self, keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+    async fn existing(&mut self, keys: &[SessionKey], fence: Option<&Fence>) -> Result<Vec<SessionKey>, Failure> {
         let statements = self.statements.get();
-        let rows = self.rows(sqlx::query(&statements.existing).bind(exposed(keys))).await?;
+        let sql = if fence.is_some() { &statements.existing_fenced } else { &statements.existing };
+        let rows = self.rows_under(sqlx::query(sql).bind(exposed(keys)), fence).await?;
         let existing: Vec<&str> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
         Ok(keys.iter().filter(|key| existing.contains(&key.expose())).cloned().collect())
     }
@@ -240,26 +292,37 @@ impl Link for Connection {
     async fn write(
         &mut self,
         batch: &[Write],
+        manner: &Manner,
         _again: bool,
         [first, last]: [Deadline; 2],
     ) -> Result<Vec<WriteOutcome>, Failure> {
+        let call = Call::of(manner, batch);
         if left(last) < SHORT {
-            return self.write_shortly(batch, last).await;
+            return self.write_shortly(batch, call, last).await;
         }
         self.may_have_written = true;
-        // A caller who hardly has time left does not make the others try again.
-        let end = first.max(Deadline::now() + SHORT);
-        self.write_batch(batch, false, Some(Instant(self.clock.at(end)))).await
+        let end = self.end_for(first);
+        self.write_batch(batch, call, false, Some(end)).await
     }
 
-    async fn begin(&mut self, deadline: Deadline) -> Result<(), Failure> {
+    async fn begin(&mut self, deadline: Deadline, fence: Option<&Fence>) -> Result<(), Failure> {
         // The last quarter of the time is for the answer, and for what follows the lock.
         let wait = (left(deadline) * 3 / 4).as_millis().max(1);
         // A deferred constraint is checked together with the write, before the mirror has been written.
-        let begin = format!(
+        let mut begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {wait}; SET CONSTRAINTS ALL IMMEDIATE"
         );
-        self.simple(&begin).await
+        self.holds_keys = false;
+        self.migration = fence.map(|fence| Arc::clone(&fence.migration));
+        let Some(fence) = fence else { return self.simple(&begin).await };
+        let statements = self.statements.get();
+        begin.push_str("; ");
+        begin.push_str(&look(&statements.functions.fence, fence));
+        match self.simple(&begin).await {
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn lock(&mut self, keys: &[SessionKey], _deadline: Deadline) -> Result<Vec<Option<Session>>, Failure> {
@@ -271,7 +334,9 @@ impl Link for Connection {
     }
 
     async fn write_in(&mut self, batch: &[Write], _deadline: Deadline) -> Result<Vec<WriteOutcome>, Failure> {
-        self.write_batch(batch, true, None).await
+        let migration = self.migration.clone().filter(|_| self.holds_keys);
+        let call = migration.as_deref().map(|migration| Call::locked(migration, batch));
+        self.write_batch(batch, call, true, None).await
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -406,6 +471,24 @@ impl Link for Connection {
     async fn close(self) {
         self.connection.close().await.ok();
     }
+}
+
+/// What became of each write of a batch, by the rows that the statement has returned.
+fn outcomes(
+    batch: &[Write],
+    rows: &[PgRow],
+    carries: bool,
+    layout: Layout,
+    columns: &[OtherColumn],
+) -> Result<Vec<WriteOutcome>, Failure> {
+    let mut written: HashMap<&str, &PgRow> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        if let Some(key) = column(row, 0)? {
+            written.insert(key, row);
+        }
+    }
+    let found = |write: &Write| written.get(write.key().expose()).copied();
+    batch.iter().map(|write| outcome(write, found(write), carries, layout, columns)).collect()
 }
 
 fn outcome(

@@ -6,9 +6,14 @@ use sqlx::Error;
 use sqlx::postgres::PgDatabaseError;
 use switchover_core::capabilities::DatabaseError;
 
+use super::functions::{FENCED, LATE};
 use crate::server::Failure;
 use crate::table::MISSING_TABLE;
 use crate::tls::Words;
+
+/// A function of the side tables is called that is not there.
+const UNPREPARED: &str = "the side tables of migrations are not prepared, or the columns of the session table have \
+                          changed since: prepare them again";
 
 const TLS: Words = Words { authority: "`sslrootcert=FILE` in the address", without: "say `sslmode=disable`" };
 
@@ -33,6 +38,8 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
     let said = || if is_of_a_function { in_a_function(&code) } else { message(&code, refused.message()) };
     match code.as_str() {
         "40001" | "40P01" | "55P03" | "57014" => Failure::Busy(busy(&code)),
+        FENCED => Failure::Refused(DatabaseError::Fenced),
+        "42883" if !is_of_a_function => Failure::corrupt(UNPREPARED),
         // A trigger raised an error, with whatever code: one row is the cause. The text is not PostgreSQL's.
         _ if routine == Some("exec_stmt_raise") => row(&code),
         // The server closes this connection, and has rolled back its open transaction.
@@ -54,6 +61,19 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         // A value that does not fit, a constraint, or damaged data: one row is the cause.
         _ => row(&code),
     }
+}
+
+/// The numbers that a batch found too high for it: the place of each in the batch, counted from 1, and the number.
+pub(super) fn late_numbers(error: &Error) -> Option<Vec<(usize, u64)>> {
+    let Error::Database(refused) = error else { return None };
+    if refused.code().as_deref() != Some(LATE) {
+        return None;
+    }
+    let pair = |pair: &str| {
+        let (place, number) = pair.split_once(':')?;
+        Some((place.parse().ok()?, number.parse().ok()?))
+    };
+    refused.message().split(',').map(pair).collect()
 }
 
 /// What keeps a statement waiting; a trigger may raise the same codes, with a text of its own.

@@ -5,6 +5,7 @@ mod clock;
 mod connection;
 mod errors;
 mod feeds;
+mod functions;
 mod others;
 mod pooler;
 mod schema;
@@ -91,6 +92,8 @@ struct PostgresDriver {
 
 impl Driver for PostgresDriver {
     type Link = Connection;
+
+    const HAS_SIDE_TABLES: bool = true;
 
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
         let wrong = |message| DatabaseError::Invalid { message };

@@ -2,6 +2,7 @@
 
 use switchover_core::{Layout, Table};
 
+use super::functions::{Functions, WHOLE};
 use super::others::{given_out, taken_in};
 use crate::others::OtherColumn;
 use crate::table::SessionTable;
@@ -11,7 +12,17 @@ pub(super) struct Statements {
     pub(super) others: Vec<OtherColumn>,
     pub(super) load: String,
     pub(super) existing: String,
+    /// With the fence in the same snapshot. Without a fence there is no row; without a session one without a key.
+    pub(super) load_fenced: String,
+    pub(super) existing_fenced: String,
     pub(super) write: String,
+    /// The same by the function that also looks at the fence and the keys.
+    pub(super) write_fenced: String,
+    /// Reads rows, expired or not, without a lock.
+    pub(super) rows: String,
+    /// The row and the mark of each key, in the order of the keys, with the fence in the same snapshot.
+    pub(super) marked_rows: String,
+    pub(super) functions: Functions,
     /// Returns how many rows it found, and how many it deleted: a trigger may keep one without an error.
     pub(super) delete_expired: String,
     pub(super) expired_left: String,
@@ -24,9 +35,9 @@ pub(super) struct Statements {
 
 impl Statements {
     /// Writes the statements for the table and its other columns.
-    pub(super) fn of(table: &SessionTable, others: Vec<OtherColumn>) -> Self {
-        let [key, payload, end] = table.layout.columns();
-        let (layout, table) = (table.layout, table.table.quoted('"'));
+    pub(super) fn of(session_table: &SessionTable, others: Vec<OtherColumn>) -> Self {
+        let [key, payload, end] = session_table.layout.columns();
+        let (layout, table) = (session_table.layout, session_table.table.quoted('"'));
         let given_out = if others.is_empty() { String::new() } else { format!(", {}", given_out(&others, "")) };
         let row = format!("{key}, {payload}, {end}{given_out}");
         let scan = |payload: &str, given_out: &str, behind: &str| {
@@ -36,15 +47,39 @@ impl Statements {
             )
         };
         let behind = format!("WHERE {key} > $3");
+        let write = write(layout, &table, &others);
+        let functions = Functions::of(session_table, &others, &write);
+        let alive = format!("{key} = ANY($1) AND ({end} > coalesce($2, statement_timestamp())) IS TRUE");
+        let fence = |migration: &str| {
+            let fence_table = &functions.fence_table;
+            format!("(SELECT epoch AS switchover_epoch FROM {fence_table} WHERE migration = {migration}) AS f")
+        };
+        let parameters = 1..=functions.parameters;
+        let parameters = parameters.map(|number| format!("${number}")).collect::<Vec<_>>().join(", ");
         Self {
             // `IS TRUE` keeps PostgreSQL from using the index on the end. While the table is small a plan may use it,
             // and that plan is kept as the table grows.
-            load: format!(
-                "SELECT {row} FROM {table} \
-                 WHERE {key} = ANY($1) AND ({end} > coalesce($2, statement_timestamp())) IS TRUE"
-            ),
+            load: format!("SELECT {row} FROM {table} WHERE {alive}"),
             existing: format!("SELECT {key} FROM {table} WHERE {key} = ANY($1)"),
-            write: write(layout, &table, &others),
+            load_fenced: format!("SELECT {row}, switchover_epoch FROM {} LEFT JOIN {table} ON {alive}", fence("$3")),
+            existing_fenced: format!(
+                "SELECT {key}, switchover_epoch FROM {} LEFT JOIN {table} ON {key} = ANY($1)",
+                fence("$2")
+            ),
+            write,
+            write_fenced: format!("SELECT * FROM {}({parameters})", functions.write),
+            // Nobody calls another column of a session table so.
+            marked_rows: format!(
+                "SELECT {row}, switchover_mark, switchover_epoch \
+                 FROM {} CROSS JOIN unnest($1::text[]) WITH ORDINALITY AS v (switchover_asked, switchover_place) \
+                 LEFT JOIN {table} ON {key} = ANY(ARRAY[switchover_asked]) \
+                 LEFT JOIN (SELECT session_key AS switchover_key, mark AS switchover_mark FROM {} \
+                     WHERE migration = $2) AS k ON switchover_key = ANY(ARRAY[switchover_asked]) \
+                 ORDER BY switchover_place",
+                fence("$2"),
+                functions.key_table
+            ),
+            rows: format!("SELECT {row} FROM {table} WHERE {key} = ANY($1)"),
             // Rows that somebody else writes are left for the next time: they may be about to live on.
             delete_expired: format!(
                 "WITH found AS MATERIALIZED (\
@@ -61,6 +96,7 @@ impl Statements {
             scan: scan(payload, &given_out, &behind),
             scan_past_first: scan("''", "", ""),
             scan_past: scan("''", "", &behind),
+            functions,
             others,
         }
     }
@@ -147,8 +183,6 @@ fn write(layout: Layout, table: &str, others: &[OtherColumn]) -> String {
 
 /// Whether the server got the statement in time. All parts of a statement see the same time.
 const IN_TIME: &str = "coalesce(statement_timestamp() <= $16, true)";
-/// The first parameter of the sessions with values for the other columns.
-const WHOLE: usize = 17;
 
 /// For an insert or upsert: the names of the columns, their values, and the source of the values, which are arrays in
 /// the parameters from `parameter` on.

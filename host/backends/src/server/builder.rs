@@ -186,7 +186,9 @@ impl ServerBuilder {
 
         let queues = Queues { reads, writes: WriteSender(writes), transactions, tools };
         let queues = UntilClosed::new(queues, ended);
-        Ok(Server { shared: Arc::new(Shared { queues, summary, layout: self.layout }) })
+        Ok(Server {
+            shared: Arc::new(Shared { queues, summary, layout: self.layout, has_side_tables: D::HAS_SIDE_TABLES }),
+        })
     }
 }
 

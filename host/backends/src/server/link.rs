@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Unreadable, Write, WriteOutcome,
+    Clock, Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, KeyLock, LockPurpose, LockedKey, Mark,
+    MarkedRow, Number, Numbered, Scan, Side, Statistics, Unreadable, Write, WriteOutcome,
 };
 use switchover_core::{Column, Session, SessionKey, Timestamp};
 
@@ -35,6 +36,15 @@ impl Failure {
 /// A row under one of the given keys, compared byte for byte.
 pub(crate) type Found = (SessionKey, Result<Session, Unreadable>);
 
+/// How a batch is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The session rows alone, under a fence if there is one.
+    Plain(Option<Fence>),
+    /// As [`SideTables::write_marked`](switchover_core::capabilities::SideTables::write_marked).
+    Marked(Side, Fence),
+}
+
 /// What a driver needs besides the address.
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -47,6 +57,9 @@ pub(crate) struct Options {
 /// A kind of server and how to reach one.
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     type Link: Link;
+
+    /// Whether its connections do more of [`SideLink`] than refuse. Otherwise fences are ignored.
+    const HAS_SIDE_TABLES: bool = false;
 
     /// A driver for the server at an address.
     fn new(address: &str, options: Options) -> Result<Self, DatabaseError>;
@@ -66,16 +79,25 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
 /// A connection. The caller limits the time of each function. If it drops a future of the connection, it gives the
 /// connection up.
-pub(crate) trait Link: Send + 'static {
+pub(crate) trait Link: SideLink + Send + 'static {
     /// Set before anything that commits is sent. The caller clears it before each operation; the connection clears it
     /// once the server has said that nothing was written.
     fn may_have_written(&mut self) -> &mut bool;
 
-    /// The unexpired rows under `keys`, at most one for each.
-    fn load(&mut self, keys: &[SessionKey]) -> impl Future<Output = Result<Vec<Found>, Failure>> + Send;
+    /// The unexpired rows under `keys`, at most one for each. The fence is read in the same snapshot.
+    fn load(
+        &mut self,
+        keys: &[SessionKey],
+        fence: Option<&Fence>,
+    ) -> impl Future<Output = Result<Vec<Found>, Failure>> + Send;
 
-    /// The keys among `keys` that have a row; the row may be expired or unreadable.
-    fn existing(&mut self, keys: &[SessionKey]) -> impl Future<Output = Result<Vec<SessionKey>, Failure>> + Send;
+    /// The keys among `keys` that have a row; the row may be expired or unreadable. The fence is read in the same
+    /// snapshot.
+    fn existing(
+        &mut self,
+        keys: &[SessionKey],
+        fence: Option<&Fence>,
+    ) -> impl Future<Output = Result<Vec<SessionKey>, Failure>> + Send;
 
     /// Writes and commits all of the batch or nothing. No key occurs twice in it. `again` says that an earlier attempt
     /// was [`Failure::Busy`]. `deadlines` are the first and the last of the batch. It stops waiting for a lock shortly
@@ -85,12 +107,14 @@ pub(crate) trait Link: Send + 'static {
     fn write(
         &mut self,
         batch: &[Write],
+        manner: &Manner,
         again: bool,
         deadlines: [Instant; 2],
     ) -> impl Future<Output = Result<Vec<WriteOutcome>, Failure>> + Send;
 
-    /// Begins a transaction. The caller must end it, also after a failure in it.
-    fn begin(&mut self, deadline: Instant) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Begins a transaction, under a fence if there is one. The caller must end it, also after a failure in it. If this
+    /// itself fails, there is no transaction.
+    fn begin(&mut self, deadline: Instant, fence: Option<&Fence>) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// In a transaction: locks keys and reads their rows. `None`: there is no row, and nobody can insert one.
     fn lock(
@@ -172,4 +196,87 @@ pub(crate) trait Link: Send + 'static {
 
     /// Closes the connection in order.
     fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What a connection does with side tables, each as the function of
+/// [`SideTables`](switchover_core::capabilities::SideTables) or
+/// [`KeyTransaction`](switchover_core::capabilities::KeyTransaction) with this name. A driver without side tables
+/// refuses everything.
+pub(crate) trait SideLink: Send {
+    fn missing_side_tables(&mut self) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn make_fence(&mut self, _migration: &str) -> impl Future<Output = Result<(), Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn fence(&mut self, _migration: &str) -> impl Future<Output = Result<Option<Epoch>, Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn raise(&mut self, _fence: &Fence, _deadline: Instant) -> impl Future<Output = Result<Epoch, Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn write_numbered(
+        &mut self,
+        _batch: &[(Write, Number)],
+        _fence: &Fence,
+        _deadline: Instant,
+    ) -> impl Future<Output = Result<Numbered, Failure>> + Send {
+        no_side_tables()
+    }
+
+    /// In a transaction with a fence.
+    fn lock_keys(
+        &mut self,
+        _keys: &[KeyLock],
+        _purpose: LockPurpose,
+    ) -> impl Future<Output = Result<Vec<LockedKey>, Failure>> + Send {
+        no_side_tables()
+    }
+
+    /// In a transaction that has locked the keys.
+    fn clear_locked(&mut self, _keys: &[SessionKey]) -> impl Future<Output = Result<(), Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn mark(
+        &mut self,
+        _keys: &[SessionKey],
+        _home: Side,
+        _fence: &Fence,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn marked_rows(
+        &mut self,
+        _keys: &[SessionKey],
+        _fence: &Fence,
+    ) -> impl Future<Output = Result<Vec<MarkedRow>, Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn marks(&mut self, _fence: &Fence, _limit: u32) -> impl Future<Output = Result<Vec<Mark>, Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn clear_marks(
+        &mut self,
+        _marks: &[Mark],
+        _fence: &Fence,
+        _deadline: Instant,
+    ) -> impl Future<Output = Result<u64, Failure>> + Send {
+        no_side_tables()
+    }
+
+    fn count_marks(&mut self, _fence: &Fence) -> impl Future<Output = Result<u64, Failure>> + Send {
+        no_side_tables()
+    }
+}
+
+async fn no_side_tables<T>() -> Result<T, Failure> {
+    Err(Failure::Refused(crate::transaction::no_side_tables()))
 }

@@ -20,6 +20,7 @@ mod link;
 #[cfg(test)]
 mod panics;
 mod read;
+mod side;
 mod supervisor;
 mod table;
 mod tool;
@@ -35,7 +36,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 pub use self::builder::ServerBuilder;
-pub(super) use self::link::{Driver, Failure, Found, Link, Options};
+pub(super) use self::link::{Driver, Failure, Found, Link, Manner, Options, SideLink};
 use self::read::ReadJob;
 pub(super) use self::table::{Column, check_columns};
 use self::tool::ToolJob;
@@ -46,8 +47,8 @@ use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
-    Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, SideTables,
+    Statistics, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Layout, Timestamp};
 
@@ -80,6 +81,7 @@ struct Shared {
     queues: UntilClosed<Queues>,
     summary: String,
     layout: Layout,
+    has_side_tables: bool,
 }
 
 struct Queues {
@@ -110,6 +112,19 @@ impl Server {
         reply.wait(late).await
     }
 
+    async fn write_as(
+        &self,
+        batch: Vec<Write>,
+        manner: Manner,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        let ask = |batch| {
+            let push = |queues: &Queues, request| queues.writes.0.push(WriteJob::new(batch, manner, request));
+            self.send(deadline, Late::UnknownOutcome, push)
+        };
+        fit::write(self.shared.layout, batch, ask).await
+    }
+
     async fn use_tool<T: Send>(
         &self,
         deadline: Instant,
@@ -133,7 +148,7 @@ impl Database for Server {
             return Ok(Vec::new());
         }
         let ask = |batch| {
-            let job = |request| ReadJob { batch, request };
+            let job = |request| ReadJob { batch, fence: terms.fence, request };
             self.send(terms.deadline, Late::Timeout, |queues, request| enqueue(&queues.reads, job(request)))
         };
         fit::read(self.layout(), batch, ask).await
@@ -143,15 +158,11 @@ impl Database for Server {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let ask = |batch| {
-            let push = |queues: &Queues, request| queues.writes.0.push(WriteJob::new(batch, request));
-            self.send(terms.deadline, Late::UnknownOutcome, push)
-        };
-        fit::write(self.layout(), batch, ask).await
+        self.write_as(batch, Manner::Plain(terms.fence), terms.deadline).await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
-        Ok(Box::new(Opening::new(self.clone(), self.layout(), &terms)))
+        Ok(Box::new(Opening::new(self.clone(), self.layout(), terms)))
     }
 
     fn layout(&self) -> Layout {
@@ -160,6 +171,10 @@ impl Database for Server {
 
     fn upkeep(&self) -> &dyn Upkeep {
         self
+    }
+
+    fn side_tables(&self) -> Option<&dyn SideTables> {
+        self.shared.has_side_tables.then_some(self)
     }
 
     async fn close(&self) {
@@ -174,10 +189,10 @@ impl Database for Server {
 impl Open for Server {
     type Steps = mpsc::Sender<Step>;
 
-    fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError> {
+    fn open(&self, first: Step, fence: Option<Fence>) -> Result<Self::Steps, DatabaseError> {
         // One step at a time.
         let (steps, later) = mpsc::channel(1);
-        self.shared.queues.put(|queues| enqueue(&queues.transactions, TransactionJob { first, later }))?;
+        self.shared.queues.put(|queues| enqueue(&queues.transactions, TransactionJob::Held { first, later, fence }))?;
         Ok(steps)
     }
 }

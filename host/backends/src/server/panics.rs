@@ -44,25 +44,33 @@ fn carry(batch: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
     Ok(batch.iter().map(|_| WriteOutcome::Done(None)).collect())
 }
 
+impl SideLink for FragileLink {}
+
 impl Link for FragileLink {
     fn may_have_written(&mut self) -> &mut bool {
         &mut self.may_have_written
     }
 
-    async fn load(&mut self, keys: &[SessionKey]) -> Result<Vec<Found>, Failure> {
+    async fn load(&mut self, keys: &[SessionKey], _: Option<&Fence>) -> Result<Vec<Found>, Failure> {
         assert!(!keys.contains(&key(FATAL_KEY)), "this driver panics on purpose");
         Ok(Vec::new())
     }
 
-    async fn existing(&mut self, _keys: &[SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+    async fn existing(&mut self, _keys: &[SessionKey], _: Option<&Fence>) -> Result<Vec<SessionKey>, Failure> {
         Ok(Vec::new())
     }
 
-    async fn write(&mut self, batch: &[Write], _: bool, _: [Instant; 2]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(
+        &mut self,
+        batch: &[Write],
+        _: &Manner,
+        _: bool,
+        _: [Instant; 2],
+    ) -> Result<Vec<WriteOutcome>, Failure> {
         carry(batch)
     }
 
-    async fn begin(&mut self, _: Instant) -> Result<(), Failure> {
+    async fn begin(&mut self, _: Instant, _: Option<&Fence>) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchover_core::capabilities::{DatabaseError, Read, ReadOutcome, Unreadable};
+use switchover_core::capabilities::{DatabaseError, Fence, Read, ReadOutcome, Unreadable};
 use switchover_core::{Session, SessionKey};
 
 use super::inbox::Inbox;
@@ -18,6 +18,7 @@ const GROUP_BATCHES_MAX: usize = 128;
 
 pub(super) struct ReadJob {
     pub(super) batch: Vec<Read>,
+    pub(super) fence: Option<Fence>,
     pub(super) request: Request<Vec<ReadOutcome>>,
 }
 
@@ -26,13 +27,19 @@ pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<ReadJob>>
     while let Some(first) = lane.next(&*inbox).await {
         let mut jobs = vec![first];
         inbox.more(GROUP_BATCHES_MAX, &mut jobs);
-        read_group(&mut lane, jobs).await;
+        while let Some(first) = jobs.first() {
+            // A statement carries one epoch. A host serves two at most, and only for a moment.
+            let fence = first.fence.clone();
+            let (group, others) = jobs.into_iter().partition(|job| job.fence == fence);
+            read_group(&mut lane, group, fence).await;
+            jobs = others;
+        }
     }
     lane.close().await;
 }
 
-async fn read_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<ReadJob>) {
-    let wanted = |ReadJob { batch, request }| Some(ReadJob { batch, request: request.begin()? });
+async fn read_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<ReadJob>, fence: Option<Fence>) {
+    let wanted = |job: ReadJob| Some(ReadJob { request: job.request.begin()?, ..job });
     let jobs: Vec<_> = jobs.into_iter().filter_map(wanted).collect();
     // Callers with an earlier deadline have their own timer.
     let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return };
@@ -43,9 +50,9 @@ async fn read_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<ReadJob>) {
             Read::Exists(key) => exist.push(key.clone()),
         }
     }
-    match read_keys(lane, distinct(load), distinct(exist), deadline).await {
+    match read_keys(lane, distinct(load), distinct(exist), fence.as_ref(), deadline).await {
         Ok(read) => {
-            for ReadJob { batch, request } in jobs {
+            for ReadJob { batch, request, .. } in jobs {
                 request.answer(Ok(batch.iter().map(|asked| read.outcome(asked)).collect()));
             }
         }
@@ -89,12 +96,13 @@ async fn read_keys<D: Driver>(
     lane: &mut Lane<D>,
     load: Arc<[SessionKey]>,
     exist: Arc<[SessionKey]>,
+    fence: Option<&Fence>,
     deadline: Instant,
 ) -> Result<Found, DatabaseError> {
     let mut read = Found::default();
     let mut parts = vec![(load, exist)];
     while let Some((load, exist)) = parts.pop() {
-        match read_part(lane, &load, &exist, deadline).await {
+        match read_part(lane, &load, &exist, fence, deadline).await {
             Ok((found, existing)) => {
                 read.sessions.extend(found);
                 read.existing.extend(existing);
@@ -124,13 +132,14 @@ async fn read_part<D: Driver>(
     lane: &mut Lane<D>,
     load: &Arc<[SessionKey]>,
     exist: &Arc<[SessionKey]>,
+    fence: Option<&Fence>,
     deadline: Instant,
 ) -> Result<Part, Trouble> {
     let read = lane.run(deadline, |link| {
-        let (load, exist) = (Arc::clone(load), Arc::clone(exist));
+        let (load, exist, fence) = (Arc::clone(load), Arc::clone(exist), fence.cloned());
         Box::pin(async move {
-            let found = if load.is_empty() { Vec::new() } else { link.load(&load).await? };
-            let existing = if exist.is_empty() { Vec::new() } else { link.existing(&exist).await? };
+            let found = if load.is_empty() { Vec::new() } else { link.load(&load, fence.as_ref()).await? };
+            let existing = if exist.is_empty() { Vec::new() } else { link.existing(&exist, fence.as_ref()).await? };
             Ok((found, existing))
         })
     });

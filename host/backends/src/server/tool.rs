@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchover_core::capabilities::{Cursor, DatabaseError, ExpiredLeft, Feeds, Identity, Scan, Statistics, Swept};
-use switchover_core::{Column, Timestamp};
+use switchover_core::capabilities::{
+    Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, Mark, MarkedRow, Scan, Side, Statistics, Swept,
+};
+use switchover_core::{Column, SessionKey, Timestamp};
 
 use super::inbox::Inbox;
 use super::lane::{Lane, Operation, Trouble};
-use super::link::{Driver, Failure, Link};
+use super::link::{Driver, Failure, Link, SideLink as _};
 use crate::request::Request;
 use crate::sweep::{Sweep, Tried};
 
@@ -23,6 +25,21 @@ pub(super) enum ToolJob {
     OtherColumns { request: Request<Vec<Column>> },
     MissingSchema { request: Request<Vec<String>> },
     CreateSchema { request: Request<Vec<String>> },
+    Side(SideJob),
+}
+
+/// What tools and tasks do with side tables.
+pub(super) enum SideJob {
+    Missing { request: Request<Vec<String>> },
+    Prepare { request: Request<Vec<String>> },
+    MakeFence { migration: Arc<str>, request: Request<()> },
+    Fence { migration: Arc<str>, request: Request<Option<Epoch>> },
+    Raise { fence: Fence, request: Request<Epoch> },
+    Mark { keys: Arc<[SessionKey]>, home: Side, fence: Fence, request: Request<()> },
+    Rows { keys: Arc<[SessionKey]>, fence: Fence, request: Request<Vec<MarkedRow>> },
+    Marks { fence: Fence, limit: u32, request: Request<Vec<Mark>> },
+    ClearMarks { marks: Arc<[Mark]>, fence: Fence, request: Request<u64> },
+    CountMarks { fence: Fence, request: Request<u64> },
 }
 
 /// Ends when the queue is closed and empty.
@@ -53,7 +70,83 @@ async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
         ToolJob::CreateSchema { request } => {
             serve(lane, request, |link, _| Box::pin(create_schema(link))).await;
         }
+        ToolJob::Side(job) => work_aside(lane, job).await,
     }
+}
+
+async fn work_aside<D: Driver>(lane: &mut Lane<D>, job: SideJob) {
+    match job {
+        SideJob::Missing { request } => serve(lane, request, |link, _| Box::pin(link.missing_side_tables())).await,
+        SideJob::Prepare { request } => serve(lane, request, |link, _| Box::pin(make_side_tables(link))).await,
+        SideJob::MakeFence { migration, request } => {
+            serve(lane, request, |link, _| {
+                let migration = Arc::clone(&migration);
+                Box::pin(async move { link.make_fence(&migration).await })
+            })
+            .await;
+        }
+        SideJob::Fence { migration, request } => {
+            serve(lane, request, |link, _| {
+                let migration = Arc::clone(&migration);
+                Box::pin(async move { link.fence(&migration).await })
+            })
+            .await;
+        }
+        SideJob::Raise { fence, request } => raise(lane, &fence, request).await,
+        SideJob::Mark { keys, home, fence, request } => {
+            serve(lane, request, |link, _| {
+                let (keys, fence) = (Arc::clone(&keys), fence.clone());
+                Box::pin(async move { link.mark(&keys, home, &fence).await })
+            })
+            .await;
+        }
+        SideJob::Rows { keys, fence, request } => {
+            serve(lane, request, |link, _| {
+                let (keys, fence) = (Arc::clone(&keys), fence.clone());
+                Box::pin(async move { link.marked_rows(&keys, &fence).await })
+            })
+            .await;
+        }
+        SideJob::Marks { fence, limit, request } => {
+            serve(lane, request, |link, _| {
+                let fence = fence.clone();
+                Box::pin(async move { link.marks(&fence, limit).await })
+            })
+            .await;
+        }
+        SideJob::ClearMarks { marks, fence, request } => {
+            serve(lane, request, |link, deadline| {
+                let (marks, fence) = (Arc::clone(&marks), fence.clone());
+                Box::pin(async move { link.clear_marks(&marks, &fence, deadline).await })
+            })
+            .await;
+        }
+        SideJob::CountMarks { fence, request } => {
+            serve(lane, request, |link, _| {
+                let fence = fence.clone();
+                Box::pin(async move { link.count_marks(&fence).await })
+            })
+            .await;
+        }
+    }
+}
+
+/// Tries once: while a raise waits, writers queue behind it.
+async fn raise<D: Driver>(lane: &mut Lane<D>, fence: &Fence, request: Request<Epoch>) {
+    let Some(request) = request.begin() else { return };
+    let deadline = request.deadline();
+    let raised = lane.run(deadline, |link| {
+        let fence = fence.clone();
+        Box::pin(async move { link.raise(&fence, deadline).await })
+    });
+    let raised = raised.await.map_err(DatabaseError::from);
+    request.answer(raised);
+}
+
+async fn make_side_tables<L: Link>(link: &mut L) -> Result<Vec<String>, Failure> {
+    let missing = link.missing_side_tables().await?;
+    link.execute_schema(&missing).await?;
+    Ok(missing)
 }
 
 async fn serve<D: Driver, T>(

@@ -4,21 +4,25 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{
+    DatabaseError, Fence, KeyLock, LockPurpose, LockedKey, Number, Numbered, Write, WriteOutcome,
+};
 use switchover_core::{Session, SessionKey};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::inbox::Inbox;
 use super::lane::{Lane, ROLL_BACK_TIME_MAX};
-use super::link::{Driver, Failure, Link};
+use super::link::{Driver, Failure, Link, SideLink as _};
 use crate::request::Request;
 use crate::transaction::{Step, Steps};
 
-/// The first step of a transaction, and the queue of the later ones.
-pub(super) struct TransactionJob {
-    pub(super) first: Step,
-    pub(super) later: mpsc::Receiver<Step>,
+/// A transaction.
+pub(super) enum TransactionJob {
+    /// One that its caller decides: its first step, and the queue of the later ones.
+    Held { first: Step, later: mpsc::Receiver<Step>, fence: Option<Fence> },
+    /// A single statement. It needs no queue of keys: its caller has locked them at the other database.
+    Numbered { batch: Vec<(Write, Number)>, fence: Fence, request: Request<Numbered> },
 }
 
 impl Steps for mpsc::Sender<Step> {
@@ -30,17 +34,42 @@ impl Steps for mpsc::Sender<Step> {
 /// Runs until the queue is closed and empty.
 pub(super) async fn run<D: Driver>(mut lane: Lane<D>, inbox: Arc<Inbox<TransactionJob>>) {
     while let Some(job) = lane.next(&*inbox).await {
-        carry(&mut lane, job).await;
+        match job {
+            TransactionJob::Held { first, later, fence } => carry(&mut lane, first, later, fence.as_ref()).await,
+            TransactionJob::Numbered { batch, fence, request } => {
+                write_numbered(&mut lane, batch, fence, request).await
+            }
+        }
     }
     lane.close().await;
 }
 
-async fn carry<D: Driver>(lane: &mut Lane<D>, TransactionJob { first, mut later }: TransactionJob) {
+async fn write_numbered<D: Driver>(
+    lane: &mut Lane<D>,
+    batch: Vec<(Write, Number)>,
+    fence: Fence,
+    request: Request<Numbered>,
+) {
+    let Some(request) = request.begin() else { return };
+    let (deadline, batch) = (request.deadline(), Arc::new(batch));
+    let written = lane.run_patiently(deadline, |link| {
+        let (batch, fence) = (Arc::clone(&batch), fence.clone());
+        Box::pin(async move { link.write_numbered(&batch, &fence, deadline).await })
+    });
+    let written = written.await.map_err(DatabaseError::from);
+    request.answer(written);
+}
+
+async fn carry<D: Driver>(lane: &mut Lane<D>, first: Step, mut later: mpsc::Receiver<Step>, fence: Option<&Fence>) {
     let (mut next, mut is_open) = (Some(first), false);
     while let Some(step) = next.take() {
         let deadline = match step {
-            Step::Lock(keys, request) => serve(lane, request, is_open, Lock(keys.into())).await,
-            Step::Write(batch, request) => serve(lane, request, is_open, WriteAll(batch.into())).await,
+            Step::Lock(keys, request) => serve(lane, request, is_open, fence, Lock(keys.into())).await,
+            Step::Write(batch, request) => serve(lane, request, is_open, fence, WriteAll(batch.into())).await,
+            Step::LockKeys(keys, purpose, request) => {
+                serve(lane, request, is_open, fence, LockKeys(keys.into(), purpose)).await
+            }
+            Step::ClearLocked(keys, request) => serve(lane, request, is_open, fence, ClearLocked(keys.into())).await,
             Step::Commit(request) => return decide(lane, request).await,
             Step::RollBack(request) => {
                 roll_back(lane).await;
@@ -87,11 +116,34 @@ impl Statement for WriteAll {
     }
 }
 
+#[derive(Clone)]
+struct LockKeys(Arc<[KeyLock]>, LockPurpose);
+
+impl Statement for LockKeys {
+    type Done = Vec<LockedKey>;
+
+    async fn run<L: Link>(&self, link: &mut L, _deadline: Instant) -> Result<Self::Done, Failure> {
+        link.lock_keys(&self.0, self.1).await
+    }
+}
+
+#[derive(Clone)]
+struct ClearLocked(Arc<[SessionKey]>);
+
+impl Statement for ClearLocked {
+    type Done = ();
+
+    async fn run<L: Link>(&self, link: &mut L, _deadline: Instant) -> Result<Self::Done, Failure> {
+        link.clear_locked(&self.0).await
+    }
+}
+
 /// Runs one statement and answers it. Returns the deadline of the transaction if it is open afterwards.
 async fn serve<D: Driver, S: Statement>(
     lane: &mut Lane<D>,
     request: Request<S::Done>,
     is_open: bool,
+    fence: Option<&Fence>,
     statement: S,
 ) -> Option<Instant> {
     let Some(request) = request.begin() else {
@@ -105,8 +157,8 @@ async fn serve<D: Driver, S: Statement>(
         go_on(lane, deadline, &statement).await
     } else {
         let begun = lane.run_patiently(deadline, |link| {
-            let statement = statement.clone();
-            Box::pin(async move { begin(link, deadline, &statement).await })
+            let (statement, fence) = (statement.clone(), fence.cloned());
+            Box::pin(async move { begin(link, deadline, fence.as_ref(), &statement).await })
         });
         begun.await.map_err(DatabaseError::from)
     };
@@ -120,8 +172,13 @@ async fn serve<D: Driver, S: Statement>(
 
 /// Begins a transaction with its first statement. After a failure it rolls the transaction back; the caller may try
 /// again.
-async fn begin<L: Link, S: Statement>(link: &mut L, deadline: Instant, statement: &S) -> Result<S::Done, Failure> {
-    link.begin(deadline).await?;
+async fn begin<L: Link, S: Statement>(
+    link: &mut L,
+    deadline: Instant,
+    fence: Option<&Fence>,
+    statement: &S,
+) -> Result<S::Done, Failure> {
+    link.begin(deadline, fence).await?;
     match statement.run(link, deadline).await {
         Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
         Err(failure) => link.roll_back().await.and(Err(failure)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchover_core::capabilities::{DatabaseError, Write, WriteOutcome};
 
 use super::lane::{Lane, Trouble, busy_until};
-use super::link::{Driver, Link};
+use super::link::{Driver, Link as _};
 use super::write_queue::{UnderWay, WriteJob, WriteQueue};
 
 /// With less time left than this, a busy write is not tried again: the answer would come after the deadline, and the
@@ -35,6 +35,8 @@ async fn write_group<D: Driver>(lane: &mut Lane<D>, jobs: Vec<WriteJob>) -> Vec<
                 let second = jobs.split_off(jobs.len() / 2);
                 parts.extend([second, jobs]);
             }
+            // All of them have the same fence.
+            Err(Trouble::Refused(error @ DatabaseError::Fenced)) => answer_all(jobs, &error),
             Err(Trouble::Busy(_) | Trouble::Refused(_)) if jobs.len() > 1 => {
                 again.extend(jobs.into_iter().map(|job| job.again(None)));
             }
@@ -57,11 +59,12 @@ async fn write_part<D: Driver>(lane: &mut Lane<D>, jobs: &[WriteJob]) -> Result<
     let deadlines = || jobs.iter().map(|job| job.request.deadline());
     // Callers with an earlier deadline have their own timer.
     let (Some(first), Some(last)) = (deadlines().min(), deadlines().max()) else { return Ok(Vec::new()) };
+    let Some(manner) = jobs.first().map(|job| job.manner.clone()) else { return Ok(Vec::new()) };
     let again = jobs.iter().any(|job| job.alone);
     let batch: Arc<[Write]> = jobs.iter().flat_map(|job| job.batch.iter().cloned()).collect();
     let written = lane.run(last, |link| {
-        let batch = Arc::clone(&batch);
-        Box::pin(async move { link.write(&batch, again, [first, last]).await })
+        let (batch, manner) = (Arc::clone(&batch), manner.clone());
+        Box::pin(async move { link.write(&batch, &manner, again, [first, last]).await })
     });
     written.await
 }

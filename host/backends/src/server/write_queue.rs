@@ -10,6 +10,7 @@ use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::lane::Source;
+use super::link::Manner;
 use crate::queues::closed;
 use crate::request::Request;
 
@@ -26,6 +27,8 @@ const LOOK_AHEAD_MAX: usize = 1_024;
 /// A batch that waits, and the request to answer.
 pub(super) struct WriteJob {
     pub(super) batch: Vec<Write>,
+    /// A group has one.
+    pub(super) manner: Manner,
     pub(super) request: Request<Vec<WriteOutcome>>,
     /// It failed together with others, and is now tried by itself.
     pub(super) alone: bool,
@@ -34,8 +37,8 @@ pub(super) struct WriteJob {
 }
 
 impl WriteJob {
-    pub(super) fn new(batch: Vec<Write>, request: Request<Vec<WriteOutcome>>) -> Self {
-        Self { batch, request, alone: false, not_before: None }
+    pub(super) fn new(batch: Vec<Write>, manner: Manner, request: Request<Vec<WriteOutcome>>) -> Self {
+        Self { batch, manner, request, alone: false, not_before: None }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &SessionKey> {
@@ -186,7 +189,10 @@ impl State {
             }
             let free = |key| !self.under_way.contains(key) && !kept.contains(key);
             let fits = writes + job.batch.len() <= GROUP_WRITES_MAX && bytes + job.bytes() <= GROUP_BYTES_MAX;
-            let joins = group.is_empty() || (!job.alone && fits);
+            let joins = match group.first() {
+                None => true,
+                Some(first) => !job.alone && fits && job.manner == first.manner,
+            };
             if pauses || !joins || !job.keys().all(free) {
                 kept.extend(job.keys().cloned());
                 at += 1;

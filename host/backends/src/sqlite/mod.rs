@@ -39,8 +39,8 @@ use super::transaction::{Open, Opening, Step};
 use crate::fit;
 use crate::sweep::Sweep;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
-    Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, Statistics, Swept,
+    Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Column, Layout, Timestamp};
 
@@ -136,7 +136,7 @@ impl Database for Sqlite {
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
-        Ok(Box::new(Opening::new(self.clone(), self.layout(), &terms)))
+        Ok(Box::new(Opening::new(self.clone(), self.layout(), terms)))
     }
 
     fn layout(&self) -> Layout {
@@ -160,7 +160,7 @@ impl Database for Sqlite {
 impl Open for Sqlite {
     type Steps = SyncSender<Step>;
 
-    fn open(&self, first: Step) -> Result<Self::Steps, DatabaseError> {
+    fn open(&self, first: Step, _fence: Option<Fence>) -> Result<Self::Steps, DatabaseError> {
         // One step at a time.
         let (steps, later) = sync_channel(1);
         self.shared.queues.put(|queues| enqueue(&queues.writes, WriteCommand::Transaction { first, later }))?;

@@ -15,7 +15,7 @@ use super::statements::Statements;
 use crate::others::Shared;
 use crate::request::Request;
 use crate::sweep::Tried;
-use crate::transaction::{Step, Steps};
+use crate::transaction::{Step, Steps, no_side_tables};
 
 /// The most batches that share one commit. Many fewer already pay for the flush, and the first batch waits for the
 /// last.
@@ -174,6 +174,8 @@ impl Writer {
                     self.step(request, is_open, rows)
                 }
                 Step::Write(batch, request) => self.step(request, is_open, || self.write_batch(&batch)),
+                Step::LockKeys(.., request) => self.step(request, is_open, || Err(no_side_tables())),
+                Step::ClearLocked(_, request) => self.step(request, is_open, || Err(no_side_tables())),
                 Step::Commit(request) => {
                     match request.begin() {
                         Some(request) => {

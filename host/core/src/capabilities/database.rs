@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{DatabaseError, Read, ReadOutcome, Terms, Transaction, Upkeep, Write, WriteOutcome};
+use super::{DatabaseError, Read, ReadOutcome, SideTables, Terms, Transaction, Upkeep, Write, WriteOutcome};
 use crate::Layout;
 
 /// A database of sessions, as calls need it. Every function returns by the deadline of its terms, even if the server
@@ -30,6 +30,11 @@ pub trait Database: Send + Sync {
 
     /// Returns the functions for tools and sweepers.
     fn upkeep(&self) -> &dyn Upkeep;
+
+    /// The side tables of migrations; `None`: this database cannot have them, and ignores the fence of [`Terms`].
+    fn side_tables(&self) -> Option<&dyn SideTables> {
+        None
+    }
 
     /// Waits for the operations in progress and closes the connections. Later operations fail with
     /// [`DatabaseError::Unavailable`].

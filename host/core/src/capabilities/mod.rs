@@ -5,6 +5,7 @@ mod clock;
 mod database;
 mod flags;
 mod operations;
+mod side_tables;
 mod statistics;
 mod terms;
 mod transaction;
@@ -15,6 +16,9 @@ pub use clock::{Clock, SystemClock};
 pub use database::{Database, IntoDatabase};
 pub use flags::{FlagError, FlagSnapshot, Flags};
 pub use operations::{DatabaseError, Read, ReadOutcome, Unreadable, Write, WriteOutcome};
+pub use side_tables::{
+    KeyLock, KeyTransaction, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, SideTables, Token,
+};
 pub use statistics::{Remedy, Statistics};
 pub use terms::{Epoch, Fence, Terms};
 pub use transaction::Transaction;

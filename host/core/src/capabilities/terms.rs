@@ -9,7 +9,8 @@ use std::time::Instant;
 pub struct Epoch(pub u64);
 
 /// The migration that a caller takes part in, and the epoch of the caller. A database with a higher fence refuses the
-/// operation.
+/// operation, and so does one without a fence of this migration. A database without
+/// [side tables](super::Database::side_tables) ignores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The name of the migration.

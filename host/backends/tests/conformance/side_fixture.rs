@@ -1,0 +1,105 @@
+//! Two hosts on one table with side tables, and short functions for what every claim about them does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use sqlx::{Connection as _, PgConnection};
+use switchover_backends::{Postgres, Server};
+use switchover_core::capabilities::{
+    Database, DatabaseError, Epoch, Fence, KeyLock, KeyTransaction, LockPurpose, LockedKey, Mark, Number, Numbered,
+    Side, SideTables, Terms, Write, WriteOutcome,
+};
+use switchover_core::{Layout, Session, SessionKey, Timestamp};
+
+use super::fixture::{key, new_table, session, soon};
+use super::server_fixture::Kind;
+
+/// Two hosts on one table of a database of its own, with side tables and a fence at epoch 1.
+pub(crate) struct Site {
+    pub(crate) one: Server,
+    pub(crate) other: Server,
+    pub(crate) raw: PgConnection,
+    pub(crate) table: String,
+    pub(crate) url: String,
+    pub(crate) migration: Arc<str>,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Result<Self> {
+        Self::of(Layout::DJANGO).await
+    }
+
+    pub(crate) async fn of(layout: Layout) -> Result<Self> {
+        let (url, table) = (Kind::Postgres.shared().await?.url(), new_table());
+        let migration: Arc<str> = format!("it's {table}").into();
+        let builder = || Postgres::builder(&url).layout(layout).table(&table);
+        let (one, other) = (builder().connect().await?, builder().connect().await?);
+        one.upkeep().create_schema(soon()).await?;
+        // Tests that run at the same time share the fence's table.
+        while side(&one).prepare(soon()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        side(&one).make_fence(Arc::clone(&migration), soon()).await?;
+        let raw = PgConnection::connect(&url).await?;
+        Ok(Self { one, other, raw, table, url, migration })
+    }
+
+    pub(crate) fn fence(&self, epoch: u64) -> Fence {
+        Fence { migration: Arc::clone(&self.migration), epoch: Epoch(epoch) }
+    }
+
+    pub(crate) fn terms(&self, epoch: u64) -> Terms {
+        Terms { deadline: soon(), fence: Some(self.fence(epoch)) }
+    }
+
+    pub(crate) async fn mark(&self, home: Side, batch: Vec<Write>) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        side(&self.one).write_marked(batch, home, self.fence(1), soon()).await
+    }
+
+    pub(crate) async fn marks(&self) -> Result<Vec<Mark>> {
+        Ok(side(&self.one).marks(self.fence(1), 100, soon()).await?)
+    }
+
+    pub(crate) async fn marked(&self) -> Result<Vec<SessionKey>> {
+        Ok(self.marks().await?.into_iter().map(|mark| mark.key).collect())
+    }
+
+    /// The number of a key; `None` if it has no row.
+    pub(crate) async fn number(&mut self, key: &str) -> Result<Option<i64>> {
+        let sql = "SELECT number FROM switchover_key WHERE migration = $1 AND session_key = $2";
+        Ok(sqlx::query_scalar(sql).bind(&*self.migration).bind(key).fetch_optional(&mut self.raw).await?)
+    }
+
+    pub(crate) async fn number_write(&self, batch: Vec<(Write, u64)>) -> Result<Numbered, DatabaseError> {
+        let batch = batch.into_iter().map(|(write, number)| (write, Number(number))).collect();
+        side(&self.one).write_numbered(batch, self.fence(1), soon()).await
+    }
+
+    pub(crate) async fn locked(
+        &self,
+        host: &Server,
+        keys: &[&str],
+        purpose: LockPurpose,
+    ) -> Result<(Box<dyn KeyTransaction>, Vec<LockedKey>), DatabaseError> {
+        let mut transaction = side(host).begin_with_keys(self.fence(1), soon()).await?;
+        let locks = keys.iter().map(|text| KeyLock { key: key(text), known: Number(0) }).collect();
+        let locked = transaction.lock_keys(locks, purpose).await?;
+        Ok((transaction, locked))
+    }
+}
+
+pub(crate) fn side(database: &Server) -> &dyn SideTables {
+    database.side_tables().expect("PostgreSQL has side tables")
+}
+
+pub(crate) fn with(text: &str, payload: &str) -> Session {
+    // Some day in 2096.
+    session(text, payload, Timestamp::from_micros(4_000_000_000_000_000))
+}
+
+/// Whether something still waits after longer than a lock timeout.
+pub(crate) async fn waits<T>(task: &tokio::task::JoinHandle<T>) -> bool {
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    !task.is_finished()
+}
