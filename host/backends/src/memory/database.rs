@@ -183,6 +183,7 @@ fn outcome(row: Option<Session>, write: Write) -> (WriteOutcome, Option<Option<S
 #[async_trait]
 impl Database for MemoryDatabase {
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        terms.ensure_no_fence()?;
         let ask = |batch: Vec<Read>| {
             let now = self.shared.clock.now();
             let read = self.open_state(terms.deadline).map(|state| {
@@ -200,6 +201,7 @@ impl Database for MemoryDatabase {
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        terms.ensure_no_fence()?;
         let ask = async |batch: Vec<Write>| {
             let keys: Vec<_> = batch.iter().map(|write| write.key().clone()).collect();
             let write = |state: &mut State| {
@@ -214,6 +216,7 @@ impl Database for MemoryDatabase {
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        terms.ensure_no_fence()?;
         let number = {
             let mut state = self.open_state(terms.deadline)?;
             state.transactions += 1;

@@ -112,6 +112,11 @@ impl Server {
         reply.wait(late).await
     }
 
+    /// Checks that the fence of an operation can be kept, if it has one.
+    fn ensure_fence(&self, terms: &Terms) -> Result<(), DatabaseError> {
+        if self.shared.has_side_tables { Ok(()) } else { terms.ensure_no_fence() }
+    }
+
     async fn write_as(
         &self,
         batch: Vec<Write>,
@@ -144,6 +149,7 @@ impl fmt::Debug for Server {
 #[async_trait]
 impl Database for Server {
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        self.ensure_fence(&terms)?;
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -155,6 +161,7 @@ impl Database for Server {
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        self.ensure_fence(&terms)?;
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -162,6 +169,7 @@ impl Database for Server {
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        self.ensure_fence(&terms)?;
         Ok(Box::new(Opening::new(self.clone(), self.layout(), terms)))
     }
 

@@ -126,16 +126,19 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Database for Sqlite {
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
+        terms.ensure_no_fence()?;
         let ask = |batch| self.send_read(terms.deadline, |request| ReadCommand::Read { batch, request });
         fit::read(self.layout(), batch, ask).await
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        terms.ensure_no_fence()?;
         let ask = |batch| self.send_write(terms.deadline, |request| WriteCommand::Write { batch, request });
         fit::write(self.layout(), batch, ask).await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
+        terms.ensure_no_fence()?;
         Ok(Box::new(Opening::new(self.clone(), self.layout(), terms)))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use switchover_core::capabilities::{DatabaseError, Read, ReadOutcome, Terms, Write, WriteOutcome};
+use switchover_core::capabilities::{DatabaseError, Epoch, Fence, Read, ReadOutcome, Terms, Write, WriteOutcome};
 use tokio::task::JoinSet;
 
 use super::fixture::{Fixture, error_of, exists, hold, key, load, row, session, soon, write};
@@ -31,12 +31,30 @@ claims! {
     inserts_and_deletes_at_once_add_up,
     many_keys_at_once_lose_nothing,
     deadline_in_the_past_does_nothing,
+    fence_that_is_not_there_is_never_ignored,
     closed_database_is_unavailable,
     summary_names_no_key,
 }
 
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// A database without side tables refuses it, and so does one whose side tables were not made.
+async fn fence_that_is_not_there_is_never_ignored(f: Fixture) -> Result<()> {
+    let there = f.session(A, "first");
+    write(&*f.database, Write::Insert(there.clone())).await?;
+    let fence = Fence { migration: "nobody knows it".into(), epoch: Epoch(1) };
+    let terms = || Terms { deadline: soon(), fence: Some(fence.clone()) };
+    for read in [Read::Load(there.key.clone()), Read::Exists(there.key.clone())] {
+        assert!(f.database.read(vec![read.clone()], terms()).await.is_err(), "{read:?}");
+    }
+    assert!(f.database.write(vec![Write::Delete(there.key.clone())], terms()).await.is_err());
+    if let Ok(mut transaction) = f.database.begin(terms()).await {
+        assert!(transaction.lock(vec![there.key.clone()]).await.is_err());
+    }
+    assert_eq!(load(&*f.database, &there.key).await?, Some(there));
+    Ok(())
+}
 
 async fn what_was_inserted_is_loaded(f: Fixture) -> Result<()> {
     let session = f.session(A, "first");

@@ -31,7 +31,8 @@ pub trait Database: Send + Sync {
     /// Returns the functions for tools and sweepers.
     fn upkeep(&self) -> &dyn Upkeep;
 
-    /// The side tables of migrations; `None`: this database cannot have them, and ignores the fence of [`Terms`].
+    /// The side tables of migrations; `None`: this database cannot have them, and refuses
+    /// [`Terms`] with a fence.
     fn side_tables(&self) -> Option<&dyn SideTables> {
         None
     }
