@@ -106,6 +106,7 @@ mod conformance {
     mod side_fixture;
     mod side_locks;
     mod side_marks;
+    mod side_plans;
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;

@@ -15,7 +15,7 @@ use switchover_harness::MariaDb;
 use super::collations::{COLLATIONS, convert};
 use super::fixture::{hold, key, load, lock, new_table, session, soon, write};
 
-const SIZES: [u64; 4] = [0, 300, 3_000, 300_000];
+pub(crate) const SIZES: [u64; 4] = [0, 300, 3_000, 300_000];
 const BATCHES: [usize; 4] = [1, 2, 24, 128];
 /// How many rows a page has, and how many one deletion of expired rows takes.
 const PAGE: usize = 50;
@@ -25,7 +25,7 @@ const MODULUS: u64 = 1 << 32;
 
 /// Which sessions have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+pub(crate) enum Ended {
     /// One in three.
     Some,
     All,
@@ -41,7 +41,7 @@ impl Ended {
     }
 
     /// The keys of rows that no deletion of expired rows has taken yet.
-    fn keys(self, rows: u64) -> Vec<SessionKey> {
+    pub(crate) fn keys(self, rows: u64) -> Vec<SessionKey> {
         let most = BATCHES[BATCHES.len() - 1];
         let numbers: Vec<u64> = match self {
             Self::Some => (1..=rows).filter(|row| row % 3 == 2).take(most).collect(),
@@ -54,14 +54,14 @@ impl Ended {
 
 /// The most that an operation may read: a base, and a part for each row or key of its batch.
 #[derive(Clone, Copy)]
-struct Bound {
-    base: u64,
-    each: u64,
+pub(crate) struct Bound {
+    pub(crate) base: u64,
+    pub(crate) each: u64,
 }
 
 /// Counts what a server reads, in its own units.
 #[async_trait::async_trait]
-trait Counter: Send {
+pub(crate) trait Counter: Send {
     /// The bound for one operation, in the same units.
     fn bound(&self) -> Bound;
     /// The units since the last call.
@@ -70,8 +70,8 @@ trait Counter: Send {
     async fn analyse(&mut self) -> Result<()>;
 }
 
-/// The blocks that statements on the table touch, by `pg_stat_statements`.
-struct PostgresBlocks(PgConnection);
+/// The blocks that statements on the table and on the side tables touch, by `pg_stat_statements`.
+pub(crate) struct PostgresBlocks(pub(crate) PgConnection);
 
 #[async_trait::async_trait]
 impl Counter for PostgresBlocks {
@@ -83,7 +83,7 @@ impl Counter for PostgresBlocks {
 
     async fn count(&mut self) -> Result<u64> {
         let sql = "SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::bigint FROM pg_stat_statements \
-                   WHERE query LIKE '%django_session%' AND query NOT LIKE '%pg_stat_statements%'";
+                   WHERE (query LIKE '%django_session%' OR query LIKE '%switchover%') AND query NOT LIKE '%pg_stat_statements%'";
         let blocks: i64 = self.0.fetch_one(sqlx::raw_sql(sql)).await?.try_get(0)?;
         self.0.execute(sqlx::raw_sql("SELECT pg_stat_statements_reset()")).await?;
         Ok(blocks.unsigned_abs())
@@ -153,10 +153,10 @@ impl Counter for MariaDbRows {
 }
 
 /// What an operation has read, with a batch of this size.
-struct Count {
-    what: String,
-    batch: usize,
-    count: u64,
+pub(crate) struct Count {
+    pub(crate) what: String,
+    pub(crate) batch: usize,
+    pub(crate) count: u64,
 }
 
 /// Measures what each operation of the product reads.
@@ -243,7 +243,7 @@ async fn measure(database: &Server, counter: &mut dyn Counter, keys: &[SessionKe
 }
 
 /// A count that grows with the table means a scan of it.
-fn check(what: &str, counts: &[Count], bound: Bound) -> Result<()> {
+pub(crate) fn check(what: &str, counts: &[Count], bound: Bound) -> Result<()> {
     for Count { what: operation, batch, count } in counts {
         let most = bound.base + bound.each * u64::try_from(*batch)?;
         anyhow::ensure!(*count <= most, "{what}: {operation} with a batch of {batch} reads {count}, {most} at most");
@@ -284,7 +284,7 @@ async fn depends_on_the_batch_alone(
 }
 
 /// A PostgreSQL server with an extension that counts blocks. It does not analyse tables in the background.
-async fn postgres() -> Result<(switchover_harness::Server, PostgresBlocks)> {
+pub(crate) async fn postgres() -> Result<(switchover_harness::Server, PostgresBlocks)> {
     let builder = switchover_harness::Postgres::builder();
     let builder = builder.setting("shared_preload_libraries", "pg_stat_statements").setting("autovacuum", "off");
     let server = builder.start().await?;
