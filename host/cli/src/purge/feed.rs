@@ -198,11 +198,13 @@ pub(crate) async fn try_first_rows(
             );
         }
     }
+    let names: Vec<_> = lost.iter().map(|session| session.key.short_hash()).collect();
     bail!(
         "the new database lost {} of the {} sessions that were deleted in the old one: it is fed from there. They were \
-         written to both again, and nothing else was deleted. End the replication first",
+         written to both again ({}), and nothing else was deleted. End the replication first",
         lost.len(),
-        first.len()
+        first.len(),
+        names.join(", ")
     )
 }
 
