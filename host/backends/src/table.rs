@@ -6,12 +6,13 @@ use switchover_core::{Layout, Table};
 use crate::others::OtherColumn;
 
 /// What to do about a missing table. The statement that misses it may be that of a trigger.
-pub(super) const MISSING_TABLE: &str = "the session table is made by `switchover init` or Django's `migrate`, a table that \
-                                        a trigger needs by whoever made the trigger";
+pub(super) const MISSING_TABLE: &str = "the session table is made by `switchover init` or Django's `migrate`, a table \
+                                        that a trigger needs by whoever made the trigger";
 
 /// Why a table whose rows delete each other is refused.
-pub(super) const OWN_CASCADE: &str = "its rows refer to rows of the same table with ON DELETE CASCADE, so the deletion of \
-                                      an expired session may delete living ones: give the reference another action";
+pub(super) const OWN_CASCADE: &str = "its rows refer to rows of the same table with ON DELETE CASCADE, so the \
+                                      deletion of an expired session may delete living ones: give the reference \
+                                      another action";
 
 /// A table and its layout.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,9 +25,9 @@ use crate::row::{foreign_row, session_of_row, unreadable_row};
 use crate::server::{Failure, Found, Link, Manner, Options, SideLink};
 
 /// The settings of every connection, and a question, in one round trip. A statement waits a second for a lock, the
-/// shortest time that InnoDB has. A value that does not fit is refused, not truncated. The rest overrides settings of the
-/// server that would change what statements mean: a commit that begins a transaction which nobody commits, rows that are
-/// left out of answers, an empty payload that is NULL.
+/// shortest time that InnoDB has. A value that does not fit is refused, not truncated. The rest overrides settings of
+/// the server that would change what statements mean: a commit that begins a transaction which nobody commits, rows
+/// that are left out of answers, an empty payload that is NULL.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION autocommit = 1; \
                         SET SESSION completion_type = 0; SET SESSION innodb_lock_wait_timeout = 1; \
                         SET SESSION sql_safe_updates = 0; SET SESSION sql_select_limit = 18446744073709551615; \

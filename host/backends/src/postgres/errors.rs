@@ -52,7 +52,7 @@ pub(super) fn failure(error: &Error, written: &mut bool) -> Failure {
         // A statement inside a trigger that does not suit: one row is the cause.
         _ if is_of_a_function && ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => row(&code),
         "42P01" => Failure::corrupt(format!("there is no such table: {MISSING_TABLE}")),
-        // The statement does not suit the table, or is not allowed. The message names columns and tables, and no values.
+        // The statement does not suit the table, or is not allowed. The message names columns and tables, no values.
         _ if ["0A", "42", "55"].iter().any(|class| code.starts_with(class)) => Failure::corrupt(said()),
         // The error is about the server itself: it admits nobody, or lacks memory, disk or connections.
         _ if ["08", "28", "3D", "53", "57"].iter().any(|class| code.starts_with(class)) => {

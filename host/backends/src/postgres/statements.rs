@@ -106,8 +106,8 @@ impl Statements {
 ///
 /// `locked` comes first and takes the locks in the order of the keys, so that two batches cannot wait for each other.
 /// The other parts change rows that it has locked. The keys of a batch are distinct, so no row is changed twice.
-/// If the server got the statement later than `$16`, nothing is locked and nothing is written. One row of the answer has
-/// no key; it has the time at which the server got the statement.
+/// If the server got the statement later than `$16`, nothing is locked and nothing is written. One row of the answer
+/// has no key; it has the time at which the server got the statement.
 /// Payloads are returned only if `$15` asks for them: those of rows that were touched, and of rows that were locked to
 /// be returned. Other payloads may be damaged, and need not be read.
 ///

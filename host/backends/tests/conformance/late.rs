@@ -1,5 +1,5 @@
-//! Writes that PostgreSQL gets after their deadline: it does not begin them, so an outcome that was told as unknown does
-//! not change later.
+//! Writes that PostgreSQL gets after their deadline: it does not begin them, so an outcome that was told as unknown
+//! does not change later.
 
 use std::time::Duration;
 

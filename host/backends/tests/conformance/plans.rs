@@ -83,7 +83,8 @@ impl Counter for PostgresBlocks {
 
     async fn count(&mut self) -> Result<u64> {
         let sql = "SELECT coalesce(sum(shared_blks_hit + shared_blks_read), 0)::bigint FROM pg_stat_statements \
-                   WHERE (query LIKE '%django_session%' OR query LIKE '%switchover%') AND query NOT LIKE '%pg_stat_statements%'";
+                   WHERE (query LIKE '%django_session%' OR query LIKE '%switchover%') \
+                       AND query NOT LIKE '%pg_stat_statements%'";
         let blocks: i64 = self.0.fetch_one(sqlx::raw_sql(sql)).await?.try_get(0)?;
         self.0.execute(sqlx::raw_sql("SELECT pg_stat_statements_reset()")).await?;
         Ok(blocks.unsigned_abs())

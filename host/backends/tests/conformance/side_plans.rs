@@ -1,5 +1,5 @@
-//! How much a step of a migration reads depends only on its batch, as `plans` says of plain operations: with side tables
-//! as large as the session table, a third of them marks.
+//! How much a step of a migration reads depends only on its batch, as `plans` says of plain operations: with side
+//! tables as large as the session table, a third of them marks.
 
 use anyhow::Result;
 use sqlx::Executor as _;
