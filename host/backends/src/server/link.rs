@@ -58,7 +58,7 @@ pub(crate) struct Options {
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     type Link: Link;
 
-    /// Whether its connections do more of [`SideLink`] than refuse. Otherwise fences are ignored.
+    /// Whether its connections do more of [`SideLink`] than refuse. Otherwise an operation with a fence is refused.
     const HAS_SIDE_TABLES: bool = false;
 
     /// A driver for the server at an address.
