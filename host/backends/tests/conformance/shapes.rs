@@ -19,6 +19,21 @@ async fn is_refused(database: &dyn Database, word: &str) -> Result<()> {
     }
 }
 
+/// A file with such a table is refused when it is opened, or when its columns are checked.
+async fn file_is_refused(create: &str, word: &str) -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("sessions.sqlite3");
+    rusqlite::Connection::open(&path)?.execute_batch(create)?;
+    match Sqlite::builder(&path).open().await {
+        Ok(database) => is_refused(&database, word).await,
+        Err(DatabaseError::Corrupt { message }) => {
+            ensure!(message.contains(word), "{message}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn key_with_several_rows_is_refused_on_postgres() -> Result<()> {
     let server = switchover_harness::Postgres::shared().await?;
@@ -45,21 +60,11 @@ async fn key_with_several_rows_is_refused_on_postgres() -> Result<()> {
 
 #[tokio::test]
 async fn key_with_several_rows_is_refused_in_sqlite() -> Result<()> {
-    let folder = TempDir::new()?;
-    let path = folder.path().join("sessions.sqlite3");
     let create = format!(
         "CREATE TABLE django_session ({COLUMNS} datetime NOT NULL, tenant text NOT NULL, \
          PRIMARY KEY (session_key, tenant))"
     );
-    rusqlite::Connection::open(&path)?.execute_batch(&create)?;
-    match Sqlite::builder(&path).open().await {
-        Ok(database) => is_refused(&database, "primary key").await,
-        Err(DatabaseError::Corrupt { message }) => {
-            ensure!(message.contains("primary key"), "{message}");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
+    file_is_refused(&create, "primary key").await
 }
 
 /// The deletion of an expired session would delete the living ones that refer to it.
@@ -81,21 +86,11 @@ async fn table_that_deletes_its_own_rows_is_refused_on_mariadb() -> Result<()> {
 
 #[tokio::test]
 async fn table_that_deletes_its_own_rows_is_refused_in_sqlite() -> Result<()> {
-    let folder = TempDir::new()?;
-    let path = folder.path().join("sessions.sqlite3");
     let create = format!(
         "CREATE TABLE django_session ({COLUMNS} datetime NOT NULL, \
              parent varchar(40) REFERENCES Django_Session ON DELETE CASCADE, PRIMARY KEY (session_key))"
     );
-    rusqlite::Connection::open(&path)?.execute_batch(&create)?;
-    match Sqlite::builder(&path).open().await {
-        Ok(database) => is_refused(&database, "ON DELETE CASCADE").await,
-        Err(DatabaseError::Corrupt { message }) => {
-            ensure!(message.contains("ON DELETE CASCADE"), "{message}");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
+    file_is_refused(&create, "ON DELETE CASCADE").await
 }
 
 /// A column may have the name by which SQLite calls its rows.
