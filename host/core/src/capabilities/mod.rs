@@ -2,6 +2,7 @@
 
 mod cache;
 mod clock;
+mod control;
 mod database;
 mod flags;
 mod operations;
@@ -13,6 +14,7 @@ mod upkeep;
 
 pub use cache::{Cache, CacheError, CacheLookup, Lease, Nonce};
 pub use clock::{Clock, SystemClock};
+pub use control::{Beat, Control, Decision, Document, GivingUp, HostRow, JobRow, LoggedDecision, Member, Progress};
 pub use database::{Database, IntoDatabase};
 pub use flags::{FlagError, FlagSnapshot, Flags};
 pub use operations::{DatabaseError, Read, ReadOutcome, Unreadable, Write, WriteOutcome};
