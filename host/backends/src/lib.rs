@@ -3,6 +3,8 @@
 
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod address;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod control;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 mod django_time;
 #[cfg(feature = "memory")]
@@ -52,7 +54,7 @@ pub use fixed_flags::FixedFlags;
 pub use flag_file::FlagFile;
 pub use locator::{Address, Kind};
 #[cfg(feature = "memory")]
-pub use memory::{FlagSwitch, MemoryCache, MemoryDatabase};
+pub use memory::{FlagSwitch, MemoryCache, MemoryControl, MemoryDatabase};
 #[cfg(feature = "mysql")]
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]

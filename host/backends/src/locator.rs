@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use switchover_core::Layout;
-use switchover_core::capabilities::{Database, DatabaseError};
+use switchover_core::capabilities::{Control, Database, DatabaseError};
 
 /// The kind of database or cache that an address leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,6 +120,43 @@ impl Address {
                 let _of_other_kinds = (table, layout, create);
                 Err(DatabaseError::Invalid { message: format!("this program was built without {kind:?}") })
             }
+        }
+    }
+}
+
+impl Address {
+    /// The control tables of migrations at this address. Nothing is opened before they are first used; then the file of
+    /// an SQLite database is made if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Invalid`] if the address is not that of a database, or of a kind that this program was built
+    /// without.
+    pub fn control(&self) -> Result<Arc<dyn Control>, DatabaseError> {
+        match self.kind {
+            #[cfg(feature = "memory")]
+            Kind::Memory => Ok(Arc::new(crate::MemoryControl::new())),
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => {
+                let opener = crate::sqlite::SqliteControl::new(self.path().unwrap_or(Path::new("")));
+                Ok(Arc::new(crate::control::SqlControl::new(opener)))
+            }
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => {
+                let opener = crate::postgres::PostgresControl::new(&self.text)?;
+                Ok(Arc::new(crate::control::SqlControl::new(opener)))
+            }
+            #[cfg(feature = "mysql")]
+            Kind::MySql => {
+                let opener = crate::mysql::MySqlControl::new(&self.text)?;
+                Ok(Arc::new(crate::control::SqlControl::new(opener)))
+            }
+            Kind::Redis => {
+                let message = "Redis cannot hold control tables: they need a database";
+                Err(DatabaseError::Invalid { message: message.to_owned() })
+            }
+            #[cfg(not(all(feature = "memory", feature = "sqlite", feature = "postgres", feature = "mysql")))]
+            kind => Err(DatabaseError::Invalid { message: format!("this program was built without {kind:?}") }),
         }
     }
 }

@@ -249,6 +249,11 @@ pub enum SwapError {
     },
     /// There is no previous policy to go back to.
     NoPrevious,
+    /// The host takes part in a migration, whose control document names the policy for the whole fleet: change it there.
+    InMigration {
+        /// The migration.
+        migration: String,
+    },
     /// The host was closed.
     Closed,
 }
@@ -261,6 +266,9 @@ impl fmt::Display for SwapError {
                 write!(f, "{in_flight} calls under the old policy or flags did not end in time and continue; try again")
             }
             Self::NoPrevious => f.write_str("there is no previous policy to go back to"),
+            Self::InMigration { migration } => {
+                write!(f, "the migration `{migration}` names the policy; change it with `switchover migrate policy`")
+            }
             Self::Closed => f.write_str("this host was closed"),
         }
     }

@@ -11,7 +11,7 @@ use switchover_scripts::{Answer, Call, Fakes, Subject};
 use crate::call::Failure;
 use crate::call::{
     AllowMigrate, AllowRelation, ClearExpired, DbForRead, DbForWrite, Delete, Describe, Exists, Freshness, Grants,
-    Load, PolicyScope, Question, Save, Touch,
+    Load, PolicyScope, Question, Save, Serves, Touch,
 };
 use crate::error::{Rejection, SwapError};
 use crate::limits::Limits;
@@ -49,7 +49,7 @@ impl Isolated {
     /// [`SwapError::Rejected`] says what is wrong with the policy.
     pub async fn load(policy: &Policy) -> std::result::Result<Self, SwapError> {
         let limits = Limits { calls_in_flight_max: 16, ..Limits::default() };
-        let loader = Loader::new(limits.clone(), BTreeSet::new(), Arc::default());
+        let loader = Loader::new(limits.clone(), BTreeSet::new(), Serves::OneHost, Arc::default());
         let loader =
             loader.map_err(|error| Rejection::Machine.because(format!("no engine can be made here: {error}")))?;
         let settings = policy.settings.clone();
@@ -65,7 +65,7 @@ impl Isolated {
     pub async fn try_out(&self, flags: BTreeMap<String, String>) -> std::result::Result<(), SwapError> {
         let linked = self.linked(self.settings.clone(), false);
         let (databases, flags) = (&self.loaded.description.databases, Arc::new(flags.into_iter().collect()));
-        let tried = try_out(&linked, databases, flags, &Arc::default(), &self.limits).await;
+        let tried = try_out(&linked, databases, flags, &Arc::default(), &self.limits, Serves::OneHost).await;
         tried.map_err(|message| Rejection::Trial.because(message))
     }
 

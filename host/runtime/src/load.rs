@@ -11,7 +11,7 @@ use switchover_core::DatabaseName;
 use switchover_core::capabilities::FlagSnapshot;
 
 use crate::call::Runner;
-use crate::call::{Grants, PolicyScope};
+use crate::call::{Grants, PolicyScope, Serves};
 use crate::counters::Counters;
 use crate::error::{Rejection, SwapError};
 use crate::limits::Limits;
@@ -29,6 +29,7 @@ pub struct Loader {
     compiler: Compiler,
     limits: Limits,
     databases: BTreeSet<String>,
+    serves: Serves,
     counters: Arc<Counters>,
     generations: AtomicU64,
 }
@@ -42,17 +43,23 @@ pub(crate) struct Loaded {
 }
 
 impl Loader {
-    /// A loader for a host with these databases.
+    /// A loader for a host with these databases, whose store serves these targets.
     ///
     /// # Errors
     ///
     /// Says why no engine for components can be made on this machine.
-    pub fn new(limits: Limits, databases: BTreeSet<String>, counters: Arc<Counters>) -> Result<Self, String> {
+    pub fn new(
+        limits: Limits,
+        databases: BTreeSet<String>,
+        serves: Serves,
+        counters: Arc<Counters>,
+    ) -> Result<Self, String> {
         Ok(Self {
             #[cfg(feature = "wasm")]
             compiler: Compiler::new(&limits)?,
             limits,
             databases,
+            serves,
             counters,
             generations: AtomicU64::new(0),
         })
@@ -101,7 +108,9 @@ impl Loader {
     pub async fn try_out(&self, version: &Arc<Version>, flags: &Arc<FlagSnapshot>) -> Result<(), SwapError> {
         if !version.was_tried(flags) {
             let databases = &version.description().databases;
-            let tried = try_out(version.linked(), databases, Arc::clone(flags), &self.counters, &self.limits).await;
+            let flags_to_try = Arc::clone(flags);
+            let tried =
+                try_out(version.linked(), databases, flags_to_try, &self.counters, &self.limits, self.serves).await;
             tried.map_err(|message| Rejection::Trial.because(message))?;
             version.passed(flags);
         }

@@ -4,13 +4,16 @@
 //! databases. Within an era a swap is one pointer store. Between eras nothing overlaps: the old era closes, its calls
 //! and writes end, the new era opens. Calls that arrive in between wait. Otherwise a call that began with a flag off
 //! could write one database after another call wrote both, and the next read would find the older row.
+//!
+//! In a migration each epoch is an era, and two of them may overlap: the databases themselves keep the calls of two
+//! neighbouring epochs apart. The next era opens first, then the last one is drained.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use switchover_core::capabilities::FlagSnapshot;
+use switchover_core::capabilities::{Fence, FlagSnapshot};
 use switchover_core::sync::Mutex;
 use tokio::sync::watch;
 
@@ -24,11 +27,12 @@ struct Era {
     flags: Arc<FlagSnapshot>,
     policy: ArcSwap<Version>,
     gate: Arc<Gate>,
+    fence: Option<Fence>,
 }
 
 impl Era {
-    fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>) -> Arc<Self> {
-        Arc::new(Self { flags, policy: ArcSwap::new(policy), gate: Gate::open() })
+    fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>, fence: Option<Fence>) -> Arc<Self> {
+        Arc::new(Self { flags, policy: ArcSwap::new(policy), gate: Gate::open(), fence })
     }
 }
 
@@ -44,6 +48,8 @@ pub struct Entry {
 /// The running policy and flags of one host.
 pub struct Slot {
     era: ArcSwap<Era>,
+    /// The gates of earlier epochs in which something may still run.
+    earlier: Mutex<Vec<Arc<Gate>>>,
     previous: Mutex<Option<Arc<Version>>>,
     /// Held by a change, so that only one runs at a time.
     changing: tokio::sync::Mutex<()>,
@@ -54,10 +60,11 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A slot whose first era has these flags and this policy.
-    pub fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>, warm_instances: usize) -> Self {
+    /// A slot whose first era has these flags, this policy and this epoch.
+    pub fn new(flags: Arc<FlagSnapshot>, policy: Arc<Version>, fence: Option<Fence>, warm_instances: usize) -> Self {
         Self {
-            era: ArcSwap::new(Era::new(flags, policy)),
+            era: ArcSwap::new(Era::new(flags, policy, fence)),
+            earlier: Mutex::default(),
             previous: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             opened: watch::Sender::new(0),
@@ -70,7 +77,7 @@ impl Slot {
     pub fn try_enter(&self) -> Option<Entry> {
         let era = self.era.load();
         let ticket = era.gate.enter()?;
-        let admission = Admission { ticket, flags: Arc::clone(&era.flags) };
+        let admission = Admission { ticket, flags: Arc::clone(&era.flags), fence: era.fence.clone() };
         Some(Entry { admission, version: era.policy.load_full() })
     }
 
@@ -114,6 +121,62 @@ impl Slot {
         self.era.load().gate.in_flight()
     }
 
+    /// The epoch of new calls; `None` if the host takes part in no migration.
+    pub fn fence(&self) -> Option<Fence> {
+        self.era.load().fence.clone()
+    }
+
+    /// Begins the next epoch of a migration. New calls run under it at once; those of earlier epochs go on. Then
+    /// [`Slot::earlier_ended`] waits for these.
+    pub async fn open_next(
+        &self,
+        flags: Arc<FlagSnapshot>,
+        policy: Arc<Version>,
+        fence: Fence,
+        change: &impl Change,
+    ) -> Result<(), SwapError> {
+        let _one = self.changing.lock().await;
+        change.try_out(&policy, &flags).await?;
+        if self.is_closed() {
+            return Err(SwapError::Closed);
+        }
+        policy.expect_look_first();
+        policy.linked().runner.keep_idle(usize::MAX);
+        let running = self.version();
+        if !Arc::ptr_eq(&running, &policy) {
+            running.linked().runner.keep_idle(self.warm_instances);
+            *self.previous.lock() = Some(running);
+        }
+        // The new era is there before the gate of the last one closes, so a call that finds a closed gate finds an open
+        // one next.
+        let last = self.era.swap(Era::new(flags, policy, Some(fence)));
+        self.earlier.lock().push(Arc::clone(&last.gate));
+        last.gate.close();
+        last.gate.retire();
+        self.opened.send_modify(|eras| *eras += 1);
+        Ok(())
+    }
+
+    /// Waits until nothing of an earlier epoch runs any more. Returns `false` if something still does after `wait`.
+    pub async fn earlier_ended(&self, wait: Duration) -> bool {
+        let gates = self.earlier.lock().clone();
+        let drained = async {
+            for gate in &gates {
+                gate.drain(Duration::MAX).await;
+            }
+        };
+        if tokio::time::timeout(wait, drained).await.is_err() {
+            return false;
+        }
+        self.earlier.lock().retain(|gate| !gates.iter().any(|ended| Arc::ptr_eq(gate, ended)));
+        true
+    }
+
+    /// How much of earlier epochs runs yet.
+    pub fn earlier_in_flight(&self) -> usize {
+        self.earlier.lock().iter().map(|gate| gate.in_flight()).sum()
+    }
+
     /// Publishes a policy. If it may overlap with the running one, this happens at once. Otherwise the calls under the
     /// old policy end first.
     pub async fn publish(&self, next: Arc<Version>, change: &impl Change) -> Result<(), SwapError> {
@@ -155,7 +218,7 @@ impl Slot {
         let era = self.era.load_full();
         era.gate.close();
         self.opened.send_modify(|eras| *eras += 1);
-        let drained = era.gate.drain(change.drain_wait()).await;
+        let drained = era.gate.drain(change.drain_wait()).await && self.earlier_ended(change.drain_wait()).await;
         if drained {
             change.settle(&era.gate).await;
         }
@@ -205,7 +268,7 @@ impl Slot {
         gate.retire();
         // Under other flags a policy may ask in another order.
         policy.expect_look_first();
-        self.era.store(Era::new(flags, policy));
+        self.era.store(Era::new(flags, policy, closing.era.fence.clone()));
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ mod store;
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
 pub use error::BuildError;
-pub use host::{Builder, DatabaseCheck, Switchover};
+pub use host::{Builder, DatabaseCheck, EpochsOfHost, Readiness, Switchover};
 pub use router::Router;
 pub use sessions::{CycleOutcome, Sessions};
 pub use switchover_backends as backends;

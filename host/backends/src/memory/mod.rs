@@ -2,9 +2,11 @@
 //! alone.
 
 mod cache;
+mod control;
 mod database;
 mod flags;
 
 pub use cache::MemoryCache;
+pub use control::MemoryControl;
 pub use database::MemoryDatabase;
 pub use flags::FlagSwitch;

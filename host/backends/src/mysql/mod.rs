@@ -3,6 +3,7 @@
 mod batch;
 mod character_sets;
 mod connection;
+mod control;
 mod errors;
 mod feeds;
 mod others;
@@ -17,6 +18,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use switchover_core::capabilities::DatabaseError;
 
 use self::connection::Connection;
+pub(crate) use self::control::MySqlControl;
 use self::others::Columns;
 use self::statements::Statements;
 use super::address::Shape;
@@ -69,6 +71,26 @@ impl MySql {
     }
 }
 
+/// The options of an address, which is checked here and never repeated.
+fn address_of(url: &str) -> Result<MySqlConnectOptions, DatabaseError> {
+    let wrong = |message| DatabaseError::Invalid { message };
+    SHAPE.check(url).map_err(wrong)?;
+    // The parser's own message may contain the address.
+    let address: MySqlConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
+    if address.get_database().is_none() {
+        return Err(wrong(SHAPE.invalid()));
+    }
+    Ok(address.disable_statement_logging())
+}
+
+fn place_of(address: &MySqlConnectOptions) -> String {
+    let place = match address.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", address.get_host(), address.get_port()),
+    };
+    format!("mysql at {place}, database {}", address.get_database().unwrap_or_default())
+}
+
 struct MySqlDriver {
     address: MySqlConnectOptions,
     statements: Arc<Shared<Statements>>,
@@ -79,26 +101,14 @@ impl Driver for MySqlDriver {
     type Link = Connection;
 
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        let wrong = |message| DatabaseError::Invalid { message };
-        SHAPE.check(url).map_err(wrong)?;
-        // The parser's own message may contain the address.
-        let address: MySqlConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
-        if address.get_database().is_none() {
-            return Err(wrong(SHAPE.invalid()));
-        }
-        let address = address.disable_statement_logging();
+        let address = address_of(url)?;
         let statements = Statements::of(&options.table, Columns::default(), &options.application_name);
         let statements = Arc::new(Shared::new(statements));
         Ok(Self { address, statements, options })
     }
 
     fn summary(&self) -> String {
-        let place = match self.address.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
-        };
-        let database = self.address.get_database().unwrap_or_default();
-        format!("mysql at {place}, database {database}, table {}", self.options.table.table)
+        format!("{}, table {}", place_of(&self.address), self.options.table.table)
     }
 
     async fn connect(&self) -> Result<Connection, DatabaseError> {

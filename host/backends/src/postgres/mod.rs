@@ -3,6 +3,7 @@
 mod batch;
 mod clock;
 mod connection;
+mod control;
 mod errors;
 mod feeds;
 mod functions;
@@ -20,6 +21,7 @@ use sqlx::postgres::PgConnectOptions;
 use switchover_core::capabilities::DatabaseError;
 
 use self::connection::Connection;
+pub(crate) use self::control::PostgresControl;
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};
@@ -84,6 +86,25 @@ impl Postgres {
     }
 }
 
+/// The options of an address, which is checked here and never repeated.
+fn address_of(url: &str, application_name: &str) -> Result<PgConnectOptions, DatabaseError> {
+    let wrong = |message| DatabaseError::Invalid { message };
+    SHAPE.check(url).map_err(wrong)?;
+    // The parser's own message may contain the address.
+    let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
+    let name = address.get_application_name().unwrap_or(application_name).to_owned();
+    // A pooler refuses parameters that it does not know, and sessions contain no floating-point numbers.
+    Ok(address.application_name(&name).disable_statement_logging().extra_float_digits(None))
+}
+
+fn place_of(address: &PgConnectOptions) -> String {
+    let place = match address.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", address.get_host(), address.get_port()),
+    };
+    format!("postgres at {place}, database {}", address.get_database().unwrap_or(address.get_username()))
+}
+
 struct PostgresDriver {
     address: PgConnectOptions,
     statements: Arc<Shared<Statements>>,
@@ -96,24 +117,13 @@ impl Driver for PostgresDriver {
     const HAS_SIDE_TABLES: bool = true;
 
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
-        let wrong = |message| DatabaseError::Invalid { message };
-        SHAPE.check(url).map_err(wrong)?;
-        // The parser's own message may contain the address.
-        let address: PgConnectOptions = url.parse().map_err(|_| wrong(SHAPE.invalid()))?;
-        let name = address.get_application_name().unwrap_or(&options.application_name).to_owned();
-        // A pooler refuses parameters that it does not know, and sessions contain no floating-point numbers.
-        let address = address.application_name(&name).disable_statement_logging().extra_float_digits(None);
+        let address = address_of(url, &options.application_name)?;
         let statements = Arc::new(Shared::new(Statements::of(&options.table, Vec::new())));
         Ok(Self { address, statements, options })
     }
 
     fn summary(&self) -> String {
-        let place = match self.address.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", self.address.get_host(), self.address.get_port()),
-        };
-        let database = self.address.get_database().unwrap_or(self.address.get_username());
-        format!("postgres at {place}, database {database}, table {}", self.options.table.table)
+        format!("{}, table {}", place_of(&self.address), self.options.table.table)
     }
 
     async fn check(&self) -> Result<(), DatabaseError> {

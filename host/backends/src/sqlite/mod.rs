@@ -11,6 +11,7 @@
 
 mod builder;
 mod connection;
+mod control;
 mod panics;
 #[cfg(test)]
 mod plans;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 
 pub use self::builder::SqliteBuilder;
 pub use self::connection::Synchronous;
+pub(crate) use self::control::SqliteControl;
 use self::reader::ReadCommand;
 use self::writer::WriteCommand;
 use super::queues::{UntilClosed, closed};

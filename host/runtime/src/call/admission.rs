@@ -1,8 +1,8 @@
-//! What a call holds while it runs: its ticket and its flags.
+//! What a call holds while it runs: its ticket, its flags and its epoch.
 
 use std::sync::Arc;
 
-use switchover_core::capabilities::FlagSnapshot;
+use switchover_core::capabilities::{Fence, FlagSnapshot};
 
 use crate::gate::Ticket;
 
@@ -13,4 +13,6 @@ pub struct Admission {
     pub ticket: Ticket,
     /// The flags of that era.
     pub flags: Arc<FlagSnapshot>,
+    /// The epoch that everything of the call carries; `None` if the host takes part in no migration.
+    pub fence: Option<Fence>,
 }

@@ -25,5 +25,5 @@ pub(crate) use question::Describe;
 pub use question::{
     AllowMigrate, AllowRelation, ClearExpired, DbForRead, DbForWrite, Delete, Exists, Load, Question, Save, Touch,
 };
-pub use reach::{Reach, check_target};
+pub use reach::{Reach, Serves, check_target};
 pub use runner::{Answered, Failure, Runner};

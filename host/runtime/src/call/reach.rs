@@ -71,19 +71,34 @@ pub trait Reach: Send + Sync {
     }
 }
 
-/// Checks that a host of this version can serve a target. A trial refuses the targets that the store would refuse.
+/// Which targets a store serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Those that are safe within one host.
+    OneHost,
+    /// Those of `docs/protocol.md`, which are safe over a fleet.
+    Fleet,
+}
+
+/// Checks that a store can serve a target. A trial refuses the targets that the store would refuse.
 ///
 /// # Errors
 ///
 /// `unsupported`; the message says what to ask for instead.
-pub fn check_target(to: &Target) -> Result<()> {
-    if to.lock.as_ref().is_some_and(|lock| *lock != to.home) {
-        let message = "a write is locked at its home in this version; leave `lock` out";
-        return Err(Error::new(ErrorCode::Unsupported, message));
+pub fn check_target(to: &Target, serves: Serves) -> Result<()> {
+    let unsupported = |message| Err(Error::new(ErrorCode::Unsupported, message));
+    let asks_for = |guarantee| to.mirrors.iter().any(|mirror| mirror.guarantee == guarantee);
+    match serves {
+        Serves::OneHost if to.lock.as_ref().is_some_and(|lock| *lock != to.home) => {
+            unsupported("without a migration a write is locked at its home; leave `lock` out")
+        }
+        Serves::OneHost if asks_for(Guarantee::Marked) => {
+            unsupported("a `marked` mirror needs the side tables of a migration; ask for `strict`")
+        }
+        Serves::Fleet if asks_for(Guarantee::BestEffort) => {
+            unsupported("a `best-effort` mirror has no place in a migration; ask for `marked` or `strict`")
+        }
+        Serves::Fleet if to.mirrors.len() > 1 => unsupported("a migration has two databases; name one mirror"),
+        Serves::OneHost | Serves::Fleet => Ok(()),
     }
-    if to.mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::Marked) {
-        let message = "`marked` mirrors need side tables that this version does not have; ask for `strict`";
-        return Err(Error::new(ErrorCode::Unsupported, message));
-    }
-    Ok(())
 }

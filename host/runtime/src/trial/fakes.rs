@@ -9,26 +9,26 @@ use switchover_core::{Payload, Session, SessionKey, Timestamp};
 use switchover_guest::{Lookup, Session as _};
 use switchover_scripts::{FakeLease, FakeSession, Fakes};
 
-use crate::call::{Admission, Environment, Reach, check_target};
+use crate::call::{Admission, Environment, Reach, Serves, check_target};
 use crate::counters::Counters;
 use crate::gate::Gate;
 
 /// The fakes, as the imports of a call reach them.
 pub(crate) struct FakeStore {
     fakes: Arc<Fakes>,
-    /// Whether to refuse the targets that this version's store cannot serve.
-    as_store: bool,
+    /// Whose targets to serve; `None`: every target.
+    as_store: Option<Serves>,
 }
 
 impl FakeStore {
     /// Serves every target.
     pub(crate) fn recording(fakes: Arc<Fakes>) -> Self {
-        Self { fakes, as_store: false }
+        Self { fakes, as_store: None }
     }
 
-    /// Serves only the targets that this version's store serves.
-    pub(crate) fn as_store(fakes: Arc<Fakes>) -> Self {
-        Self { fakes, as_store: true }
+    /// Serves only the targets that such a store serves.
+    pub(crate) fn as_store(fakes: Arc<Fakes>, serves: Serves) -> Self {
+        Self { fakes, as_store: Some(serves) }
     }
 
     /// An environment with this store and the clock of its fakes. It does not look ahead, because the look-up would
@@ -39,7 +39,7 @@ impl FakeStore {
     }
 
     fn serves(&self, to: &Target) -> Result<()> {
-        if self.as_store { check_target(to) } else { Ok(()) }
+        self.as_store.map_or(Ok(()), |serves| check_target(to, serves))
     }
 }
 
@@ -135,5 +135,5 @@ impl Clock for FakeClock {
 
 /// An admission of a gate of its own, for a call that no era waits for.
 pub(crate) fn admission(flags: Arc<FlagSnapshot>) -> Admission {
-    Admission { ticket: Gate::open().enter().expect("a new gate is open"), flags }
+    Admission { ticket: Gate::open().enter().expect("a new gate is open"), flags, fence: None }
 }

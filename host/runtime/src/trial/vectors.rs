@@ -14,7 +14,7 @@ use super::fakes::{FakeStore, admission};
 use crate::call::Runner;
 use crate::call::{
     ClearExpired, DbForRead, DbForWrite, Delete, Describe, Environment, Exists, Freshness, Grants, Load, PolicyScope,
-    Question, Save, Touch,
+    Question, Save, Serves, Touch,
 };
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -30,7 +30,7 @@ pub(crate) async fn describe(
     let grants = Grants { databases: Some(BTreeSet::new()), payload: false };
     let scope = PolicyScope::new("(being loaded)".to_owned(), settings, grants, limits);
     let linked = Linked { scope, runner };
-    let trial = Trial::new(&linked, &[], Arc::default(), counters, limits);
+    let trial = Trial::new(&linked, &[], Arc::default(), counters, limits, Serves::OneHost);
     check_description(trial.ask(Describe).await?)
 }
 
@@ -55,8 +55,9 @@ pub(crate) async fn try_out(
     flags: Arc<FlagSnapshot>,
     counters: &Arc<Counters>,
     limits: &Limits,
+    serves: Serves,
 ) -> Result<(), String> {
-    let trial = Trial::new(linked, databases, flags, counters, limits);
+    let trial = Trial::new(linked, databases, flags, counters, limits, serves);
     let key = SessionKey::parse("conformance0vector0session0key00").expect("the vectors' key is valid");
     let payload = Payload::from("trial");
     let session = Session::new(key.clone(), payload, trial.now.plus(Duration::from_secs(60)));
@@ -100,10 +101,11 @@ impl<'a> Trial<'a> {
         flags: Arc<FlagSnapshot>,
         counters: &Arc<Counters>,
         limits: &'a Limits,
+        serves: Serves,
     ) -> Self {
         let fakes = Arc::new(Fakes::new(databases.iter().map(String::as_str)));
         let now = Timestamp::from_micros(fakes.now());
-        let environment = FakeStore::as_store(fakes).environment(Arc::clone(counters));
+        let environment = FakeStore::as_store(fakes, serves).environment(Arc::clone(counters));
         Self { linked, environment, flags, limits, now }
     }
 

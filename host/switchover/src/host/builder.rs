@@ -10,14 +10,16 @@ use switchover_core::DatabaseName;
 use switchover_core::capabilities::{
     Cache, Clock, Database, DatabaseError, Flags, Identity, IntoDatabase, SystemClock,
 };
-use switchover_runtime::call::Environment;
+use switchover_runtime::call::{Environment, Serves};
 use switchover_runtime::{Limits, Loader, Policy, Slot};
 use tokio::sync::Semaphore;
 
 use super::carried::ensure_carried;
 use super::flags::follow_flags;
+use super::joined::Joined;
 use super::{Host, Switchover};
 use crate::error::BuildError;
+use crate::migration::{self, Migration};
 use crate::store::{Store, StoreReach};
 
 /// What a host is made of. Every method takes the builder and returns it.
@@ -30,6 +32,7 @@ pub struct Builder {
     policy: Option<Policy>,
     limits: Limits,
     insist_on_flags: bool,
+    migration: Option<Migration>,
 }
 
 impl Builder {
@@ -71,6 +74,14 @@ impl Builder {
         self
     }
 
+    /// Makes the host take part in a migration, as one of a fleet. Phase, flags and policy then come from its control
+    /// document, so give the builder neither [`Builder::policy`] nor [`Builder::flags`].
+    #[must_use]
+    pub fn migration(mut self, migration: Migration) -> Self {
+        self.migration = Some(migration);
+        self
+    }
+
     /// Sets limits other than the default ones.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -109,19 +120,42 @@ impl Builder {
                 message: "`calls_in_flight_max` is 0: no call could be made".to_owned(),
             });
         }
+        if let Some(migration) = &self.migration {
+            migration.check(|name| databases.keys().any(|known| known.as_str() == name))?;
+            if self.policy.is_some() || self.flags.is_some() {
+                return Err(BuildError::Invalid {
+                    message: "in a migration the control document names policy and flags: give policies to \
+                              `Migration::policy`, and no flags"
+                        .to_owned(),
+                });
+            }
+        }
         check_tables(&databases, limits.write_deadline).await?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let flags = self.flags.unwrap_or_else(|| Arc::new(FixedFlags::none()));
-        let policy = self.policy.or_else(default_policy).ok_or_else(|| BuildError::Invalid {
-            message: "no policy was given: name one, `Policy::native` for example".to_owned(),
-        })?;
+        let joined = match self.migration {
+            None => None,
+            Some(migration) => Some(Joined::join(migration, &databases, limits.write_deadline).await?),
+        };
+        let policy = match &joined {
+            Some(joined) => joined.policy()?,
+            None => self.policy.or_else(default_policy).ok_or_else(|| BuildError::Invalid {
+                message: "no policy was given: name one, `Policy::native` for example".to_owned(),
+            })?,
+        };
         let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
-        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone());
-        let loader = Loader::new(limits.clone(), names, store.shared_counters());
+        let pair = joined.as_ref().map(|joined| joined.pair.clone());
+        let serves = if joined.is_some() { Serves::Fleet } else { Serves::OneHost };
+        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone(), pair);
+        let loader = Loader::new(limits.clone(), names, serves, store.shared_counters());
         let loader = loader
             .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
         let latest_flags = flags.subscribe();
-        let first_flags = Arc::clone(&latest_flags.borrow());
+        let first_flags = match &joined {
+            None => Arc::clone(&latest_flags.borrow()),
+            Some(joined) => Arc::new(migration::flags(&joined.document)),
+        };
+        let fence = joined.as_ref().map(|joined| migration::fence(&joined.document));
         let version = loader.load(&policy, Arc::clone(&first_flags)).await?;
         ensure_carried(&store, &policy, version.description(), limits.read_deadline).await?;
         let environment = Environment {
@@ -130,19 +164,24 @@ impl Builder {
             counters: store.shared_counters(),
             looks_ahead: true,
         };
+        let membership = joined.map(|joined| joined.into_membership(Arc::clone(&version)));
         let host = Arc::new(Host {
             environment: Arc::new(environment),
             store,
-            slot: Slot::new(first_flags, version, limits.warm_instances),
+            slot: Slot::new(first_flags, version, fence, limits.warm_instances),
             loader,
             places: Semaphore::new(limits.calls_in_flight_max),
             waiting: AtomicUsize::new(0),
             latest_flags: latest_flags.clone(),
             insist_on_flags: self.insist_on_flags,
             limits,
+            membership,
             _flags: flags,
         });
-        tokio::spawn(follow_flags(Arc::downgrade(&host), latest_flags));
+        match &host.membership {
+            None => drop(tokio::spawn(follow_flags(Arc::downgrade(&host), latest_flags))),
+            Some(membership) => membership.start(&host),
+        }
         Ok(Switchover { host })
     }
 }

@@ -16,6 +16,10 @@ const FLAGS_RETRY_MAX: Duration = Duration::from_secs(60);
 
 impl Host {
     pub(super) async fn apply_flags(&self) -> Result<Arc<FlagSnapshot>, SwapError> {
+        if self.membership.is_some() {
+            // They come with an epoch.
+            return Ok(self.slot.flags());
+        }
         let latest = || Arc::clone(&self.latest_flags.borrow());
         if *self.slot.flags() != *latest() {
             self.store.repairs_done(self.limits.repair_patience).await;

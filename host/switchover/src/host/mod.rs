@@ -4,7 +4,11 @@ mod admission;
 mod builder;
 mod carried;
 mod check;
+mod chores;
+mod epochs;
 mod flags;
+mod joined;
+mod readiness;
 mod work;
 
 use std::sync::Arc;
@@ -22,6 +26,8 @@ pub(crate) use self::admission::Admitted;
 pub use self::builder::Builder;
 use self::carried::ensure_carried;
 pub use self::check::DatabaseCheck;
+use self::epochs::Membership;
+pub use self::readiness::{EpochsOfHost, Readiness};
 pub(crate) use self::work::to_the_end;
 use crate::store::Store;
 
@@ -44,6 +50,8 @@ pub(crate) struct Host {
     waiting: AtomicUsize,
     latest_flags: watch::Receiver<Arc<FlagSnapshot>>,
     insist_on_flags: bool,
+    /// The part that it takes in a migration.
+    pub(crate) membership: Option<Arc<Membership>>,
     // Keeps the source and its watcher alive.
     _flags: Arc<dyn Flags>,
 }
@@ -69,7 +77,9 @@ impl Switchover {
     ///
     /// After an error the policy that was running continues. [`SwapError::Rejected`] says what is wrong with the new
     /// one. [`SwapError::NotDrained`] means that calls under the old one did not end in time.
+    /// [`SwapError::InMigration`]: the control document names the policy, for the whole fleet.
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
+        self.host.ensure_no_migration()?;
         let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
         ensure_carried(&self.host.store, &policy, next.description(), self.host.limits.read_deadline).await?;
         self.host.settle_repairs(&next).await;
@@ -85,6 +95,7 @@ impl Switchover {
     ///
     /// [`SwapError::NoPrevious`] before the first swap; otherwise as for [`Switchover::swap_policy`].
     pub async fn rollback_policy(&self) -> Result<PolicyVersion, SwapError> {
+        self.host.ensure_no_migration()?;
         if let Some(previous) = self.host.slot.previous() {
             self.host.settle_repairs(&previous).await;
         }
@@ -144,15 +155,32 @@ impl Switchover {
         self.host.store.databases().map(|(name, database)| (name.clone(), database.summary())).collect()
     }
 
-    /// Closes the host. It waits for repairs, stops admitting calls (they fail with
+    /// Closes the host. In a migration it also removes its row from the control tables, so that no barrier waits for it.
+    /// It waits for repairs, stops admitting calls (they fail with
     /// [`Error::Closed`](crate::Error::Closed)), waits for the calls under way, and closes the databases. Each wait
     /// takes at most `drain_wait`, and a last round of repairs at most `write_deadline`.
     pub async fn close(&self) {
         self.host.store.repairs_done(self.host.limits.drain_wait).await;
-        if !self.host.slot.close(&*self.host).await {
+        let drained = self.host.slot.close(&*self.host).await;
+        if !drained {
             tracing::warn!("closed although calls were still under way");
         }
+        if let Some(membership) = &self.host.membership {
+            if drained {
+                membership.leave().await;
+            }
+            membership.migration.control.close().await;
+        }
         self.host.store.close().await;
+    }
+}
+
+impl Host {
+    fn ensure_no_migration(&self) -> Result<(), SwapError> {
+        match &self.membership {
+            None => Ok(()),
+            Some(membership) => Err(SwapError::InMigration { migration: membership.member.migration.to_string() }),
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! What the host guarantees for a session under every policy. All access to databases and cache goes through this
 //! module.
 
+mod epoch;
 mod guard;
+mod lanes;
+mod pair;
 mod reach;
 mod repair;
 mod route;
 mod strict;
+mod together;
 mod write;
 
 use std::collections::BTreeMap;
@@ -15,13 +19,16 @@ use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Result};
 
+use self::lanes::Lanes;
+pub(crate) use self::pair::Pair;
+use self::pair::{NewHealth, Suspects};
 pub(crate) use self::reach::StoreReach;
 use self::repair::Repairs;
-use self::strict::StrictLanes;
-use switchover_core::capabilities::{Cache, CacheError, Clock, Database, DatabaseError, Read, ReadOutcome, Terms};
+use switchover_core::capabilities::{Cache, CacheError, Clock, Database, DatabaseError, Fence, Read, ReadOutcome};
 use switchover_core::{DatabaseName, SessionKey};
 use switchover_runtime::Limits;
 use switchover_runtime::counters::{Asked, Counters};
+use tokio::sync::Notify;
 
 /// The databases and the cache of one host.
 pub(crate) struct Store {
@@ -30,8 +37,14 @@ pub(crate) struct Store {
     clock: Arc<dyn Clock>,
     limits: Limits,
     counters: Arc<Counters>,
-    lanes: StrictLanes,
+    lanes: Lanes,
     repairs: Repairs,
+    /// The two databases of the migration that this host takes part in.
+    pair: Option<Pair>,
+    suspects: Suspects,
+    new_health: NewHealth,
+    /// Told when an operation finds that a later epoch is in force.
+    fenced: Notify,
 }
 
 impl Store {
@@ -40,6 +53,7 @@ impl Store {
         cache: Option<Arc<dyn Cache>>,
         clock: Arc<dyn Clock>,
         limits: Limits,
+        pair: Option<Pair>,
     ) -> Arc<Self> {
         Arc::new(Self {
             databases,
@@ -47,8 +61,12 @@ impl Store {
             clock,
             limits,
             counters: Arc::default(),
-            lanes: StrictLanes::default(),
+            lanes: Lanes::default(),
             repairs: Repairs::default(),
+            pair,
+            suspects: Suspects::default(),
+            new_health: NewHealth::default(),
+            fenced: Notify::new(),
         })
     }
 
@@ -79,12 +97,12 @@ impl Store {
         })
     }
 
-    async fn read_one(&self, database: &str, read: Read) -> Result<ReadOutcome> {
+    async fn read_one(&self, database: &str, read: Read, fence: Option<&Fence>) -> Result<ReadOutcome> {
         let (name, database) = self.database(database)?;
         self.counters.asked(Asked::DatabaseRead);
-        let deadline = Instant::now() + self.limits.read_deadline;
+        let terms = self.terms(name, Instant::now() + self.limits.read_deadline, fence);
         let mut outcomes =
-            database.read(vec![read], Terms::by(deadline)).await.map_err(|error| database_error(name, &error))?;
+            database.read(vec![read], terms).await.map_err(|error| self.fenced_or(database_error(name, &error)))?;
         match outcomes.pop().ok_or_else(|| internal(name, "a read without an answer"))? {
             ReadOutcome::Unreadable(row) => Err(database_error(name, &row.into())),
             outcome => Ok(outcome),
@@ -93,7 +111,7 @@ impl Store {
 
     /// Checks that a database answers, by asking for a random key.
     pub(crate) async fn ask(&self, database: &str) -> Result<()> {
-        let asked = self.read_one(database, Read::Exists(SessionKey::random()));
+        let asked = self.read_one(database, Read::Exists(SessionKey::random()), None);
         match tokio::time::timeout(self.limits.read_deadline, asked).await {
             Ok(answer) => answer.map(drop),
             Err(_) => Err(Error::new(ErrorCode::Timeout, format!("database {database}: no answer in time"))),

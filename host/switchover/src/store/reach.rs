@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use switchover_contract::{Error, ErrorCode, Result, SaveMode, SaveOutcome, Target};
 use switchover_core::capabilities::{CacheLookup, Lease, Read, ReadOutcome};
 use switchover_core::{Session, SessionKey, Timestamp};
-use switchover_runtime::Ticket;
 use switchover_runtime::call::{Admission, Reach};
 use switchover_runtime::counters::Asked;
 
@@ -19,8 +18,8 @@ pub(crate) struct StoreReach(pub(crate) Arc<Store>);
 
 #[async_trait]
 impl Reach for StoreReach {
-    async fn load(&self, _: &Admission, database: &str, key: &SessionKey) -> Result<Option<Session>> {
-        match self.0.read_one(database, Read::Load(key.clone())).await? {
+    async fn load(&self, admission: &Admission, database: &str, key: &SessionKey) -> Result<Option<Session>> {
+        match self.0.read_one(database, Read::Load(key.clone()), admission.fence.as_ref()).await? {
             // A collation that treats `abc` and `ABC` as equal finds another key's row, which is not this session.
             ReadOutcome::Session(session) => Ok(session.filter(|session| session.key == *key)),
             ReadOutcome::Exists(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
@@ -52,7 +51,8 @@ impl Reach for StoreReach {
 
     async fn save(&self, admission: &Admission, to: &Target, session: Session, mode: SaveMode) -> Result<SaveOutcome> {
         let (store, to) = (Arc::clone(&self.0), to.clone());
-        in_own_task(admission, move |ticket| async move { store.save_now(&ticket, &to, session, mode).await }).await
+        in_own_task(admission, move |admission| async move { store.save_now(&admission, &to, session, mode).await })
+            .await
     }
 
     async fn touch(
@@ -63,21 +63,23 @@ impl Reach for StoreReach {
         expires_at: Timestamp,
     ) -> Result<SaveOutcome> {
         let (store, to, key) = (Arc::clone(&self.0), to.clone(), key.clone());
-        in_own_task(admission, move |ticket| async move { store.touch_now(&ticket, &to, key, expires_at).await }).await
+        in_own_task(admission, move |admission| async move { store.touch_now(&admission, &to, key, expires_at).await })
+            .await
     }
 
     async fn delete(&self, admission: &Admission, to: &Target, key: &SessionKey) -> Result<bool> {
         let (store, to, key) = (Arc::clone(&self.0), to.clone(), key.clone());
-        in_own_task(admission, move |ticket| async move { store.delete_now(&ticket, &to, key).await }).await
+        in_own_task(admission, move |admission| async move { store.delete_now(&admission, &to, key).await }).await
     }
 
     async fn copy(&self, admission: &Admission, source: &str, to: &Target, key: &SessionKey) -> Result<()> {
         let (store, source, to, key) = (Arc::clone(&self.0), source.to_owned(), to.clone(), key.clone());
-        in_own_task(admission, move |_ticket| async move { store.copy_now(&source, &to, key).await }).await
+        in_own_task(admission, move |admission| async move { store.copy_now(&admission, &source, &to, key).await })
+            .await
     }
 
-    async fn exists(&self, _: &Admission, database: &str, key: &SessionKey) -> Result<bool> {
-        match self.0.read_one(database, Read::Exists(key.clone())).await? {
+    async fn exists(&self, admission: &Admission, database: &str, key: &SessionKey) -> Result<bool> {
+        match self.0.read_one(database, Read::Exists(key.clone()), admission.fence.as_ref()).await? {
             ReadOutcome::Exists(exists) => Ok(exists),
             ReadOutcome::Session(_) | ReadOutcome::Unreadable(_) => Err(wrong_answer()),
         }
@@ -91,7 +93,7 @@ impl Reach for StoreReach {
         limit: u32,
     ) -> Result<u32> {
         let (store, database) = (Arc::clone(&self.0), database.to_owned());
-        in_own_task(admission, move |_ticket| async move {
+        in_own_task(admission, move |_admission| async move {
             let (name, database) = store.database(&database)?;
             let deadline = Instant::now() + store.limits.write_deadline;
             database
@@ -142,12 +144,12 @@ impl Reach for StoreReach {
 }
 
 /// Runs a write in a task of its own. The write runs to its end even if its call does not. It holds a clone of the
-/// call's ticket, so it counts as in flight until then.
+/// call's ticket, so it counts as in flight until then, and runs under the call's epoch.
 async fn in_own_task<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
     admission: &Admission,
-    write: impl FnOnce(Ticket) -> F,
+    write: impl FnOnce(Admission) -> F,
 ) -> Result<T> {
-    let written = tokio::spawn(write(admission.ticket.clone())).await;
+    let written = tokio::spawn(write(admission.clone())).await;
     written.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a write panicked in the host")))
 }
 

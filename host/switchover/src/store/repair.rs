@@ -133,7 +133,7 @@ async fn repair_until_done(Pending { store, repair }: &Pending, gate: &Arc<Gate>
         // The gate is closed for a change that may still fail: try again later.
         let Some(_ticket) = gate.enter_to_settle() else { continue };
         let outcomes = store.repairs.outcomes(repair);
-        let copied = store.copy_now(route.home.as_str(), &route.target(), key.clone()).await.is_ok();
+        let copied = store.copy_alone(route.home.as_str(), &route.target(), key.clone()).await.is_ok();
         if copied && store.repairs.outcomes(repair) == outcomes {
             return true;
         }

@@ -1,128 +1,23 @@
-//! The guarantee `strict`: home and mirrors are written together or not at all. Many waiting writes share one pair of
-//! transactions.
+//! The guarantee `strict` without a migration: home and mirrors are written together or not at all, within one host.
 //!
-//! There is one lane for each home with its mirrors. A lane takes what is queued; it has no timer, so a single write is
-//! not delayed. It makes the writes at home without a commit, and home's row locks are the key locks. Then it writes
-//! the mirrors and commits home last. If a mirror refuses, home is rolled back. If something was sent that may have
-//! happened, the outcome is unknown, and the key is copied again under the lock.
+//! The writes are made at home without a commit, and home's row locks are the key locks. Then the mirrors are written,
+//! and home commits last. If a mirror refuses, home is rolled back. If something was sent that may have happened, the
+//! outcome is unknown, and the key is copied again under the lock.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::DatabaseName;
 use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
-use switchover_core::sync::Mutex;
-use switchover_runtime::Ticket;
-use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
-use tokio::sync::{mpsc, oneshot};
 
+use super::lanes::Waiting;
 use super::route::{Route, mirror_write};
 use super::{Store, database_error};
 
-/// One write and its deadline.
-pub(super) struct Change {
-    pub(super) write: Write,
-    pub(super) deadline: Instant,
-}
-
-type Answer = Result<(WriteOutcome, bool)>;
-
-struct Waiting {
-    change: Change,
-    ticket: Ticket,
-    answer: oneshot::Sender<Answer>,
-}
-
-/// The lanes of a host. A lane is made on first use and kept.
-#[derive(Default)]
-pub(super) struct StrictLanes {
-    lanes: Mutex<HashMap<Route, mpsc::Sender<Waiting>>>,
-}
-
-impl StrictLanes {
-    pub(super) async fn write(&self, store: &Arc<Store>, route: Route, change: Change, ticket: &Ticket) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { change, ticket: ticket.clone(), answer };
-        if self.send(store, route, waiting).is_err() {
-            return Err(Error::new(ErrorCode::Overloaded, "too many strict writes are waiting"));
-        }
-        answered.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a strict write was lost")))
-    }
-
-    fn send(&self, store: &Arc<Store>, route: Route, waiting: Waiting) -> std::result::Result<(), Waiting> {
-        let mut lanes = self.lanes.lock();
-        let start = |route: &Route| {
-            let (sender, receiver) = mpsc::channel(store.limits.calls_in_flight_max * 2);
-            tokio::spawn(run(Arc::downgrade(store), route.clone(), receiver));
-            sender
-        };
-        let lane = lanes.entry(route.clone()).or_insert_with(|| start(&route));
-        match lane.try_send(waiting) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(waiting)) => Err(waiting),
-            // The lane's task has ended with its runtime, or by a panic in a backend, so start a new one.
-            Err(mpsc::error::TrySendError::Closed(waiting)) => {
-                *lane = start(&route);
-                lane.try_send(waiting).map_err(mpsc::error::TrySendError::into_inner)
-            }
-        }
-    }
-}
-
-async fn run(store: Weak<Store>, route: Route, mut queue: mpsc::Receiver<Waiting>) {
-    let mut waiting: VecDeque<Waiting> = VecDeque::new();
-    loop {
-        if waiting.is_empty() {
-            match queue.recv().await {
-                Some(first) => waiting.push_back(first),
-                None => return,
-            }
-        }
-        // Takes all of the queue, so that many writes of one key do not keep writes of other keys out of the batch.
-        while let Ok(next) = queue.try_recv() {
-            waiting.push_back(next);
-        }
-        let Some(store) = store.upgrade() else { return };
-        let batch = next_batch(&mut waiting, store.limits.write_deadline / 4, &route);
-        write_batch(&store, &route, batch).await;
-    }
-}
-
-/// Takes the first write of each key, as many as fit. They are sorted by key, so that two hosts lock rows in the same
-/// order. A write whose key is already in the batch waits for the next one. A write that has too little time left is
-/// answered with `timeout`: its deadline would end the transaction for every write of the batch.
-fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration, route: &Route) -> Vec<Waiting> {
-    let latest = Instant::now() + time_needed;
-    let mut batch: Vec<Waiting> = Vec::new();
-    let mut bytes = 0;
-    let mut keys = HashSet::new();
-    let mut rest = VecDeque::with_capacity(waiting.len());
-    for write in waiting.drain(..) {
-        if write.change.deadline <= latest {
-            let error = Error::new(ErrorCode::Timeout, format!("database {}: no turn before the deadline", route.home));
-            let _caller_gone = write.answer.send(Err(error));
-        } else if batch.len() < STRICT_BATCH_MAX
-            && (batch.is_empty() || bytes + write.change.write.payload_len() <= STRICT_BATCH_BYTES_MAX)
-            && keys.insert(write.change.write.key().clone())
-        {
-            bytes += write.change.write.payload_len();
-            batch.push(write);
-        } else {
-            // Later writes of this key must stay behind it.
-            keys.insert(write.change.write.key().clone());
-            rest.push_back(write);
-        }
-    }
-    *waiting = rest;
-    batch.sort_by(|a, b| a.change.write.key().cmp(b.change.write.key()));
-    batch
-}
-
 /// Writes a batch and answers its writes. A row that cannot be written, or is locked elsewhere, must not fail the
 /// others: the batch is written in halves until that row is alone.
-async fn write_batch(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>) {
+pub(super) async fn write_batch(store: &Arc<Store>, route: &Route, batch: Vec<Waiting>) {
     let mut parts = vec![Part { batch, mirror_written: false }];
     while let Some(Part { mut batch, mirror_written }) = parts.pop() {
         let answers = match write_all(store, route, &batch).await {

@@ -6,18 +6,17 @@ use std::time::Instant;
 use switchover_contract::{Error, ErrorCode, Guarantee, MirrorAction, Result, SaveMode, SaveOutcome, Target};
 use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
 use switchover_core::{DatabaseName, Session, SessionKey, Timestamp};
-use switchover_runtime::Ticket;
-use switchover_runtime::call::check_target;
+use switchover_runtime::call::{Admission, Serves, check_target};
 use switchover_runtime::counters::Asked;
 
+use super::lanes::{Change, Lane};
 use super::route::{Route, mirror_write};
-use super::strict::Change;
 use super::{Store, database_error};
 
 impl Store {
     pub(super) async fn save_now(
         self: &Arc<Self>,
-        ticket: &Ticket,
+        admission: &Admission,
         to: &Target,
         session: Session,
         mode: SaveMode,
@@ -33,34 +32,54 @@ impl Store {
             SaveMode::Create => Write::Insert(session),
             SaveMode::Update => Write::Update(session),
         };
-        let (outcome, _) = self.guarded(&key, self.write_to(ticket, to, write)).await?;
+        let (outcome, _) = self.guarded(&key, self.write_to(admission, to, write)).await?;
         Ok(save_outcome(&outcome))
     }
 
     pub(super) async fn touch_now(
         self: &Arc<Self>,
-        ticket: &Ticket,
+        admission: &Admission,
         to: &Target,
         key: SessionKey,
         expires_at: Timestamp,
     ) -> Result<SaveOutcome> {
         let write = Write::Touch(key.clone(), expires_at);
-        let (outcome, _) = self.guarded(&key, self.write_to(ticket, to, write)).await?;
+        let (outcome, _) = self.guarded(&key, self.write_to(admission, to, write)).await?;
         Ok(save_outcome(&outcome))
     }
 
-    pub(super) async fn delete_now(self: &Arc<Self>, ticket: &Ticket, to: &Target, key: SessionKey) -> Result<bool> {
+    pub(super) async fn delete_now(
+        self: &Arc<Self>,
+        admission: &Admission,
+        to: &Target,
+        key: SessionKey,
+    ) -> Result<bool> {
         if to.mirrors.iter().any(|mirror| mirror.guarantee == Guarantee::BestEffort) {
             return Err(Error::new(
                 ErrorCode::Invalid,
                 "a best-effort mirror of a delete would log users in again: ask for `strict`",
             ));
         }
-        let (outcome, at_mirror) = self.guarded(&key, self.write_to(ticket, to, Write::Delete(key.clone()))).await?;
+        let (outcome, at_mirror) = self.guarded(&key, self.write_to(admission, to, Write::Delete(key.clone()))).await?;
         Ok(at_mirror || matches!(outcome, WriteOutcome::Done(_)))
     }
 
-    pub(super) async fn copy_now(self: &Arc<Self>, source: &str, to: &Target, key: SessionKey) -> Result<()> {
+    pub(super) async fn copy_now(
+        self: &Arc<Self>,
+        admission: &Admission,
+        source: &str,
+        to: &Target,
+        key: SessionKey,
+    ) -> Result<()> {
+        if admission.fence.is_some() {
+            let message = "in a migration the host copies sessions by itself; a policy does not";
+            return Err(Error::new(ErrorCode::Unsupported, message));
+        }
+        self.copy_alone(source, to, key).await
+    }
+
+    /// A copy within one host, without a migration.
+    pub(super) async fn copy_alone(self: &Arc<Self>, source: &str, to: &Target, key: SessionKey) -> Result<()> {
         let (source_name, source_database) = self.database(source)?;
         if to.lock.as_deref().is_some_and(|lock| lock != source) {
             return Err(Error::new(ErrorCode::Unsupported, "a copy is locked at its source; leave `lock` out"));
@@ -94,7 +113,15 @@ impl Store {
     }
 
     /// Makes a write. Returns home's outcome, and whether a strict mirror had the row of a delete.
-    async fn write_to(self: &Arc<Self>, ticket: &Ticket, to: &Target, write: Write) -> Result<(WriteOutcome, bool)> {
+    async fn write_to(
+        self: &Arc<Self>,
+        admission: &Admission,
+        to: &Target,
+        write: Write,
+    ) -> Result<(WriteOutcome, bool)> {
+        if let Some(fence) = &admission.fence {
+            return self.write_in_epoch(admission, fence, to, write).await;
+        }
         let (route, best_effort) = self.route(to)?;
         self.counters.asked(Asked::DatabaseWrite);
         let deadline = Instant::now() + self.limits.write_deadline;
@@ -110,11 +137,11 @@ impl Store {
             })?;
             (outcomes.pop().ok_or_else(|| super::internal(&route.home, "a write without an answer"))?, false)
         } else {
-            self.lanes.write(self, route, Change { write, deadline }, ticket).await?
+            self.lanes.write(self, Lane::Strict(route), Change { write, deadline }, &admission.ticket).await?
         };
         if !best_effort.mirrors.is_empty()
             && matches!(outcome, WriteOutcome::Done(_))
-            && self.copy_now(best_effort.home.as_str(), &best_effort.target(), key).await.is_err()
+            && self.copy_alone(best_effort.home.as_str(), &best_effort.target(), key).await.is_err()
         {
             self.counters.best_effort_failed();
         }
@@ -124,7 +151,7 @@ impl Store {
     /// Checks a target: its names must exist, and its guarantees must be supported. Returns home with the strict
     /// mirrors, and home with the best-effort mirrors.
     fn route(&self, to: &Target) -> Result<(Route, Route)> {
-        check_target(to)?;
+        check_target(to, Serves::OneHost)?;
         let home = self.database(&to.home)?.0.clone();
         let (mut strict, mut best_effort) = (Vec::new(), Vec::new());
         for mirror in &to.mirrors {

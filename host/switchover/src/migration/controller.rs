@@ -1,0 +1,537 @@
+//! The operator's steps: each is safe to repeat, and is made by a compare-and-set of the control document.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use switchover_core::Timestamp;
+use switchover_core::capabilities::{
+    Control, Database, DatabaseError, Decision, Document, Epoch, GivingUp, HostRow, SideTables,
+};
+use switchover_protocol::{Edge, Effect, Facts, Finding, Guard, Phase, Profile, Side, edge, edges_from, entered};
+
+use super::carried::ensure_carried;
+use super::document::{fence, phase, profile, standing, with_standing};
+use super::error::{CompareError, MigrationError};
+use super::member::{POLICY_DEFAULT, check_name, deadline};
+
+/// How long one question to one of the two databases may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a raise may take: it waits out every transaction that is not paused, and then steps back.
+const RAISE_PATIENCE: Duration = Duration::from_secs(4);
+/// The fence of a closed migration. No host reaches it.
+const CLOSED: Epoch = Epoch(i64::MAX as u64);
+
+/// The operator's end of one migration. It may run anywhere, in any number of processes at the same time.
+#[derive(Clone)]
+pub struct Controller {
+    pub(super) control: Arc<dyn Control>,
+    pub(super) migration: Arc<str>,
+    pub(super) old: Arc<dyn Database>,
+    pub(super) new: Arc<dyn Database>,
+    by: String,
+}
+
+/// How a migration begins.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// How idle sessions get into the new database.
+    pub profile: Profile,
+    /// The policy that answers, by its name.
+    pub policy: String,
+    /// Further flags of the policy.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Default for Beginning {
+    fn default() -> Self {
+        Self { profile: Profile::Backfill, policy: POLICY_DEFAULT.to_owned(), flags: Vec::new() }
+    }
+}
+
+/// A step that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The phase that was left.
+    pub from: Phase,
+    /// The phase in force.
+    pub to: Phase,
+    /// The epoch in force.
+    pub epoch: Epoch,
+    /// The guards that were checked.
+    pub findings: Vec<Finding>,
+}
+
+/// Whether the epoch in force is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// It is: nothing older can happen any more.
+    Sealed(Epoch),
+    /// It waits for these, a line each.
+    Waits(Vec<String>),
+}
+
+impl Controller {
+    /// Of a migration in these control tables, between these two databases. `by` says in the log who decides.
+    pub fn new(
+        migration: impl Into<Arc<str>>,
+        control: Arc<dyn Control>,
+        old: Arc<dyn Database>,
+        new: Arc<dyn Database>,
+        by: impl Into<String>,
+    ) -> Self {
+        Self { control, migration: migration.into(), old, new, by: by.into() }
+    }
+
+    /// What [`Controller::init`] would execute, with the database of each statement.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::init`].
+    pub async fn planned(&self) -> Result<Vec<(String, String)>, MigrationError> {
+        self.check_pair().await?;
+        let mut planned = Vec::new();
+        let mut add = |place: String, statements: Vec<String>| {
+            planned.extend(statements.into_iter().map(|statement| (place.clone(), statement)));
+        };
+        add(self.control.summary(), self.control.missing(deadline()).await.map_err(|e| self.of_control(e))?);
+        for side in [Side::New, Side::Old] {
+            let missing = self.side_tables(side)?.missing(patience()).await;
+            add(self.database(side).summary(), missing.map_err(|error| self.of_side(side, error))?);
+        }
+        Ok(planned)
+    }
+
+    /// Begins the migration: makes the side tables and fences in both databases, the control tables, and the control
+    /// document in `off`. Returns what it executed. It changes nothing that is there, so it may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::Invalid`] if the databases are one, or cannot carry the migration.
+    pub async fn init(&self, beginning: Beginning) -> Result<Vec<(String, String)>, MigrationError> {
+        for (what, name) in [("migration", &*self.migration), ("policy", &beginning.policy)] {
+            check_name(name)
+                .map_err(|why| MigrationError::Invalid { message: format!("the name of the {what} {why}") })?;
+        }
+        self.check_pair().await?;
+        let mut done = Vec::new();
+        let mut add = |place: String, statements: Vec<String>| {
+            done.extend(statements.into_iter().map(|statement| (place.clone(), statement)));
+        };
+        for side in [Side::New, Side::Old] {
+            let side_tables = self.side_tables(side)?;
+            let of_side = |error| self.of_side(side, error);
+            add(self.database(side).summary(), side_tables.prepare(patience()).await.map_err(of_side)?);
+            side_tables.make_fence(Arc::clone(&self.migration), patience()).await.map_err(of_side)?;
+        }
+        let prepared = self.control.prepare(deadline()).await.map_err(|error| self.of_control(error))?;
+        add(self.control.summary(), prepared);
+        let flags = beginning.flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        let document = Document {
+            migration: Arc::clone(&self.migration),
+            version: 1,
+            epoch: Epoch(1),
+            phase: Phase::Off.as_str().to_owned(),
+            profile: beginning.profile.as_str().to_owned(),
+            policy: beginning.policy,
+            flags: flags.join("\n"),
+            sealed: Epoch(0),
+            settled: None,
+            verified: None,
+            backfilled: None,
+            held: None,
+            rate: None,
+            old: self.old.summary(),
+            new: self.new.summary(),
+            since: Timestamp::from_micros(0),
+            continued_by: None,
+        };
+        let decision = self.decision(Epoch(1), "init", &[]);
+        self.control.create(document, decision, deadline()).await.map_err(|error| self.of_control(error))?;
+        Ok(done)
+    }
+
+    /// The control document.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::NoSuchMigration`]; [`MigrationError::Control`].
+    pub async fn document(&self) -> Result<Document, MigrationError> {
+        let document = self.control.document(Arc::clone(&self.migration), deadline()).await;
+        let document = document.map_err(|error| self.of_control(error))?;
+        document.ok_or_else(|| MigrationError::NoSuchMigration { migration: self.migration.to_string() })
+    }
+
+    /// Seals the epoch in force, if its barrier is complete: raises both fences, new first. The hosts do this by
+    /// themselves as well.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::Database`] if a database does not answer: while one is down, no epoch is sealed.
+    pub async fn seal(&self) -> Result<Sealing, MigrationError> {
+        let document = self.document().await?;
+        if document.sealed == document.epoch {
+            return Ok(Sealing::Sealed(document.epoch));
+        }
+        let hosts = self.control.hosts(Arc::clone(&self.migration), deadline()).await;
+        let waits = waits_for(&hosts.map_err(|error| self.of_control(error))?, document.epoch);
+        if !waits.is_empty() {
+            return Ok(Sealing::Waits(waits));
+        }
+        for side in [Side::New, Side::Old] {
+            match self.side_tables(side)?.raise(fence(&document), Instant::now() + RAISE_PATIENCE).await {
+                Ok(_) => {}
+                Err(DatabaseError::Conflict { .. }) => {
+                    let database = self.database(side).summary();
+                    return Ok(Sealing::Waits(vec![format!("writes of earlier epochs at {database}")]));
+                }
+                Err(error) => return Err(self.of_side(side, error)),
+            }
+        }
+        let epoch = document.epoch;
+        self.replace(Document { sealed: epoch, ..document }, None).await?;
+        Ok(Sealing::Sealed(epoch))
+    }
+
+    /// Waits until the epoch in force is sealed, at most `patience`. Tells `waiting` what it waits for, each time that
+    /// it has looked.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::NotSealed`] after `patience`; otherwise as [`Controller::seal`].
+    pub async fn sealed(
+        &self,
+        patience: Duration,
+        waiting: &mut (dyn FnMut(&[String]) + Send),
+    ) -> Result<Epoch, MigrationError> {
+        let give_up = Instant::now() + patience;
+        loop {
+            let waits_for = match self.seal().await {
+                Ok(Sealing::Sealed(epoch)) => return Ok(epoch),
+                Ok(Sealing::Waits(waits)) => waits,
+                // Others have sealed it at the same time.
+                Err(MigrationError::Changed) => continue,
+                Err(error) if Instant::now() >= give_up => return Err(error),
+                Err(error) => vec![error.to_string()],
+            };
+            waiting(&waits_for);
+            if Instant::now() >= give_up {
+                return Err(MigrationError::NotSealed { waits_for });
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// What [`Controller::step`] would find: the edge's guards, each with its verdict, up to the first that forbids the
+    /// step.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::step`], without [`MigrationError::Red`].
+    pub async fn look(&self, to: Phase) -> Result<Vec<Finding>, MigrationError> {
+        let document = self.document().await?;
+        let edge = self.edge(&document, to)?;
+        self.findings(&document, edge).await
+    }
+
+    /// Goes to a neighbouring phase, or settles `mirror` by a step to itself, if every guard is green.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::NoSuchStep`], [`MigrationError::NotSealed`], [`MigrationError::Red`],
+    /// [`MigrationError::Changed`]: nothing has changed.
+    pub async fn step(&self, to: Phase) -> Result<Step, MigrationError> {
+        let document = self.document().await?;
+        let edge = self.edge(&document, to)?;
+        if let Sealing::Waits(waits_for) = self.seal().await? {
+            return Err(MigrationError::NotSealed { waits_for });
+        }
+        let document = self.unchanged_but_sealed(document).await?;
+        let findings = self.findings(&document, edge).await?;
+        if findings.iter().any(Finding::blocks) {
+            return Err(MigrationError::Red { findings });
+        }
+        if edge.effect == Effect::EmptiesNew {
+            self.empty_new(&document).await?;
+        }
+        let standing = entered(standing(&document)?, edge);
+        let mut next = with_standing(&document, &standing);
+        if edge.effect == Effect::Forgets || edge.from == Phase::Off {
+            next.backfilled = None;
+        }
+        let (epoch, from) = (next.epoch, edge.from);
+        let what = if from == to { format!("settle {from}") } else { format!("{from} -> {to}") };
+        let decision = self.decision(document.epoch, &what, &findings);
+        self.replace(next, Some(decision)).await?;
+        Ok(Step { from, to, epoch, findings })
+    }
+
+    /// The phase that follows the one in force on the way forwards; `None` in the last one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::document`].
+    pub async fn next_phase(&self) -> Result<Option<Phase>, MigrationError> {
+        self.neighbour(|phases, at| phases.get(at + 1).copied()).await
+    }
+
+    /// The phase before the one in force; `None` in the first one, and in `complete`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::document`].
+    pub async fn previous_phase(&self) -> Result<Option<Phase>, MigrationError> {
+        let previous = self.neighbour(|phases, at| at.checked_sub(1).map(|at| phases[at])).await?;
+        let document = self.document().await?;
+        Ok(previous.filter(|to| edge_of(&document, *to).is_some()))
+    }
+
+    /// Changes the policy, or its flags, of the whole fleet: an epoch of the same phase.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::NotSealed`], [`MigrationError::Changed`].
+    pub async fn change_policy(&self, policy: String, flags: Vec<(String, String)>) -> Result<Epoch, MigrationError> {
+        check_name(&policy)
+            .map_err(|why| MigrationError::Invalid { message: format!("the name of the policy {why}") })?;
+        let document = self.document().await?;
+        if let Sealing::Waits(waits_for) = self.seal().await? {
+            return Err(MigrationError::NotSealed { waits_for });
+        }
+        let document = self.unchanged_but_sealed(document).await?;
+        let mut next = with_standing(&document, &standing(&document)?.with_next_epoch());
+        next.flags = flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
+        let decision = self.decision(document.epoch, &format!("policy {} -> {policy}", document.policy), &[]);
+        next.policy = policy;
+        let epoch = next.epoch;
+        self.replace(next, Some(decision)).await?;
+        Ok(epoch)
+    }
+
+    /// Stops the jobs that copy, or with `None` lets them go on. Calls are not touched.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::document`]; [`MigrationError::Changed`].
+    pub async fn hold(&self, why: Option<String>) -> Result<(), MigrationError> {
+        let document = self.document().await?;
+        let what = why.as_ref().map_or_else(|| "resume".to_owned(), |why| format!("hold: {why}"));
+        let decision = self.decision(document.epoch, &what, &[]);
+        self.replace(Document { held: why, ..document }, Some(decision)).await
+    }
+
+    /// Sets how many rows a second the jobs may copy or compare; `None`: as many as the databases bear.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::hold`].
+    pub async fn set_rate(&self, rate: Option<u64>) -> Result<(), MigrationError> {
+        let document = self.document().await?;
+        let what = rate.map_or_else(|| "no rate".to_owned(), |rate| format!("rate {rate} rows/s"));
+        let decision = self.decision(document.epoch, &what, &[]);
+        self.replace(Document { rate, ..document }, Some(decision)).await
+    }
+
+    /// Gives up a host that holds up a barrier. Only one whose lease has run out.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::Invalid`] if there is no such host, or it may still be running.
+    pub async fn evict(&self, host: &str) -> Result<(), MigrationError> {
+        let document = self.document().await?;
+        let hosts = self.control.hosts(Arc::clone(&self.migration), deadline()).await;
+        let hosts = hosts.map_err(|error| self.of_control(error))?;
+        let Some(row) = hosts.into_iter().find(|row| &*row.member.host == host) else {
+            let message = format!("the migration `{}` has no host `{}`", self.migration, host.escape_debug());
+            return Err(MigrationError::Invalid { message });
+        };
+        let given_up = self.control.give_up(row.member, document.epoch, deadline()).await;
+        let message = match given_up.map_err(|error| self.of_control(error))? {
+            GivingUp::Done => {
+                let decision = self.decision(document.epoch, &format!("evict {host}"), &[]);
+                return self.replace(document, Some(decision)).await;
+            }
+            GivingUp::Alive => {
+                "its lease has not run out, so it may still be running: stop it, and wait until its lease has run out"
+            }
+            GivingUp::Changed => "it has acknowledged meanwhile, has started again, or is gone: look at the status",
+        };
+        Err(MigrationError::Invalid { message: format!("host `{host}` was not given up: {message}") })
+    }
+
+    pub(super) fn database(&self, side: Side) -> &Arc<dyn Database> {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+
+    pub(super) fn side_tables(&self, side: Side) -> Result<&dyn SideTables, MigrationError> {
+        let database = self.database(side);
+        database.side_tables().ok_or_else(|| MigrationError::Invalid {
+            message: format!("{} cannot have side tables, so it cannot take part in a migration", database.summary()),
+        })
+    }
+
+    async fn check_pair(&self) -> Result<(), MigrationError> {
+        let mut identities = Vec::new();
+        for side in [Side::Old, Side::New] {
+            self.side_tables(side)?;
+            let upkeep = self.database(side).upkeep();
+            upkeep.check_columns(patience()).await.map_err(|error| self.of_side(side, error))?;
+            identities.push(upkeep.identity(patience()).await.map_err(|error| self.of_side(side, error))?);
+        }
+        if let [Some(old), Some(new)] = &identities[..] {
+            if old == new {
+                let message = format!("both databases are one table, {}: give two", self.old.summary());
+                return Err(MigrationError::Invalid { message });
+            }
+            if old.shares_its_writer_with(new) {
+                let message = "both tables are in one SQLite file, which takes one writer at a time: take two files";
+                return Err(MigrationError::Invalid { message: message.to_owned() });
+            }
+        }
+        match ensure_carried(self.old.as_ref(), self.new.as_ref(), PATIENCE).await {
+            Ok(()) => Ok(()),
+            Err(CompareError::Database { database, source }) => Err(MigrationError::Database { database, source }),
+            Err(error) => Err(MigrationError::Invalid { message: error.to_string() }),
+        }
+    }
+
+    fn edge(&self, document: &Document, to: Phase) -> Result<&'static Edge, MigrationError> {
+        let (from, profile) = (phase(document)?, profile(document)?);
+        edge(profile, from, to).ok_or_else(|| MigrationError::NoSuchStep {
+            from,
+            to,
+            open: edges_from(profile, from).map(|edge| edge.to).filter(|to| *to != from).collect(),
+        })
+    }
+
+    async fn neighbour(&self, of: impl Fn(&[Phase], usize) -> Option<Phase>) -> Result<Option<Phase>, MigrationError> {
+        let document = self.document().await?;
+        let (phase, path) = (phase(&document)?, profile(&document)?.path());
+        Ok(path.iter().position(|known| *known == phase).and_then(|at| of(path, at)))
+    }
+
+    /// The document now, if nothing but its seal and what jobs report has changed since `before`.
+    async fn unchanged_but_sealed(&self, before: Document) -> Result<Document, MigrationError> {
+        let now = self.document().await?;
+        if now.epoch == before.epoch && now.sealed == now.epoch { Ok(now) } else { Err(MigrationError::Changed) }
+    }
+
+    /// The guards of an edge with their verdicts, up to the first that forbids the step.
+    pub(super) async fn findings(&self, document: &Document, edge: &Edge) -> Result<Vec<Finding>, MigrationError> {
+        let (standing, mut facts, mut findings) = (standing(document)?, Facts::default(), Vec::new());
+        for guard in edge.guards {
+            self.find(*guard, document, &mut facts).await?;
+            let finding = Finding { guard: *guard, verdict: guard.look(&standing, &facts) };
+            findings.push(finding);
+            if finding.blocks() {
+                break;
+            }
+        }
+        Ok(findings)
+    }
+
+    async fn find(&self, guard: Guard, document: &Document, facts: &mut Facts) -> Result<(), MigrationError> {
+        match guard {
+            Guard::SideTables => facts.side_tables = Some(self.has_side_tables().await?),
+            Guard::LosslessSchema => {
+                facts.lossless_schema = match ensure_carried(self.old.as_ref(), self.new.as_ref(), PATIENCE).await {
+                    Ok(()) => Some(true),
+                    Err(CompareError::Database { database, source }) => {
+                        return Err(MigrationError::Database { database, source });
+                    }
+                    Err(_) => Some(false),
+                };
+            }
+            Guard::PredecessorClosed => facts.predecessor_closed = Some(self.predecessors_are_closed().await?),
+            Guard::Backfilled => facts.backfilled = Some(document.backfilled.is_some()),
+            Guard::Settled | Guard::Verified => {}
+            Guard::NoMarks(Side::Old) => facts.marks_at_old = Some(self.marks(Side::Old, document).await?),
+            Guard::NoMarks(Side::New) => facts.marks_at_new = Some(self.marks(Side::New, document).await?),
+            Guard::LivingAtNew => facts.living_not_at_new = Some(self.living_not_at_new(document).await?),
+        }
+        Ok(())
+    }
+
+    async fn has_side_tables(&self) -> Result<bool, MigrationError> {
+        for side in [Side::Old, Side::New] {
+            let (side_tables, of_side) = (self.side_tables(side)?, |error| self.of_side(side, error));
+            let is_whole = side_tables.missing(patience()).await.map_err(of_side)?.is_empty();
+            let fence = side_tables.fence(Arc::clone(&self.migration), patience()).await;
+            if !is_whole || fence.map_err(of_side)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether every other migration of these two databases is closed, as far as these control tables know them.
+    async fn predecessors_are_closed(&self) -> Result<bool, MigrationError> {
+        let migrations = self.control.migrations(deadline()).await.map_err(|error| self.of_control(error))?;
+        for other in migrations.into_iter().filter(|other| *other != self.migration) {
+            for side in [Side::Old, Side::New] {
+                let fence = self.side_tables(side)?.fence(Arc::clone(&other), patience()).await;
+                if fence.map_err(|error| self.of_side(side, error))?.is_some_and(|fence| fence < CLOSED) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many keys of one of the two databases have a mark.
+    pub(super) async fn marks(&self, side: Side, document: &Document) -> Result<u64, MigrationError> {
+        let marks = self.side_tables(side)?.count_marks(fence(document), patience()).await;
+        marks.map_err(|error| self.of_side(side, error))
+    }
+
+    async fn replace(&self, next: Document, decision: Option<Decision>) -> Result<(), MigrationError> {
+        let replaced = self.control.replace(next, decision, deadline()).await;
+        if replaced.map_err(|error| self.of_control(error))? { Ok(()) } else { Err(MigrationError::Changed) }
+    }
+
+    fn decision(&self, epoch: Epoch, what: &str, findings: &[Finding]) -> Decision {
+        let guards = findings.iter().map(|finding| format!("{}: {finding}", finding.guard)).collect::<Vec<_>>();
+        Decision { epoch, decision: format!("{what}, by {}", self.by), guards: guards.join("\n") }
+    }
+
+    pub(super) fn of_control(&self, source: DatabaseError) -> MigrationError {
+        MigrationError::Control { database: self.control.summary(), source }
+    }
+
+    pub(super) fn of_side(&self, side: Side, source: DatabaseError) -> MigrationError {
+        MigrationError::Database { database: self.database(side).summary(), source }
+    }
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller").field("migration", &self.migration).finish_non_exhaustive()
+    }
+}
+
+/// The hosts that a barrier waits for, each with the reason.
+pub(super) fn waits_for(hosts: &[HostRow], epoch: Epoch) -> Vec<String> {
+    let is_behind = |host: &&HostRow| host.given_up.is_none() && host.acknowledged < epoch;
+    hosts
+        .iter()
+        .filter(is_behind)
+        .map(|row| {
+            let lease = match row.lease_left {
+                Some(left) => format!("its lease lasts {} s yet", left.as_secs()),
+                None => "its lease has run out: start it again, or give it up".to_owned(),
+            };
+            let (host, Epoch(acknowledged)) = (&row.member.host, row.acknowledged);
+            format!("host `{host}`, which has acknowledged epoch {acknowledged} ({lease}; {})", row.about)
+        })
+        .collect()
+}
+
+fn edge_of(document: &Document, to: Phase) -> Option<&'static Edge> {
+    edge(profile(document).ok()?, phase(document).ok()?, to)
+}
+
+fn patience() -> Instant {
+    Instant::now() + PATIENCE
+}

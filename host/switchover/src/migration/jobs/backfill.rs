@@ -1,0 +1,133 @@
+//! The backfill walks over old's keys in their order, in `mirror`, and copies each.
+
+use std::time::Instant;
+
+use switchover_core::SessionKey;
+use switchover_core::capabilities::{Document, Epoch, Fence, Progress, Side};
+use switchover_protocol::Phase;
+
+use super::lease::Lease;
+use super::throttle::Throttle;
+use super::{Jobs, LOOK_EACH};
+use crate::migration::copy::{NoAnswer, copy};
+use crate::migration::member::deadline;
+use crate::migration::{tool_deadline, tool_patience};
+
+const JOB: &str = "backfill";
+/// Rows of one page, which is one batch: its keys are locked together.
+const PAGE: u32 = 500;
+/// How often keys that could not be copied are tried again before the walk ends without them.
+const AGAIN_MAX: u32 = 3;
+
+/// Runs until the host closes.
+pub(super) async fn run(jobs: Jobs) {
+    loop {
+        let Some(turn) = jobs.turns.turn() else { return };
+        let epoch = turn.fence.epoch;
+        let is_wanted =
+            turn.phase == Phase::Mirror && turn.document.backfilled.is_none() && turn.document.epoch == epoch;
+        drop(turn);
+        if is_wanted && let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
+            walk(&jobs, lease, progress).await;
+        }
+        jobs.turns.changed(LOOK_EACH).await;
+    }
+}
+
+/// Goes on where the last holder has stopped.
+async fn walk(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
+    let mut throttle = Throttle::new();
+    let mut left: Vec<SessionKey> = Vec::new();
+    if progress.total.is_none() {
+        let counted = jobs.pair.old.upkeep().statistics(Instant::now() + tool_patience(jobs.patience)).await;
+        progress.total = counted.ok().map(|counted| counted.rows.saturating_sub(counted.expired_rows));
+    }
+    let mut is_at_end = false;
+    while !is_at_end {
+        let began = Instant::now();
+        let Some(turn) = jobs.turns.turn().filter(|turn| turn.fence.epoch == lease.epoch) else {
+            return lease.leave(progress).await;
+        };
+        let document = turn.document.clone();
+        if let Some(why) = throttle.held(&document) {
+            drop(turn);
+            progress.note = why;
+            throttle.rest().await;
+        } else {
+            let done = page(jobs, &turn.fence, &mut progress, &mut left).await;
+            drop(turn);
+            match done {
+                Ok((rows, next_is_there)) => {
+                    is_at_end = !next_is_there;
+                    progress.note = note(&left);
+                    throttle.after(rows, began.elapsed(), &document).await;
+                }
+                Err(NoAnswer { side, error }) => {
+                    progress.note = format!("waits: {}: {error}", jobs.pair.database(side).summary());
+                    tokio::time::sleep(LOOK_EACH).await;
+                }
+            }
+        }
+        if !lease.keep(&progress).await {
+            return;
+        }
+    }
+    for _ in 0..AGAIN_MAX {
+        if left.is_empty() {
+            break;
+        }
+        let Some(turn) = jobs.turns.turn().filter(|turn| turn.fence.epoch == lease.epoch) else { break };
+        let Ok(copied) = copy(&jobs.pair, &left, &turn.fence, Side::Old, jobs.patience).await else { break };
+        drop(turn);
+        progress.done += copied.done;
+        left = copied.failed.into_iter().map(|(key, _)| key).collect();
+        tokio::time::sleep(LOOK_EACH).await;
+    }
+    // What is left is found by the verification, which names it.
+    progress.note = note(&left);
+    if reached_the_end(jobs, lease.epoch).await {
+        tracing::info!(rows = progress.done, "the backfill has reached the last key");
+    }
+    lease.leave(progress).await;
+}
+
+/// Copies the next page. Returns its rows, and whether there is another one.
+async fn page(
+    jobs: &Jobs,
+    fence: &Fence,
+    progress: &mut Progress,
+    left: &mut Vec<SessionKey>,
+) -> Result<(u64, bool), NoAnswer> {
+    let of_old = |error| NoAnswer { side: Side::Old, error };
+    let scanned = jobs.pair.old.upkeep().scan(progress.position.clone(), PAGE, tool_deadline(jobs.patience)).await;
+    let scanned = scanned.map_err(of_old)?;
+    let keys: Vec<SessionKey> = scanned.sessions.into_iter().map(|session| session.key).collect();
+    let copied = copy(&jobs.pair, &keys, fence, Side::Old, jobs.patience).await?;
+    left.extend(copied.failed.into_iter().map(|(key, _)| key));
+    progress.done += copied.done;
+    let is_last = scanned.next.is_none();
+    if !is_last {
+        progress.position = scanned.next;
+    }
+    Ok((keys.len() as u64, !is_last))
+}
+
+fn note(left: &[SessionKey]) -> String {
+    if left.is_empty() { String::new() } else { format!("{} keys are left for another pass", left.len()) }
+}
+
+/// Says in the document that the last key was reached, if its epoch is still this one.
+async fn reached_the_end(jobs: &Jobs, epoch: Epoch) -> bool {
+    loop {
+        let document = jobs.control.document(jobs.member.migration.clone(), deadline()).await;
+        let Ok(Some(document)) = document else { return false };
+        if document.epoch != epoch {
+            return false;
+        }
+        match jobs.control.replace(Document { backfilled: Some(epoch), ..document }, None, deadline()).await {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(_) => return false,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The lease of a job: who does it, under which epoch, and how far it has come.
+
+use std::time::{Duration, Instant};
+
+use switchover_core::capabilities::{Epoch, Progress};
+
+use super::Jobs;
+use crate::migration::member::{LEASE, deadline};
+
+/// How often progress is reported, and the lease renewed.
+const REPORT_EACH: Duration = Duration::from_secs(2);
+
+/// A job that this host does.
+pub(super) struct Lease<'j> {
+    jobs: &'j Jobs,
+    job: &'static str,
+    pub(super) epoch: Epoch,
+    /// By the monotonic clock, counted from before the control tables were asked.
+    held_until: Instant,
+    reported_at: Instant,
+}
+
+impl<'j> Lease<'j> {
+    /// Takes a job, if nobody else does it. Returns how far it has come under this epoch.
+    pub(super) async fn take(jobs: &'j Jobs, job: &'static str, epoch: Epoch) -> Option<(Self, Progress)> {
+        let asked_at = Instant::now();
+        let taken = jobs.control.take_job(job, jobs.member.clone(), epoch, LEASE, deadline()).await;
+        let progress = taken.ok().flatten()?;
+        Some((Self { jobs, job, epoch, held_until: asked_at + LEASE, reported_at: asked_at }, progress))
+    }
+
+    /// Reports progress, if the last report is old enough. Returns whether this host still does the job.
+    pub(super) async fn keep(&mut self, progress: &Progress) -> bool {
+        if self.reported_at.elapsed() < REPORT_EACH {
+            return self.is_held();
+        }
+        let asked_at = Instant::now();
+        let (jobs, job, epoch) = (self.jobs, self.job, self.epoch);
+        match jobs.control.keep_job(job, jobs.member.clone(), epoch, LEASE, progress.clone(), deadline()).await {
+            Ok(true) => (self.held_until, self.reported_at) = (asked_at + LEASE, asked_at),
+            Ok(false) => return false,
+            // The lease of before goes on until it has run out.
+            Err(_) => self.reported_at = asked_at,
+        }
+        self.is_held()
+    }
+
+    /// Gives the job back, with its last progress.
+    pub(super) async fn leave(self, progress: Progress) {
+        let (control, member) = (&self.jobs.control, self.jobs.member.clone());
+        let _lease_runs_out = control.leave_job(self.job, member, self.epoch, progress, deadline()).await;
+    }
+
+    fn is_held(&self) -> bool {
+        Instant::now() < self.held_until
+    }
+}

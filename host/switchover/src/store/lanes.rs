@@ -1,0 +1,171 @@
+//! Lanes for writes of two databases: many waiting writes share each step.
+//!
+//! There is one lane for each pair of home and mirrors, and in a migration for each epoch. A lane takes what is queued;
+//! it has no timer, so a single write is not delayed. It sorts a batch of different keys, so that two hosts lock rows in
+//! the same order.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use switchover_contract::{Error, ErrorCode, Result};
+use switchover_core::SessionKey;
+use switchover_core::capabilities::{Write, WriteOutcome};
+use switchover_core::sync::Mutex;
+use switchover_runtime::Ticket;
+use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Store;
+use super::route::Route;
+use super::together::Together;
+use super::{strict, together};
+
+/// How long a key that was busy is written alone, so that the batches of others do not wait for it.
+const BUSY_FOR: Duration = Duration::from_secs(5);
+
+/// One write and its deadline.
+pub(super) struct Change {
+    pub(super) write: Write,
+    pub(super) deadline: Instant,
+}
+
+/// Home's outcome, and whether another database had the row of a delete.
+pub(super) type Answer = Result<(WriteOutcome, bool)>;
+
+/// A write that waits for its answer.
+pub(super) struct Waiting {
+    pub(super) change: Change,
+    pub(super) ticket: Ticket,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What a lane does with its batches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Lane {
+    /// Without a migration: within one host.
+    Strict(Route),
+    /// In one epoch of a migration.
+    Together(Together),
+}
+
+/// The lanes of a host. A lane is made on first use, and kept until a later epoch makes it useless.
+#[derive(Default)]
+pub(super) struct Lanes {
+    lanes: Mutex<HashMap<Lane, mpsc::Sender<Waiting>>>,
+}
+
+impl Lanes {
+    pub(super) async fn write(&self, store: &Arc<Store>, lane: Lane, change: Change, ticket: &Ticket) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { change, ticket: ticket.clone(), answer };
+        if self.send(store, lane, waiting).is_err() {
+            return Err(Error::new(ErrorCode::Overloaded, "too many writes of both databases are waiting"));
+        }
+        answered.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a write was lost")))
+    }
+
+    fn send(&self, store: &Arc<Store>, lane: Lane, waiting: Waiting) -> std::result::Result<(), Waiting> {
+        let mut lanes = self.lanes.lock();
+        let start = |lane: &Lane| {
+            let (sender, receiver) = mpsc::channel(store.limits.calls_in_flight_max * 2);
+            tokio::spawn(run(Arc::downgrade(store), lane.clone(), receiver));
+            sender
+        };
+        if !lanes.contains_key(&lane) {
+            lanes.retain(|other, _| !lane.replaces(other));
+        }
+        let sender = lanes.entry(lane.clone()).or_insert_with(|| start(&lane));
+        match sender.try_send(waiting) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(waiting)) => Err(waiting),
+            // The lane's task has ended with its runtime, or by a panic in a backend, so start a new one.
+            Err(mpsc::error::TrySendError::Closed(waiting)) => {
+                *sender = start(&lane);
+                sender.try_send(waiting).map_err(mpsc::error::TrySendError::into_inner)
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Whether calls of this lane's epoch are too late for the other one. Two neighbouring epochs overlap.
+    fn replaces(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Together(this), Self::Together(other))
+            if other.fence.epoch.0 + 1 < this.fence.epoch.0)
+    }
+}
+
+async fn run(store: Weak<Store>, lane: Lane, mut queue: mpsc::Receiver<Waiting>) {
+    let mut waiting: VecDeque<Waiting> = VecDeque::new();
+    let mut busy = Busy::default();
+    loop {
+        if waiting.is_empty() {
+            match queue.recv().await {
+                Some(first) => waiting.push_back(first),
+                None => return,
+            }
+        }
+        // Takes all of the queue, so that many writes of one key do not keep writes of other keys out of the batch.
+        while let Ok(next) = queue.try_recv() {
+            waiting.push_back(next);
+        }
+        let Some(store) = store.upgrade() else { return };
+        let batch = next_batch(&mut waiting, store.limits.write_deadline / 4);
+        match &lane {
+            Lane::Strict(route) => strict::write_batch(&store, route, batch).await,
+            Lane::Together(way) => together::write_batch(&store, way, batch, &mut busy).await,
+        }
+    }
+}
+
+/// Takes the first write of each key, as many as fit. They are sorted by key. A write whose key is already in the batch
+/// waits for the next one. A write that has too little time left is answered with `timeout`: its deadline would end the
+/// transaction for every write of the batch.
+fn next_batch(waiting: &mut VecDeque<Waiting>, time_needed: Duration) -> Vec<Waiting> {
+    let latest = Instant::now() + time_needed;
+    let mut batch: Vec<Waiting> = Vec::new();
+    let mut bytes = 0;
+    let mut keys = HashSet::new();
+    let mut rest = VecDeque::with_capacity(waiting.len());
+    for write in waiting.drain(..) {
+        if write.change.deadline <= latest {
+            let error = Error::new(ErrorCode::Timeout, "a write of both databases had no turn before its deadline");
+            let _caller_gone = write.answer.send(Err(error));
+        } else if batch.len() < STRICT_BATCH_MAX
+            && (batch.is_empty() || bytes + write.change.write.payload_len() <= STRICT_BATCH_BYTES_MAX)
+            && keys.insert(write.change.write.key().clone())
+        {
+            bytes += write.change.write.payload_len();
+            batch.push(write);
+        } else {
+            // Later writes of this key must stay behind it.
+            keys.insert(write.change.write.key().clone());
+            rest.push_back(write);
+        }
+    }
+    *waiting = rest;
+    batch.sort_by(|a, b| a.change.write.key().cmp(b.change.write.key()));
+    batch
+}
+
+/// The keys of a lane that were busy a moment ago.
+#[derive(Default)]
+pub(super) struct Busy {
+    until: HashMap<SessionKey, Instant>,
+}
+
+impl Busy {
+    pub(super) fn add(&mut self, key: SessionKey) {
+        self.until.insert(key, Instant::now() + BUSY_FOR);
+    }
+
+    pub(super) fn has(&mut self, key: &SessionKey) -> bool {
+        if self.until.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        self.until.retain(|_, until| *until > now);
+        self.until.contains_key(key)
+    }
+}

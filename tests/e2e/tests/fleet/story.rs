@@ -1,0 +1,142 @@
+//! Traffic on a fleet while it goes through the phases. Then the checker compares everything with the history.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use switchover::SessionKey;
+use switchover::capabilities::{Clock as _, SystemClock};
+use switchover::migration::Phase;
+use switchover_workload::checker::{Findings, History, Kind as Promise, Left, Promises, Window};
+use switchover_workload::contents::Scribe;
+use switchover_workload::history::{Micros, RunClock};
+use switchover_workload::left::Rows;
+use switchover_workload::meter::Meter;
+use switchover_workload::population::Population;
+use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
+use tokio::sync::{Mutex, watch};
+
+use crate::journey;
+use crate::nemesis::{self, Plan};
+use crate::servers::{Kind, Servers};
+
+const SESSIONS: usize = 300;
+const VISITORS: usize = 24;
+const HOSTS: [&str; 3] = ["web-1", "web-2", "web-3"];
+const SECOND: Micros = 1_000_000;
+/// How long the traffic runs in each phase at least.
+const PHASE: Duration = Duration::from_millis(1_500);
+
+/// A journey of a fleet between two kinds of databases, with what may fail on the way.
+pub(crate) struct Story {
+    pub(crate) old: Kind,
+    pub(crate) new: Kind,
+    pub(crate) journey: &'static [Phase],
+    pub(crate) plan: Plan,
+}
+
+impl Story {
+    /// Runs the story with each seed that was asked for.
+    pub(crate) async fn run(self) -> Result<()> {
+        static TURN: std::sync::LazyLock<Mutex<()>> = std::sync::LazyLock::new(Mutex::default);
+        let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>()).transpose();
+        let first = asked("SWITCHOVER_STORY_FIRST")?.unwrap_or(1);
+        for seed in first..first + asked("SWITCHOVER_STORY_SEEDS")?.unwrap_or(1) {
+            let _turn = TURN.lock().await;
+            self.run_one(seed).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_one(&self, seed: u64) -> Result<()> {
+        let servers = Servers::start(self.old, self.new).await?;
+        let controller = servers.begin().await?;
+        let mut hosts = Vec::new();
+        for name in HOSTS {
+            hosts.push(servers.host(name).await?);
+        }
+        let site = Arc::new(Site {
+            hosts: hosts.iter().map(|host| host.sessions()).collect(),
+            population: Population::default(),
+            scribe: Scribe::default(),
+            clock: RunClock::start(SystemClock.now()),
+            meter: Meter::default(),
+            living_target: SESSIONS,
+            lifetimes: Lifetimes { uses: 600 * SECOND..900 * SECOND, others: 2 * SECOND..5 * SECOND },
+            calls_per_second_max: f64::INFINITY,
+            cleaned: 0.into(),
+            nameless: 0.into(),
+        });
+        let traffic = Traffic::start(&site, VISITORS, seed);
+        let (over, is_over) = watch::channel(false);
+        let journey = async {
+            tokio::time::sleep(PHASE).await;
+            for to in self.journey {
+                journey::step(&controller, *to).await?;
+                tokio::time::sleep(PHASE).await;
+            }
+            over.send_replace(true);
+            anyhow::Ok(())
+        };
+        let nemesis = nemesis::run(self.plan, &servers, seed, is_over);
+        let (journey, faults) = tokio::join!(journey, nemesis);
+        let faults = faults?;
+        journey.map_err(|error| error.context(faults.join("\n")))?;
+
+        let mut operations = traffic.stop().await?;
+        operations.append(&mut traffic::read_back(&site).await?);
+        for host in &hosts {
+            ensure!(host.readiness().is_ready(), "{}", host.readiness());
+            host.close().await;
+        }
+        let ended = site.clock.now();
+        let names = site.population.keys();
+        let rows = Rows::read(servers.new.table().rows().await?, &names, &site.scribe);
+        let history = History::new(operations);
+        let window = Window { from: ended, to: ended, expired_by: ended };
+        let findings = history.check(&Promises::default(), &[Left { rows: &rows.by_key, window }]);
+        println!(
+            "{:?} to {:?} seed {seed}: {} calls on {} sessions, {} rows, {} faults, {} failed, {} unknown, {} promises \
+             broken",
+            self.old,
+            self.new,
+            history.operations().len(),
+            names.len(),
+            rows.by_key.len(),
+            faults.len(),
+            site.meter.failures(),
+            site.meter.unknown_outcomes(),
+            findings.faults.len(),
+        );
+        ensure!(findings.faults.is_empty(), "{}", report(&findings, &history, &names, &site.clock, &faults));
+        if self.plan == Plan::Calm {
+            ensure!(site.meter.failures() + site.meter.unknown_outcomes() == 0, "{:?}", site.meter.errors());
+        }
+        let left: u64 = hosts.iter().map(|host| host.counts().new_keys_left).sum();
+        ensure!(rows.strangers <= left + site.nameless.load(Ordering::Relaxed), "{} rows nobody wrote", rows.strangers);
+        Ok(())
+    }
+}
+
+/// Reports the first faults, each with everything that happened to its key before.
+fn report(findings: &Findings, history: &History, names: &[SessionKey], clock: &RunClock, faults: &[String]) -> String {
+    let mut text = format!("faults:\n{}\n", faults.join("\n"));
+    for kind in Promise::ALL.into_iter().filter(|kind| findings.count(*kind) > 0) {
+        text += &format!("{} {kind}\n", findings.count(kind));
+    }
+    for fault in findings.faults.iter().take(5) {
+        let name = names[fault.key.0 as usize].short_hash();
+        let at = [fault.from, fault.to].map(|at| clock.seconds_at(at));
+        let (kind, key, by) = (fault.kind, fault.key, fault.host);
+        text += &format!("{kind} of {key:?} ({name}) at {by:?}, {:.6} s to {:.6} s\n", at[0], at[1]);
+        let calls = history.by_key().find(|calls| calls[0].key == key).unwrap_or_default();
+        for call in calls.iter().filter(|call| call.invoked <= fault.to).rev().take(30).collect::<Vec<_>>().iter().rev()
+        {
+            let at = [call.invoked, call.returned].map(|at| clock.seconds_at(at));
+            let (host, action, outcome) = (call.host.0, call.action, call.outcome);
+            text += &format!("  {:.6} to {:.6}  host {host}: {action:?} -> {outcome:?}\n", at[0], at[1]);
+        }
+    }
+    text
+}
