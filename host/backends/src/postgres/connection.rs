@@ -39,13 +39,17 @@ use crate::server::{Failure, Found, Link, Manner, Options};
 /// Text is sent as the bytes in which it is stored. PostgreSQL checks what it converts, and one row that is no text in
 /// the client's encoding would make the whole answer fail. Text in these two encodings is checked here, row by row;
 /// from others PostgreSQL has to convert.
+///
+/// A commit is acknowledged when it is on disk, even where the server would acknowledge it earlier.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '100ms'; \
                         SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
                         SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
                         SET IntervalStyle = 'postgres'; \
                         SELECT set_config('client_encoding', CASE WHEN current_setting('server_encoding') \
                         IN ('UTF8', 'SQL_ASCII') THEN 'SQL_ASCII' ELSE 'UTF8' END, false), \
-                        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+                        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
+                        set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
+                        WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
 /// With less time left than this, a write sets a shorter lock timeout for itself, which takes two round trips more. No
 /// statement has an end that is nearer.
 const SHORT: Duration = Duration::from_millis(250);

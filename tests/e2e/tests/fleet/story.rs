@@ -72,17 +72,23 @@ impl Story {
         let (over, is_over) = watch::channel(false);
         let journey = async {
             tokio::time::sleep(PHASE).await;
+            let mut steps = Vec::new();
             for to in self.journey {
+                let at = site.clock.seconds_at(site.clock.now());
                 journey::step(&controller, *to).await?;
+                steps.push(format!("{at:.3} s to {:.3} s: {to}", site.clock.seconds_at(site.clock.now())));
                 tokio::time::sleep(PHASE).await;
             }
             over.send_replace(true);
-            anyhow::Ok(())
+            anyhow::Ok(steps)
         };
         let nemesis = nemesis::run(self.plan, &servers, seed, is_over);
         let (journey, faults) = tokio::join!(journey, nemesis);
-        let faults = faults?;
-        journey.map_err(|error| error.context(faults.join("\n")))?;
+        let mut faults = faults?;
+        let count = faults.len();
+        faults.extend(journey.map_err(|error| error.context(faults.join("\n")))?);
+        let cache_failures: u64 = hosts.iter().map(|host| host.counts().cache_failures).sum();
+        ensure!(cache_failures == 0, "the cache must answer each time, and failed {cache_failures} times");
 
         let mut operations = traffic.stop().await?;
         operations.append(&mut traffic::read_back(&site).await?);
@@ -104,7 +110,7 @@ impl Story {
             history.operations().len(),
             names.len(),
             rows.by_key.len(),
-            faults.len(),
+            count,
             site.meter.failures(),
             site.meter.unknown_outcomes(),
             findings.faults.len(),
@@ -131,7 +137,14 @@ fn report(findings: &Findings, history: &History, names: &[SessionKey], clock: &
         let (kind, key, by) = (fault.kind, fault.key, fault.host);
         text += &format!("{kind} of {key:?} ({name}) at {by:?}, {:.6} s to {:.6} s\n", at[0], at[1]);
         let calls = history.by_key().find(|calls| calls[0].key == key).unwrap_or_default();
-        for call in calls.iter().filter(|call| call.invoked <= fault.to).rev().take(30).collect::<Vec<_>>().iter().rev()
+        for call in calls
+            .iter()
+            .filter(|call| call.invoked <= fault.to + 2_000_000)
+            .rev()
+            .take(40)
+            .collect::<Vec<_>>()
+            .iter()
+            .rev()
         {
             let at = [call.invoked, call.returned].map(|at| clock.seconds_at(at));
             let (host, action, outcome) = (call.host.0, call.action, call.outcome);
