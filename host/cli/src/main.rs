@@ -4,6 +4,7 @@ mod batches;
 mod clear_expired;
 mod demo;
 mod init;
+mod migrate;
 mod output;
 mod place;
 mod policy;
@@ -23,6 +24,8 @@ use crate::output::{Colour, Verdict, is_reader_gone, note, paint_note};
 
 /// The exit status that a shell reports if the reader of a program went away: 128 plus the number of SIGPIPE.
 const READER_GONE: u8 = 141;
+/// The exit status of a migration in which a guard is red, or rows differ.
+const RED: u8 = 2;
 /// The exit status that a shell reports if a program was interrupted: 128 plus the number of SIGINT.
 const STOPPED: u8 = 130;
 
@@ -39,9 +42,11 @@ Examples:
   switchover stats default
   switchover clear-expired default
   switchover purge default --against new_session_store --dry-run
+  switchover migrate status --watch
   switchover policy check my-policy.wasm
 
-Exit status: 0 all is well; 1 something is wrong, or the command failed; 2 usage; 130 stopped by Ctrl-C."
+Exit status: 0 all is well; 1 something is wrong, or the command failed; 2 usage, and in `migrate`
+a red guard; 130 stopped by Ctrl-C."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,6 +67,9 @@ enum Command {
     ClearExpired(clear_expired::Options),
     /// Empty the old table after a migration, unless a living session is only there
     Purge(purge::Options),
+    /// Move the sessions of a fleet to another database, phase by phase, with a way back
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Check, describe or test a policy without any database
     #[command(subcommand)]
     Policy(policy::Command),
@@ -81,6 +89,7 @@ fn main() -> ExitCode {
     match run(command) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
+        Ok(Verdict::Red) => ExitCode::from(RED),
         Ok(Verdict::Stopped) => ExitCode::from(STOPPED),
         Err(error) if is_reader_gone(&error) => ExitCode::from(READER_GONE),
         Err(error) => {
@@ -103,6 +112,7 @@ fn run(command: Command) -> Result<Verdict> {
             Command::Stats(options) => stats::run(options).await,
             Command::ClearExpired(options) => clear_expired::run(options).await,
             Command::Purge(options) => purge::run(options).await,
+            Command::Migrate(command) => migrate::run(command).await,
             Command::Policy(command) => policy::run(command).await,
             Command::Completions { shell } => completions(shell),
         }

@@ -13,6 +13,8 @@ pub(crate) enum Verdict {
     Fine,
     /// The command worked, and found something wrong: 1.
     Found,
+    /// A guard of a migration is red, or its databases differ: 2.
+    Red,
     /// The command stopped on request, with part of its work done: 130.
     Stopped,
 }

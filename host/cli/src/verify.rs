@@ -6,6 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use switchover::Limits;
+use switchover::capabilities::Database;
 use switchover::migration::{Comparison, Difference, SHOWN_MAX, Seen, compare};
 
 use crate::output::{Colour, Verdict, paint, print, utc};
@@ -44,17 +46,22 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     place::ensure_distinct(old.as_ref(), new.as_ref(), &limits).await?;
     place::ensure_readable(old.as_ref(), &limits).await?;
     place::ensure_readable(new.as_ref(), &limits).await?;
+    Ok(Verdict::of(compared(old.as_ref(), new.as_ref(), &limits, options.json).await?))
+}
+
+/// Compares two databases, and shows what differs. Returns whether they are alike.
+pub(crate) async fn compared(old: &dyn Database, new: &dyn Database, limits: &Limits, json: bool) -> Result<bool> {
     let style = ProgressStyle::with_template("{spinner} {pos} rows compared")?;
     let bar = ProgressBar::new_spinner().with_style(style);
-    let comparison = compare(old.as_ref(), new.as_ref(), &limits, &mut |rows| bar.inc(rows)).await;
+    let comparison = compare(old, new, limits, &mut |rows| bar.inc(rows)).await;
     bar.finish_and_clear();
     let comparison = comparison?;
-    if options.json {
+    if json {
         print(as_json(&comparison))?;
     } else {
         show(&comparison)?;
     }
-    Ok(Verdict::of(comparison.is_alike()))
+    Ok(comparison.is_alike())
 }
 
 fn show(comparison: &Comparison) -> Result<()> {

@@ -23,11 +23,21 @@
 //! file = "flags.toml"               # or values = { migration_flag = false }, or address = "redis://flags-1:6379/0"
 //! insist = false                    # true: flags come into force even if the policy fails its trial under them
 //!
+//! [migration]                       # then without [policy] and [flags]: the control document names them
+//! name = "to-new"
+//! host = "web-1"                    # its own in the fleet; or in the environment, as SWITCHOVER_HOST
+//! control = "postgres://..."        # the database of the control tables
+//! old = "default"
+//! new = "new_session_store"
+//! policies = "policies"             # a folder with NAME.wasm for each further policy
+//! jobs = true                       # take part in copies, backfill, verification and seals
+//!
 //! [limits]
 //! calls_in_flight_max = 1024
 //! write_deadline_ms = 2000
 //! ```
 
+mod migration;
 mod servers;
 
 use std::collections::BTreeMap;
@@ -43,6 +53,7 @@ use switchover_core::{DatabaseName, Layout, Table};
 use switchover_runtime::{Builtin, Limits, Policy};
 use toml::Spanned;
 
+use self::migration::MigrationTable;
 use crate::host::{Builder, Switchover};
 
 /// The contents of `switchover.toml`. Unknown fields are refused.
@@ -67,6 +78,7 @@ struct ConfigFile {
     databases: BTreeMap<Spanned<String>, DatabaseTable>,
     cache: Option<CacheTable>,
     flags: Option<Spanned<FlagsTable>>,
+    migration: Option<Spanned<MigrationTable>>,
     #[serde(default)]
     limits: LimitsTable,
 }
@@ -249,7 +261,11 @@ impl Config {
     ///
     /// [`ConfigError`] names the line, and says what is wrong there.
     pub async fn builder(&self) -> Result<Builder, ConfigError> {
-        let mut builder = Switchover::builder().policy(self.policy()?).limits(self.file.limits.limits());
+        let builder = Switchover::builder().limits(self.file.limits.limits());
+        let mut builder = match &self.file.migration {
+            Some(table) => self.with_migration(builder, table)?,
+            None => builder.policy(self.policy()?),
+        };
         for (name, table) in &self.file.databases {
             builder = builder.database(name.get_ref(), self.open(name.get_ref(), table).await?);
         }

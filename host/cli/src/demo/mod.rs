@@ -108,7 +108,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let verdict = play(&options, &stage).await;
     match (temporary, &verdict) {
         (Some(temporary), Err(error)) if is_reader_gone(error) => drop(temporary),
-        (Some(temporary), Ok(Verdict::Found | Verdict::Stopped) | Err(_)) => {
+        (Some(temporary), Ok(Verdict::Found | Verdict::Red | Verdict::Stopped) | Err(_)) => {
             note(format_args!("the files are kept in {}", temporary.keep().display()));
         }
         (Some(temporary), Ok(Verdict::Fine)) => temporary.close().context("cannot remove the demo's files")?,

@@ -82,6 +82,11 @@ impl Controller {
         Self { control, migration: migration.into(), old, new, by: by.into() }
     }
 
+    /// The two databases, the old one first.
+    pub fn databases(&self) -> [Arc<dyn Database>; 2] {
+        [Arc::clone(&self.old), Arc::clone(&self.new)]
+    }
+
     /// What [`Controller::init`] would execute, with the database of each statement.
     ///
     /// # Errors
