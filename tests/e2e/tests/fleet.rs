@@ -14,6 +14,7 @@ mod servers;
 mod story;
 
 use anyhow::Result;
+use switchover::migration::CacheRule;
 
 use crate::journey::{FORWARDS, THERE_AND_BACK};
 use crate::nemesis::Plan;
@@ -22,10 +23,18 @@ use crate::story::Story;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fleet_moves_from_postgres_to_postgres_and_no_call_fails() -> Result<()> {
-    Story { old: Kind::Postgres, new: Kind::Postgres, journey: FORWARDS, plan: Plan::Calm }.run().await
+    let (old, new) = (Kind::Postgres, Kind::Postgres);
+    Story { old, new, journey: FORWARDS, plan: Plan::Calm, rule: CacheRule::Deletes }.run().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fleet_goes_back_from_every_phase_and_forwards_again_under_faults() -> Result<()> {
-    Story { old: Kind::Postgres, new: Kind::Postgres, journey: THERE_AND_BACK, plan: Plan::Storm }.run().await
+    let (old, new) = (Kind::Postgres, Kind::Postgres);
+    Story { old, new, journey: THERE_AND_BACK, plan: Plan::Storm, rule: CacheRule::Deletes }.run().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_host_reads_what_was_replaced_while_hosts_are_cut_off_from_the_cache() -> Result<()> {
+    let (old, new) = (Kind::Postgres, Kind::Postgres);
+    Story { old, new, journey: FORWARDS, plan: Plan::Cache, rule: CacheRule::Writes }.run().await
 }

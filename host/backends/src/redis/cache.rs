@@ -130,6 +130,13 @@ impl Cache for Redis {
         self.tell(digest, None, self.shared.scripts.release(&digest, None)).await
     }
 
+    fn owes(&self, key: Option<&SessionKey>) -> bool {
+        match key {
+            Some(key) => self.shared.debts.is_owed(&KeyDigest::of(key)),
+            None => self.shared.debts.is_any_owed(),
+        }
+    }
+
     fn summary(&self) -> String {
         format!("redis at {}, prefix {}", self.shared.place, self.shared.scripts.prefix())
     }

@@ -79,6 +79,16 @@ impl Debts {
         owed.all_until.is_some() || owed.keys.contains_key(key)
     }
 
+    /// Whether any key must not be read.
+    pub(super) fn is_any_owed(&self) -> bool {
+        let mut owed = self.owed.lock();
+        if owed.all_until.is_some_and(|until| until <= Instant::now()) {
+            owed.all_until = None;
+            self.count(&owed);
+        }
+        owed.all_until.is_some() || !owed.keys.is_empty()
+    }
+
     /// Adds a debt: an invalidation, and the guard if it is the guard that failed.
     pub(super) fn owe(&self, key: KeyDigest, guard: Option<(Nonce, Instant)>) {
         let mut owed = self.owed.lock();

@@ -54,6 +54,12 @@ pub trait Cache: Send + Sync {
     /// Removes the entry and every lease.
     async fn invalidate(&self, key: &SessionKey) -> Result<(), CacheError>;
 
+    /// Whether a removal of this key that failed has not been made good yet; `None`: a removal of any key. A cache that
+    /// remembers no failures owes nothing.
+    fn owes(&self, _key: Option<&SessionKey>) -> bool {
+        false
+    }
+
     /// Names the cache for people, without passwords.
     fn summary(&self) -> String;
 }

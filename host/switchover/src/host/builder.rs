@@ -146,7 +146,8 @@ impl Builder {
         let names = databases.keys().map(|name| name.as_str().to_owned()).collect();
         let pair = joined.as_ref().map(|joined| joined.pair.clone());
         let serves = if joined.is_some() { Serves::Fleet } else { Serves::OneHost };
-        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone(), pair);
+        let fleet_cache = joined.as_ref().map(Joined::fleet_cache);
+        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone(), pair, fleet_cache);
         let loader = Loader::new(limits.clone(), names, serves, store.shared_counters());
         let loader = loader
             .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;

@@ -93,7 +93,7 @@ impl Membership {
     async fn beat(&self, host: &Arc<Host>) -> bool {
         let asked_at = Instant::now();
         let control = &self.migration.control;
-        let Beat { document, is_member, .. } =
+        let Beat { document, is_member, cache_suspended } =
             match control.beat(self.member.clone(), host.limits.cache_max_age, deadline()).await {
                 Ok(Some(beat)) => beat,
                 Ok(None) => {
@@ -118,6 +118,7 @@ impl Membership {
             host.slot.close(&**host).await;
             return false;
         }
+        host.store.cache_beat(cache_suspended, asked_at).await;
         let loaded = self.place.borrow().loaded;
         let problem = if document.epoch > loaded { self.load(host, &document).await.err() } else { None };
         if let Some(problem) = &problem {

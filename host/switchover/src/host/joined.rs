@@ -11,7 +11,7 @@ use switchover_runtime::{Policy, Version};
 use super::epochs::Membership;
 use crate::error::BuildError;
 use crate::migration::{self, Migration};
-use crate::store::Pair;
+use crate::store::{FleetCache, Pair};
 
 /// A host that has joined its migration.
 pub(super) struct Joined {
@@ -64,6 +64,12 @@ impl Joined {
                 name.escape_debug()
             ),
         })
+    }
+
+    /// The cache of the fleet. This host has confirmed nothing yet.
+    pub(super) fn fleet_cache(&self) -> Arc<FleetCache> {
+        let Migration { cache_rule, control, .. } = &self.migration;
+        Arc::new(FleetCache::new(*cache_rule, Arc::clone(control), self.member.clone()))
     }
 
     pub(super) fn into_membership(self, version: Arc<Version>) -> Arc<Membership> {

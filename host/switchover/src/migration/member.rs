@@ -10,6 +10,7 @@ use switchover_core::DatabaseName;
 use switchover_core::capabilities::{Control, DatabaseError, Document, Epoch, Member};
 use switchover_runtime::Policy;
 
+use super::cache_rule::CacheRule;
 use crate::error::BuildError;
 
 /// How long a host's lease lasts; it is renewed every [`RENEW_EACH`].
@@ -38,6 +39,7 @@ pub struct Migration {
     policies: BTreeMap<String, Policy>,
     policies_in: Option<PathBuf>,
     pub(crate) jobs: bool,
+    pub(crate) cache_rule: CacheRule,
 }
 
 impl Migration {
@@ -54,6 +56,7 @@ impl Migration {
             policies: BTreeMap::new(),
             policies_in: None,
             jobs: true,
+            cache_rule: CacheRule::default(),
         }
     }
 
@@ -84,6 +87,14 @@ impl Migration {
     #[must_use]
     pub fn jobs(mut self, jobs: bool) -> Self {
         self.jobs = jobs;
+        self
+    }
+
+    /// Sets which writes wait, while this host cannot reach the cache, until no other host can read what they replaced.
+    /// By default deletes do.
+    #[must_use]
+    pub fn cache_rule(mut self, rule: CacheRule) -> Self {
+        self.cache_rule = rule;
         self
     }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::SessionKey;
@@ -16,20 +17,28 @@ impl Store {
     /// Runs a write with the key guarded in the cache. Without a cache it only runs the write. A cache that fails is
     /// counted.
     ///
+    /// In a fleet a write whose entry could not be removed may have to wait before it is acknowledged.
+    ///
     /// After an unknown outcome the guard stays until it ends by itself: the write may still happen, and an entry that
     /// was filled before the write would be served after it.
     pub(super) async fn guarded<T>(
         self: &Arc<Self>,
         key: &SessionKey,
+        is_delete: bool,
         write: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let Ok(cache) = self.cache() else { return write.await };
         let nonce = next_nonce();
         let ttl = self.limits.write_deadline * 2;
+        // The last tenth of the call's time is for its answer.
+        let give_up = Instant::now() + self.limits.call_wall_time * 9 / 10;
         let _counted = self.bounded(cache.guard(key, nonce, ttl)).await;
         let outcome = write.await;
         if !matches!(&outcome, Err(Error { code: ErrorCode::UnknownOutcome, .. })) {
-            let _counted = self.bounded(cache.release(key, nonce)).await;
+            let released = self.bounded(cache.release(key, nonce)).await;
+            if released.is_err() && outcome.is_ok() {
+                self.told(cache, key, nonce, is_delete, give_up).await?;
+            }
         }
         outcome
     }

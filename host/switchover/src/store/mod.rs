@@ -2,6 +2,7 @@
 //! module.
 
 mod epoch;
+mod fleet_cache;
 mod guard;
 mod lanes;
 mod pair;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Result};
 
+pub(crate) use self::fleet_cache::FleetCache;
 use self::lanes::Lanes;
 pub(crate) use self::pair::Pair;
 use self::pair::{NewHealth, Suspects};
@@ -41,6 +43,7 @@ pub(crate) struct Store {
     repairs: Repairs,
     /// The two databases of the migration that this host takes part in.
     pair: Option<Pair>,
+    fleet_cache: Option<Arc<FleetCache>>,
     suspects: Suspects,
     new_health: NewHealth,
     /// Told when an operation finds that a later epoch is in force.
@@ -54,6 +57,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         limits: Limits,
         pair: Option<Pair>,
+        fleet_cache: Option<Arc<FleetCache>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             databases,
@@ -64,6 +68,7 @@ impl Store {
             lanes: Lanes::default(),
             repairs: Repairs::default(),
             pair,
+            fleet_cache,
             suspects: Suspects::default(),
             new_health: NewHealth::default(),
             fenced: Notify::new(),

@@ -106,6 +106,10 @@ impl Reach for StoreReach {
     }
 
     async fn cache_get(&self, key: &SessionKey) -> Result<CacheLookup> {
+        if !self.0.may_use_cache() {
+            self.0.counters.asked(Asked::CacheMiss);
+            return Ok(CacheLookup::Miss(Lease::DEAD));
+        }
         let (now, patience) = (self.0.clock.now(), self.0.limits.cache_deadline.min(self.0.limits.call_wall_time));
         let found = match self.0.bounded_by(patience, self.0.cache()?.get(key, now)).await? {
             // The cache is shared and never trusted. An entry of another key, or one that has ended, is a miss, and its
@@ -113,6 +117,8 @@ impl Reach for StoreReach {
             CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
                 CacheLookup::Miss(Lease::DEAD)
             }
+            // The confirmation may have run out while the cache was asked.
+            CacheLookup::Hit(_) if !self.0.may_use_cache() => CacheLookup::Miss(Lease::DEAD),
             found => found,
         };
         let is_hit = matches!(found, CacheLookup::Hit(_));

@@ -32,7 +32,7 @@ impl Store {
             SaveMode::Create => Write::Insert(session),
             SaveMode::Update => Write::Update(session),
         };
-        let (outcome, _) = self.guarded(&key, self.write_to(admission, to, write)).await?;
+        let (outcome, _) = self.guarded(&key, false, self.write_to(admission, to, write)).await?;
         Ok(save_outcome(&outcome))
     }
 
@@ -44,7 +44,7 @@ impl Store {
         expires_at: Timestamp,
     ) -> Result<SaveOutcome> {
         let write = Write::Touch(key.clone(), expires_at);
-        let (outcome, _) = self.guarded(&key, self.write_to(admission, to, write)).await?;
+        let (outcome, _) = self.guarded(&key, false, self.write_to(admission, to, write)).await?;
         Ok(save_outcome(&outcome))
     }
 
@@ -60,7 +60,8 @@ impl Store {
                 "a best-effort mirror of a delete would log users in again: ask for `strict`",
             ));
         }
-        let (outcome, at_mirror) = self.guarded(&key, self.write_to(admission, to, Write::Delete(key.clone()))).await?;
+        let (outcome, at_mirror) =
+            self.guarded(&key, true, self.write_to(admission, to, Write::Delete(key.clone()))).await?;
         Ok(at_mirror || matches!(outcome, WriteOutcome::Done(_)))
     }
 
@@ -109,7 +110,7 @@ impl Store {
             transaction.roll_back().await;
             answer
         };
-        self.guarded(&key, copied).await
+        self.guarded(&key, false, copied).await
     }
 
     /// Makes a write. Returns home's outcome, and whether a strict mirror had the row of a delete.

@@ -16,8 +16,10 @@ const CALM_MS_MAX: u64 = 1_500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     Calm,
-    /// Every database, one at a time, and the control tables.
+    /// Every database, one at a time, the control tables, and the ways of hosts to the cache.
     Storm,
+    /// The ways of hosts to the cache, and the cache.
+    Cache,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +94,18 @@ pub(crate) async fn run(
         return Ok(did);
     }
     while !pause(&mut over, rng.u64(..CALM_MS_MAX)).await {
-        let (name, server, proxy): (&dyn Display, _, _) = match rng.u8(..5) {
+        let way = rng.usize(..servers.ways.len());
+        let dice = if plan == Plan::Cache { 5 } else { rng.u8(..7) };
+        let (name, server, proxy): (&dyn Display, _, _) = match dice {
             0 | 1 => (&"old", &servers.old.server, &servers.old.proxy),
             2 | 3 => (&"new", &servers.new.server, &servers.new.proxy),
-            _ => (&"control", &servers.control.server, &servers.control.proxy),
+            4 => (&"control", &servers.control.server, &servers.control.proxy),
+            _ => (&"cache", &servers.redis, &servers.ways[way]),
         };
-        let fault = Fault::pick(&mut rng);
+        // A cache that was killed comes back empty, which is another story's.
+        let fault = std::iter::repeat_with(|| Fault::pick(&mut rng))
+            .find(|fault| dice < 5 || !matches!(fault, Fault::Kill | Fault::Restart))
+            .unwrap_or(Fault::Reset);
         let at = began.elapsed().as_secs_f64();
         fault.begin(server, proxy).await?;
         pause(&mut over, rng.u64(50..FAULT_MS_MAX)).await;

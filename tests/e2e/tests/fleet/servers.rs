@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use switchover::backends::{Address, MySql, Postgres, Redis};
 use switchover::capabilities::{Control, Database};
-use switchover::migration::{Beginning, Controller, Migration};
+use switchover::migration::{Beginning, CacheRule, Controller, Migration};
 use switchover::{Layout, Limits, Switchover};
 use switchover_harness::{Durability, MariaDb, Postgres as PostgresServer, Proxy, Redis as RedisServer, Server};
 use switchover_workload::table::{Place, Table};
 
 const TABLE: &str = "django_session";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The cache is never cut off, and answers in this time on a busy machine too. So nothing may be stale.
-const ANSWER: Duration = Duration::from_secs(10);
+/// So short that entries of before a cut end during it.
+pub(crate) const CACHE_MAX_AGE: Duration = Duration::from_secs(2);
+pub(crate) const HOSTS: [&str; 3] = ["web-1", "web-2", "web-3"];
 pub(crate) const MIGRATION: &str = "to-new";
 
 /// A kind of database.
@@ -66,20 +67,25 @@ pub(crate) struct Servers {
     pub(crate) old: Proxied,
     pub(crate) new: Proxied,
     pub(crate) redis: Server,
-    pub(crate) redis_proxy: Proxy,
+    /// Each host has a way of its own to the cache.
+    pub(crate) ways: Vec<Proxy>,
+    rule: CacheRule,
     /// The control tables are on a server of their own.
     pub(crate) control: Proxied,
 }
 
 impl Servers {
-    pub(crate) async fn start(old: Kind, new: Kind) -> Result<Self> {
+    pub(crate) async fn start(old: Kind, new: Kind, rule: CacheRule) -> Result<Self> {
         let redis = RedisServer::start().await?;
-        let redis_proxy = Proxy::start(redis.address()).await?;
+        let mut ways = Vec::new();
+        for _ in HOSTS {
+            ways.push(Proxy::start(redis.address()).await?);
+        }
         let (old, new) = (Proxied::start(old).await?, Proxied::start(new).await?);
         for side in [&old, &new] {
             side.open().await?.upkeep().create_schema(Instant::now() + PATIENCE).await?;
         }
-        Ok(Self { old, new, redis, redis_proxy, control: Proxied::start(Kind::Postgres).await? })
+        Ok(Self { old, new, redis, ways, rule, control: Proxied::start(Kind::Postgres).await? })
     }
 
     fn control(&self) -> Result<Arc<dyn Control>> {
@@ -100,17 +106,16 @@ impl Servers {
     }
 
     /// Starts a host with connections of its own.
-    pub(crate) async fn host(&self, name: &str) -> Result<Switchover> {
-        let redis = self.redis_proxy.url_of(&self.redis.url())?;
-        let cache = Redis::builder(&redis).response_timeout(ANSWER).connect().await?;
+    pub(crate) async fn host(&self, number: usize) -> Result<Switchover> {
+        let cache = Redis::connect(&self.ways[number].url_of(&self.redis.url())?).await?;
         let mut limits = Limits::default();
-        limits.cache_deadline = ANSWER;
+        limits.cache_max_age = CACHE_MAX_AGE;
         let builder = Switchover::builder()
             .database("default", self.old.open().await?)
             .database("new_session_store", self.new.open().await?)
             .cache(cache)
             .limits(limits)
-            .migration(Migration::new(MIGRATION, name, self.control()?));
+            .migration(Migration::new(MIGRATION, HOSTS[number], self.control()?).cache_rule(self.rule));
         Ok(builder.build().await?)
     }
 }
