@@ -15,6 +15,7 @@ use switchover_runtime::{Limits, Loader, Policy, Slot};
 use tokio::sync::Semaphore;
 
 use super::carried::ensure_carried;
+use super::chores;
 use super::flags::follow_flags;
 use super::joined::Joined;
 use super::{Host, Switchover};
@@ -181,7 +182,10 @@ impl Builder {
         });
         match &host.membership {
             None => drop(tokio::spawn(follow_flags(Arc::downgrade(&host), latest_flags))),
-            Some(membership) => membership.start(&host),
+            Some(membership) => {
+                membership.start(&host);
+                chores::start(membership, &host);
+            }
         }
         Ok(Switchover { host })
     }

@@ -12,7 +12,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::Host;
 use super::carried::ensure_carried;
-use super::chores;
 use crate::migration::{self, BEAT_EACH, LEASE, Migration, Place, RENEW_EACH, about, deadline};
 
 /// The shortest time between two beats, however many calls find that a later epoch is in force.
@@ -61,7 +60,6 @@ impl Membership {
     pub(super) fn start(self: &Arc<Self>, host: &Arc<Host>) {
         tokio::spawn(Arc::clone(self).follow(Arc::downgrade(host)));
         tokio::spawn(Arc::clone(self).acknowledge_each(Arc::downgrade(host)));
-        chores::start(self, host);
     }
 
     async fn follow(self: Arc<Self>, host: Weak<Host>) {

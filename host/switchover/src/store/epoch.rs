@@ -9,7 +9,8 @@ use switchover_protocol::{Operation, Phase, Plan, Profile, plan};
 use switchover_runtime::call::{Admission, Serves, check_target};
 use switchover_runtime::counters::Asked;
 
-use super::lanes::{Answer, Change, Lane};
+use super::batch::{Answer, Change};
+use super::lanes::Lane;
 use super::together::Together;
 use super::{Store, database_error, internal};
 use crate::migration::{PHASE_FLAG, PROFILE_FLAG};

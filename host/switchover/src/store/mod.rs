@@ -1,6 +1,7 @@
 //! What the host guarantees for a session under every policy. All access to databases and cache goes through this
 //! module.
 
+mod batch;
 mod epoch;
 mod fleet_cache;
 mod guard;

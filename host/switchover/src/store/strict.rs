@@ -11,7 +11,7 @@ use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::DatabaseName;
 use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
 
-use super::lanes::Waiting;
+use super::batch::Waiting;
 use super::route::{Route, mirror_write};
 use super::{Store, database_error};
 

@@ -15,7 +15,7 @@ use switchover_core::capabilities::{
 };
 use tokio::sync::Semaphore;
 
-use super::lanes::{Answer, Busy, Waiting};
+use super::batch::{Answer, Busy, Waiting};
 use super::route::mirror_write;
 use super::{Store, database_error, internal};
 

@@ -9,7 +9,8 @@ use switchover_core::{DatabaseName, Session, SessionKey, Timestamp};
 use switchover_runtime::call::{Admission, Serves, check_target};
 use switchover_runtime::counters::Asked;
 
-use super::lanes::{Change, Lane};
+use super::batch::Change;
+use super::lanes::Lane;
 use super::route::{Route, mirror_write};
 use super::{Store, database_error};
 
