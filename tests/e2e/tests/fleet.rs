@@ -34,6 +34,18 @@ async fn fleet_goes_back_from_every_phase_and_forwards_again_under_faults() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fleet_moves_from_postgres_to_mariadb_under_faults() -> Result<()> {
+    let (old, new) = (Kind::Postgres, Kind::MariaDb);
+    Story { old, new, journey: FORWARDS, plan: Plan::Storm, rule: CacheRule::Deletes }.run().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fleet_goes_back_from_every_phase_from_mariadb_to_postgres() -> Result<()> {
+    let (old, new) = (Kind::MariaDb, Kind::Postgres);
+    Story { old, new, journey: THERE_AND_BACK, plan: Plan::Calm, rule: CacheRule::Deletes }.run().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_host_reads_what_was_replaced_while_hosts_are_cut_off_from_the_cache() -> Result<()> {
     let (old, new) = (Kind::Postgres, Kind::Postgres);
     Story { old, new, journey: FORWARDS, plan: Plan::Cache, rule: CacheRule::Writes }.run().await

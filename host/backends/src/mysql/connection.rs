@@ -1,5 +1,7 @@
 //! One connection to MySQL or MariaDB: its settings, and each operation in as few round trips as possible.
 
+mod side;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,13 +18,14 @@ use switchover_core::{Column, Layout, Others, Session, SessionKey, Timestamp, Va
 
 use super::batch::{Locked, Packet, Plan, Values};
 use super::errors::{NO_TABLE, failure, is_of_the_key, number, schema_failure, unavailable};
+use super::side_tables::SideNames;
 use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, others, schema, statistics};
 use crate::django_time;
 use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Manner, Options, SideLink};
+use crate::server::{Failure, Found, Link, Manner, Options};
 
 /// The settings of every connection, and a question, in one round trip. A statement waits a second for a lock, the
 /// shortest time that InnoDB has. A value that does not fit is refused, not truncated. The rest overrides settings of
@@ -48,6 +51,10 @@ pub(crate) struct Connection {
     /// Whether its time zone is set to UTC.
     in_utc: bool,
     may_have_written: bool,
+    /// The migration under whose fence a transaction is open.
+    migration: Option<Arc<str>>,
+    /// Whether that transaction has locked keys.
+    holds_keys: bool,
 }
 
 type MySqlQuery<'q> = Query<'q, MySql, MySqlArguments>;
@@ -63,8 +70,17 @@ impl Connection {
         let packet = Packet::of_server(told.try_get(0).map_err(|error| unavailable(&error))?);
         let (statements, options) = (Arc::clone(statements), options.clone());
         let page_rows = PageRows::default();
-        let (in_utc, may_have_written) = (false, false);
-        let mut connection = Self { connection, statements, options, page_rows, packet, in_utc, may_have_written };
+        let mut connection = Self {
+            connection,
+            statements,
+            options,
+            page_rows,
+            packet,
+            in_utc: false,
+            may_have_written: false,
+            migration: None,
+            holds_keys: false,
+        };
         connection.look_at_columns().await.map_err(|error| unavailable(&error))?;
         Ok(connection)
     }
@@ -264,22 +280,26 @@ fn may_wait(deadline: Instant) -> bool {
     deadline.saturating_duration_since(Instant::now()) > LOCK_WAIT + ANSWER_TIME
 }
 
-impl SideLink for Connection {}
-
 impl Link for Connection {
     fn may_have_written(&mut self) -> &mut bool {
         &mut self.may_have_written
     }
 
-    async fn load(&mut self, keys: &[SessionKey], _fence: Option<&Fence>) -> Result<Vec<Found>, Failure> {
+    async fn load(&mut self, keys: &[SessionKey], fence: Option<&Fence>) -> Result<Vec<Found>, Failure> {
         let statements = self.statements().await?;
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
-            let sql = statements.load(sent.len());
-            let query = sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()));
+            let sql = match fence {
+                None => statements.load(sent.len()),
+                Some(_) => statements.load_under(sent.len(), &SideNames::of(&self.options.table.table)),
+            };
+            let first = fence.iter().fold(sqlx::query(&sql), |query, fence| query.bind(&*fence.migration));
+            let query = sent.iter().fold(first, |query, key| query.bind(key.expose()));
             let now = self.now();
-            for row in &self.rows(query.bind(now)).await? {
+            let rows = self.rows(query.bind(now)).await?;
+            let epoch = 3 + statements.columns.others.len();
+            for row in sessions_under(fence, &rows, epoch)? {
                 // A collation may find the row of another key.
                 let at = raw(row, 0)?;
                 if let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == at) {
@@ -291,13 +311,18 @@ impl Link for Connection {
         Ok(found)
     }
 
-    async fn existing(&mut self, keys: &[SessionKey], _fence: Option<&Fence>) -> Result<Vec<SessionKey>, Failure> {
+    async fn existing(&mut self, keys: &[SessionKey], fence: Option<&Fence>) -> Result<Vec<SessionKey>, Failure> {
         let statements = self.statements().await?;
         let mut existing = Vec::new();
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
-            let sql = statements.existing(sent.len());
-            for row in &self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await? {
+            let sql = match fence {
+                None => statements.existing(sent.len()),
+                Some(_) => statements.existing_under(sent.len(), &SideNames::of(&self.options.table.table)),
+            };
+            let first = fence.iter().fold(sqlx::query(&sql), |query, fence| query.bind(&*fence.migration));
+            let rows = self.rows(sent.iter().fold(first, |query, key| query.bind(key.expose()))).await?;
+            for row in sessions_under(fence, &rows, 1)? {
                 let at = raw(row, 0)?;
                 existing.extend(keys.iter().find(|key| key.expose().as_bytes() == at).cloned());
             }
@@ -308,12 +333,17 @@ impl Link for Connection {
     async fn write(
         &mut self,
         batch: &[Write],
-        _manner: &Manner,
+        manner: &Manner,
         again: bool,
         [_, deadline]: [Instant; 2],
     ) -> Result<Vec<WriteOutcome>, Failure> {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));
+        }
+        match manner {
+            Manner::Plain(None) => {}
+            Manner::Plain(Some(fence)) => return self.write_under(batch, fence, deadline).await,
+            Manner::Marked(home, fence) => return self.write_marked(batch, *home, fence, deadline).await,
         }
         let may_wait = !again && may_wait(deadline);
         let statements = self.statements().await?;
@@ -343,8 +373,12 @@ impl Link for Connection {
         }
     }
 
-    async fn begin(&mut self, _deadline: Instant, _fence: Option<&Fence>) -> Result<(), Failure> {
-        self.simple("START TRANSACTION").await
+    async fn begin(&mut self, _deadline: Instant, fence: Option<&Fence>) -> Result<(), Failure> {
+        (self.migration, self.holds_keys) = (None, false);
+        match fence {
+            None => self.simple("START TRANSACTION").await,
+            Some(fence) => self.begin_under(fence).await,
+        }
     }
 
     async fn lock(&mut self, keys: &[SessionKey], deadline: Instant) -> Result<Vec<Option<Session>>, Failure> {
@@ -359,7 +393,9 @@ impl Link for Connection {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));
         }
-        self.write_batch(batch, true, may_wait(deadline)).await
+        let outcomes = self.write_batch(batch, true, may_wait(deadline)).await?;
+        self.unmark_written(batch, &outcomes).await?;
+        Ok(outcomes)
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
@@ -499,6 +535,14 @@ impl Link for Connection {
     async fn close(self) {
         self.connection.close().await.ok();
     }
+}
+
+/// The rows of sessions. Under a fence another row has its epoch, in the last column; the fence is checked first.
+fn sessions_under<'r>(fence: Option<&Fence>, rows: &'r [MySqlRow], epoch: usize) -> Result<Vec<&'r MySqlRow>, Failure> {
+    let Some(fence) = fence else { return Ok(rows.iter().collect()) };
+    let is_fence = |row: &&MySqlRow| matches!(column::<Option<i64>>(row, epoch), Ok(Some(_)));
+    side::not_below_at(fence, rows.iter().find(is_fence), epoch)?;
+    Ok(rows.iter().filter(|row| !is_fence(row)).collect())
 }
 
 /// Makes a session of a row of key, payload and expiry.

@@ -8,6 +8,7 @@ mod errors;
 mod feeds;
 mod others;
 mod schema;
+mod side_tables;
 mod statements;
 mod statistics;
 
@@ -99,6 +100,8 @@ struct MySqlDriver {
 
 impl Driver for MySqlDriver {
     type Link = Connection;
+
+    const HAS_SIDE_TABLES: bool = true;
 
     fn new(url: &str, options: Options) -> Result<Self, DatabaseError> {
         let address = address_of(url)?;

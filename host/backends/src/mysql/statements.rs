@@ -4,6 +4,7 @@ use switchover_core::{Layout, Table};
 
 use super::character_sets::CharacterSets;
 use super::others::{Columns, given_out, taken_in};
+use super::side_tables::SideNames;
 use crate::others::OtherColumn;
 use crate::table::SessionTable;
 
@@ -73,6 +74,52 @@ impl Statements {
         let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
         let ([key, _, end], row) = (self.layout.columns(), self.row(&self.columns.others));
         format!("{whose}SELECT {row} FROM {table} WHERE {key} IN ({keys}) AND {end} > {NOW}")
+    }
+
+    /// As [`Statements::load`], with a first row that has the fence of the migration, which is the first parameter. The
+    /// last column is its epoch, and NULL in the others.
+    pub(super) fn load_under(&self, keys: usize, names: &SideNames) -> String {
+        let nulls = "NULL, ".repeat(3 + self.columns.others.len());
+        let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
+        let ([key, _, end], row) = (self.layout.columns(), self.row(&self.columns.others));
+        format!(
+            "{whose}SELECT {nulls}epoch FROM {} WHERE migration = ? UNION ALL \
+             SELECT {row}, NULL FROM {table} WHERE {key} IN ({keys}) AND {end} > {NOW}",
+            names.fence
+        )
+    }
+
+    /// As [`Statements::existing`], with a first row as in [`Statements::load_under`].
+    pub(super) fn existing_under(&self, keys: usize, names: &SideNames) -> String {
+        let (whose, table, [key, ..]) = (&self.whose, &self.table, self.layout.columns());
+        let given_out = text(key, &self.columns.character_sets);
+        format!(
+            "{whose}SELECT NULL, epoch FROM {} WHERE migration = ? UNION ALL \
+             SELECT {given_out}, NULL FROM {table} WHERE {key} IN ({})",
+            names.fence,
+            list("?", keys)
+        )
+    }
+
+    /// Selects the rows of so many keys, whether they have ended or not.
+    pub(super) fn rows(&self, keys: usize) -> String {
+        let (whose, table, [key, ..]) = (&self.whose, &self.table, self.layout.columns());
+        format!("{whose}SELECT {} FROM {table} WHERE {key} IN ({})", self.row(&self.columns.others), list("?", keys))
+    }
+
+    /// The fence, the rows of so many keys and their marks in one snapshot. The last two columns say which it is (0, 1,
+    /// 2) and have the epoch or the token. The parameters are the migration, the keys, and both once more.
+    pub(super) fn marked_rows(&self, keys: usize, names: &SideNames) -> String {
+        let more = "NULL, ".repeat(2 + self.columns.others.len());
+        let (whose, table, these) = (&self.whose, &self.table, list("?", keys));
+        let ([key, ..], row) = (self.layout.columns(), self.row(&self.columns.others));
+        format!(
+            "{whose}SELECT NULL, {more}cast(0 AS signed), epoch FROM {} WHERE migration = ? UNION ALL \
+             SELECT {row}, 1, NULL FROM {table} WHERE {key} IN ({these}) UNION ALL \
+             SELECT session_key, {more}2, mark FROM {} WHERE migration = ? AND session_key IN ({these}) \
+             AND mark IS NOT NULL",
+            names.fence, names.key
+        )
     }
 
     pub(super) fn existing(&self, keys: usize) -> String {

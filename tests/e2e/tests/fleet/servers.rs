@@ -22,7 +22,6 @@ pub(crate) const MIGRATION: &str = "to-new";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
-    #[expect(dead_code, reason = "its side tables come next")]
     MariaDb,
 }
 

@@ -1,0 +1,542 @@
+//! What a connection to MySQL or MariaDB does with the side tables. Each step is a transaction of single statements:
+//! under READ COMMITTED each has a snapshot of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::Executor as _;
+use sqlx::mysql::MySqlRow;
+use switchover_core::SessionKey;
+use switchover_core::capabilities::{
+    DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, Token,
+    Write, WriteOutcome,
+};
+
+use super::super::errors::{NO_TABLE, number};
+use super::super::side_tables::{FENCE, KEY, NOW, SideNames, literal};
+use super::super::statements::CHUNK_MAX;
+use super::{Connection, column, filled_up, may_wait, powers_of_two, raw, session};
+use crate::mysql::others;
+use crate::server::{Failure, Link as _, SideLink};
+
+/// How long a raise waits for the writers before it; a little less than a caller may wait for it.
+const RAISE_WAIT_S: u64 = 3;
+/// As in the settings of a connection.
+const USUAL_WAIT_S: u64 = 1;
+/// Side tables are used that are not there.
+const UNPREPARED: &str = "the side tables of migrations are not prepared: `switchover migrate init` makes them";
+
+/// A key with what its row gets.
+type KeyValue<'k> = (&'k str, i64);
+
+impl Connection {
+    fn side_names(&self) -> SideNames {
+        SideNames::of(&self.options.table.table)
+    }
+
+    /// An error of a statement on the side tables.
+    fn side_failure(&mut self, error: &sqlx::Error) -> Failure {
+        if number(error) == Some(NO_TABLE) {
+            self.may_have_written = false;
+            return Failure::corrupt(UNPREPARED);
+        }
+        self.failure(error)
+    }
+
+    /// Begins a transaction, and takes the lock of the fence in shared mode, in one round trip.
+    pub(super) async fn begin_under(&mut self, fence: &Fence) -> Result<(), Failure> {
+        let names = self.side_names();
+        let sql = format!(
+            "START TRANSACTION; SELECT epoch FROM {} WHERE migration = {} LOCK IN SHARE MODE",
+            names.fence,
+            literal(&fence.migration)
+        );
+        let rows = self.connection.fetch_all(sqlx::raw_sql(&sql)).await;
+        let checked = rows.map_err(|error| self.side_failure(&error)).and_then(|rows| not_below(fence, rows.first()));
+        self.migration = Some(Arc::clone(&fence.migration));
+        self.holds_keys = false;
+        match checked {
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Ends a transaction: commits it, or rolls it back after a failure.
+    async fn end<T>(&mut self, done: Result<T, Failure>) -> Result<T, Failure> {
+        match done {
+            Ok(done) => self.commit().await.map(|()| done),
+            Err(Failure::Lost(message)) => Err(Failure::Lost(message)),
+            Err(failure) => self.roll_back().await.and(Err(failure)),
+        }
+    }
+
+    /// Writes a batch under a fence, and commits.
+    pub(super) async fn write_under(
+        &mut self,
+        batch: &[Write],
+        fence: &Fence,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        self.begin_under(fence).await?;
+        let written = self.write_batch(batch, false, may_wait(deadline)).await;
+        self.end(written).await
+    }
+
+    /// Writes a batch at home and marks its keys, and commits.
+    pub(super) async fn write_marked(
+        &mut self,
+        batch: &[Write],
+        home: Side,
+        fence: &Fence,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        self.begin_under(fence).await?;
+        let written = self.mark_and_write(batch, home, &fence.migration, deadline).await;
+        self.end(written).await
+    }
+
+    async fn mark_and_write(
+        &mut self,
+        batch: &[Write],
+        home: Side,
+        migration: &str,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
+        keys.sort_unstable();
+        // At old the session row comes before the key's row; at new it is only looked at.
+        let present = match home {
+            Side::Old => self.lock_rows(&keys, false, may_wait(deadline)).await?.into_keys().collect(),
+            Side::New => self.present(&keys).await?,
+        };
+        let is_refused = |write: &Write| {
+            let is_there = present.contains(write.key());
+            match write {
+                Write::Insert(_) => is_there,
+                Write::Update(_) | Write::Touch(..) => !is_there,
+                Write::Upsert(_) | Write::Delete(_) => false,
+            }
+        };
+        let mut marked: Vec<KeyValue<'_>> = Vec::with_capacity(batch.len());
+        for write in batch.iter().filter(|write| !is_refused(write)) {
+            marked.push((write.key().expose(), token()));
+        }
+        marked.sort_unstable();
+        self.set_marks(&marked, home, migration).await?;
+        let outcomes = self.write_batch(batch, false, may_wait(deadline)).await?;
+        for (write, outcome) in batch.iter().zip(&outcomes) {
+            let refused_now = match outcome {
+                WriteOutcome::Done(_) => false,
+                WriteOutcome::Exists => true,
+                WriteOutcome::Missing => !matches!(write, Write::Delete(_)),
+            };
+            if refused_now != is_refused(write) {
+                return Err(Failure::Busy("a row came or went".to_owned()));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Which of these keys have a row.
+    async fn present(&mut self, keys: &[&SessionKey]) -> Result<Vec<SessionKey>, Failure> {
+        let owned: Vec<SessionKey> = keys.iter().map(|key| (*key).clone()).collect();
+        self.existing(&owned, None).await
+    }
+
+    /// Gives each key a mark. At new its number grows by one. The keys are sorted.
+    async fn set_marks(&mut self, marked: &[KeyValue<'_>], home: Side, migration: &str) -> Result<(), Failure> {
+        let names = self.side_names();
+        let (first, number) = match home {
+            Side::Old => (0, ""),
+            Side::New => (1, ", number = number + 1"),
+        };
+        for marked in powers_of_two(marked) {
+            let rows = vec![format!("(?, ?, {first}, ?, {NOW}, 0)"); marked.len()].join(", ");
+            let sql = format!(
+                "INSERT INTO {} (migration, session_key, number, mark, since, attempts) VALUES {rows} \
+                 ON DUPLICATE KEY UPDATE mark = VALUES(mark), since = VALUES(since), attempts = 0{number}",
+                names.key
+            );
+            let query = marked
+                .iter()
+                .fold(sqlx::query(&sql), |query, (key, token)| query.bind(migration).bind(key.as_bytes()).bind(token));
+            query.execute(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the marks of keys that this transaction has locked.
+    async fn unmark(&mut self, keys: &[&str], migration: &str) -> Result<u64, Failure> {
+        let (names, mut changed) = (self.side_names(), 0);
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = format!(
+                "UPDATE {} SET mark = NULL, since = 0, attempts = 0 \
+                 WHERE migration = ? AND session_key IN ({}) AND mark IS NOT NULL",
+                names.key,
+                list(sent.len())
+            );
+            let query = sent.iter().fold(sqlx::query(&sql).bind(migration), |query, key| query.bind(key.as_bytes()));
+            let done = query.execute(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+            changed += done.rows_affected();
+        }
+        Ok(changed)
+    }
+
+    /// Locks the rows of keys and reads a column of them; keys without a row are left out.
+    async fn locked_values(
+        &mut self,
+        keys: &[&str],
+        column_name: &str,
+        migration: &str,
+    ) -> Result<HashMap<Vec<u8>, Option<i64>>, Failure> {
+        let (names, mut found) = (self.side_names(), HashMap::with_capacity(keys.len()));
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = format!(
+                "SELECT session_key, {column_name} FROM {} WHERE migration = ? AND session_key IN ({}) \
+                 ORDER BY session_key FOR UPDATE",
+                names.key,
+                list(sent.len())
+            );
+            let query = sent.iter().fold(sqlx::query(&sql).bind(migration), |query, key| query.bind(key.as_bytes()));
+            let rows = query.fetch_all(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+            for row in &rows {
+                found.insert(raw(row, 0)?.to_vec(), column(row, 1)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Inserts or locks the rows of sorted keys; `update` says what becomes of the number of a row that is there.
+    async fn take_rows(&mut self, values: &[KeyValue<'_>], update: &str, migration: &str) -> Result<(), Failure> {
+        let names = self.side_names();
+        for values in powers_of_two(values) {
+            let sql = format!(
+                "INSERT INTO {} (migration, session_key, number) VALUES {} ON DUPLICATE KEY UPDATE {update}",
+                names.key,
+                vec!["(?, ?, ?)"; values.len()].join(", ")
+            );
+            let query = values.iter().fold(sqlx::query(&sql), |query, (key, number)| {
+                query.bind(migration).bind(key.as_bytes()).bind(number)
+            });
+            query.execute(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Raises the number of each key, or returns those that are not lower. The keys are sorted.
+    async fn raise_numbers(
+        &mut self,
+        batch: &[(Write, Number)],
+        migration: &str,
+    ) -> Result<Vec<(SessionKey, Number)>, Failure> {
+        let mut values: Vec<KeyValue<'_>> =
+            batch.iter().map(|(write, number)| (write.key().expose(), signed(number.0))).collect();
+        values.sort_unstable();
+        let absent: Vec<KeyValue<'_>> = values.iter().map(|(key, _)| (*key, 0)).collect();
+        self.take_rows(&absent, "number = number", migration).await?;
+        let keys: Vec<&str> = values.iter().map(|(key, _)| *key).collect();
+        let known = self.locked_values(&keys, "number", migration).await?;
+        let mut late = Vec::new();
+        for (write, number) in batch {
+            let stored = known.get(write.key().expose().as_bytes()).copied().flatten().unwrap_or_default();
+            if stored >= signed(number.0) {
+                late.push((write.key().clone(), Number(stored.unsigned_abs())));
+            }
+        }
+        if late.is_empty() {
+            self.take_rows(&values, "number = VALUES(number)", migration).await?;
+        }
+        Ok(late)
+    }
+
+    async fn number_and_write(
+        &mut self,
+        batch: &[(Write, Number)],
+        migration: &str,
+        deadline: Instant,
+    ) -> Result<Numbered, Failure> {
+        let late = self.raise_numbers(batch, migration).await?;
+        if !late.is_empty() {
+            return Ok(Numbered::Late(late));
+        }
+        let writes: Vec<Write> = batch.iter().map(|(write, _)| write.clone()).collect();
+        if let Some(refusal) = self.packet.refuses(&writes) {
+            return Err(Failure::Row(refusal));
+        }
+        self.write_batch(&writes, true, may_wait(deadline)).await.map(Numbered::Done)
+    }
+
+    /// The rows of the keys, expired or not, without a lock.
+    async fn rows_of(
+        &mut self,
+        keys: &[&SessionKey],
+    ) -> Result<HashMap<SessionKey, switchover_core::Session>, Failure> {
+        let statements = self.statements().await?;
+        let mut found = HashMap::with_capacity(keys.len());
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = statements.rows(sent.len());
+            let rows = self.rows(sent.iter().fold(sqlx::query(&sql), |query, key| query.bind(key.expose()))).await?;
+            for row in &rows {
+                let stored = raw(row, 0)?;
+                let Some(key) = keys.iter().find(|key| key.expose().as_bytes() == stored) else { continue };
+                let others = others::of_columns(&statements.columns.others, row, 3);
+                let session = session(self.layout(), row, key, others);
+                found.insert((*key).clone(), session.map_err(|row| Failure::Row(row.to_string()))?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn lock_in_order(
+        &mut self,
+        keys: &[KeyLock],
+        purpose: LockPurpose,
+        migration: &str,
+    ) -> Result<Vec<LockedKey>, Failure> {
+        let mut sorted: Vec<&KeyLock> = keys.iter().collect();
+        sorted.sort_unstable_by_key(|lock| &lock.key);
+        if purpose != LockPurpose::CopyToNew {
+            let rows: Vec<&SessionKey> = sorted.iter().map(|lock| &lock.key).collect();
+            self.lock_rows(&rows, false, true).await?;
+        }
+        let gets_number = purpose != LockPurpose::CopyToOld;
+        let values: Vec<KeyValue<'_>> = sorted
+            .iter()
+            .map(|lock| (lock.key.expose(), if gets_number { signed(lock.known.0).saturating_add(1) } else { 0 }))
+            .collect();
+        let update = if gets_number { "number = greatest(number, VALUES(number) - 1) + 1" } else { "number = number" };
+        self.take_rows(&values, update, migration).await?;
+        let names: Vec<&str> = values.iter().map(|(key, _)| *key).collect();
+        let numbers = self.locked_values(&names, "number", migration).await?;
+        self.holds_keys = true;
+        let mut found = HashMap::new();
+        if purpose == LockPurpose::CopyToNew {
+            found = self.rows_of(&sorted.iter().map(|lock| &lock.key).collect::<Vec<_>>()).await?;
+        }
+        let locked = keys.iter().map(|KeyLock { key, .. }| {
+            let number = numbers.get(key.expose().as_bytes()).copied().flatten();
+            let number = number.ok_or_else(|| Failure::corrupt("a key that was locked has no row"))?;
+            Ok(LockedKey { number: Number(number.unsigned_abs()), row: found.remove(key) })
+        });
+        locked.collect()
+    }
+
+    /// Removes the marks of the keys of a write in a transaction that holds keys.
+    pub(super) async fn unmark_written(&mut self, batch: &[Write], outcomes: &[WriteOutcome]) -> Result<(), Failure> {
+        let Some(migration) = self.migration.clone().filter(|_| self.holds_keys) else { return Ok(()) };
+        let written = batch
+            .iter()
+            .zip(outcomes)
+            .filter(|(write, outcome)| matches!(outcome, WriteOutcome::Done(_)) || matches!(write, Write::Delete(_)));
+        let keys: Vec<&str> = written.map(|(write, _)| write.key().expose()).collect();
+        self.unmark(&keys, &migration).await.map(drop)
+    }
+
+    fn open_migration(&self) -> Result<Arc<str>, Failure> {
+        let message = "keys are locked only under the fence of a migration".to_owned();
+        self.migration.clone().ok_or(Failure::Refused(DatabaseError::Invalid { message }))
+    }
+
+    async fn clear_in(&mut self, marks: &[Mark], migration: &str) -> Result<u64, Failure> {
+        let mut keys: Vec<&str> = marks.iter().map(|mark| mark.key.expose()).collect();
+        keys.sort_unstable();
+        let stored = self.locked_values(&keys, "mark", migration).await?;
+        let same = |mark: &&Mark| stored.get(mark.key.expose().as_bytes()).copied().flatten() == Some(mark.token.0);
+        let keys: Vec<&str> = marks.iter().filter(same).map(|mark| mark.key.expose()).collect();
+        self.unmark(&keys, migration).await
+    }
+
+    async fn wait_for_locks(&mut self, seconds: u64) -> Result<(), Failure> {
+        self.simple(&format!("SET SESSION innodb_lock_wait_timeout = {seconds}")).await
+    }
+
+    async fn raise_in(&mut self, fence: &Fence) -> Result<Epoch, Failure> {
+        let names = self.side_names();
+        let sql = format!("UPDATE {} SET epoch = greatest(epoch, ?) WHERE migration = ?", names.fence);
+        let query = sqlx::query(&sql).bind(signed(fence.epoch.0)).bind(&*fence.migration);
+        query.execute(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+        self.fence(&fence.migration).await?.ok_or(Failure::Refused(DatabaseError::Fenced))
+    }
+}
+
+impl SideLink for Connection {
+    async fn missing_side_tables(&mut self) -> Result<Vec<String>, Failure> {
+        let names = self.side_names();
+        let mut missing = Vec::new();
+        for name in [FENCE, KEY] {
+            let query = sqlx::query(
+                "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(?, database()) AND table_name = ?",
+            );
+            if self.rows(query.bind(names.schema()).bind(name)).await?.is_empty() {
+                missing.push(names.create(name));
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn make_fence(&mut self, migration: &str) -> Result<(), Failure> {
+        let sql = format!("INSERT IGNORE INTO {} (migration, epoch) VALUES (?, 1)", self.side_names().fence);
+        self.may_have_written = true;
+        let made = sqlx::query(&sql).bind(migration).execute(&mut self.connection).await;
+        made.map(drop).map_err(|error| self.side_failure(&error))
+    }
+
+    async fn fence(&mut self, migration: &str) -> Result<Option<Epoch>, Failure> {
+        let sql = format!("SELECT epoch FROM {} WHERE migration = ?", self.side_names().fence);
+        let rows = sqlx::query(&sql).bind(migration).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(|error| self.side_failure(&error))?;
+        rows.first().map(|row| Ok(Epoch(column::<i64>(row, 0)?.unsigned_abs()))).transpose()
+    }
+
+    async fn raise(&mut self, fence: &Fence, _deadline: Instant) -> Result<Epoch, Failure> {
+        self.wait_for_locks(RAISE_WAIT_S).await?;
+        self.simple("START TRANSACTION").await?;
+        let raised = self.raise_in(fence).await;
+        let raised = self.end(raised).await;
+        if !matches!(raised, Err(Failure::Lost(_))) {
+            self.wait_for_locks(USUAL_WAIT_S).await?;
+        }
+        raised
+    }
+
+    async fn write_numbered(
+        &mut self,
+        batch: &[(Write, Number)],
+        fence: &Fence,
+        deadline: Instant,
+    ) -> Result<Numbered, Failure> {
+        self.begin_under(fence).await?;
+        match self.number_and_write(batch, &fence.migration, deadline).await {
+            Ok(Numbered::Late(late)) => self.roll_back().await.map(|()| Numbered::Late(late)),
+            written => self.end(written).await,
+        }
+    }
+
+    async fn lock_keys(&mut self, keys: &[KeyLock], purpose: LockPurpose) -> Result<Vec<LockedKey>, Failure> {
+        let migration = self.open_migration()?;
+        self.lock_in_order(keys, purpose, &migration).await
+    }
+
+    async fn clear_locked(&mut self, keys: &[SessionKey]) -> Result<(), Failure> {
+        let migration = self.open_migration()?;
+        let keys: Vec<&str> = keys.iter().map(SessionKey::expose).collect();
+        self.unmark(&keys, &migration).await.map(drop)
+    }
+
+    async fn mark(&mut self, keys: &[SessionKey], home: Side, fence: &Fence) -> Result<(), Failure> {
+        let mut keys: Vec<&SessionKey> = keys.iter().collect();
+        keys.sort_unstable();
+        self.begin_under(fence).await?;
+        let marked: Vec<KeyValue<'_>> = keys.iter().map(|key| (key.expose(), token())).collect();
+        let done = async {
+            if home == Side::Old {
+                self.lock_rows(&keys, false, true).await?;
+            }
+            self.set_marks(&marked, home, &fence.migration).await
+        };
+        let done = done.await;
+        self.end(done).await
+    }
+
+    async fn marked_rows(&mut self, keys: &[SessionKey], fence: &Fence) -> Result<Vec<MarkedRow>, Failure> {
+        let statements = self.statements().await?;
+        let columns = &statements.columns.others;
+        let tag = 3 + columns.len();
+        let mut read = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(CHUNK_MAX) {
+            let sent = filled_up(keys);
+            let sql = statements.marked_rows(sent.len(), &self.side_names());
+            let mut query = sqlx::query(&sql).bind(&*fence.migration);
+            query = sent.iter().fold(query, |query, key| query.bind(key.expose()));
+            query = sent.iter().fold(query.bind(&*fence.migration), |query, key| query.bind(key.expose().as_bytes()));
+            let rows = query.fetch_all(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+            let mut fences = rows.iter().filter(|row| matches!(column::<i64>(row, tag), Ok(0)));
+            not_below_at(fence, fences.next(), tag + 1)?;
+            for key in keys {
+                let (mut session_row, mut token) = (Ok(None), None);
+                for row in &rows {
+                    let kind: i64 = column(row, tag)?;
+                    if kind == 0 || raw(row, 0)? != key.expose().as_bytes() {
+                        continue;
+                    }
+                    if kind == 1 {
+                        let others = others::of_columns(columns, row, 3);
+                        session_row = session(self.layout(), row, key, others).map(Some);
+                    } else {
+                        token = column::<Option<i64>>(row, tag + 1)?.map(Token);
+                    }
+                }
+                read.push(MarkedRow { row: session_row, token });
+            }
+        }
+        Ok(read)
+    }
+
+    async fn marks(&mut self, fence: &Fence, limit: u32) -> Result<Vec<Mark>, Failure> {
+        let names = self.side_names();
+        let sql = format!(
+            "(SELECT NULL AS session_key, epoch AS mark, -1 AS since FROM {} WHERE migration = ?) UNION ALL \
+             (SELECT session_key, mark, since FROM {} WHERE migration = ? AND since > 0 AND mark IS NOT NULL \
+             ORDER BY since, session_key LIMIT ?) ORDER BY since, session_key",
+            names.fence, names.key
+        );
+        let query = sqlx::query(&sql).bind(&*fence.migration).bind(&*fence.migration).bind(limit);
+        let rows = query.fetch_all(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+        not_below_at(fence, rows.first().filter(|row| matches!(column::<i64>(row, 2), Ok(-1))), 1)?;
+        let mark = |row: &MySqlRow| {
+            let key = str::from_utf8(raw(row, 0)?).ok().and_then(|key| SessionKey::parse(key).ok());
+            let key = key.ok_or_else(|| Failure::corrupt("a mark has a key that is none"))?;
+            Ok(Mark { key, token: Token(column(row, 1)?) })
+        };
+        rows.iter().skip(1).map(mark).collect()
+    }
+
+    async fn clear_marks(&mut self, marks: &[Mark], fence: &Fence, _deadline: Instant) -> Result<u64, Failure> {
+        self.begin_under(fence).await?;
+        let cleared = self.clear_in(marks, &fence.migration).await;
+        self.end(cleared).await
+    }
+
+    async fn count_marks(&mut self, fence: &Fence) -> Result<u64, Failure> {
+        let names = self.side_names();
+        let sql = format!(
+            "SELECT epoch, (SELECT cast(count(*) AS signed) FROM {} \
+             WHERE migration = ? AND since > 0 AND mark IS NOT NULL) FROM {} WHERE migration = ?",
+            names.key, names.fence
+        );
+        let query = sqlx::query(&sql).bind(&*fence.migration).bind(&*fence.migration);
+        let rows = query.fetch_all(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
+        not_below(fence, rows.first())?;
+        Ok(rows.first().map_or(Ok(0), |row| column::<i64>(row, 1))?.unsigned_abs())
+    }
+}
+
+/// Checks the fence in the first column of a row; without a row there is no fence.
+fn not_below(fence: &Fence, row: Option<&MySqlRow>) -> Result<(), Failure> {
+    not_below_at(fence, row, 0)
+}
+
+pub(super) fn not_below_at(fence: &Fence, row: Option<&MySqlRow>, at: usize) -> Result<(), Failure> {
+    let epoch = row.map(|row| column::<i64>(row, at)).transpose()?;
+    match epoch {
+        Some(epoch) if epoch <= signed(fence.epoch.0) => Ok(()),
+        Some(_) | None => Err(Failure::Refused(DatabaseError::Fenced)),
+    }
+}
+
+fn list(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn token() -> i64 {
+    i64::from_ne_bytes(getrandom::u64().expect("the operating system's random source answers").to_ne_bytes())
+}
