@@ -62,6 +62,24 @@ mod conformance {
         };
     }
 
+    /// Runs each claim about side tables once for each kind of server.
+    macro_rules! on_both {
+        ($($claim:ident,)*) => {
+            mod postgres { $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::server_fixture::Kind::Postgres).await
+                }
+            )* }
+            mod mariadb { $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::server_fixture::Kind::MariaDb).await
+                }
+            )* }
+        };
+    }
+
     mod cache;
     mod cache_memory;
     mod character_sets;

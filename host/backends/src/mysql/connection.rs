@@ -297,7 +297,7 @@ impl Link for Connection {
             let first = fence.iter().fold(sqlx::query(&sql), |query, fence| query.bind(&*fence.migration));
             let query = sent.iter().fold(first, |query, key| query.bind(key.expose()));
             let now = self.now();
-            let rows = self.rows(query.bind(now)).await?;
+            let rows = self.rows_under(query.bind(now), fence).await?;
             let epoch = 3 + statements.columns.others.len();
             for row in sessions_under(fence, &rows, epoch)? {
                 // A collation may find the row of another key.
@@ -321,7 +321,8 @@ impl Link for Connection {
                 Some(_) => statements.existing_under(sent.len(), &SideNames::of(&self.options.table.table)),
             };
             let first = fence.iter().fold(sqlx::query(&sql), |query, fence| query.bind(&*fence.migration));
-            let rows = self.rows(sent.iter().fold(first, |query, key| query.bind(key.expose()))).await?;
+            let query = sent.iter().fold(first, |query, key| query.bind(key.expose()));
+            let rows = self.rows_under(query, fence).await?;
             for row in sessions_under(fence, &rows, 1)? {
                 let at = raw(row, 0)?;
                 existing.extend(keys.iter().find(|key| key.expose().as_bytes() == at).cloned());
@@ -340,12 +341,12 @@ impl Link for Connection {
         if let Some(refusal) = self.packet.refuses(batch) {
             return Err(Failure::Row(refusal));
         }
+        let may_wait = !again && may_wait(deadline);
         match manner {
             Manner::Plain(None) => {}
-            Manner::Plain(Some(fence)) => return self.write_under(batch, fence, deadline).await,
-            Manner::Marked(home, fence) => return self.write_marked(batch, *home, fence, deadline).await,
+            Manner::Plain(Some(fence)) => return self.write_under(batch, fence, may_wait).await,
+            Manner::Marked(home, fence) => return self.write_marked(batch, *home, fence, may_wait).await,
         }
-        let may_wait = !again && may_wait(deadline);
         let statements = self.statements().await?;
         let upserts = upserts(batch, &statements.columns.others).map_err(refused)?;
         let is_plain = |write: &Write| match write {

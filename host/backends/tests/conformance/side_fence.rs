@@ -13,11 +13,18 @@ use tokio::task::JoinSet;
 
 use super::fixture::{key, load, new_table, soon, within};
 use super::server_fixture::Kind;
-use super::side_fixture::{Site, side, waits, with};
+use super::side_fixture::{Site, postgres, side, waits, with};
+
+on_both! {
+    lower_epoch_and_a_missing_fence_are_refused_by_every_operation,
+    reads_of_two_epochs_that_wait_together_are_told_apart,
+    raise_waits_for_a_writer_and_later_writers_queue_behind_it,
+    raise_that_waits_for_too_long_steps_back,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn side_tables_are_made_once_and_shown_before() -> Result<()> {
-    let site = Site::of(Layout::SWITCHOVER).await?;
+    let site = Site::of(Kind::Postgres, Layout::SWITCHOVER).await?;
     assert_eq!(side(&site.one).missing(soon()).await?, Vec::<String>::new());
     assert_eq!(side(&site.one).prepare(soon()).await?, Vec::<String>::new());
     let table = new_table();
@@ -30,13 +37,11 @@ async fn side_tables_are_made_once_and_shown_before() -> Result<()> {
     assert!(matches!(refused, Err(DatabaseError::Corrupt { .. })), "{refused:?}");
     side(&site.one).make_fence(Arc::clone(&site.migration), soon()).await?;
     assert_eq!(side(&site.one).fence(Arc::clone(&site.migration), soon()).await?, Some(Epoch(1)));
-    assert!(Kind::MariaDb.two_hosts().await?[0].side_tables().is_none());
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lower_epoch_and_a_missing_fence_are_refused_by_every_operation() -> Result<()> {
-    let mut site = Site::new().await?;
+async fn lower_epoch_and_a_missing_fence_are_refused_by_every_operation(kind: Kind) -> Result<()> {
+    let mut site = Site::new(kind).await?;
     let session = with("aaaaaaaa", "v1");
     site.one.write(vec![Write::Insert(session.clone())], site.terms(1)).await?;
     assert_eq!(side(&site.one).raise(site.fence(5), soon()).await?, Epoch(5));
@@ -74,9 +79,8 @@ async fn lower_epoch_and_a_missing_fence_are_refused_by_every_operation() -> Res
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn reads_of_two_epochs_that_wait_together_are_told_apart() -> Result<()> {
-    let site = Site::new().await?;
+async fn reads_of_two_epochs_that_wait_together_are_told_apart(kind: Kind) -> Result<()> {
+    let site = Site::new(kind).await?;
     side(&site.one).raise(site.fence(2), soon()).await?;
     let mut tasks = JoinSet::new();
     for at in 0..64 {
@@ -94,9 +98,8 @@ async fn reads_of_two_epochs_that_wait_together_are_told_apart() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn raise_waits_for_a_writer_and_later_writers_queue_behind_it() -> Result<()> {
-    let site = Site::new().await?;
+async fn raise_waits_for_a_writer_and_later_writers_queue_behind_it(kind: Kind) -> Result<()> {
+    let site = Site::new(kind).await?;
     site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
     let mut held = site.one.begin(site.terms(1)).await?;
     held.write(vec![Write::Update(with("aaaaaaaa", "v2"))]).await?;
@@ -116,9 +119,8 @@ async fn raise_waits_for_a_writer_and_later_writers_queue_behind_it() -> Result<
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn raise_that_waits_for_too_long_steps_back() -> Result<()> {
-    let site = Site::new().await?;
+async fn raise_that_waits_for_too_long_steps_back(kind: Kind) -> Result<()> {
+    let site = Site::new(kind).await?;
     let mut held = site.one.begin(site.terms(1)).await?;
     held.write(vec![Write::Insert(with("aaaaaaaa", "v1"))]).await?;
     let stepped_back = side(&site.other).raise(site.fence(2), within(1_000)).await;
@@ -132,7 +134,7 @@ async fn raise_that_waits_for_too_long_steps_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_on_the_connection() -> Result<()> {
-    let mut site = Site::new().await?;
+    let mut site = Site::new(Kind::Postgres).await?;
     let host = Postgres::builder(&site.url).table(&site.table).application_name("left").connect().await?;
     let save = || vec![Write::Upsert(with("aaaaaaaa", "v1"))];
     host.write(save(), site.terms(1)).await?;
@@ -145,7 +147,7 @@ async fn nothing_is_left_on_the_connection() -> Result<()> {
     side(&host).raise(site.fence(1), soon()).await?;
     let sql = "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) \
                WHERE a.application_name = 'left' AND (l.locktype = 'advisory' OR a.state <> 'idle')";
-    let left: i64 = site.raw.fetch_one(sql).await?.try_get(0).context("a count")?;
+    let left: i64 = postgres(&mut site.raw).fetch_one(sql).await?.try_get(0).context("a count")?;
     assert_eq!(left, 0);
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use sqlx::{Connection as _, PgConnection};
-use switchover_backends::{Postgres, Server};
+use sqlx::{Connection as _, MySqlConnection, PgConnection};
+use switchover_backends::{MySql, Postgres, Server};
 use switchover_core::capabilities::{
     Database, DatabaseError, Epoch, Fence, KeyLock, KeyTransaction, LockPurpose, LockedKey, Mark, Number, Numbered,
     Side, SideTables, Terms, Write, WriteOutcome,
@@ -19,21 +19,33 @@ use super::server_fixture::Kind;
 pub(crate) struct Site {
     pub(crate) one: Server,
     pub(crate) other: Server,
-    pub(crate) raw: PgConnection,
+    pub(crate) raw: Raw,
     pub(crate) table: String,
     pub(crate) url: String,
     pub(crate) migration: Arc<str>,
 }
 
+/// A connection for plain SQL.
+pub(crate) enum Raw {
+    Postgres(Box<PgConnection>),
+    MariaDb(Box<MySqlConnection>),
+}
+
 impl Site {
-    pub(crate) async fn new() -> Result<Self> {
-        Self::of(Layout::DJANGO).await
+    pub(crate) async fn new(kind: Kind) -> Result<Self> {
+        Self::of(kind, Layout::DJANGO).await
     }
 
-    pub(crate) async fn of(layout: Layout) -> Result<Self> {
-        let (url, table) = (Kind::Postgres.shared().await?.url(), new_table());
+    pub(crate) async fn of(kind: Kind, layout: Layout) -> Result<Self> {
+        let (url, table) = (kind.shared().await?.url(), new_table());
         let migration: Arc<str> = format!("it's {table}").into();
-        let builder = || Postgres::builder(&url).layout(layout).table(&table);
+        let builder = || {
+            let builder = match kind {
+                Kind::Postgres => Postgres::builder(&url),
+                Kind::MariaDb => MySql::builder(&url),
+            };
+            builder.layout(layout).table(&table)
+        };
         let (one, other) = (builder().connect().await?, builder().connect().await?);
         one.upkeep().create_schema(soon()).await?;
         // Tests that run at the same time share the fence's table.
@@ -41,7 +53,10 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         side(&one).make_fence(Arc::clone(&migration), soon()).await?;
-        let raw = PgConnection::connect(&url).await?;
+        let raw = match kind {
+            Kind::Postgres => Raw::Postgres(Box::new(PgConnection::connect(&url).await?)),
+            Kind::MariaDb => Raw::MariaDb(Box::new(MySqlConnection::connect(&url).await?)),
+        };
         Ok(Self { one, other, raw, table, url, migration })
     }
 
@@ -67,8 +82,16 @@ impl Site {
 
     /// The number of a key; `None` if it has no row.
     pub(crate) async fn number(&mut self, key: &str) -> Result<Option<i64>> {
-        let sql = "SELECT number FROM switchover_key WHERE migration = $1 AND session_key = $2";
-        Ok(sqlx::query_scalar(sql).bind(&*self.migration).bind(key).fetch_optional(&mut self.raw).await?)
+        Ok(match &mut self.raw {
+            Raw::Postgres(raw) => {
+                let sql = "SELECT number FROM switchover_key WHERE migration = $1 AND session_key = $2";
+                sqlx::query_scalar(sql).bind(&*self.migration).bind(key).fetch_optional(&mut **raw).await?
+            }
+            Raw::MariaDb(raw) => {
+                let sql = "SELECT number FROM switchover_key WHERE migration = ? AND session_key = ?";
+                sqlx::query_scalar(sql).bind(&*self.migration).bind(key).fetch_optional(&mut **raw).await?
+            }
+        })
     }
 
     pub(crate) async fn number_write(&self, batch: Vec<(Write, u64)>) -> Result<Numbered, DatabaseError> {
@@ -89,8 +112,16 @@ impl Site {
     }
 }
 
+/// The connection of a claim that is about PostgreSQL alone.
+pub(crate) fn postgres(raw: &mut Raw) -> &mut PgConnection {
+    match raw {
+        Raw::Postgres(raw) => raw,
+        Raw::MariaDb(_) => panic!("this claim is about PostgreSQL"),
+    }
+}
+
 pub(crate) fn side(database: &Server) -> &dyn SideTables {
-    database.side_tables().expect("PostgreSQL has side tables")
+    database.side_tables().expect("both kinds of server have side tables")
 }
 
 pub(crate) fn with(text: &str, payload: &str) -> Session {

@@ -11,11 +11,17 @@ use switchover_core::capabilities::{
 use switchover_core::{Session, SessionKey};
 
 use super::fixture::{exists, key, load, soon, within};
-use super::side_fixture::{Site, side, waits, with};
+use super::server_fixture::Kind;
+use super::side_fixture::{Site, postgres, side, waits, with};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn absent_keys_are_locked_too() -> Result<()> {
-    let site = Site::new().await?;
+on_both! {
+    absent_keys_are_locked_too,
+    late_number_refuses_the_whole_batch_and_tells_the_key_its_number,
+    write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes,
+}
+
+async fn absent_keys_are_locked_too(kind: Kind) -> Result<()> {
+    let site = Site::new(kind).await?;
     let (mut held, _) = site.locked(&site.one, &["aaaaaaaa"], LockPurpose::Write).await?;
     let create = {
         let (other, fence) = (site.other.clone(), site.fence(1));
@@ -31,9 +37,8 @@ async fn absent_keys_are_locked_too() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number() -> Result<()> {
-    let mut site = Site::new().await?;
+async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number(kind: Kind) -> Result<()> {
+    let mut site = Site::new(kind).await?;
     let (a, b) = (with("aaaaaaaa", "v1"), with("bbbbbbbb", "v1"));
     let put = |session: &Session| Write::Upsert(session.clone());
     let done = site.number_write(vec![(put(&b), 7), (put(&a), 1)]).await?;
@@ -62,9 +67,8 @@ async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number() -> R
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes() -> Result<()> {
-    let mut site = Site::new().await?;
+async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes(kind: Kind) -> Result<()> {
+    let mut site = Site::new(kind).await?;
     let marked = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
     site.mark(Side::Old, marked.map(|key| Write::Upsert(with(key, "v1"))).to_vec()).await?;
     site.one.write(vec![Write::Delete(key("bbbbbbbb"))], site.terms(1)).await?;
@@ -90,11 +94,11 @@ async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
-    let mut site = Site::new().await?;
+    let mut site = Site::new(Kind::Postgres).await?;
     let session = with("aaaaaaaa", "v1");
     site.mark(Side::Old, vec![Write::Insert(session.clone())]).await?;
     // A host in `off` locks the session row alone.
-    let mut off = site.raw.begin().await?;
+    let mut off = postgres(&mut site.raw).begin().await?;
     off.execute(format!("SELECT FROM {} WHERE session_key = 'aaaaaaaa' FOR UPDATE", site.table).as_str()).await?;
     let keys = ["bbbbbbbb", "aaaaaaaa"];
     let mut copy = side(&site.one)
@@ -118,12 +122,12 @@ async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
 /// Hosts in `off` know no other lock than that of the session row.
 #[tokio::test(flavor = "multi_thread")]
 async fn session_row_is_locked_before_the_keys_row_at_old() -> Result<()> {
-    let mut site = Site::new().await?;
+    let mut site = Site::new(Kind::Postgres).await?;
     site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
     let mut probe = PgConnection::connect(&site.url).await?;
     probe.execute("SET lock_timeout = '20ms'").await?;
     for marks in [false, true] {
-        let mut off = site.raw.begin().await?;
+        let mut off = postgres(&mut site.raw).begin().await?;
         off.execute(format!("SELECT FROM {} WHERE session_key = 'aaaaaaaa' FOR UPDATE", site.table).as_str()).await?;
         let (host, fence) = (site.other.clone(), Fence { migration: Arc::clone(&site.migration), epoch: Epoch(1) });
         let waiting = tokio::spawn(async move {

@@ -15,11 +15,18 @@ use tokio::task::JoinSet;
 
 use super::fixture::{eventually, exists, key, load, soon, within};
 use super::server_fixture::Kind;
-use super::side_fixture::{Site, side, waits, with};
+use super::side_fixture::{Site, postgres, side, waits, with};
+
+on_both! {
+    refused_key_costs_itself_alone_and_gets_no_mark,
+    clear_with_an_old_token_keeps_the_mark,
+    busy_key_costs_only_itself,
+    keys_are_told_apart_byte_for_byte_and_may_have_255_characters,
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn marked_write_of_many_keys_is_one_round_trip_and_one_commit() -> Result<()> {
-    let mut site = Site::new().await?;
+    let mut site = Site::new(Kind::Postgres).await?;
     let proxy = Proxy::start(Kind::Postgres.shared().await?.address()).await?;
     let builder =
         Postgres::builder(proxy.url_of(&site.url)?).table(&site.table).writers(1).application_name(&site.table);
@@ -39,16 +46,15 @@ async fn marked_write_of_many_keys_is_one_round_trip_and_one_commit() -> Result<
          SELECT xmin::text FROM switchover_key WHERE migration = $1) AS all_rows",
         site.table
     );
-    let transactions: i64 = sqlx::query_scalar(&sql).bind(&*site.migration).fetch_one(&mut site.raw).await?;
+    let transactions: i64 = sqlx::query_scalar(&sql).bind(&*site.migration).fetch_one(postgres(&mut site.raw)).await?;
     assert_eq!(transactions, 1);
     assert_eq!(side(&host).count_marks(site.fence(1), soon()).await?, 64);
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn refused_key_costs_itself_alone_and_gets_no_mark() -> Result<()> {
+async fn refused_key_costs_itself_alone_and_gets_no_mark(kind: Kind) -> Result<()> {
     for home in [Side::Old, Side::New] {
-        let mut site = Site::new().await?;
+        let mut site = Site::new(kind).await?;
         site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
         let batch = vec![
             Write::Insert(with("aaaaaaaa", "v2")),
@@ -92,9 +98,9 @@ async fn refused_key_costs_itself_alone_and_gets_no_mark() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_that_waited_for_the_keys_row_sees_the_row_that_was_put_before() -> Result<()> {
     for home in [Side::Old, Side::New] {
-        let mut site = Site::new().await?;
+        let mut site = Site::new(Kind::Postgres).await?;
         // A put of another host, which has the key's row and not yet the session row.
-        let mut transaction = site.raw.begin().await?;
+        let mut transaction = postgres(&mut site.raw).begin().await?;
         let insert = "INSERT INTO switchover_key (migration, session_key, number) VALUES ($1, 'aaaaaaaa', 1)";
         sqlx::query(insert).bind(&*site.migration).execute(&mut *transaction).await?;
         let delete = {
@@ -112,9 +118,8 @@ async fn delete_that_waited_for_the_keys_row_sees_the_row_that_was_put_before() 
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn clear_with_an_old_token_keeps_the_mark() -> Result<()> {
-    let site = Site::new().await?;
+async fn clear_with_an_old_token_keeps_the_mark(kind: Kind) -> Result<()> {
+    let site = Site::new(kind).await?;
     let save = |key: &str| Write::Upsert(with(key, "v"));
     site.mark(Side::Old, vec![save("bbbbbbbb")]).await?;
     site.mark(Side::Old, vec![save("aaaaaaaa")]).await?;
@@ -129,9 +134,8 @@ async fn clear_with_an_old_token_keeps_the_mark() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn busy_key_costs_only_itself() -> Result<()> {
-    let site = Site::new().await?;
+async fn busy_key_costs_only_itself(kind: Kind) -> Result<()> {
+    let site = Site::new(kind).await?;
     let (held, _) = site.locked(&site.one, &["key00000"], LockPurpose::Write).await?;
     let mut writes = JoinSet::new();
     for at in 0..40 {
@@ -152,9 +156,8 @@ async fn busy_key_costs_only_itself() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_are_told_apart_byte_for_byte_and_may_have_255_characters() -> Result<()> {
-    let mut site = Site::of(Layout::SWITCHOVER).await?;
+async fn keys_are_told_apart_byte_for_byte_and_may_have_255_characters(kind: Kind) -> Result<()> {
+    let mut site = Site::of(kind, Layout::SWITCHOVER).await?;
     let long = "K".repeat(255);
     let keys = ["Abc", "abc", "ABC", "a'b\\c\"", &long];
     let saved = keys.map(|key| Write::Insert(with(key, key)));
@@ -175,8 +178,8 @@ async fn keys_are_told_apart_byte_for_byte_and_may_have_255_characters() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_columns_are_written_by_marked_writes_too() -> Result<()> {
-    let mut site = Site::new().await?;
-    site.raw.execute(format!("ALTER TABLE {} ADD epoch int DEFAULT 3", site.table).as_str()).await?;
+    let mut site = Site::new(Kind::Postgres).await?;
+    postgres(&mut site.raw).execute(format!("ALTER TABLE {} ADD epoch int DEFAULT 3", site.table).as_str()).await?;
     let fresh = Postgres::builder(&site.url).table(&site.table).connect().await?;
     assert_eq!(side(&fresh).prepare(soon()).await?.len(), 1, "only the function that writes has changed");
     let fence = site.fence(1);
@@ -200,8 +203,8 @@ async fn other_columns_are_written_by_marked_writes_too() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_and_mark_are_read_together_and_a_suspect_key_is_marked_without_a_write() -> Result<()> {
-    let mut site = Site::new().await?;
-    site.raw.execute(format!("ALTER TABLE {} ADD number int DEFAULT 3", site.table).as_str()).await?;
+    let mut site = Site::new(Kind::Postgres).await?;
+    postgres(&mut site.raw).execute(format!("ALTER TABLE {} ADD number int DEFAULT 3", site.table).as_str()).await?;
     let fresh = Postgres::builder(&site.url).table(&site.table).connect().await?;
     side(&fresh).prepare(soon()).await?;
     fresh
@@ -227,7 +230,7 @@ async fn row_and_mark_are_read_together_and_a_suspect_key_is_marked_without_a_wr
 /// As a plain write: a server that was paused does not execute it when nobody waits for it any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn write_under_a_fence_that_comes_after_its_deadline_is_not_made() -> Result<()> {
-    let mut site = Site::new().await?;
+    let mut site = Site::new(Kind::Postgres).await?;
     let proxy = Proxy::start(Kind::Postgres.shared().await?.address()).await?;
     // One lane of each kind, so that the late write goes where the statement is prepared.
     let host = Postgres::builder(proxy.url_of(&site.url)?).table(&site.table).writers(1).holders(1).connect().await?;

@@ -16,12 +16,12 @@ use switchover_core::capabilities::{
 use super::super::errors::{NO_TABLE, number};
 use super::super::side_tables::{FENCE, KEY, NOW, SideNames, literal};
 use super::super::statements::CHUNK_MAX;
-use super::{Connection, column, filled_up, may_wait, powers_of_two, raw, session};
+use super::{Connection, MySqlQuery, column, filled_up, may_wait, powers_of_two, raw, session};
 use crate::mysql::others;
 use crate::server::{Failure, Link as _, SideLink};
 
-/// How long a raise waits for the writers before it; a little less than a caller may wait for it.
-const RAISE_WAIT_S: u64 = 3;
+/// How long a raise waits for the writers before it, if its caller waits longer.
+const RAISE_WAIT_S_MAX: u64 = 3;
 /// As in the settings of a connection.
 const USUAL_WAIT_S: u64 = 1;
 /// Side tables are used that are not there.
@@ -42,6 +42,16 @@ impl Connection {
             return Failure::corrupt(UNPREPARED);
         }
         self.failure(error)
+    }
+
+    /// The rows of a read, under a fence if there is one.
+    pub(super) async fn rows_under(
+        &mut self,
+        query: MySqlQuery<'_>,
+        fence: Option<&Fence>,
+    ) -> Result<Vec<MySqlRow>, Failure> {
+        let rows = query.fetch_all(&mut self.connection).await;
+        rows.map_err(|error| if fence.is_some() { self.side_failure(&error) } else { self.failure(&error) })
     }
 
     /// Begins a transaction, and takes the lock of the fence in shared mode, in one round trip.
@@ -77,10 +87,10 @@ impl Connection {
         &mut self,
         batch: &[Write],
         fence: &Fence,
-        deadline: Instant,
+        wait: bool,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         self.begin_under(fence).await?;
-        let written = self.write_batch(batch, false, may_wait(deadline)).await;
+        let written = self.write_batch(batch, false, wait).await;
         self.end(written).await
     }
 
@@ -90,10 +100,10 @@ impl Connection {
         batch: &[Write],
         home: Side,
         fence: &Fence,
-        deadline: Instant,
+        wait: bool,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         self.begin_under(fence).await?;
-        let written = self.mark_and_write(batch, home, &fence.migration, deadline).await;
+        let written = self.mark_and_write(batch, home, &fence.migration, wait).await;
         self.end(written).await
     }
 
@@ -102,13 +112,13 @@ impl Connection {
         batch: &[Write],
         home: Side,
         migration: &str,
-        deadline: Instant,
+        wait: bool,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         let mut keys: Vec<_> = batch.iter().map(Write::key).collect();
         keys.sort_unstable();
         // At old the session row comes before the key's row; at new it is only looked at.
         let present = match home {
-            Side::Old => self.lock_rows(&keys, false, may_wait(deadline)).await?.into_keys().collect(),
+            Side::Old => self.lock_rows(&keys, false, wait).await?.into_keys().collect(),
             Side::New => self.present(&keys).await?,
         };
         let is_refused = |write: &Write| {
@@ -124,8 +134,13 @@ impl Connection {
             marked.push((write.key().expose(), token()));
         }
         marked.sort_unstable();
+        if !wait {
+            // An insert waits whatever is asked for, so rows that are there are locked first.
+            let names: Vec<&str> = marked.iter().map(|(key, _)| *key).collect();
+            self.locked_values(&names, "mark", migration, false).await?;
+        }
         self.set_marks(&marked, home, migration).await?;
-        let outcomes = self.write_batch(batch, false, may_wait(deadline)).await?;
+        let outcomes = self.write_batch(batch, false, wait).await?;
         for (write, outcome) in batch.iter().zip(&outcomes) {
             let refused_now = match outcome {
                 WriteOutcome::Done(_) => false,
@@ -185,19 +200,22 @@ impl Connection {
         Ok(changed)
     }
 
-    /// Locks the rows of keys and reads a column of them; keys without a row are left out.
+    /// Locks the rows of keys and reads a column of them; keys without a row are left out. With `wait`, it waits for
+    /// locks of others.
     async fn locked_values(
         &mut self,
         keys: &[&str],
         column_name: &str,
         migration: &str,
+        wait: bool,
     ) -> Result<HashMap<Vec<u8>, Option<i64>>, Failure> {
+        let nowait = if wait { "" } else { " NOWAIT" };
         let (names, mut found) = (self.side_names(), HashMap::with_capacity(keys.len()));
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
             let sql = format!(
                 "SELECT session_key, {column_name} FROM {} WHERE migration = ? AND session_key IN ({}) \
-                 ORDER BY session_key FOR UPDATE",
+                 ORDER BY session_key FOR UPDATE{nowait}",
                 names.key,
                 list(sent.len())
             );
@@ -239,7 +257,7 @@ impl Connection {
         let absent: Vec<KeyValue<'_>> = values.iter().map(|(key, _)| (*key, 0)).collect();
         self.take_rows(&absent, "number = number", migration).await?;
         let keys: Vec<&str> = values.iter().map(|(key, _)| *key).collect();
-        let known = self.locked_values(&keys, "number", migration).await?;
+        let known = self.locked_values(&keys, "number", migration, true).await?;
         let mut late = Vec::new();
         for (write, number) in batch {
             let stored = known.get(write.key().expose().as_bytes()).copied().flatten().unwrap_or_default();
@@ -312,7 +330,7 @@ impl Connection {
         let update = if gets_number { "number = greatest(number, VALUES(number) - 1) + 1" } else { "number = number" };
         self.take_rows(&values, update, migration).await?;
         let names: Vec<&str> = values.iter().map(|(key, _)| *key).collect();
-        let numbers = self.locked_values(&names, "number", migration).await?;
+        let numbers = self.locked_values(&names, "number", migration, true).await?;
         self.holds_keys = true;
         let mut found = HashMap::new();
         if purpose == LockPurpose::CopyToNew {
@@ -345,7 +363,7 @@ impl Connection {
     async fn clear_in(&mut self, marks: &[Mark], migration: &str) -> Result<u64, Failure> {
         let mut keys: Vec<&str> = marks.iter().map(|mark| mark.key.expose()).collect();
         keys.sort_unstable();
-        let stored = self.locked_values(&keys, "mark", migration).await?;
+        let stored = self.locked_values(&keys, "mark", migration, true).await?;
         let same = |mark: &&Mark| stored.get(mark.key.expose().as_bytes()).copied().flatten() == Some(mark.token.0);
         let keys: Vec<&str> = marks.iter().filter(same).map(|mark| mark.key.expose()).collect();
         self.unmark(&keys, migration).await
@@ -355,8 +373,12 @@ impl Connection {
         self.simple(&format!("SET SESSION innodb_lock_wait_timeout = {seconds}")).await
     }
 
-    async fn raise_in(&mut self, fence: &Fence) -> Result<Epoch, Failure> {
+    async fn raise_in(&mut self, fence: &Fence, wait: bool) -> Result<Epoch, Failure> {
         let names = self.side_names();
+        let nowait = if wait { "" } else { " NOWAIT" };
+        let sql = format!("SELECT epoch FROM {} WHERE migration = ? FOR UPDATE{nowait}", names.fence);
+        let locked = sqlx::query(&sql).bind(&*fence.migration).fetch_all(&mut self.connection).await;
+        locked.map_err(|error| self.side_failure(&error))?;
         let sql = format!("UPDATE {} SET epoch = greatest(epoch, ?) WHERE migration = ?", names.fence);
         let query = sqlx::query(&sql).bind(signed(fence.epoch.0)).bind(&*fence.migration);
         query.execute(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
@@ -393,10 +415,12 @@ impl SideLink for Connection {
         rows.first().map(|row| Ok(Epoch(column::<i64>(row, 0)?.unsigned_abs()))).transpose()
     }
 
-    async fn raise(&mut self, fence: &Fence, _deadline: Instant) -> Result<Epoch, Failure> {
-        self.wait_for_locks(RAISE_WAIT_S).await?;
+    async fn raise(&mut self, fence: &Fence, deadline: Instant) -> Result<Epoch, Failure> {
+        // The last quarter of the time is for the answer. With less than a second, it does not wait at all.
+        let wait = (deadline.saturating_duration_since(Instant::now()) * 3 / 4).as_secs().min(RAISE_WAIT_S_MAX);
+        self.wait_for_locks(wait.max(USUAL_WAIT_S)).await?;
         self.simple("START TRANSACTION").await?;
-        let raised = self.raise_in(fence).await;
+        let raised = self.raise_in(fence, wait > 0).await;
         let raised = self.end(raised).await;
         if !matches!(raised, Err(Failure::Lost(_))) {
             self.wait_for_locks(USUAL_WAIT_S).await?;
