@@ -7,6 +7,7 @@ mod clear_expired;
 mod feeds;
 mod init;
 mod large;
+mod migrate;
 mod place;
 mod purge;
 mod stats;
