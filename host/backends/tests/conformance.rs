@@ -84,6 +84,7 @@ mod conformance {
     mod cache_memory;
     mod character_sets;
     mod collations;
+    mod control;
     mod damaged;
     mod expiry;
     mod faults;

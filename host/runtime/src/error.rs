@@ -249,7 +249,8 @@ pub enum SwapError {
     },
     /// There is no previous policy to go back to.
     NoPrevious,
-    /// The host takes part in a migration, whose control document names the policy for the whole fleet: change it there.
+    /// The host takes part in a migration, whose control document names the policy for the whole fleet: change it
+    /// there.
     InMigration {
         /// The migration.
         migration: String,

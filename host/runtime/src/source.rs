@@ -24,8 +24,8 @@ pub enum Builtin {
     /// hosts a change of its flags can lose sessions.
     Fallback,
     /// The phases of `docs/protocol.md` over two databases: settings as `Fallback`, flags `migration_phase` and
-    /// `migration_profile`. They come from the control document of a migration. Outside of one a host refuses the policy
-    /// in `mirror`, `cutover` and `reverse`.
+    /// `migration_profile`. They come from the control document of a migration. Outside of one a host refuses the
+    /// policy in `mirror`, `cutover` and `reverse`.
     Phased,
     /// Sessions spread over n databases by rendezvous hashing of their keys: settings `databases` (must be set,
     /// `a,b,c`), `previous` (the earlier list, while n changes) and `app_label` (`sessions`). Safe within one host;

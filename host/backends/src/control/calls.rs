@@ -14,8 +14,8 @@ use super::rows::{Columns, of_document, of_progress};
 use super::tables::TABLES;
 use super::{Kind, SqlControl};
 
-const DOCUMENT: &str = "migration, version, epoch, phase, profile, policy, flags, sealed, settled, verified, backfilled, \
-                        held, rate, old_table, new_table, since, continued_by";
+const DOCUMENT: &str = "migration, version, epoch, phase, profile, policy, flags, sealed, settled, verified, \
+                        backfilled, held, rate, old_table, new_table, since, continued_by";
 const HOST: &str = "migration, host, incarnation, acknowledged, lease_until, given_up, about";
 const JOB: &str = "migration, job, host, incarnation, lease_until, epoch, position, done, total, note, began, reported";
 
@@ -97,7 +97,8 @@ impl Control for SqlControl {
         // `since` is this database's present time.
         values.remove(15);
         let sql = format!(
-            "{insert} switchover_control ({DOCUMENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}}, ?){end}"
+            "{insert} switchover_control ({DOCUMENT}) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {{now}}, ?){end}"
         );
         self.transaction(vec![(sql, values), log_entry(&migration, decision)], deadline).await
     }
@@ -237,13 +238,25 @@ impl Control for SqlControl {
         lease: Duration,
         deadline: Instant,
     ) -> Result<Option<Progress>, DatabaseError> {
+        // Most hosts ask for a job that somebody does: that is one statement.
+        let sql = "SELECT count(*) FROM switchover_job WHERE migration = ? AND job = ? AND lease_until > {now} \
+                   AND NOT (host = ? AND incarnation = ?)";
+        let asked = vec![
+            Value::text(&*member.migration),
+            Value::text(job),
+            Value::text(&*member.host),
+            Value::text(&*member.incarnation),
+        ];
+        if each(self.read(sql, asked, deadline).await?, Columns::number)?.first().is_some_and(|others| *others > 0) {
+            return Ok(None);
+        }
         let kept = |column: &str, otherwise: &str| {
             format!("{column} = CASE WHEN epoch = ? THEN {column} ELSE {otherwise} END")
         };
         // The epoch is assigned last: the others look at the one before.
         let sql = format!(
-            "UPDATE switchover_job SET host = ?, incarnation = ?, lease_until = {{now}} + ?, reported = {{now}}, {}, {}, \
-             {}, {}, {}, epoch = ? WHERE migration = ? AND job = ? \
+            "UPDATE switchover_job SET host = ?, incarnation = ?, lease_until = {{now}} + ?, reported = {{now}}, {}, \
+             {}, {}, {}, {}, epoch = ? WHERE migration = ? AND job = ? \
              AND (lease_until <= {{now}} OR (host = ? AND incarnation = ?))",
             kept("position", "NULL"),
             kept("done", "0"),
@@ -309,7 +322,8 @@ impl Control for SqlControl {
 
     async fn suspend_cache(&self, member: Member, lease: Duration, deadline: Instant) -> Result<(), DatabaseError> {
         let sql = format!(
-            "INSERT INTO switchover_suspension (migration, host, incarnation, lease_until) VALUES (?, ?, ?, {{now}} + ?) \
+            "INSERT INTO switchover_suspension (migration, host, incarnation, lease_until) \
+             VALUES (?, ?, ?, {{now}} + ?) \
              {} lease_until = {}",
             (self.dialect.or_update)("migration, host, incarnation"),
             (self.dialect.inserted)("lease_until")

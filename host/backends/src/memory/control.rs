@@ -23,7 +23,8 @@ struct Tables {
     documents: BTreeMap<Arc<str>, Document>,
     hosts: BTreeMap<(Arc<str>, Arc<str>), Host>,
     jobs: BTreeMap<(Arc<str>, String), Job>,
-    suspensions: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), Instant>,
+    /// Members are ordered by their three names.
+    suspensions: BTreeMap<[Arc<str>; 3], Instant>,
     log: Vec<(Arc<str>, LoggedDecision)>,
 }
 
@@ -140,7 +141,7 @@ impl Control for MemoryControl {
         let cache_suspended = tables
             .suspensions
             .iter()
-            .any(|((migration, ..), until)| *migration == member.migration && left(*until + suspended_for).is_some());
+            .any(|([migration, ..], until)| *migration == member.migration && left(*until + suspended_for).is_some());
         Ok(Some(Beat { document, is_member, cache_suspended }))
     }
 
@@ -270,13 +271,13 @@ impl Control for MemoryControl {
     }
 
     async fn suspend_cache(&self, member: Member, lease: Duration, _: Instant) -> Result<(), DatabaseError> {
-        let name = (member.migration, member.host, member.incarnation);
+        let name = [member.migration, member.host, member.incarnation];
         self.tables.lock().suspensions.insert(name, Instant::now() + lease);
         Ok(())
     }
 
     async fn end_suspension(&self, member: Member, _: Instant) -> Result<(), DatabaseError> {
-        self.tables.lock().suspensions.remove(&(member.migration, member.host, member.incarnation));
+        self.tables.lock().suspensions.remove(&[member.migration, member.host, member.incarnation]);
         Ok(())
     }
 

@@ -94,9 +94,11 @@ fn eta(job: &JobRow) -> Option<String> {
 /// The hosts, a line each.
 pub(super) fn hosts(status: &Status, json: bool) -> Result<Verdict> {
     if json {
-        print(
-            json!({"ok": status.waits_for.is_empty(), "epoch": status.document.epoch.0, "hosts": hosts_as_json(status)}),
-        )?;
+        print(json!({
+            "ok": status.waits_for.is_empty(),
+            "epoch": status.document.epoch.0,
+            "hosts": hosts_as_json(status),
+        }))?;
     } else {
         for host in &status.hosts {
             let lease =

@@ -16,6 +16,10 @@ use crate::migration::{self, Controller, Jobs, LEASE, Migration, Pair, Sealing, 
 const SEALER: &str = "sealer";
 /// How often the sealer looks whether the barrier is complete.
 const SEAL_EACH: Duration = Duration::from_millis(250);
+/// How often the other hosts look whether nobody seals.
+const TAKE_EACH: Duration = Duration::from_secs(5);
+/// The longest pause before a host tries to take the job.
+const JITTER_MS_MAX: u64 = 500;
 /// How long a host keeps the job before it gives it back.
 const SEAL_FOR: Duration = Duration::from_secs(10);
 /// Keys that are marked in one transaction.
@@ -120,15 +124,26 @@ async fn seal_each(membership: Arc<Membership>, host: Weak<Host>) {
         else {
             return;
         };
+        // Of many hosts that have read the document in the same second, one begins before the others.
+        tokio::time::sleep(jitter()).await;
         let (control, member) = (&membership.migration.control, &membership.member);
         let taken = control.take_job(SEALER, member.clone(), document.epoch, LEASE, deadline()).await;
-        if matches!(taken, Ok(Some(_))) {
+        let is_taken = matches!(taken, Ok(Some(_)));
+        if is_taken {
             let note = seal(&controller, document.epoch).await;
             let progress = Progress { note, ..Progress::default() };
             let _lease_runs_out = control.leave_job(SEALER, member.clone(), document.epoch, progress, deadline()).await;
         }
-        tokio::time::sleep(SEAL_EACH).await;
+        if !is_taken {
+            let changed = place.wait_for(|place| place.document.version != document.version);
+            let _in_time = tokio::time::timeout(TAKE_EACH, changed).await;
+        }
     }
+}
+
+fn jitter() -> Duration {
+    let random = getrandom::u64().unwrap_or_default();
+    Duration::from_millis(random % JITTER_MS_MAX)
 }
 
 /// Tries to seal for a while. Returns what it waits for.

@@ -155,8 +155,8 @@ impl Switchover {
         self.host.store.databases().map(|(name, database)| (name.clone(), database.summary())).collect()
     }
 
-    /// Closes the host. In a migration it also removes its row from the control tables, so that no barrier waits for it.
-    /// It waits for repairs, stops admitting calls (they fail with
+    /// Closes the host. In a migration it also removes its row from the control tables, so that no barrier waits for
+    /// it. It waits for repairs, stops admitting calls (they fail with
     /// [`Error::Closed`](crate::Error::Closed)), waits for the calls under way, and closes the databases. Each wait
     /// takes at most `drain_wait`, and a last round of repairs at most `write_deadline`.
     pub async fn close(&self) {

@@ -1,5 +1,5 @@
-//! Copies of sessions from one database to the other under the key lock, as `docs/protocol.md` has them. Worker, backfill
-//! and verifier use this one function. It is idempotent.
+//! Copies of sessions from one database to the other under the key lock, as `docs/protocol.md` has them. Worker,
+//! backfill and verifier use this one function. It is idempotent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -151,8 +151,8 @@ impl Store {
                 return Ok(());
             }
             if now >= give_up {
-                let message = "the write was made, but other hosts may still read what it replaced from the cache, which \
-                               cannot be reached";
+                let message = "the write was made, but other hosts may still read what it replaced from the cache, \
+                               which cannot be reached";
                 return Err(Error::new(ErrorCode::UnknownOutcome, message));
             }
             if in_force_from.is_none() {

@@ -1,8 +1,8 @@
 //! Lanes for writes of two databases: many waiting writes share each step.
 //!
 //! There is one lane for each pair of home and mirrors, and in a migration for each epoch. A lane takes what is queued;
-//! it has no timer, so a single write is not delayed. It sorts a batch of different keys, so that two hosts lock rows in
-//! the same order.
+//! it has no timer, so a single write is not delayed. It sorts a batch of different keys, so that two hosts lock rows
+//! in the same order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};

@@ -392,7 +392,8 @@ impl SideLink for Connection {
         let mut missing = Vec::new();
         for name in [FENCE, KEY] {
             let query = sqlx::query(
-                "SELECT 1 FROM information_schema.tables WHERE table_schema = coalesce(?, database()) AND table_name = ?",
+                "SELECT 1 FROM information_schema.tables \
+                 WHERE table_schema = coalesce(?, database()) AND table_name = ?",
             );
             if self.rows(query.bind(names.schema()).bind(name)).await?.is_empty() {
                 missing.push(names.create(name));

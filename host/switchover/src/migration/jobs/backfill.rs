@@ -8,7 +8,7 @@ use switchover_protocol::Phase;
 
 use super::lease::Lease;
 use super::throttle::Throttle;
-use super::{Jobs, LOOK_EACH};
+use super::{Jobs, LOOK_EACH, TAKE_EACH};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::member::deadline;
 use crate::migration::{tool_deadline, tool_patience};
@@ -27,10 +27,14 @@ pub(super) async fn run(jobs: Jobs) {
         let is_wanted =
             turn.phase == Phase::Mirror && turn.document.backfilled.is_none() && turn.document.epoch == epoch;
         drop(turn);
-        if is_wanted && let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
+        if !is_wanted {
+            jobs.turns.changed(TAKE_EACH).await;
+        } else if let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
             walk(&jobs, lease, progress).await;
+            jobs.turns.changed(LOOK_EACH).await;
+        } else {
+            jobs.turns.changed(TAKE_EACH).await;
         }
-        jobs.turns.changed(LOOK_EACH).await;
     }
 }
 

@@ -3,7 +3,7 @@
 //! It begins where `mirror` is settled and the epoch is sealed. One process walks over all of old's keys and then over
 //! all of new's. What has a mark is in order: the worker copies it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::{Cursor, Fence, MarkedRow, Progress, Side};
 use switchover_core::{Session, SessionKey};
@@ -11,7 +11,7 @@ use switchover_protocol::{Phase, Verification};
 
 use super::lease::Lease;
 use super::throttle::Throttle;
-use super::{Jobs, LOOK_EACH};
+use super::{Jobs, LOOK_EACH, TAKE_EACH};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::document::{standing, with_standing};
 use crate::migration::member::deadline;
@@ -26,6 +26,8 @@ const COPIES_MAX: u32 = 3;
 const NAMED_MAX: usize = 20;
 /// After it was whole once, the verification goes on with this part of the time and of the rate.
 const SLOW_SHARE: u32 = 10;
+/// The pause between two verifications.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Expired rows of new that are deleted in one step.
 const SWEPT: u32 = 1_000;
 
@@ -91,24 +93,24 @@ impl Findings {
 
 /// Runs until the host closes.
 pub(super) async fn run(jobs: Jobs) {
-    // Red or not, what one process has found stands until the document changes.
-    let mut looked_at = None;
     loop {
         let Some(turn) = jobs.turns.turn() else { return };
         let (epoch, document) = (turn.fence.epoch, turn.document.clone());
-        let is_settled = turn.phase == Phase::Mirror && document.epoch == epoch;
+        let is_of_the_epoch = turn.phase == Phase::Mirror && document.epoch == epoch;
         drop(turn);
-        let begun = standing(&document).ok().filter(|_| is_settled);
-        let verification = begun.and_then(|standing| Some((standing.verification()?, standing.is_verified())));
-        if let Some((verification, is_verified)) = verification {
-            let is_again = looked_at == Some((epoch, document.settled));
-            if let Some((lease, _)) = Lease::take(&jobs, JOB, epoch).await {
-                looked_at = Some((epoch, document.settled));
-                let slowly = is_verified || is_again;
-                verify(&jobs, lease, verification, if slowly { SLOW_SHARE } else { 1 }).await;
-            }
-        }
-        jobs.turns.changed(LOOK_EACH).await;
+        let standing = standing(&document).ok().filter(|_| is_of_the_epoch);
+        let Some((standing, verification)) = standing.and_then(|standing| Some((standing, standing.verification()?)))
+        else {
+            jobs.turns.changed(TAKE_EACH).await;
+            continue;
+        };
+        let Some((lease, _)) = Lease::take(&jobs, JOB, epoch).await else {
+            jobs.turns.changed(TAKE_EACH).await;
+            continue;
+        };
+        verify(&jobs, lease, verification, if standing.is_verified() { SLOW_SHARE } else { 1 }).await;
+        // After a red one, the operator has something to correct first.
+        jobs.turns.changed(AGAIN_AFTER).await;
     }
 }
 

@@ -8,7 +8,7 @@ use switchover_core::capabilities::{DatabaseError, Fence, Mark, Progress, Read, 
 
 use super::lease::Lease;
 use super::throttle::Throttle;
-use super::{Jobs, LOOK_EACH};
+use super::{Jobs, LOOK_EACH, TAKE_EACH};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::document::source_of;
 
@@ -35,10 +35,14 @@ pub(super) async fn run(jobs: Jobs) {
         let Some(turn) = jobs.turns.turn() else { return };
         let (has_source, epoch) = (turn.phase.source().is_some(), turn.fence.epoch);
         drop(turn);
-        if has_source && let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
+        if !has_source {
+            jobs.turns.changed(TAKE_EACH).await;
+        } else if let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
             work(&jobs, lease, progress).await;
+            jobs.turns.changed(LOOK_EACH).await;
+        } else {
+            jobs.turns.changed(TAKE_EACH).await;
         }
-        jobs.turns.changed(LOOK_EACH).await;
     }
 }
 
