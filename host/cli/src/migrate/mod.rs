@@ -70,7 +70,7 @@ pub(crate) enum Command {
 /// What every command takes.
 #[derive(Args)]
 pub(crate) struct Named {
-    /// The configuration, with a table [migration]
+    /// The configuration, which names the migration and its control tables
     #[arg(long, default_value = place::CONFIG)]
     pub(crate) config: PathBuf,
     /// Print one JSON object
