@@ -22,8 +22,9 @@ use super::{Store, database_error, internal};
 /// How long new may take while keys are locked at old. A database that hangs must not use up the time of those who
 /// wait for these keys.
 const NEW_MAX: Duration = Duration::from_millis(500);
-/// Attempts of a write that is known as not executed.
-const ATTEMPTS_MAX: u32 = 4;
+/// Attempts of a write that is known as not executed. While two epochs overlap, hosts that mark writes of a key at new go
+/// before those that write both databases, so a few are not enough.
+const ATTEMPTS_MAX: u32 = 12;
 /// The longest pause before another attempt; the real one is random.
 const JITTER_MS_MAX: u64 = 20;
 /// Keys that are written alone at one time. Each holds a connection to old.
