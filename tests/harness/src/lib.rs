@@ -35,6 +35,7 @@
 
 mod builder;
 mod certificates;
+mod fault;
 mod keeper;
 mod kind;
 mod mariadb;
@@ -48,6 +49,7 @@ mod site;
 
 pub use builder::Builder;
 pub use certificates::Certificates;
+pub use fault::Fault;
 pub use mariadb::MariaDb;
 pub use options::Durability;
 pub use postgres::Postgres;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchover_harness::{Direction, End};
+use switchover_harness::Fault;
 use tokio::sync::watch;
 
 use crate::servers::{Proxied, Servers};
@@ -54,66 +54,6 @@ impl Plan {
             (Self::Storm, Role::New, step) => step <= MIGRATION,
             (Self::Storm, Role::Old, step) => step >= MIGRATION,
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Kill,
-    Pause,
-    Restart,
-    Reset,
-    Hold(Direction),
-    HoldAndReset(Direction),
-    Refuse,
-    Delay,
-    Cut(u64, End),
-    HalfClose(Direction),
-}
-
-impl Fault {
-    fn pick(rng: &mut fastrand::Rng) -> Self {
-        let way = [Direction::ToServer, Direction::ToClient, Direction::Both][rng.usize(..3)];
-        match rng.u8(..12) {
-            0 | 1 => Self::Kill,
-            2 | 3 => Self::Pause,
-            4 => Self::Restart,
-            5 => Self::Reset,
-            6 => Self::Hold(way),
-            7 => Self::HoldAndReset(way),
-            8 => Self::Refuse,
-            9 => Self::Delay,
-            10 => Self::Cut(rng.u64(..20_000), if rng.bool() { End::Close } else { End::Reset }),
-            _ => Self::HalfClose(way),
-        }
-    }
-
-    async fn begin(self, at: &Proxied) -> Result<()> {
-        match self {
-            Self::Kill => at.server.kill().await?,
-            Self::Pause => at.server.pause().await?,
-            Self::Restart => at.server.stop().await?,
-            Self::Reset => at.proxy.reset(),
-            Self::Hold(way) | Self::HoldAndReset(way) => at.proxy.hold(way),
-            Self::Refuse => {
-                at.proxy.refuse().await;
-                at.proxy.reset();
-            }
-            Self::Delay => at.proxy.delay(Direction::Both, Duration::from_millis(60), Duration::from_millis(60)),
-            Self::Cut(bytes, end) => at.proxy.cut_after(Direction::Both, bytes, end),
-            Self::HalfClose(way) => at.proxy.half_close(way),
-        }
-        Ok(())
-    }
-
-    async fn end(self, at: &Proxied) -> Result<()> {
-        match self {
-            Self::Kill | Self::Restart => at.server.restart().await?,
-            Self::Pause => at.server.resume().await?,
-            Self::HoldAndReset(_) => at.proxy.reset(),
-            _ => {}
-        }
-        at.proxy.heal().await
     }
 }
 
@@ -171,11 +111,11 @@ async fn inject_into(
             continue;
         }
         told.add(format_args!("step {now}: {role:?} {fault:?} for {length:?}"));
-        fault.begin(proxied).await?;
+        fault.begin(&proxied.server, &proxied.proxy).await?;
         // Not into a step in which this server has to be well.
         let forbidden = step.wait_for(|step| !plan.allows(role, *step));
         let _over = tokio::time::timeout(length, forbidden).await;
-        fault.end(proxied).await?;
+        fault.end(&proxied.server, &proxied.proxy).await?;
         told.add(format_args!("{role:?} is well"));
     }
     Ok(())

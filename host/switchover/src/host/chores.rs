@@ -51,10 +51,9 @@ impl Turns for HostTurns {
         self.host.upgrade()?.turn()
     }
 
-    async fn changed(&self, patience: Duration) {
+    async fn changed(&self, since: u64, patience: Duration) {
         let mut place = self.membership.place();
-        let before = place.borrow_and_update().document.version;
-        let changed = place.wait_for(|place| place.document.version != before);
+        let changed = place.wait_for(|place| place.document.version != since);
         let _in_time = tokio::time::timeout(patience, changed).await;
     }
 }

@@ -40,7 +40,9 @@ impl Joined {
             let what = match fence_of(database.as_ref(), &document, patience).await {
                 Ok(true) => continue,
                 Ok(false) => "has no fence of it: make it with `switchover migrate init`".to_owned(),
-                Err(error @ (DatabaseError::Unavailable { .. } | DatabaseError::Timeout)) if !needs(phase, side) => {
+                Err(error @ (DatabaseError::Unavailable { .. } | DatabaseError::Timeout))
+                    if !migration::needs(&document, side) =>
+                {
                     tracing::warn!(database = %name, "it does not answer, and {phase} does not need it: {error}");
                     continue;
                 }
@@ -89,14 +91,4 @@ async fn fence_of(database: &dyn Database, document: &Document, patience: Durati
         return Err(DatabaseError::Corrupt { message });
     }
     Ok(side_tables.fence(Arc::clone(&document.migration), deadline).await?.is_some())
-}
-
-/// Whether calls of this phase reach the database.
-fn needs(phase: switchover_protocol::Phase, side: Side) -> bool {
-    use switchover_protocol::Phase::{Complete, Cutover, Invalidate, Mirror, Off, Reverse, Strict};
-    match (phase, side) {
-        (Off | Mirror, Side::New) | (Complete | Reverse, Side::Old) => false,
-        (Off | Mirror | Invalidate | Strict | Cutover, Side::Old)
-        | (Invalidate | Strict | Cutover | Reverse | Complete, Side::New) => true,
-    }
 }

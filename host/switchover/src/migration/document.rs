@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use switchover_contract::Guarantee;
 use switchover_core::capabilities::{Document, Epoch, Fence, FlagSnapshot, Side};
-use switchover_protocol::{Phase, Profile, Standing};
+use switchover_protocol::{Mirror, Operation, Phase, Profile, Standing, plan};
 
 use super::error::MigrationError;
 
@@ -80,6 +81,22 @@ pub(crate) fn source_of(phase: Phase) -> Option<Side> {
     })
 }
 
+/// Whether calls of the document's phase wait for this database: its plans read it, lock it, or write it before they
+/// answer.
+pub(crate) fn needs(document: &Document, side: Side) -> bool {
+    let (Ok(phase), Ok(profile)) = (phase(document), profile(document)) else { return true };
+    let side = match side {
+        Side::Old => switchover_protocol::Side::Old,
+        Side::New => switchover_protocol::Side::New,
+    };
+    [Operation::Load, Operation::Update].into_iter().filter_map(|operation| plan(phase, profile, operation)).any(
+        |plan| {
+            let is_strict = |mirror: &Mirror| mirror.side == side && mirror.guarantee == Guarantee::Strict;
+            plan.home == side || plan.lock == side || plan.reads.contains(&side) || plan.mirrors.iter().any(is_strict)
+        },
+    )
+}
+
 pub(super) fn core_epoch(epoch: switchover_protocol::Epoch) -> Epoch {
     Epoch(i64::from(epoch).unsigned_abs())
 }
@@ -97,4 +114,55 @@ fn unknown(document: &Document, what: &str, value: &str) -> MigrationError {
         shown.escape_debug()
     );
     MigrationError::Document { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchover_core::Timestamp;
+
+    use super::*;
+
+    fn document(phase: &str) -> Document {
+        Document {
+            migration: "to-new".into(),
+            version: 1,
+            epoch: Epoch(1),
+            phase: phase.to_owned(),
+            profile: "backfill".to_owned(),
+            policy: "phased".to_owned(),
+            flags: "a = b\nnothing".to_owned(),
+            sealed: Epoch(0),
+            settled: None,
+            verified: None,
+            backfilled: None,
+            held: None,
+            rate: None,
+            old: String::new(),
+            new: String::new(),
+            since: Timestamp::from_micros(0),
+            continued_by: None,
+        }
+    }
+
+    #[test]
+    fn phase_needs_the_databases_without_which_its_calls_fail() {
+        let needed = |phase| [Side::Old, Side::New].map(|side| needs(&document(phase), side));
+        assert_eq!(["off", "mirror"].map(needed), [[true, false]; 2]);
+        assert_eq!(["strict", "cutover"].map(needed), [[true, true]; 2]);
+        assert_eq!(["reverse", "complete"].map(needed), [[false, true]; 2]);
+    }
+
+    #[test]
+    fn flags_of_an_epoch_are_those_of_the_document_with_phase_and_profile() {
+        let flags = flags(&document("mirror"));
+        assert_eq!(flags.value(PHASE_FLAG), Some("mirror"));
+        assert_eq!((flags.value(PROFILE_FLAG), flags.value("a")), (Some("backfill"), Some("b")));
+    }
+
+    #[test]
+    fn document_of_a_newer_program_is_an_error_with_its_word() {
+        let error = phase(&document("sideways")).expect_err("no such phase");
+        assert!(error.to_string().contains("sideways"), "{error}");
+        assert!(phase(&document("invalidate")).is_err(), "not of its profile");
+    }
 }

@@ -20,7 +20,7 @@ pub use self::compare::{Comparison, Difference, PAGE, SHOWN_MAX, SUSPECTS_MAX, S
 pub use self::controller::{Beginning, Controller, Sealing, Step};
 pub(crate) use self::copy::Pair;
 pub use self::document::{PHASE_FLAG, PROFILE_FLAG, phase, profile};
-pub(crate) use self::document::{fence, flags, source_of};
+pub(crate) use self::document::{fence, flags, needs, source_of};
 pub use self::error::{CompareError, MigrationError};
 pub(crate) use self::jobs::{Jobs, Turn, Turns, start as start_jobs};
 pub use self::look::{Row, Stride, look, tool_deadline, tool_patience};

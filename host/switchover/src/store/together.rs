@@ -22,8 +22,8 @@ use super::{Store, database_error, internal};
 /// How long new may take while keys are locked at old. A database that hangs must not use up the time of those who
 /// wait for these keys.
 const NEW_MAX: Duration = Duration::from_millis(500);
-/// Attempts of a write that is known as not executed. While two epochs overlap, hosts that mark writes of a key at new go
-/// before those that write both databases, so a few are not enough.
+/// Attempts of a write that is known as not executed. While two epochs overlap, hosts that mark writes of a key at new
+/// go before those that write both databases, so a few are not enough.
 const ATTEMPTS_MAX: u32 = 12;
 /// The longest pause before another attempt; the real one is random.
 const JITTER_MS_MAX: u64 = 20;
@@ -194,21 +194,24 @@ async fn write_one(store: &Arc<Store>, way: &Together, mut item: Item) -> (Answe
     let mut attempts = 1;
     loop {
         let deadline = item.deadline;
-        let error = match attempt(store, way, std::slice::from_ref(&item), deadline).await {
+        let (error, pause) = match attempt(store, way, std::slice::from_ref(&item), deadline).await {
             Attempt::Done(mut outcomes) => {
                 let outcome = outcomes.pop().ok_or_else(|| internal(store.home_of(way), "a write without an answer"));
                 return (outcome, attempts > 1);
             }
             Attempt::Late(late) => {
                 learn(&mut item, &late);
-                Error::new(ErrorCode::Conflict, "other writes of this session went before, each time")
+                let message = "other writes of this session went before, each time";
+                // What was learned grows old, so it goes again at once.
+                (Error::new(ErrorCode::Conflict, message), Duration::ZERO)
             }
-            Attempt::Refused(error) if error.code == ErrorCode::Conflict => error,
+            Attempt::Refused(error) if error.code == ErrorCode::Conflict => {
+                (error, Duration::from_millis(u64::from(attempts) * random_below(JITTER_MS_MAX)))
+            }
             Attempt::Refused(error) | Attempt::Failed(error) | Attempt::Unknown(error) => {
                 return (Err(error), attempts > 1);
             }
         };
-        let pause = Duration::from_millis(u64::from(attempts) * random_below(JITTER_MS_MAX));
         if attempts == ATTEMPTS_MAX || Instant::now() + pause >= deadline {
             return (Err(error), true);
         }

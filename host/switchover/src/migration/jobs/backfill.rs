@@ -8,7 +8,7 @@ use switchover_protocol::Phase;
 
 use super::lease::Lease;
 use super::throttle::Throttle;
-use super::{Jobs, LOOK_EACH, TAKE_EACH};
+use super::{Jobs, LOOK_EACH, Turn};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::member::deadline;
 use crate::migration::{tool_deadline, tool_patience};
@@ -21,20 +21,14 @@ const AGAIN_MAX: u32 = 3;
 
 /// Runs until the host closes.
 pub(super) async fn run(jobs: Jobs) {
-    loop {
-        let Some(turn) = jobs.turns.turn() else { return };
-        let epoch = turn.fence.epoch;
-        let is_wanted =
-            turn.phase == Phase::Mirror && turn.document.backfilled.is_none() && turn.document.epoch == epoch;
-        drop(turn);
-        if !is_wanted {
-            jobs.turns.changed(TAKE_EACH).await;
-        } else if let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
-            walk(&jobs, lease, progress).await;
-            jobs.turns.changed(LOOK_EACH).await;
-        } else {
-            jobs.turns.changed(TAKE_EACH).await;
-        }
+    let wanted = |turn: &Turn| {
+        let Turn { phase, document, fence, .. } = turn;
+        (*phase == Phase::Mirror && document.backfilled.is_none() && document.epoch == fence.epoch).then_some(())
+    };
+    while let Some((lease, progress, ())) = Lease::next(&jobs, JOB, wanted).await {
+        walk(&jobs, lease, progress).await;
+        // The document that says that it has reached the end was not read yet.
+        tokio::time::sleep(LOOK_EACH).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::{Epoch, Progress};
 
-use super::Jobs;
+use super::{Jobs, TAKE_EACH, Turn};
 use crate::migration::member::{LEASE, deadline};
 
 /// How often progress is reported, and the lease renewed.
@@ -21,8 +21,28 @@ pub(super) struct Lease<'j> {
 }
 
 impl<'j> Lease<'j> {
-    /// Takes a job, if nobody else does it. Returns how far it has come under this epoch.
-    pub(super) async fn take(jobs: &'j Jobs, job: &'static str, epoch: Epoch) -> Option<(Self, Progress)> {
+    /// Waits until a turn wants the job and nobody else does it, and takes it. Returns how far it has come under the
+    /// turn's epoch, and what `wanted` has made of the turn. `None`: the host is closing.
+    pub(super) async fn next<W>(
+        jobs: &'j Jobs,
+        job: &'static str,
+        wanted: impl Fn(&Turn) -> Option<W>,
+    ) -> Option<(Self, Progress, W)> {
+        loop {
+            let turn = jobs.turns.turn()?;
+            let (epoch, version, work) = (turn.fence.epoch, turn.document.version, wanted(&turn));
+            drop(turn);
+            if let Some(work) = work
+                && let Some((lease, progress)) = Self::take(jobs, job, epoch).await
+            {
+                return Some((lease, progress, work));
+            }
+            jobs.turns.changed(version, TAKE_EACH).await;
+        }
+    }
+
+    /// Takes a job, if nobody else does it.
+    async fn take(jobs: &'j Jobs, job: &'static str, epoch: Epoch) -> Option<(Self, Progress)> {
         let asked_at = Instant::now();
         let taken = jobs.control.take_job(job, jobs.member.clone(), epoch, LEASE, deadline()).await;
         let progress = taken.ok().flatten()?;

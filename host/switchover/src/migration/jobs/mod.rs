@@ -40,8 +40,8 @@ pub(crate) trait Turns: Send + Sync {
     /// A turn under the epoch of new calls; `None`: the host is closing.
     fn turn(&self) -> Option<Turn>;
 
-    /// Waits until the document has changed, at most this long.
-    async fn changed(&self, patience: Duration);
+    /// Waits until the document has another version than this one, at most so long.
+    async fn changed(&self, since: u64, patience: Duration);
 }
 
 /// What jobs work with.

@@ -11,7 +11,7 @@ use switchover_protocol::{Phase, Verification};
 
 use super::lease::Lease;
 use super::throttle::Throttle;
-use super::{Jobs, LOOK_EACH, TAKE_EACH};
+use super::{Jobs, LOOK_EACH, Turn};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::document::{standing, with_standing};
 use crate::migration::member::deadline;
@@ -93,24 +93,16 @@ impl Findings {
 
 /// Runs until the host closes.
 pub(super) async fn run(jobs: Jobs) {
-    loop {
-        let Some(turn) = jobs.turns.turn() else { return };
-        let (epoch, document) = (turn.fence.epoch, turn.document.clone());
-        let is_of_the_epoch = turn.phase == Phase::Mirror && document.epoch == epoch;
-        drop(turn);
-        let standing = standing(&document).ok().filter(|_| is_of_the_epoch);
-        let Some((standing, verification)) = standing.and_then(|standing| Some((standing, standing.verification()?)))
-        else {
-            jobs.turns.changed(TAKE_EACH).await;
-            continue;
-        };
-        let Some((lease, _)) = Lease::take(&jobs, JOB, epoch).await else {
-            jobs.turns.changed(TAKE_EACH).await;
-            continue;
-        };
-        verify(&jobs, lease, verification, if standing.is_verified() { SLOW_SHARE } else { 1 }).await;
+    let wanted = |turn: &Turn| {
+        let standing = standing(&turn.document).ok()?;
+        let verification = standing.verification()?;
+        let is_of_the_epoch = turn.phase == Phase::Mirror && turn.document.epoch == turn.fence.epoch;
+        is_of_the_epoch.then_some((verification, standing.is_verified(), turn.document.version))
+    };
+    while let Some((lease, _, (verification, is_verified, version))) = Lease::next(&jobs, JOB, wanted).await {
+        verify(&jobs, lease, verification, if is_verified { SLOW_SHARE } else { 1 }).await;
         // After a red one, the operator has something to correct first.
-        jobs.turns.changed(AGAIN_AFTER).await;
+        jobs.turns.changed(version, AGAIN_AFTER).await;
     }
 }
 

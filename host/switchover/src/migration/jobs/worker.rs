@@ -8,7 +8,7 @@ use switchover_core::capabilities::{DatabaseError, Fence, Mark, Progress, Read, 
 
 use super::lease::Lease;
 use super::throttle::Throttle;
-use super::{Jobs, LOOK_EACH, TAKE_EACH};
+use super::{Jobs, LOOK_EACH};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::document::source_of;
 
@@ -31,18 +31,8 @@ type Failed = HashMap<SessionKey, (Instant, Duration)>;
 
 /// Runs until the host closes.
 pub(super) async fn run(jobs: Jobs) {
-    loop {
-        let Some(turn) = jobs.turns.turn() else { return };
-        let (has_source, epoch) = (turn.phase.source().is_some(), turn.fence.epoch);
-        drop(turn);
-        if !has_source {
-            jobs.turns.changed(TAKE_EACH).await;
-        } else if let Some((lease, progress)) = Lease::take(&jobs, JOB, epoch).await {
-            work(&jobs, lease, progress).await;
-            jobs.turns.changed(LOOK_EACH).await;
-        } else {
-            jobs.turns.changed(TAKE_EACH).await;
-        }
+    while let Some((lease, progress, _)) = Lease::next(&jobs, JOB, |turn| turn.phase.source()).await {
+        work(&jobs, lease, progress).await;
     }
 }
 
@@ -73,7 +63,8 @@ async fn work(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
                     batch = (batch * 2).min(MARKS);
                     // More marks than were asked for: go on at once.
                     if !was_full {
-                        jobs.turns.changed(if found > 0 { BUSY_EACH } else { BUSY_EACH * 4 }).await;
+                        let pause = if found > 0 { BUSY_EACH } else { BUSY_EACH * 4 };
+                        jobs.turns.changed(document.version, pause).await;
                     }
                 }
                 Err(NoAnswer { side, error }) => {
