@@ -288,7 +288,7 @@ fn statements_shown(named: &Named, statements: &[(String, String)]) -> Result<()
             print(format_args!("-- {place}"))?;
             last = place;
         }
-        print(format_args!("{statement};"))?;
+        print(format_args!("{};", statement.trim_end_matches(';')))?;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use super::member::{POLICY_DEFAULT, check_name, deadline};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a raise may take: it waits out every transaction that is not paused, and then steps back.
 const RAISE_PATIENCE: Duration = Duration::from_secs(4);
+/// Attempts of a change beside which hosts seal the epoch, or jobs report.
+const CHANGED_MAX: u32 = 20;
 /// The fence of a closed migration. No host reaches it.
 const CLOSED: Epoch = Epoch(i64::MAX as u64);
 
@@ -245,12 +247,12 @@ impl Controller {
     /// [`MigrationError::NoSuchStep`], [`MigrationError::NotSealed`], [`MigrationError::Red`],
     /// [`MigrationError::Changed`]: nothing has changed.
     pub async fn step(&self, to: Phase) -> Result<Step, MigrationError> {
-        let document = self.document().await?;
+        self.again(|document| self.step_from(document, to)).await
+    }
+
+    async fn step_from(&self, document: Document, to: Phase) -> Result<Step, MigrationError> {
         let edge = self.edge(&document, to)?;
-        if let Sealing::Waits(waits_for) = self.seal().await? {
-            return Err(MigrationError::NotSealed { waits_for });
-        }
-        let document = self.unchanged_but_sealed(document).await?;
+        self.ensure_sealed(&document).await?;
         let findings = self.findings(&document, edge).await?;
         if findings.iter().any(Finding::blocks) {
             return Err(MigrationError::Red { findings });
@@ -298,18 +300,18 @@ impl Controller {
     pub async fn change_policy(&self, policy: String, flags: Vec<(String, String)>) -> Result<Epoch, MigrationError> {
         check_name(&policy)
             .map_err(|why| MigrationError::Invalid { message: format!("the name of the policy {why}") })?;
-        let document = self.document().await?;
-        if let Sealing::Waits(waits_for) = self.seal().await? {
-            return Err(MigrationError::NotSealed { waits_for });
-        }
-        let document = self.unchanged_but_sealed(document).await?;
-        let mut next = with_standing(&document, &standing(&document)?.with_next_epoch());
-        next.flags = flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
-        let decision = self.decision(document.epoch, &format!("policy {} -> {policy}", document.policy), &[]);
-        next.policy = policy;
-        let epoch = next.epoch;
-        self.replace(next, Some(decision)).await?;
-        Ok(epoch)
+        let flags = flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
+        self.again(async |document| {
+            self.ensure_sealed(&document).await?;
+            let mut next = with_standing(&document, &standing(&document)?.with_next_epoch());
+            next.flags.clone_from(&flags);
+            next.policy.clone_from(&policy);
+            let decision = self.decision(document.epoch, &format!("policy {} -> {policy}", document.policy), &[]);
+            let epoch = next.epoch;
+            self.replace(next, Some(decision)).await?;
+            Ok(epoch)
+        })
+        .await
     }
 
     /// Stops the jobs that copy, or with `None` lets them go on. Calls are not touched.
@@ -318,10 +320,12 @@ impl Controller {
     ///
     /// As for [`Controller::document`]; [`MigrationError::Changed`].
     pub async fn hold(&self, why: Option<String>) -> Result<(), MigrationError> {
-        let document = self.document().await?;
         let what = why.as_ref().map_or_else(|| "resume".to_owned(), |why| format!("hold: {why}"));
-        let decision = self.decision(document.epoch, &what, &[]);
-        self.replace(Document { held: why, ..document }, Some(decision)).await
+        self.again(async |document| {
+            let decision = self.decision(document.epoch, &what, &[]);
+            self.replace(Document { held: why.clone(), ..document }, Some(decision)).await
+        })
+        .await
     }
 
     /// Sets how many rows a second the jobs may copy or compare; `None`: as many as the databases bear.
@@ -330,10 +334,12 @@ impl Controller {
     ///
     /// As for [`Controller::hold`].
     pub async fn set_rate(&self, rate: Option<u64>) -> Result<(), MigrationError> {
-        let document = self.document().await?;
         let what = rate.map_or_else(|| "no rate".to_owned(), |rate| format!("rate {rate} rows/s"));
-        let decision = self.decision(document.epoch, &what, &[]);
-        self.replace(Document { rate, ..document }, Some(decision)).await
+        self.again(async |document| {
+            let decision = self.decision(document.epoch, &what, &[]);
+            self.replace(Document { rate, ..document }, Some(decision)).await
+        })
+        .await
     }
 
     /// Gives up a host that holds up a barrier. Only one whose lease has run out.
@@ -352,8 +358,12 @@ impl Controller {
         let given_up = self.control.give_up(row.member, document.epoch, deadline()).await;
         let message = match given_up.map_err(|error| self.of_control(error))? {
             GivingUp::Done => {
-                let decision = self.decision(document.epoch, &format!("evict {host}"), &[]);
-                return self.replace(document, Some(decision)).await;
+                let what = format!("evict {host}");
+                let noted = self.again(async |document| {
+                    let decision = self.decision(document.epoch, &what, &[]);
+                    self.replace(document, Some(decision)).await
+                });
+                return noted.await;
             }
             GivingUp::Alive => {
                 "its lease has not run out, so it may still be running: stop it, and wait until its lease has run out"
@@ -417,10 +427,33 @@ impl Controller {
         Ok(path.iter().position(|known| *known == phase).and_then(|at| of(path, at)))
     }
 
-    /// The document now, if nothing but its seal and what jobs report has changed since `before`.
-    async fn unchanged_but_sealed(&self, before: Document) -> Result<Document, MigrationError> {
-        let now = self.document().await?;
-        if now.epoch == before.epoch && now.sealed == now.epoch { Ok(now) } else { Err(MigrationError::Changed) }
+    /// Makes a change, again and again while hosts seal the epoch and jobs report beside it. Not once another epoch is
+    /// in force: somebody else has made a step.
+    async fn again<T>(&self, change: impl AsyncFn(Document) -> Result<T, MigrationError>) -> Result<T, MigrationError> {
+        let mut document = self.document().await?;
+        let epoch = document.epoch;
+        for _ in 0..CHANGED_MAX {
+            match change(document).await {
+                Err(MigrationError::Changed) => document = self.document().await?,
+                made => return made,
+            }
+            if document.epoch != epoch {
+                break;
+            }
+        }
+        Err(MigrationError::Changed)
+    }
+
+    /// Fails if the document's epoch is not sealed yet; with [`MigrationError::Changed`] if it is, and the document does
+    /// not say so yet.
+    async fn ensure_sealed(&self, document: &Document) -> Result<(), MigrationError> {
+        if document.sealed == document.epoch {
+            return Ok(());
+        }
+        match self.seal().await? {
+            Sealing::Sealed(_) => Err(MigrationError::Changed),
+            Sealing::Waits(waits_for) => Err(MigrationError::NotSealed { waits_for }),
+        }
     }
 
     /// The guards of an edge with their verdicts, up to the first that forbids the step.
