@@ -15,6 +15,8 @@ mod fixed_flags;
 #[cfg(feature = "flag-file")]
 mod flag_file;
 mod locator;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod manner;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "mysql")]

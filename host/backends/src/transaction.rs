@@ -14,17 +14,10 @@ use crate::request::{Late, Request, request};
 pub(crate) enum Step {
     Lock(Vec<SessionKey>, Request<Vec<Option<Session>>>),
     Write(Vec<Write>, Request<Vec<WriteOutcome>>),
-    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite refuses it"))]
     LockKeys(Vec<KeyLock>, LockPurpose, Request<Vec<LockedKey>>),
-    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), expect(dead_code, reason = "SQLite refuses it"))]
     ClearLocked(Vec<SessionKey>, Request<()>),
     Commit(Request<()>),
     RollBack(Request<()>),
-}
-
-/// The refusal of a step that needs side tables, by a database without them.
-pub(crate) fn no_side_tables() -> DatabaseError {
-    DatabaseError::Invalid { message: "this database has no side tables".to_owned() }
 }
 
 /// Takes the steps of an open transaction. Dropping it rolls the transaction back.

@@ -62,19 +62,25 @@ mod conformance {
         };
     }
 
-    /// Runs each claim about side tables once for each kind of server.
-    macro_rules! on_both {
+    /// Runs each claim about side tables once for each kind of database.
+    macro_rules! on_each {
         ($($claim:ident,)*) => {
             mod postgres { $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $claim() -> anyhow::Result<()> {
-                    super::$claim(crate::conformance::server_fixture::Kind::Postgres).await
+                    super::$claim(crate::conformance::side_fixture::Place::Postgres).await
                 }
             )* }
             mod mariadb { $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $claim() -> anyhow::Result<()> {
-                    super::$claim(crate::conformance::server_fixture::Kind::MariaDb).await
+                    super::$claim(crate::conformance::side_fixture::Place::MariaDb).await
+                }
+            )* }
+            mod sqlite { $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $claim() -> anyhow::Result<()> {
+                    super::$claim(crate::conformance::side_fixture::Place::Sqlite).await
                 }
             )* }
         };

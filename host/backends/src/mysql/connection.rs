@@ -22,10 +22,11 @@ use super::side_tables::SideNames;
 use super::statements::{CHUNK_MAX, Statements};
 use super::{feeds, others, schema, statistics};
 use crate::django_time;
+use crate::manner::Manner;
 use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Manner, Options};
+use crate::server::{Failure, Found, Link, Options};
 
 /// The settings of every connection, and a question, in one round trip. A statement waits a second for a lock, the
 /// shortest time that InnoDB has. A value that does not fit is refused, not truncated. The rest overrides settings of

@@ -24,10 +24,11 @@ use super::errors::{failure, unavailable};
 use super::statements::Statements;
 use super::types::{Instant, RawText};
 use super::{feeds, others, schema, statistics};
+use crate::manner::Manner;
 use crate::others::{OtherColumn, Shared};
 use crate::page::{Page, PageRows, ScannedRow};
 use crate::row::{foreign_row, session_of_row, unreadable_row};
-use crate::server::{Failure, Found, Link, Manner, Options};
+use crate::server::{Failure, Found, Link, Options};
 
 /// The settings of every connection, made in one round trip.
 ///

@@ -10,6 +10,7 @@ use switchover_core::capabilities::{
 };
 use switchover_core::{Column, Session, SessionKey, Timestamp};
 
+use crate::manner::Manner;
 use crate::table::SessionTable;
 
 /// Why an operation on a connection failed.
@@ -35,15 +36,6 @@ impl Failure {
 
 /// A row under one of the given keys, compared byte for byte.
 pub(crate) type Found = (SessionKey, Result<Session, Unreadable>);
-
-/// How a batch is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// The session rows alone, under a fence if there is one.
-    Plain(Option<Fence>),
-    /// As [`SideTables::write_marked`](switchover_core::capabilities::SideTables::write_marked).
-    Marked(Side, Fence),
-}
 
 /// What a driver needs besides the address.
 #[derive(Clone)]
@@ -278,5 +270,6 @@ pub(crate) trait SideLink: Send {
 }
 
 async fn no_side_tables<T>() -> Result<T, Failure> {
-    Err(Failure::Refused(crate::transaction::no_side_tables()))
+    let message = "this database has no side tables".to_owned();
+    Err(Failure::Refused(DatabaseError::Invalid { message }))
 }

@@ -36,7 +36,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 pub use self::builder::ServerBuilder;
-pub(super) use self::link::{Driver, Failure, Found, Link, Manner, Options, SideLink};
+pub(super) use self::link::{Driver, Failure, Found, Link, Options, SideLink};
 use self::read::ReadJob;
 pub(super) use self::table::{Column, check_columns};
 use self::tool::ToolJob;
@@ -46,6 +46,7 @@ use super::queues::{UntilClosed, closed};
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
+use crate::manner::Manner;
 use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, SideTables,
     Statistics, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,

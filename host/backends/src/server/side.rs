@@ -11,10 +11,10 @@ use switchover_core::capabilities::{
     WriteOutcome,
 };
 
-use super::link::Manner;
 use super::tool::{SideJob, ToolJob};
 use super::transaction::TransactionJob;
 use super::{Server, enqueue};
+use crate::manner::Manner;
 use crate::request::{Late, Request};
 use crate::transaction::Opening;
 

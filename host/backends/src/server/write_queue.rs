@@ -10,7 +10,7 @@ use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 
 use super::lane::Source;
-use super::link::Manner;
+use crate::manner::Manner;
 use crate::queues::closed;
 use crate::request::Request;
 

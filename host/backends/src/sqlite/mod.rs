@@ -17,6 +17,8 @@ mod panics;
 mod plans;
 mod reader;
 mod schema;
+mod side;
+mod side_tables;
 mod statements;
 mod statistics;
 mod value;
@@ -39,10 +41,11 @@ use super::queues::{UntilClosed, closed};
 use super::request::{Late, Request, request};
 use super::transaction::{Open, Opening, Step};
 use crate::fit;
+use crate::manner::Manner;
 use crate::sweep::Sweep;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, Statistics, Swept,
-    Terms, Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, SideTables,
+    Statistics, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Column, Layout, Timestamp};
 
@@ -107,6 +110,16 @@ impl Sqlite {
         reply.wait(Late::UnknownOutcome).await
     }
 
+    async fn write_as(
+        &self,
+        batch: Vec<Write>,
+        manner: Manner,
+        deadline: Instant,
+    ) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        let ask = |batch| self.send_write(deadline, |request| WriteCommand::Write { batch, manner, request });
+        fit::write(self.layout(), batch, ask).await
+    }
+
     /// Puts one command into the queue of the readers and waits for its answer until `deadline`.
     async fn send_read<T: Send>(
         &self,
@@ -128,19 +141,16 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Database for Sqlite {
     async fn read(&self, batch: Vec<Read>, terms: Terms) -> Result<Vec<ReadOutcome>, DatabaseError> {
-        terms.ensure_no_fence()?;
-        let ask = |batch| self.send_read(terms.deadline, |request| ReadCommand::Read { batch, request });
+        let Terms { deadline, fence } = terms;
+        let ask = |batch| self.send_read(deadline, |request| ReadCommand::Read { batch, fence, request });
         fit::read(self.layout(), batch, ask).await
     }
 
     async fn write(&self, batch: Vec<Write>, terms: Terms) -> Result<Vec<WriteOutcome>, DatabaseError> {
-        terms.ensure_no_fence()?;
-        let ask = |batch| self.send_write(terms.deadline, |request| WriteCommand::Write { batch, request });
-        fit::write(self.layout(), batch, ask).await
+        self.write_as(batch, Manner::Plain(terms.fence), terms.deadline).await
     }
 
     async fn begin(&self, terms: Terms) -> Result<Box<dyn Transaction>, DatabaseError> {
-        terms.ensure_no_fence()?;
         Ok(Box::new(Opening::new(self.clone(), self.layout(), terms)))
     }
 
@@ -150,6 +160,10 @@ impl Database for Sqlite {
 
     fn upkeep(&self) -> &dyn Upkeep {
         self
+    }
+
+    fn side_tables(&self) -> Option<&dyn SideTables> {
+        Some(self)
     }
 
     /// Also moves the write-ahead log into the file, unless another process reads it.
@@ -165,10 +179,10 @@ impl Database for Sqlite {
 impl Open for Sqlite {
     type Steps = SyncSender<Step>;
 
-    fn open(&self, first: Step, _fence: Option<Fence>) -> Result<Self::Steps, DatabaseError> {
+    fn open(&self, first: Step, fence: Option<Fence>) -> Result<Self::Steps, DatabaseError> {
         // One step at a time.
         let (steps, later) = sync_channel(1);
-        self.shared.queues.put(|queues| enqueue(&queues.writes, WriteCommand::Transaction { first, later }))?;
+        self.shared.queues.put(|queues| enqueue(&queues.writes, WriteCommand::Transaction { first, later, fence }))?;
         Ok(steps)
     }
 }

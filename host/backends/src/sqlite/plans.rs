@@ -3,11 +3,15 @@
 use rusqlite::Connection;
 use switchover_core::Layout;
 
-use super::schema;
 use super::statements::Statements;
+use super::{schema, side};
 use crate::table::SessionTable;
 
 const SIZES: [u32; 4] = [0, 300, 3_000, 300_000];
+/// A third of them are marks.
+const FILL_SIDES: &str = "WITH RECURSIVE n (i) AS (SELECT ?1 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) \
+                          INSERT INTO switchover_key SELECT 'm', printf('key%08d', i), i, \
+                          CASE i % 3 WHEN 0 THEN i END, i, 0 FROM n";
 
 fn plan(connection: &Connection, sql: &str) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -26,7 +30,7 @@ fn every_statement_of_a_session_has_its_index() {
 fn every_statement_has_its_index(table: &SessionTable) {
     let statements = Statements::of(table.clone(), Vec::new());
     let connection = Connection::open_in_memory().unwrap();
-    for sql in schema::missing(&connection, table).unwrap() {
+    for sql in schema::missing(&connection, table).unwrap().into_iter().chain(side::missing(&connection).unwrap()) {
         connection.execute_batch(&sql).unwrap();
     }
     let fill = format!(
@@ -39,13 +43,14 @@ fn every_statement_has_its_index(table: &SessionTable) {
     for size in SIZES {
         if size > rows {
             connection.execute(&fill, [rows, size]).unwrap();
+            connection.execute(FILL_SIDES, [rows, size]).unwrap();
         }
         rows = size;
         for analysed in [false, true] {
             if analysed {
                 connection.execute_batch("ANALYZE").unwrap();
             }
-            for (name, sql) in statements.all() {
+            for (name, sql) in statements.all().into_iter().chain(side::ALL) {
                 let plan = plan(&connection, sql);
                 let sorts = plan.contains("TEMP B-TREE");
                 // In the order of the index, until the page is full.

@@ -5,16 +5,17 @@ use std::sync::mpsc::Receiver;
 
 use rusqlite::Connection;
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, ExpiredLeft, Identity, Read, ReadOutcome, Scan, Statistics,
+    Clock, Cursor, DatabaseError, Epoch, ExpiredLeft, Fence, Identity, Mark, MarkedRow, Read, ReadOutcome, Scan,
+    Statistics,
 };
 use switchover_core::sync::Mutex;
-use switchover_core::{Column, Timestamp};
+use switchover_core::{Column, SessionKey, Timestamp};
 
-use super::connection::wait_for_locks_until;
+use super::connection::{database_error, wait_for_locks_until};
 use super::panics::survive;
-use super::schema;
 use super::statements::Statements;
 use super::statistics::{statistics, until};
+use super::{schema, side};
 use crate::others::Shared;
 use crate::request::Request;
 
@@ -23,7 +24,7 @@ const SNAPSHOT_BATCHES_MAX: usize = 32;
 
 /// A command to a reader.
 pub(super) enum ReadCommand {
-    Read { batch: Vec<Read>, request: Request<Vec<ReadOutcome>> },
+    Read { batch: Vec<Read>, fence: Option<Fence>, request: Request<Vec<ReadOutcome>> },
     Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
     MissingSchema { request: Request<Vec<String>> },
     CheckColumns { request: Request<()> },
@@ -32,10 +33,16 @@ pub(super) enum ReadCommand {
     Triggers { request: Request<Vec<String>> },
     Statistics { request: Request<Statistics> },
     ExpiredLeft { before: Option<Timestamp>, request: Request<ExpiredLeft> },
+    MissingSides { request: Request<Vec<String>> },
+    Fence { migration: Arc<str>, request: Request<Option<Epoch>> },
+    Rows { keys: Vec<SessionKey>, fence: Fence, request: Request<Vec<MarkedRow>> },
+    Marks { fence: Fence, limit: u32, request: Request<Vec<Mark>> },
+    CountMarks { fence: Fence, request: Request<u64> },
 }
 
 struct ReadJob {
     batch: Vec<Read>,
+    fence: Option<Fence>,
     request: Request<Vec<ReadOutcome>>,
 }
 
@@ -73,8 +80,8 @@ impl Reader {
     /// Serves one command, or several reads. Returns the command that came after them.
     fn serve(&self, command: ReadCommand) -> Option<ReadCommand> {
         match command {
-            ReadCommand::Read { batch, request } => {
-                let (jobs, other) = self.drain(ReadJob { batch, request });
+            ReadCommand::Read { batch, fence, request } => {
+                let (jobs, other) = self.drain(ReadJob { batch, fence, request });
                 self.read_group(jobs);
                 return other;
             }
@@ -115,6 +122,23 @@ impl Reader {
                     })
                 });
             }
+            ReadCommand::MissingSides { request } => {
+                self.answer(request, |reader| side::missing(&reader.connection));
+            }
+            ReadCommand::Fence { migration, request } => {
+                self.answer(request, |reader| side::fence(&reader.connection, &migration));
+            }
+            ReadCommand::Rows { keys, fence, request } => self.under(&fence, request, |reader| {
+                let statements = reader.statements.get();
+                let row = |key| side::marked_row(&reader.connection, &statements, &fence.migration, key);
+                keys.iter().map(row).collect()
+            }),
+            ReadCommand::Marks { fence, limit, request } => {
+                self.under(&fence, request, |reader| side::marks(&reader.connection, &fence.migration, limit));
+            }
+            ReadCommand::CountMarks { fence, request } => {
+                self.under(&fence, request, |reader| side::count_marks(&reader.connection, &fence.migration));
+            }
         }
         None
     }
@@ -141,7 +165,7 @@ impl Reader {
         let Some(queue) = self.queue.try_lock() else { return (jobs, None) };
         while jobs.len() < SNAPSHOT_BATCHES_MAX {
             match queue.try_recv() {
-                Ok(ReadCommand::Read { batch, request }) => jobs.push(ReadJob { batch, request }),
+                Ok(ReadCommand::Read { batch, fence, request }) => jobs.push(ReadJob { batch, fence, request }),
                 Ok(other) => return (jobs, Some(other)),
                 Err(_) => break,
             }
@@ -153,11 +177,39 @@ impl Reader {
         // Everything in `jobs` was requested before the snapshot, so the snapshot contains every write that was
         // acknowledged to their callers before.
         self.end_snapshot();
-        let shared = jobs.len() > 1 && self.execute("BEGIN").is_ok();
-        for ReadJob { batch, request } in jobs {
-            self.answer(request, |reader| batch.iter().map(|read| reader.read(read)).collect());
+        let is_shared = jobs.len() > 1 || jobs.iter().any(|job| job.fence.is_some());
+        let begun = if is_shared { self.begin() } else { Ok(()) };
+        for ReadJob { batch, fence, request } in jobs {
+            self.answer(request, |reader| {
+                if let Some(fence) = &fence {
+                    begun.clone()?;
+                    side::check(&reader.connection, fence)?;
+                }
+                batch.iter().map(|read| reader.read(read)).collect()
+            });
         }
-        if shared && let Err(error) = self.execute("COMMIT").or_else(|_| self.execute("ROLLBACK")) {
+        self.end();
+    }
+
+    /// Answers from one snapshot, in which the fence is not higher.
+    fn under<T>(&self, fence: &Fence, request: Request<T>, read: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
+        self.end_snapshot();
+        self.answer(request, |reader| {
+            reader.begin()?;
+            side::check(&reader.connection, fence)?;
+            read(reader)
+        });
+        self.end();
+    }
+
+    fn begin(&self) -> Result<(), DatabaseError> {
+        self.execute("BEGIN").map_err(|error| database_error(&error))
+    }
+
+    fn end(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("COMMIT").or_else(|_| self.execute("ROLLBACK"))
+        {
             tracing::error!(%error, "a read transaction could not be ended");
         }
     }

@@ -238,8 +238,17 @@ impl Statements {
 
     /// Reads the row, even if it has ended.
     pub(super) fn row(&self, connection: &Connection, key: &SessionKey) -> Result<Option<Session>, DatabaseError> {
+        Ok(self.whole_row(connection, key)??)
+    }
+
+    /// Reads the row, even if it has ended; an unreadable one is no error of the file.
+    pub(super) fn whole_row(
+        &self,
+        connection: &Connection,
+        key: &SessionKey,
+    ) -> Result<Result<Option<Session>, Unreadable>, DatabaseError> {
         let row = self.with_row(connection, key, |row| self.session(row, key, expiry(row, key)?))?;
-        Ok(row.transpose()?)
+        Ok(row.transpose())
     }
 
     fn session(&self, row: &Row<'_>, key: &SessionKey, expires_at: Timestamp) -> Result<Session, Unreadable> {

@@ -5,17 +5,21 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
+use switchover_core::SessionKey;
 use switchover_core::Timestamp;
-use switchover_core::capabilities::{Clock, DatabaseError, Write, WriteOutcome};
+use switchover_core::capabilities::{
+    Clock, DatabaseError, Epoch, Fence, Mark, Number, Numbered, Side, Write, WriteOutcome,
+};
 
 use super::connection::{database_error, wait_for_locks_until};
 use super::panics::survive;
-use super::schema;
 use super::statements::Statements;
+use super::{schema, side};
+use crate::manner::Manner;
 use crate::others::Shared;
 use crate::request::Request;
 use crate::sweep::Tried;
-use crate::transaction::{Step, Steps, no_side_tables};
+use crate::transaction::{Step, Steps};
 
 /// The most batches that share one commit. Many fewer already pay for the flush, and the first batch waits for the
 /// last.
@@ -29,14 +33,21 @@ const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 
 /// A command to the writer.
 pub(super) enum WriteCommand {
-    Write { batch: Vec<Write>, request: Request<Vec<WriteOutcome>> },
-    Transaction { first: Step, later: Receiver<Step> },
+    Write { batch: Vec<Write>, manner: Manner, request: Request<Vec<WriteOutcome>> },
+    Transaction { first: Step, later: Receiver<Step>, fence: Option<Fence> },
     DeleteExpired { before: Option<Timestamp>, rows: u32, passed: u64, request: Request<Tried> },
     CreateSchema { request: Request<Vec<String>> },
+    PrepareSides { request: Request<Vec<String>> },
+    MakeFence { migration: Arc<str>, request: Request<()> },
+    Raise { fence: Fence, request: Request<Epoch> },
+    Mark { keys: Vec<SessionKey>, home: Side, fence: Fence, request: Request<()> },
+    Numbered { batch: Vec<(Write, Number)>, fence: Fence, request: Request<Numbered> },
+    ClearMarks { marks: Vec<Mark>, fence: Fence, request: Request<u64> },
 }
 
 struct WriteJob {
     batch: Vec<Write>,
+    manner: Manner,
     request: Request<Vec<WriteOutcome>>,
 }
 
@@ -76,16 +87,32 @@ impl Writer {
     /// Serves one command, or several writes. Returns the command that came after them.
     fn serve(&self, command: WriteCommand) -> Option<WriteCommand> {
         match command {
-            WriteCommand::Write { batch, request } => {
-                let (jobs, other) = self.drain(WriteJob { batch, request });
+            WriteCommand::Write { batch, manner, request } => {
+                let (jobs, other) = self.drain(WriteJob { batch, manner, request });
                 self.write_group(jobs);
                 return other;
             }
-            WriteCommand::Transaction { first, later } => self.transaction(first, &later),
+            WriteCommand::Transaction { first, later, fence } => self.transaction(first, &later, fence.as_ref()),
             WriteCommand::DeleteExpired { before, rows, passed, request } => {
                 self.alone(request, |writer| writer.delete_expired(before, rows, passed));
             }
             WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
+            WriteCommand::PrepareSides { request } => self.alone(request, Self::prepare_sides),
+            WriteCommand::MakeFence { migration, request } => self.alone(request, |writer| {
+                side::make_fence(&writer.connection, &migration)?;
+                writer.commit()
+            }),
+            WriteCommand::Raise { fence, request } => self.raise(&fence, request),
+            WriteCommand::Mark { keys, home, fence, request } => self.under(&fence, request, |writer| {
+                let now = writer.clock.now();
+                keys.iter().try_for_each(|key| side::set_mark(&writer.connection, &fence.migration, key, home, now))
+            }),
+            WriteCommand::Numbered { batch, fence, request } => {
+                self.under(&fence, request, |writer| writer.write_numbered(batch, &fence.migration));
+            }
+            WriteCommand::ClearMarks { marks, fence, request } => {
+                self.under(&fence, request, |writer| side::clear_marks(&writer.connection, &fence.migration, &marks))
+            }
         }
         None
     }
@@ -109,10 +136,10 @@ impl Writer {
         let mut jobs = vec![first];
         while jobs.len() < GROUP_BATCHES_MAX && writes < GROUP_WRITES_MAX && bytes < GROUP_BYTES_MAX {
             match self.queue.try_recv() {
-                Ok(WriteCommand::Write { batch, request }) => {
+                Ok(WriteCommand::Write { batch, manner, request }) => {
                     writes += batch.len();
                     bytes += payloads(&batch);
-                    jobs.push(WriteJob { batch, request });
+                    jobs.push(WriteJob { batch, manner, request });
                 }
                 Ok(other) => return (jobs, Some(other)),
                 Err(_) => break,
@@ -125,7 +152,7 @@ impl Writer {
     /// back, and each is written again in a transaction of its own. This is rare, and cheaper than a savepoint around
     /// every batch that does not fail.
     fn write_group(&self, jobs: Vec<WriteJob>) {
-        let wanted = |WriteJob { batch, request }| Some(WriteJob { batch, request: request.if_wanted()? });
+        let wanted = |job: WriteJob| Some(WriteJob { request: job.request.if_wanted()?, ..job });
         let jobs: Vec<_> = jobs.into_iter().filter_map(wanted).collect();
         let Some(deadline) = jobs.iter().map(|job| job.request.deadline()).max() else { return };
         if let Err(error) = self.begin(deadline) {
@@ -134,17 +161,17 @@ impl Writer {
         let lone = jobs.len() == 1;
         let mut jobs = jobs.into_iter();
         let mut written = Vec::with_capacity(jobs.len());
-        while let Some(WriteJob { batch, request }) = jobs.next() {
+        while let Some(WriteJob { batch, manner, request }) = jobs.next() {
             let Some(request) = request.begin() else { continue };
-            match self.write_batch(&batch) {
-                Ok(outcomes) => written.push((WriteJob { batch, request }, outcomes)),
+            match self.write_as(&batch, &manner) {
+                Ok(outcomes) => written.push((WriteJob { batch, manner, request }, outcomes)),
                 Err(error) => {
                     self.roll_back();
                     if lone {
                         request.answer(Err(error));
                         return;
                     }
-                    let failed = WriteJob { batch, request };
+                    let failed = WriteJob { batch, manner, request };
                     let again = written.into_iter().map(|(job, _)| job).chain([failed]).chain(jobs);
                     return again.for_each(|job| self.write_group(vec![job]));
                 }
@@ -163,19 +190,40 @@ impl Writer {
     }
 
     /// Runs the steps of one transaction. Keeps it open until the caller has decided it or its deadline has passed.
-    fn transaction(&self, first: Step, later: &Receiver<Step>) {
-        let (mut next, mut is_open) = (Some(first), false);
+    fn transaction(&self, first: Step, later: &Receiver<Step>, fence: Option<&Fence>) {
+        let (mut next, mut is_open, mut has_keys) = (Some(first), false, false);
         while let Some(step) = next.take() {
+            let not_fenced = || if is_open { Ok(()) } else { self.check(fence) };
             let deadline = match step {
                 Step::Lock(keys, request) => {
                     // The transaction has locked the whole file.
                     let statements = self.statements.get();
-                    let rows = || keys.iter().map(|key| statements.row(&self.connection, key)).collect();
-                    self.step(request, is_open, rows)
+                    let row = |key| statements.row(&self.connection, key);
+                    self.step(request, is_open, || not_fenced().and_then(|()| keys.iter().map(row).collect()))
                 }
-                Step::Write(batch, request) => self.step(request, is_open, || self.write_batch(&batch)),
-                Step::LockKeys(.., request) => self.step(request, is_open, || Err(no_side_tables())),
-                Step::ClearLocked(_, request) => self.step(request, is_open, || Err(no_side_tables())),
+                Step::Write(batch, request) => self.step(request, is_open, || {
+                    not_fenced()?;
+                    let outcomes = self.write_batch(&batch)?;
+                    if has_keys && let Some(fence) = fence {
+                        self.clear_written(&batch, &outcomes, &fence.migration)?;
+                    }
+                    Ok(outcomes)
+                }),
+                Step::LockKeys(keys, purpose, request) => {
+                    has_keys = true;
+                    let statements = self.statements.get();
+                    self.step(request, is_open, || {
+                        not_fenced()?;
+                        let migration = migration_of(fence)?;
+                        let lock = |key| side::lock(&self.connection, &statements, migration, key, purpose);
+                        keys.iter().map(lock).collect()
+                    })
+                }
+                Step::ClearLocked(keys, request) => self.step(request, is_open, || {
+                    not_fenced()?;
+                    let migration = migration_of(fence)?;
+                    keys.iter().try_for_each(|key| side::clear(&self.connection, migration, key))
+                }),
                 Step::Commit(request) => {
                     match request.begin() {
                         Some(request) => {
@@ -235,8 +283,19 @@ impl Writer {
 
     /// Runs one command in a transaction of its own, which the command commits.
     fn alone<T>(&self, request: Request<T>, write: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
+        let deadline = request.deadline();
+        self.alone_from(request, deadline, write);
+    }
+
+    /// As [`Writer::alone`], with another last instant to wait for the write lock.
+    fn alone_from<T>(
+        &self,
+        request: Request<T>,
+        begin_until: Instant,
+        write: impl FnOnce(&Self) -> Result<T, DatabaseError>,
+    ) {
         let Some(request) = request.if_wanted() else { return };
-        if let Err(error) = self.begin(request.deadline()) {
+        if let Err(error) = self.begin(begin_until) {
             request.answer(Err(error));
             return;
         }
@@ -244,6 +303,48 @@ impl Writer {
         let result = write(self);
         self.roll_back();
         request.answer(result);
+    }
+
+    /// Runs one command under a fence, in a transaction of its own, and commits.
+    fn under<T>(&self, fence: &Fence, request: Request<T>, write: impl FnOnce(&Self) -> Result<T, DatabaseError>) {
+        self.alone(request, |writer| {
+            side::check(&writer.connection, fence)?;
+            let written = write(writer)?;
+            writer.commit().map(|()| written)
+        });
+    }
+
+    /// The last quarter of the time is for the answer.
+    fn raise(&self, fence: &Fence, request: Request<Epoch>) {
+        let begin_until = Instant::now() + request.deadline().saturating_duration_since(Instant::now()) * 3 / 4;
+        self.alone_from(request, begin_until, |writer| {
+            let epoch = side::raise(&writer.connection, fence)?;
+            writer.commit().map(|()| epoch)
+        });
+    }
+
+    fn prepare_sides(&self) -> Result<Vec<String>, DatabaseError> {
+        let missing = side::missing(&self.connection)?;
+        self.make(missing)
+    }
+
+    fn write_numbered(&self, batch: Vec<(Write, Number)>, migration: &str) -> Result<Numbered, DatabaseError> {
+        let late = side::raise_numbers(&self.connection, migration, &batch)?;
+        if !late.is_empty() {
+            return Ok(Numbered::Late(late));
+        }
+        let writes: Vec<Write> = batch.into_iter().map(|(write, _)| write).collect();
+        self.write_batch(&writes).map(Numbered::Done)
+    }
+
+    fn check(&self, fence: Option<&Fence>) -> Result<(), DatabaseError> {
+        fence.map_or(Ok(()), |fence| side::check(&self.connection, fence))
+    }
+
+    /// Removes the marks of what was written.
+    fn clear_written(&self, batch: &[Write], outcomes: &[WriteOutcome], migration: &str) -> Result<(), DatabaseError> {
+        let written = batch.iter().zip(outcomes).filter(|(write, outcome)| !side::is_refused(write, outcome));
+        written.map(|(write, _)| write.key()).try_for_each(|key| side::clear(&self.connection, migration, key))
     }
 
     fn delete_expired(&self, before: Option<Timestamp>, rows: u32, passed: u64) -> Result<Tried, DatabaseError> {
@@ -262,11 +363,36 @@ impl Writer {
 
     fn create_schema(&self) -> Result<Vec<String>, DatabaseError> {
         let missing = schema::missing(&self.connection, self.statements.get().table())?;
+        self.make(missing)
+    }
+
+    /// Executes what makes something that is missing, commits, and returns it.
+    fn make(&self, missing: Vec<String>) -> Result<Vec<String>, DatabaseError> {
         for statement in &missing {
             self.connection.execute_batch(statement).map_err(|error| database_error(&error))?;
         }
         self.commit()?;
         Ok(missing)
+    }
+
+    fn write_as(&self, batch: &[Write], manner: &Manner) -> Result<Vec<WriteOutcome>, DatabaseError> {
+        match manner {
+            Manner::Plain(fence) => {
+                self.check(fence.as_ref())?;
+                self.write_batch(batch)
+            }
+            Manner::Marked(home, fence) => {
+                side::check(&self.connection, fence)?;
+                let outcomes = self.write_batch(batch)?;
+                let now = self.clock.now();
+                for (write, outcome) in batch.iter().zip(&outcomes) {
+                    if !side::is_refused(write, outcome) {
+                        side::set_mark(&self.connection, &fence.migration, write.key(), *home, now)?;
+                    }
+                }
+                Ok(outcomes)
+            }
+        }
     }
 
     fn write_batch(&self, batch: &[Write]) -> Result<Vec<WriteOutcome>, DatabaseError> {
@@ -304,6 +430,11 @@ impl Writer {
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
+}
+
+fn migration_of(fence: Option<&Fence>) -> Result<&str, DatabaseError> {
+    let message = || "keys are locked only under the fence of a migration".to_owned();
+    fence.map(|fence| &*fence.migration).ok_or_else(|| DatabaseError::Invalid { message: message() })
 }
 
 fn answer_all<T>(requests: impl Iterator<Item = Request<T>>, error: &DatabaseError) {

@@ -6,39 +6,38 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use switchover_core::capabilities::{
-    Database, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Number, Numbered, Side, Write, WriteOutcome,
+    Epoch, Fence, KeyLock, LockPurpose, LockedKey, Number, Numbered, Side, Write, WriteOutcome,
 };
 use switchover_core::{Session, SessionKey};
 
 use super::fixture::{exists, key, load, soon, within};
-use super::server_fixture::Kind;
-use super::side_fixture::{Site, postgres, side, waits, with};
+use super::side_fixture::{Place, Site, postgres, side, waits, with};
 
-on_both! {
+on_each! {
     absent_keys_are_locked_too,
     late_number_refuses_the_whole_batch_and_tells_the_key_its_number,
     write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes,
 }
 
-async fn absent_keys_are_locked_too(kind: Kind) -> Result<()> {
-    let site = Site::new(kind).await?;
-    let (mut held, _) = site.locked(&site.one, &["aaaaaaaa"], LockPurpose::Write).await?;
+async fn absent_keys_are_locked_too(place: Place) -> Result<()> {
+    let site = Site::new(place).await?;
+    let (mut held, _) = site.locked(&*site.one, &["aaaaaaaa"], LockPurpose::Write).await?;
     let create = {
         let (other, fence) = (site.other.clone(), site.fence(1));
         let batch = vec![Write::Insert(with("aaaaaaaa", "second"))];
-        tokio::spawn(async move { side(&other).write_marked(batch, Side::Old, fence, soon()).await })
+        tokio::spawn(async move { side(&*other).write_marked(batch, Side::Old, fence, soon()).await })
     };
     assert!(waits(&create).await, "nobody may create a key that somebody has locked");
     held.write(vec![Write::Insert(with("aaaaaaaa", "first"))]).await?;
     held.commit().await?;
     assert_eq!(create.await??, [WriteOutcome::Exists]);
-    assert_eq!(load(&site.one, &key("aaaaaaaa")).await?, Some(with("aaaaaaaa", "first")));
+    assert_eq!(load(&*site.one, &key("aaaaaaaa")).await?, Some(with("aaaaaaaa", "first")));
     assert_eq!(site.marked().await?, Vec::<SessionKey>::new());
     Ok(())
 }
 
-async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number(kind: Kind) -> Result<()> {
-    let mut site = Site::new(kind).await?;
+async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number(place: Place) -> Result<()> {
+    let mut site = Site::new(place).await?;
     let (a, b) = (with("aaaaaaaa", "v1"), with("bbbbbbbb", "v1"));
     let put = |session: &Session| Write::Upsert(session.clone());
     let done = site.number_write(vec![(put(&b), 7), (put(&a), 1)]).await?;
@@ -50,13 +49,13 @@ async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number(kind: 
                 (Write::Delete(b.key.clone()), Number(late)),
                 (put(&with("cccccccc", "v1")), Number(1)),
             ];
-            let refused = side(&site.one).write_numbered(batch, site.fence(1), patience).await?;
+            let refused = side(&*site.one).write_numbered(batch, site.fence(1), patience).await?;
             assert_eq!(refused, Numbered::Late(vec![(b.key.clone(), Number(7))]));
         }
     }
-    assert_eq!(load(&site.one, &a.key).await?, Some(a.clone()));
-    assert_eq!(load(&site.one, &b.key).await?, Some(b.clone()));
-    assert!(!exists(&site.one, &key("cccccccc")).await?);
+    assert_eq!(load(&*site.one, &a.key).await?, Some(a.clone()));
+    assert_eq!(load(&*site.one, &b.key).await?, Some(b.clone()));
+    assert!(!exists(&*site.one, &key("cccccccc")).await?);
     assert_eq!((site.number("aaaaaaaa").await?, site.number("cccccccc").await?), (Some(1), None));
     // The number is kept also where there is nothing to write.
     assert_eq!(
@@ -67,12 +66,12 @@ async fn late_number_refuses_the_whole_batch_and_tells_the_key_its_number(kind: 
     Ok(())
 }
 
-async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes(kind: Kind) -> Result<()> {
-    let mut site = Site::new(kind).await?;
+async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes(place: Place) -> Result<()> {
+    let mut site = Site::new(place).await?;
     let marked = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
     site.mark(Side::Old, marked.map(|key| Write::Upsert(with(key, "v1"))).to_vec()).await?;
     site.one.write(vec![Write::Delete(key("bbbbbbbb"))], site.terms(1)).await?;
-    let (mut transaction, locked) = site.locked(&site.one, &marked, LockPurpose::Write).await?;
+    let (mut transaction, locked) = site.locked(&*site.one, &marked, LockPurpose::Write).await?;
     assert_eq!(locked, vec![LockedKey { number: Number(1), row: None }; 3]);
     let outcomes = transaction.write(marked.map(|key| Write::Update(with(key, "v2"))).to_vec()).await?;
     assert!(matches!(outcomes[1], WriteOutcome::Missing), "{outcomes:?}");
@@ -81,7 +80,7 @@ async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes(k
     assert_eq!(site.marked().await?, [key("bbbbbbbb")], "a refused key keeps its mark");
     // What new is known to have executed is passed over; a roll-back undoes the number.
     for (known, end) in [(0, false), (0, true), (9, true), (0, true)] {
-        let mut transaction = side(&site.one).begin_with_keys(site.fence(1), soon()).await?;
+        let mut transaction = side(&*site.one).begin_with_keys(site.fence(1), soon()).await?;
         let lock = KeyLock { key: key("aaaaaaaa"), known: Number(known) };
         let locked = transaction.lock_keys(vec![lock], LockPurpose::Write).await?;
         let last = if known == 9 { 10 } else { locked[0].number.0 };
@@ -94,14 +93,14 @@ async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes(k
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
-    let mut site = Site::new(Kind::Postgres).await?;
+    let mut site = Site::new(Place::Postgres).await?;
     let session = with("aaaaaaaa", "v1");
     site.mark(Side::Old, vec![Write::Insert(session.clone())]).await?;
     // A host in `off` locks the session row alone.
     let mut off = postgres(&mut site.raw).begin().await?;
     off.execute(format!("SELECT FROM {} WHERE session_key = 'aaaaaaaa' FOR UPDATE", site.table).as_str()).await?;
     let keys = ["bbbbbbbb", "aaaaaaaa"];
-    let mut copy = side(&site.one)
+    let mut copy = side(&*site.one)
         .begin_with_keys(Fence { migration: Arc::clone(&site.migration), epoch: Epoch(1) }, soon())
         .await?;
     let locks = keys.map(|text| KeyLock { key: key(text), known: Number(0) }).to_vec();
@@ -113,7 +112,7 @@ async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
     off.rollback().await?;
     assert_eq!(site.marked().await?, Vec::<SessionKey>::new());
     // The other way, no number changes.
-    let (copy, locked) = site.locked(&site.one, &["aaaaaaaa", "cccccccc"], LockPurpose::CopyToOld).await?;
+    let (copy, locked) = site.locked(&*site.one, &["aaaaaaaa", "cccccccc"], LockPurpose::CopyToOld).await?;
     assert_eq!(locked.iter().map(|key| key.number.0).collect::<Vec<_>>(), [1, 0]);
     copy.roll_back().await;
     Ok(())
@@ -122,7 +121,7 @@ async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
 /// Hosts in `off` know no other lock than that of the session row.
 #[tokio::test(flavor = "multi_thread")]
 async fn session_row_is_locked_before_the_keys_row_at_old() -> Result<()> {
-    let mut site = Site::new(Kind::Postgres).await?;
+    let mut site = Site::new(Place::Postgres).await?;
     site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
     let mut probe = PgConnection::connect(&site.url).await?;
     probe.execute("SET lock_timeout = '20ms'").await?;
@@ -133,9 +132,9 @@ async fn session_row_is_locked_before_the_keys_row_at_old() -> Result<()> {
         let waiting = tokio::spawn(async move {
             if marks {
                 let batch = vec![Write::Update(with("aaaaaaaa", "v2"))];
-                return side(&host).write_marked(batch, Side::Old, fence, soon()).await.map(drop);
+                return side(&*host).write_marked(batch, Side::Old, fence, soon()).await.map(drop);
             }
-            let mut transaction = side(&host).begin_with_keys(fence, soon()).await?;
+            let mut transaction = side(&*host).begin_with_keys(fence, soon()).await?;
             let lock = KeyLock { key: key("aaaaaaaa"), known: Number(0) };
             transaction.lock_keys(vec![lock], LockPurpose::Write).await.map(drop)
         });

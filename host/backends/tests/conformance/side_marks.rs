@@ -15,18 +15,17 @@ use tokio::task::JoinSet;
 
 use super::fixture::{eventually, exists, key, load, soon, within};
 use super::server_fixture::Kind;
-use super::side_fixture::{Site, postgres, side, waits, with};
+use super::side_fixture::{Place, Site, postgres, side, waits, with};
 
-on_both! {
+on_each! {
     refused_key_costs_itself_alone_and_gets_no_mark,
     clear_with_an_old_token_keeps_the_mark,
-    busy_key_costs_only_itself,
     keys_are_told_apart_byte_for_byte_and_may_have_255_characters,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn marked_write_of_many_keys_is_one_round_trip_and_one_commit() -> Result<()> {
-    let mut site = Site::new(Kind::Postgres).await?;
+    let mut site = Site::new(Place::Postgres).await?;
     let proxy = Proxy::start(Kind::Postgres.shared().await?.address()).await?;
     let builder =
         Postgres::builder(proxy.url_of(&site.url)?).table(&site.table).writers(1).application_name(&site.table);
@@ -52,9 +51,9 @@ async fn marked_write_of_many_keys_is_one_round_trip_and_one_commit() -> Result<
     Ok(())
 }
 
-async fn refused_key_costs_itself_alone_and_gets_no_mark(kind: Kind) -> Result<()> {
+async fn refused_key_costs_itself_alone_and_gets_no_mark(place: Place) -> Result<()> {
     for home in [Side::Old, Side::New] {
-        let mut site = Site::new(kind).await?;
+        let mut site = Site::new(place).await?;
         site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
         let batch = vec![
             Write::Insert(with("aaaaaaaa", "v2")),
@@ -98,7 +97,7 @@ async fn refused_key_costs_itself_alone_and_gets_no_mark(kind: Kind) -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn delete_that_waited_for_the_keys_row_sees_the_row_that_was_put_before() -> Result<()> {
     for home in [Side::Old, Side::New] {
-        let mut site = Site::new(Kind::Postgres).await?;
+        let mut site = Site::new(Place::Postgres).await?;
         // A put of another host, which has the key's row and not yet the session row.
         let mut transaction = postgres(&mut site.raw).begin().await?;
         let insert = "INSERT INTO switchover_key (migration, session_key, number) VALUES ($1, 'aaaaaaaa', 1)";
@@ -106,44 +105,53 @@ async fn delete_that_waited_for_the_keys_row_sees_the_row_that_was_put_before() 
         let delete = {
             let (other, fence) = (site.other.clone(), Fence { migration: site.migration.clone(), epoch: Epoch(1) });
             let batch = vec![Write::Delete(key("aaaaaaaa"))];
-            tokio::spawn(async move { side(&other).write_marked(batch, home, fence, soon()).await })
+            tokio::spawn(async move { side(&*other).write_marked(batch, home, fence, soon()).await })
         };
         assert!(waits(&delete).await, "the delete waits for the key's row");
         let put = format!("INSERT INTO {} VALUES ('aaaaaaaa', 'late', now() + interval '1 day')", site.table);
         transaction.execute(put.as_str()).await?;
         transaction.commit().await?;
         assert_eq!(delete.await??, [WriteOutcome::Done(None)]);
-        assert!(!exists(&site.one, &key("aaaaaaaa")).await?, "{home:?}: the row has come back");
+        assert!(!exists(&*site.one, &key("aaaaaaaa")).await?, "{home:?}: the row has come back");
     }
     Ok(())
 }
 
-async fn clear_with_an_old_token_keeps_the_mark(kind: Kind) -> Result<()> {
-    let site = Site::new(kind).await?;
+async fn clear_with_an_old_token_keeps_the_mark(place: Place) -> Result<()> {
+    let site = Site::new(place).await?;
     let save = |key: &str| Write::Upsert(with(key, "v"));
     site.mark(Side::Old, vec![save("bbbbbbbb")]).await?;
     site.mark(Side::Old, vec![save("aaaaaaaa")]).await?;
     let before = site.marks().await?;
     assert_eq!(before.iter().map(|mark| mark.key.clone()).collect::<Vec<_>>(), [key("bbbbbbbb"), key("aaaaaaaa")]);
-    assert_eq!(side(&site.one).marks(site.fence(1), 1, soon()).await?, before[..1]);
+    assert_eq!(side(&*site.one).marks(site.fence(1), 1, soon()).await?, before[..1]);
     site.mark(Side::Old, vec![save("bbbbbbbb")]).await?;
-    assert_eq!(side(&site.one).clear_marks(before, site.fence(1), soon()).await?, 1);
+    assert_eq!(side(&*site.one).clear_marks(before, site.fence(1), soon()).await?, 1);
     assert_eq!(site.marked().await?, [key("bbbbbbbb")]);
-    assert_eq!(side(&site.one).clear_marks(site.marks().await?, site.fence(1), soon()).await?, 1);
-    assert_eq!(side(&site.one).count_marks(site.fence(1), soon()).await?, 0);
+    assert_eq!(side(&*site.one).clear_marks(site.marks().await?, site.fence(1), soon()).await?, 1);
+    assert_eq!(side(&*site.one).count_marks(site.fence(1), soon()).await?, 0);
     Ok(())
 }
 
-async fn busy_key_costs_only_itself(kind: Kind) -> Result<()> {
-    let site = Site::new(kind).await?;
-    let (held, _) = site.locked(&site.one, &["key00000"], LockPurpose::Write).await?;
+/// A file has one writer, so a key that is held holds every key.
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_key_costs_only_itself_on_servers() -> Result<()> {
+    for place in [Place::Postgres, Place::MariaDb] {
+        busy_key_costs_only_itself(place).await?;
+    }
+    Ok(())
+}
+
+async fn busy_key_costs_only_itself(place: Place) -> Result<()> {
+    let site = Site::new(place).await?;
+    let (held, _) = site.locked(&*site.one, &["key00000"], LockPurpose::Write).await?;
     let mut writes = JoinSet::new();
     for at in 0..40 {
         let (other, fence) = (site.other.clone(), site.fence(1));
         writes.spawn(async move {
             let batch = vec![Write::Insert(with(&format!("key{at:05}"), "v"))];
             let deadline = if at == 0 { within(1_500) } else { soon() };
-            (at, side(&other).write_marked(batch, Side::Old, fence, deadline).await)
+            (at, side(&*other).write_marked(batch, Side::Old, fence, deadline).await)
         });
     }
     for (at, written) in writes.join_all().await {
@@ -156,14 +164,14 @@ async fn busy_key_costs_only_itself(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-async fn keys_are_told_apart_byte_for_byte_and_may_have_255_characters(kind: Kind) -> Result<()> {
-    let mut site = Site::of(kind, Layout::SWITCHOVER).await?;
+async fn keys_are_told_apart_byte_for_byte_and_may_have_255_characters(place: Place) -> Result<()> {
+    let mut site = Site::of(place, Layout::SWITCHOVER).await?;
     let long = "K".repeat(255);
     let keys = ["Abc", "abc", "ABC", "a'b\\c\"", &long];
     let saved = keys.map(|key| Write::Insert(with(key, key)));
     site.mark(Side::Old, saved.to_vec()).await?;
     for other in keys {
-        assert_eq!(load(&site.one, &key(other)).await?, Some(with(other, other)));
+        assert_eq!(load(&*site.one, &key(other)).await?, Some(with(other, other)));
     }
     let mut marked = site.marked().await?;
     marked.sort();
@@ -178,7 +186,7 @@ async fn keys_are_told_apart_byte_for_byte_and_may_have_255_characters(kind: Kin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_columns_are_written_by_marked_writes_too() -> Result<()> {
-    let mut site = Site::new(Kind::Postgres).await?;
+    let mut site = Site::new(Place::Postgres).await?;
     postgres(&mut site.raw).execute(format!("ALTER TABLE {} ADD epoch int DEFAULT 3", site.table).as_str()).await?;
     let fresh = Postgres::builder(&site.url).table(&site.table).connect().await?;
     assert_eq!(side(&fresh).prepare(soon()).await?.len(), 1, "only the function that writes has changed");
@@ -203,7 +211,7 @@ async fn other_columns_are_written_by_marked_writes_too() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_and_mark_are_read_together_and_a_suspect_key_is_marked_without_a_write() -> Result<()> {
-    let mut site = Site::new(Kind::Postgres).await?;
+    let mut site = Site::new(Place::Postgres).await?;
     postgres(&mut site.raw).execute(format!("ALTER TABLE {} ADD number int DEFAULT 3", site.table).as_str()).await?;
     let fresh = Postgres::builder(&site.url).table(&site.table).connect().await?;
     side(&fresh).prepare(soon()).await?;
@@ -230,7 +238,7 @@ async fn row_and_mark_are_read_together_and_a_suspect_key_is_marked_without_a_wr
 /// As a plain write: a server that was paused does not execute it when nobody waits for it any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn write_under_a_fence_that_comes_after_its_deadline_is_not_made() -> Result<()> {
-    let mut site = Site::new(Kind::Postgres).await?;
+    let mut site = Site::new(Place::Postgres).await?;
     let proxy = Proxy::start(Kind::Postgres.shared().await?.address()).await?;
     // One lane of each kind, so that the late write goes where the statement is prepared.
     let host = Postgres::builder(proxy.url_of(&site.url)?).table(&site.table).writers(1).holders(1).connect().await?;
@@ -251,7 +259,7 @@ async fn write_under_a_fence_that_comes_after_its_deadline_is_not_made() -> Resu
         proxy.heal().await?;
         eventually("the late write came", async || Ok(proxy.counts().bytes_to_server > before)).await?;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(load(&site.one, &key("late0000")).await?, None);
+        assert_eq!(load(&*site.one, &key("late0000")).await?, None);
     }
     assert_eq!(site.number("late0000").await?, None, "neither a mark nor a number");
     Ok(())

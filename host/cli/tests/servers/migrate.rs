@@ -18,12 +18,14 @@ struct Site {
 
 impl Site {
     fn between(old: &Place, new: &Place) -> Self {
+        Self::of(&old.address(), &new.address())
+    }
+
+    fn of(old: &str, new: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
-            "[databases.default]\naddress = \"{}\"\n\n[databases.new_session_store]\naddress = \"{}\"\n\n\
-             [migration]\nname = \"to-new\"\nhost = \"web-1\"\ncontrol = \"sqlite:control.sqlite3\"\n",
-            old.address(),
-            new.address()
+            "[databases.default]\naddress = \"{old}\"\n\n[databases.new_session_store]\naddress = \"{new}\"\n\n\
+             [migration]\nname = \"to-new\"\nhost = \"web-1\"\ncontrol = \"sqlite:control.sqlite3\"\n"
         );
         std::fs::write(folder.path().join("switchover.toml"), text).unwrap();
         Self { folder }
@@ -145,7 +147,7 @@ async fn operator_moves_a_fleet_by_the_program_from_postgres_to_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn database_without_side_tables_is_refused_with_words() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (Place::postgres("migrate_refused").await.with_table(), Place::sqlite(folder.path()).with_table());
-    let (code, told) = Site::between(&old, &new).migrate(&["init"]);
+    let old = Place::sqlite(folder.path()).with_table();
+    let (code, told) = Site::of(&old.address(), "memory:").migrate(&["init"]);
     assert!(code == 1 && told.contains("cannot have side tables"), "{code}: {told}");
 }

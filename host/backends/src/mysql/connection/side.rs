@@ -17,6 +17,7 @@ use super::super::errors::{NO_TABLE, number};
 use super::super::side_tables::{FENCE, KEY, NOW, SideNames, literal};
 use super::super::statements::CHUNK_MAX;
 use super::{Connection, MySqlQuery, column, filled_up, may_wait, powers_of_two, raw, session};
+use crate::manner::{UNPREPARED, token};
 use crate::mysql::others;
 use crate::server::{Failure, Link as _, SideLink};
 
@@ -24,8 +25,6 @@ use crate::server::{Failure, Link as _, SideLink};
 const RAISE_WAIT_S_MAX: u64 = 3;
 /// As in the settings of a connection.
 const USUAL_WAIT_S: u64 = 1;
-/// Side tables are used that are not there.
-const UNPREPARED: &str = "the side tables of migrations are not prepared: `switchover migrate init` makes them";
 
 /// A key with what its row gets.
 type KeyValue<'k> = (&'k str, i64);
@@ -131,7 +130,7 @@ impl Connection {
         };
         let mut marked: Vec<KeyValue<'_>> = Vec::with_capacity(batch.len());
         for write in batch.iter().filter(|write| !is_refused(write)) {
-            marked.push((write.key().expose(), token()));
+            marked.push((write.key().expose(), token().0));
         }
         marked.sort_unstable();
         if !wait {
@@ -457,7 +456,7 @@ impl SideLink for Connection {
         let mut keys: Vec<&SessionKey> = keys.iter().collect();
         keys.sort_unstable();
         self.begin_under(fence).await?;
-        let marked: Vec<KeyValue<'_>> = keys.iter().map(|key| (key.expose(), token())).collect();
+        let marked: Vec<KeyValue<'_>> = keys.iter().map(|key| (key.expose(), token().0)).collect();
         let done = async {
             if home == Side::Old {
                 self.lock_rows(&keys, false, true).await?;
@@ -560,8 +559,4 @@ fn list(count: usize) -> String {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn token() -> i64 {
-    i64::from_ne_bytes(getrandom::u64().expect("the operating system's random source answers").to_ne_bytes())
 }

@@ -7,7 +7,8 @@ use switchover_core::capabilities::{DatabaseError, Fence, Number, Side, Write};
 
 use super::super::functions::How;
 use super::column;
-use crate::server::{Failure, Manner};
+use crate::manner::Manner;
+use crate::server::Failure;
 
 /// What the function for writes is told besides the batch.
 pub(super) struct Call<'c> {
