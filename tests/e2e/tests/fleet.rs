@@ -4,10 +4,14 @@
 //! `SWITCHOVER_STORY_SEEDS=20` runs the stories with this many seeds; `SWITCHOVER_STORY_FIRST` is the first of them.
 #![expect(clippy::print_stdout, reason = "who runs many seeds wants to see what each came to")]
 
+#[path = "fleet/hosts.rs"]
+mod hosts;
 #[path = "fleet/journey.rs"]
 mod journey;
 #[path = "fleet/nemesis.rs"]
 mod nemesis;
+#[path = "fleet/process.rs"]
+mod process;
 #[path = "fleet/servers.rs"]
 mod servers;
 #[path = "fleet/story.rs"]
@@ -34,9 +38,21 @@ async fn fleet_goes_back_from_every_phase_and_forwards_again_under_faults() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fleet_of_processes_that_are_killed_paused_and_restarted_moves_there_and_back() -> Result<()> {
+    let (old, new) = (Kind::Postgres, Kind::Postgres);
+    Story { old, new, journey: THERE_AND_BACK, plan: Plan::Hosts, rule: CacheRule::Deletes }.run().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fleet_moves_from_postgres_to_mariadb_under_faults() -> Result<()> {
     let (old, new) = (Kind::Postgres, Kind::MariaDb);
     Story { old, new, journey: FORWARDS, plan: Plan::Storm, rule: CacheRule::Deletes }.run().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fleet_goes_there_and_back_from_mariadb_to_sqlite_under_faults() -> Result<()> {
+    let (old, new) = (Kind::MariaDb, Kind::Sqlite);
+    Story { old, new, journey: THERE_AND_BACK, plan: Plan::Storm, rule: CacheRule::Deletes }.run().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

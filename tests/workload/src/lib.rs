@@ -11,9 +11,12 @@ pub mod checker;
 pub mod contents;
 mod django;
 pub mod history;
+pub mod host;
 pub mod left;
 pub mod meter;
 pub mod patience;
 pub mod population;
+#[cfg(feature = "processes")]
+pub mod remote;
 pub mod table;
 pub mod traffic;

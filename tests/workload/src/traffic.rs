@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use switchover::{CycleOutcome, Error, SaveOutcome, Sessions, Timestamp};
+use switchover::{CycleOutcome, Error, SaveOutcome, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::contents::Scribe;
 use crate::history::{Action, HostId, KeyId, Micros, Operation, Outcome, RunClock};
+use crate::host::Host;
 use crate::meter::Meter;
 use crate::patience::patiently;
 use crate::population::{Habit, Member, Population};
@@ -27,7 +28,7 @@ const FAILED_PAUSE: Duration = Duration::from_millis(20);
 /// Everything that workers share.
 pub struct Site {
     /// The session stores of the hosts; each call goes to any of them.
-    pub hosts: Vec<Sessions>,
+    pub hosts: Vec<Host>,
     /// Who is logged in.
     pub population: Population,
     /// Writes the payloads.
@@ -353,7 +354,7 @@ impl Worker {
     async fn timed<'w, T, C: Future<Output = Result<T, Error>>>(
         &'w self,
         name: &'static str,
-        call: impl FnOnce(&'w Sessions) -> C,
+        call: impl FnOnce(&'w Host) -> C,
     ) -> (Span, Result<T, Error>) {
         let (clock, meter, host) = (&self.site.clock, &self.site.meter, self.host());
         let invoked = clock.now();

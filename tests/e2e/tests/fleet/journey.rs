@@ -17,9 +17,11 @@ pub(crate) const THERE_AND_BACK: &[Phase] = &[
 /// How long one step may take, with servers that come and go.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(200);
+const SEALED_EACH: Duration = Duration::from_secs(1);
 
-/// Takes a step as soon as its guards are green, and waits until it is sealed.
-pub(crate) async fn step(controller: &Controller, to: Phase) -> Result<()> {
+/// Takes a step as soon as its guards are green, and waits until it is sealed. Gives up these hosts once their leases
+/// have run out.
+pub(crate) async fn step(controller: &Controller, to: Phase, mortal: &[&str]) -> Result<()> {
     let give_up = Instant::now() + PATIENCE;
     let before = controller.document().await.ok().map(|document| document.epoch);
     loop {
@@ -45,9 +47,26 @@ pub(crate) async fn step(controller: &Controller, to: Phase) -> Result<()> {
             let status = controller.status().await;
             bail!("the step to {to} was not made: {error}; {status:#?}");
         }
+        give_up_the_dead(controller, mortal).await?;
         tokio::time::sleep(PAUSE).await;
     }
-    let left = give_up.saturating_duration_since(Instant::now()).max(PAUSE);
-    let sealed = controller.sealed(left, &mut |_| {}).await;
-    sealed.map(drop).with_context(|| format!("{to} was not sealed"))
+    loop {
+        match controller.sealed(SEALED_EACH, &mut |_| {}).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > give_up => return Err(error).context(format!("{to} was not sealed")),
+            Err(_) => give_up_the_dead(controller, mortal).await?,
+        }
+    }
+}
+
+async fn give_up_the_dead(controller: &Controller, mortal: &[&str]) -> Result<()> {
+    for host in mortal {
+        match controller.evict(host).await {
+            // Most are alive.
+            Ok(()) | Err(MigrationError::Invalid { .. } | MigrationError::Changed | MigrationError::Control { .. }) => {
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

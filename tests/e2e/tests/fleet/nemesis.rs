@@ -1,16 +1,19 @@
-//! Faults at random points, by a seed: which server, which fault, how long.
+//! Faults at random points, by a seed: which server or host, which fault, how long.
 
-use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchover_harness::{Direction, End, Proxy, Server};
+use switchover_harness::Fault;
 use tokio::sync::watch;
 
+use crate::hosts::Host;
+use crate::process::Process;
 use crate::servers::Servers;
 
 const FAULT_MS_MAX: u64 = 2_600;
 const CALM_MS_MAX: u64 = 1_500;
+/// Longer than the lease of a host, so that it is given up while it is paused, and goes on afterwards.
+const BEYOND_A_LEASE_MS: std::ops::Range<u64> = 16_000..20_000;
 
 /// What may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,72 +23,25 @@ pub(crate) enum Plan {
     Storm,
     /// The ways of hosts to the cache, and the cache.
     Cache,
+    /// Every host, as a process, and all that fails in a storm.
+    Hosts,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+enum HostFault {
+    /// SIGKILL; it starts again under its name.
     Kill,
+    /// SIGSTOP.
     Pause,
-    Restart,
-    Reset,
-    Hold(Direction),
-    HoldAndReset(Direction),
-    Refuse,
-    Delay,
-    Cut(u64, End),
-    HalfClose(Direction),
-}
-
-impl Fault {
-    fn pick(rng: &mut fastrand::Rng) -> Self {
-        let way = [Direction::ToServer, Direction::ToClient, Direction::Both][rng.usize(..3)];
-        match rng.u8(..12) {
-            0 | 1 => Self::Kill,
-            2 | 3 => Self::Pause,
-            4 => Self::Restart,
-            5 => Self::Reset,
-            6 => Self::Hold(way),
-            7 => Self::HoldAndReset(way),
-            8 => Self::Refuse,
-            9 => Self::Delay,
-            10 => Self::Cut(rng.u64(..20_000), if rng.bool() { End::Close } else { End::Reset }),
-            _ => Self::HalfClose(way),
-        }
-    }
-
-    async fn begin(self, server: &Server, proxy: &Proxy) -> Result<()> {
-        match self {
-            Self::Kill => server.kill().await?,
-            Self::Pause => server.pause().await?,
-            Self::Restart => server.stop().await?,
-            Self::Reset => proxy.reset(),
-            Self::Hold(way) | Self::HoldAndReset(way) => proxy.hold(way),
-            Self::Refuse => {
-                proxy.refuse().await;
-                proxy.reset();
-            }
-            Self::Delay => proxy.delay(Direction::Both, Duration::from_millis(60), Duration::from_millis(60)),
-            Self::Cut(bytes, end) => proxy.cut_after(Direction::Both, bytes, end),
-            Self::HalfClose(way) => proxy.half_close(way),
-        }
-        Ok(())
-    }
-
-    async fn end(self, server: &Server, proxy: &Proxy) -> Result<()> {
-        match self {
-            Self::Kill | Self::Restart => server.restart().await?,
-            Self::Pause => server.resume().await?,
-            Self::HoldAndReset(_) => proxy.reset(),
-            _ => {}
-        }
-        proxy.heal().await
-    }
+    /// SIGTERM; it starts again under its name.
+    Stop,
 }
 
 /// Injects one fault after the other until the story is over. Returns what it did.
 pub(crate) async fn run(
     plan: Plan,
     servers: &Servers,
+    hosts: &[Host],
     seed: u64,
     mut over: watch::Receiver<bool>,
 ) -> Result<Vec<String>> {
@@ -94,25 +50,61 @@ pub(crate) async fn run(
         return Ok(did);
     }
     while !pause(&mut over, rng.u64(..CALM_MS_MAX)).await {
-        let way = rng.usize(..servers.ways.len());
-        let dice = if plan == Plan::Cache { 5 } else { rng.u8(..7) };
-        let (name, server, proxy): (&dyn Display, _, _) = match dice {
-            0 | 1 => (&"old", &servers.old.server, &servers.old.proxy),
-            2 | 3 => (&"new", &servers.new.server, &servers.new.proxy),
-            4 => (&"control", &servers.control.server, &servers.control.proxy),
-            _ => (&"cache", &servers.redis, &servers.ways[way]),
-        };
-        // A cache that was killed comes back empty, which is another story's.
-        let fault = std::iter::repeat_with(|| Fault::pick(&mut rng))
-            .find(|fault| dice < 5 || !matches!(fault, Fault::Kill | Fault::Restart))
-            .unwrap_or(Fault::Reset);
         let at = began.elapsed().as_secs_f64();
-        fault.begin(server, proxy).await?;
-        pause(&mut over, rng.u64(50..FAULT_MS_MAX)).await;
-        fault.end(server, proxy).await?;
-        did.push(format!("{at:.3} s to {:.3} s: {name} {fault:?}", began.elapsed().as_secs_f64()));
+        let host = &hosts[rng.usize(..hosts.len())];
+        let what = match host.process() {
+            Some(process) if rng.u8(..3) > 0 => strike(process, &mut rng, &mut over).await?,
+            _ => strike_server(plan, servers, &mut rng, &mut over).await?,
+        };
+        did.push(format!("{at:.3} s to {:.3} s: {what}", began.elapsed().as_secs_f64()));
     }
     Ok(did)
+}
+
+/// One fault of a host.
+async fn strike(process: &Process, rng: &mut fastrand::Rng, over: &mut watch::Receiver<bool>) -> Result<String> {
+    let fault = [HostFault::Kill, HostFault::Pause, HostFault::Stop][rng.usize(..3)];
+    let is_long = rng.u8(..6) == 0 && matches!(fault, HostFault::Pause);
+    let length = if is_long { rng.u64(BEYOND_A_LEASE_MS) } else { rng.u64(50..FAULT_MS_MAX) };
+    match fault {
+        HostFault::Kill => process.kill().await?,
+        HostFault::Pause => process.pause().await?,
+        HostFault::Stop => process.stop().await?,
+    }
+    pause(over, length).await;
+    match fault {
+        HostFault::Kill | HostFault::Stop => process.restart().await?,
+        HostFault::Pause => process.resume().await?,
+    }
+    Ok(format!("{} {fault:?}", process.name()))
+}
+
+/// One fault of a server, or of the way to it.
+async fn strike_server(
+    plan: Plan,
+    servers: &Servers,
+    rng: &mut fastrand::Rng,
+    over: &mut watch::Receiver<bool>,
+) -> Result<String> {
+    let way = &servers.ways[rng.usize(..servers.ways.len())];
+    let cache = ("cache", &servers.redis, way);
+    let dice = if plan == Plan::Cache { 5 } else { rng.u8(..7) };
+    let (name, proxied) = match dice {
+        0 | 1 => ("old", servers.old.proxied()),
+        2 | 3 => ("new", servers.new.proxied()),
+        4 => ("control", Some(&servers.control)),
+        _ => ("cache", None),
+    };
+    // Nothing lies between a host and a file.
+    let (name, server, proxy) = proxied.map_or(cache, |proxied| (name, &proxied.server, &proxied.proxy));
+    // A cache that was killed comes back empty, which is another story's.
+    let fault = std::iter::repeat_with(|| Fault::pick(rng))
+        .find(|fault| !std::ptr::eq(server, &servers.redis) || !fault.ends_the_process())
+        .unwrap_or(Fault::Reset);
+    fault.begin(server, proxy).await?;
+    pause(over, rng.u64(50..FAULT_MS_MAX)).await;
+    fault.end(server, proxy).await?;
+    Ok(format!("{name} {fault:?}"))
 }
 
 /// Waits. Returns whether the story is over.

@@ -1,15 +1,20 @@
 //! The servers of a story, each behind a proxy of its own, and the hosts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use switchover::backends::{Address, MySql, Postgres, Redis};
-use switchover::capabilities::{Control, Database};
+use switchover::backends::{Address, MySql, Postgres, Redis, Sqlite, Synchronous};
+use switchover::capabilities::{Control, Database, IntoDatabase as _};
 use switchover::migration::{Beginning, CacheRule, Controller, Migration};
 use switchover::{Layout, Limits, Switchover};
 use switchover_harness::{Durability, MariaDb, Postgres as PostgresServer, Proxy, Redis as RedisServer, Server};
 use switchover_workload::table::{Place, Table};
+use tempfile::TempDir;
+
+use crate::hosts::Host;
+use crate::process::Process;
 
 const TABLE: &str = "django_session";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +28,63 @@ pub(crate) const MIGRATION: &str = "to-new";
 pub(crate) enum Kind {
     Postgres,
     MariaDb,
+    Sqlite,
+}
+
+/// A database of the story.
+pub(crate) enum Base {
+    Server(Proxied),
+    /// Nothing lies between a host and its file.
+    File(TempDir),
+}
+
+impl Base {
+    async fn start(kind: Kind) -> Result<Self> {
+        Ok(match kind {
+            Kind::Sqlite => Self::File(TempDir::new()?),
+            kind => Self::Server(Proxied::start(kind).await?),
+        })
+    }
+
+    /// What may fail.
+    pub(crate) fn proxied(&self) -> Option<&Proxied> {
+        match self {
+            Self::Server(proxied) => Some(proxied),
+            Self::File(_) => None,
+        }
+    }
+
+    /// A database of its own connections, through the proxy.
+    async fn open(&self) -> Result<Arc<dyn Database>> {
+        match self {
+            Self::Server(proxied) => proxied.open().await,
+            Self::File(folder) => {
+                let builder = Sqlite::builder(file(folder)).create_if_missing(true);
+                Ok(builder.synchronous(Synchronous::Normal).open().await?.into_database())
+            }
+        }
+    }
+
+    fn address(&self) -> Result<String> {
+        match self {
+            Self::Server(proxied) => proxied.address(),
+            Self::File(folder) => Ok(format!("sqlite:{}", file(folder).display())),
+        }
+    }
+
+    /// The table, for plain SQL, past the proxy.
+    pub(crate) fn table(&self) -> Table {
+        let place = match self {
+            Self::Server(Proxied { kind: Kind::MariaDb, server, .. }) => Place::MySql(server.url()),
+            Self::Server(Proxied { server, .. }) => Place::Postgres(server.url()),
+            Self::File(folder) => Place::Sqlite(file(folder)),
+        };
+        Table { place, name: TABLE.to_owned(), layout: Layout::DJANGO }
+    }
+}
+
+fn file(folder: &TempDir) -> PathBuf {
+    folder.path().join("sessions.sqlite3")
 }
 
 /// A server and the way to it.
@@ -35,40 +97,37 @@ pub(crate) struct Proxied {
 impl Proxied {
     async fn start(kind: Kind) -> Result<Self> {
         let server = match kind {
-            Kind::Postgres => PostgresServer::builder().durability(Durability::Fast).start().await?,
+            Kind::Postgres | Kind::Sqlite => PostgresServer::builder().durability(Durability::Fast).start().await?,
             Kind::MariaDb => MariaDb::builder().durability(Durability::Durable).start().await?,
         };
         let proxy = Proxy::start(server.address()).await?;
         Ok(Self { server, proxy, kind })
     }
 
-    /// A database of its own connections, through the proxy.
-    async fn open(&self) -> Result<Arc<dyn Database>> {
-        let url = self.proxy.url_of(&self.server.url())?;
-        Ok(match self.kind {
-            Kind::Postgres => Arc::new(Postgres::builder(url).connect().await?),
-            Kind::MariaDb => Arc::new(MySql::builder(url).connect().await?),
-        })
+    /// The way through the proxy.
+    fn address(&self) -> Result<String> {
+        self.proxy.url_of(&self.server.url())
     }
 
-    /// The table, for plain SQL, past the proxy.
-    pub(crate) fn table(&self) -> Table {
-        let place = match self.kind {
-            Kind::Postgres => Place::Postgres(self.server.url()),
-            Kind::MariaDb => Place::MySql(self.server.url()),
-        };
-        Table { place, name: TABLE.to_owned(), layout: Layout::DJANGO }
+    /// A database of its own connections, through the proxy.
+    async fn open(&self) -> Result<Arc<dyn Database>> {
+        let url = self.address()?;
+        Ok(match self.kind {
+            Kind::MariaDb => MySql::builder(url).connect().await?.into_database(),
+            Kind::Postgres | Kind::Sqlite => Postgres::builder(url).connect().await?.into_database(),
+        })
     }
 }
 
 /// Everything that a fleet runs on.
 pub(crate) struct Servers {
-    pub(crate) old: Proxied,
-    pub(crate) new: Proxied,
+    pub(crate) old: Base,
+    pub(crate) new: Base,
     pub(crate) redis: Server,
     /// Each host has a way of its own to the cache.
     pub(crate) ways: Vec<Proxy>,
     rule: CacheRule,
+    folder: TempDir,
     /// The control tables are on a server of their own.
     pub(crate) control: Proxied,
 }
@@ -80,15 +139,16 @@ impl Servers {
         for _ in HOSTS {
             ways.push(Proxy::start(redis.address()).await?);
         }
-        let (old, new) = (Proxied::start(old).await?, Proxied::start(new).await?);
+        let (old, new) = (Base::start(old).await?, Base::start(new).await?);
         for side in [&old, &new] {
             side.open().await?.upkeep().create_schema(Instant::now() + PATIENCE).await?;
         }
-        Ok(Self { old, new, redis, ways, rule, control: Proxied::start(Kind::Postgres).await? })
+        let control = Proxied::start(Kind::Postgres).await?;
+        Ok(Self { old, new, redis, ways, rule, folder: TempDir::new()?, control })
     }
 
     fn control(&self) -> Result<Arc<dyn Control>> {
-        Ok(Address::parse(&self.control.proxy.url_of(&self.control.server.url())?)?.control()?)
+        Ok(Address::parse(&self.control.address()?)?.control()?)
     }
 
     /// The operator's end.
@@ -104,8 +164,29 @@ impl Servers {
         Ok(controller)
     }
 
-    /// Starts a host with connections of its own.
-    pub(crate) async fn host(&self, number: usize) -> Result<Switchover> {
+    /// Starts a host with connections of its own, in a process of its own if that is asked for.
+    pub(crate) async fn host(&self, number: usize, as_process: bool) -> Result<Host> {
+        if as_process {
+            let configuration = self.folder.path().join(format!("{}.toml", HOSTS[number]));
+            std::fs::write(&configuration, self.configuration(number)?)?;
+            return Ok(Host::There(Process::start(HOSTS[number], configuration).await?));
+        }
+        Ok(Host::Here(self.host_here(number).await?))
+    }
+
+    /// What the operator of a host writes.
+    fn configuration(&self, number: usize) -> Result<String> {
+        let (old, new, control) = (self.old.address()?, self.new.address()?, self.control.address()?);
+        let cache = self.ways[number].url_of(&self.redis.url())?;
+        let age = CACHE_MAX_AGE.as_millis();
+        Ok(format!(
+            "[databases.default]\naddress = \"{old}\"\n[databases.new_session_store]\naddress = \"{new}\"\n\
+             [cache]\naddress = \"{cache}\"\n[limits]\ncache_max_age_ms = {age}\n\
+             [migration]\nname = \"{MIGRATION}\"\ncontrol = \"{control}\"\n"
+        ))
+    }
+
+    async fn host_here(&self, number: usize) -> Result<Switchover> {
         let cache = Redis::connect(&self.ways[number].url_of(&self.redis.url())?).await?;
         let mut limits = Limits::default();
         limits.cache_max_age = CACHE_MAX_AGE;

@@ -13,10 +13,13 @@ use switchover_workload::contents::Scribe;
 use switchover_workload::history::{HostId, Micros, RunClock};
 use switchover_workload::left::Rows;
 use switchover_workload::meter::Meter;
+use switchover_workload::patience::patiently;
 use switchover_workload::population::Population;
+use switchover_workload::remote::Report;
 use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
 use tokio::sync::{Mutex, watch};
 
+use crate::hosts::Host;
 use crate::journey;
 use crate::nemesis::{self, Plan};
 use crate::servers::{CACHE_MAX_AGE, HOSTS, Kind, Servers};
@@ -56,10 +59,10 @@ impl Story {
         let controller = servers.begin().await?;
         let mut hosts = Vec::new();
         for number in 0..HOSTS.len() {
-            hosts.push(servers.host(number).await?);
+            hosts.push(servers.host(number, self.plan == Plan::Hosts).await?);
         }
         let site = Arc::new(Site {
-            hosts: hosts.iter().map(|host| host.sessions()).collect(),
+            hosts: hosts.iter().map(Host::way).collect(),
             population: Population::default(),
             scribe: Scribe::default(),
             clock: RunClock::start(SystemClock.now()),
@@ -72,19 +75,20 @@ impl Story {
         });
         let traffic = Traffic::start(&site, VISITORS, seed);
         let (over, is_over) = watch::channel(false);
+        let mortal: &[&str] = if self.plan == Plan::Hosts { &HOSTS } else { &[] };
         let journey = async {
             tokio::time::sleep(PHASE).await;
             let mut steps = Vec::new();
             for to in self.journey {
                 let at = site.clock.seconds_at(site.clock.now());
-                journey::step(&controller, *to).await?;
+                journey::step(&controller, *to, mortal).await?;
                 steps.push(format!("{at:.3} s to {:.3} s: {to}", site.clock.seconds_at(site.clock.now())));
                 tokio::time::sleep(PHASE).await;
             }
             over.send_replace(true);
             anyhow::Ok(steps)
         };
-        let nemesis = nemesis::run(self.plan, &servers, seed, is_over);
+        let nemesis = nemesis::run(self.plan, &servers, &hosts, seed, is_over);
         let (journey, faults) = tokio::join!(journey, nemesis);
         let mut faults = faults?;
         let count = faults.len();
@@ -92,9 +96,10 @@ impl Story {
 
         let mut operations = traffic.stop().await?;
         operations.append(&mut traffic::read_back(&site).await?);
+        let mut reports = Vec::new();
         for host in &hosts {
-            ensure!(host.readiness().is_ready(), "{}", host.readiness());
-            host.close().await;
+            reports.push(ready(host).await?);
+            host.close().await?;
         }
         let ended = site.clock.now();
         let names = site.population.keys();
@@ -106,7 +111,7 @@ impl Story {
             to: Micros::MAX,
             reason: "docs/protocol.md: a write that returned an error may be shown in one phase and not in the next",
         });
-        let failures = hosts.iter().map(|host| host.counts().cache_failures).collect::<Vec<_>>();
+        let failures = reports.iter().map(|report| report.cache_failures).collect::<Vec<_>>();
         let cut_off = (0..).map(HostId).zip(&failures).filter(|(_, failures)| **failures > 0).map(|(host, _)| host);
         let bound = StaleBound { age: STALE_BOUND_US, cut_off: cut_off.collect() };
         let stale_bound = (self.rule != CacheRule::Writes).then_some(bound);
@@ -133,10 +138,20 @@ impl Story {
         if self.plan == Plan::Calm {
             ensure!(site.meter.failures() + site.meter.unknown_outcomes() == 0, "{:?}", site.meter.errors());
         }
-        let left: u64 = hosts.iter().map(|host| host.counts().new_keys_left).sum();
+        let left: u64 = reports.iter().map(|report| report.new_keys_left).sum();
         ensure!(rows.strangers <= left + site.nameless.load(Ordering::Relaxed), "{} rows nobody wrote", rows.strangers);
         Ok(())
     }
+}
+
+/// What a host says of itself once it is ready.
+async fn ready(host: &Host) -> Result<Report> {
+    patiently("a host is not ready", async || {
+        let report = host.report().await?;
+        ensure!(report.is_ready, "{}", report.readiness);
+        Ok(report)
+    })
+    .await
 }
 
 /// Reports the first faults, each with everything that happened to its key before.

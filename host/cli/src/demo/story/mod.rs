@@ -118,7 +118,7 @@ impl<'s> Story<'s> {
         let seconds = options.seconds as f64;
         let micros = |share: f64| (seconds * share * 1e6) as Micros;
         let site = Site {
-            hosts: vec![switchover.sessions()],
+            hosts: vec![switchover.sessions().into()],
             population: Population::default(),
             scribe: Scribe::default(),
             clock: RunClock::start(SystemClock.now()),

@@ -1,0 +1,113 @@
+//! A host as a process, which may be killed, stopped, and started again.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use switchover_workload::remote::{Remote, Report};
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+/// How long a host may take to start, with servers that come and go.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);
+/// A start that does not succeed by then begins again.
+const START: Duration = Duration::from_secs(10);
+
+/// A host of a fleet.
+pub(crate) struct Process {
+    name: &'static str,
+    configuration: PathBuf,
+    socket: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Process {
+    /// Starts a host under this name. `configuration` is a file, and the socket lies beside it.
+    pub(crate) async fn start(name: &'static str, configuration: PathBuf) -> Result<Self> {
+        let socket = configuration.with_extension("socket");
+        let process = Self { name, configuration, socket, child: Mutex::new(None) };
+        process.restart().await?;
+        Ok(process)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.name
+    }
+
+    pub(crate) fn remote(&self) -> Remote {
+        Remote::new(self.socket.clone())
+    }
+
+    /// Starts it, again and again until it answers.
+    pub(crate) async fn restart(&self) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        let mut running = self.child.lock().await;
+        while Instant::now() < give_up {
+            std::fs::remove_file(&self.socket).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })?;
+            let mut child = Command::new(env!("CARGO_BIN_EXE_fleet_host"))
+                .args([&self.configuration, &self.socket])
+                .env("SWITCHOVER_HOST", self.name)
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()?;
+            let started = Instant::now();
+            while started.elapsed() < START && child.try_wait()?.is_none() {
+                if self.report().await.is_ok() {
+                    *running = Some(child);
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            child.kill().await?;
+        }
+        anyhow::bail!("the host {} does not start", self.name)
+    }
+
+    /// SIGKILL. Returns once it is gone.
+    pub(crate) async fn kill(&self) -> Result<()> {
+        if let Some(mut child) = self.child.lock().await.take() {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM. Returns once it has ended.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        self.signal("TERM").await?;
+        if let Some(mut child) = self.child.lock().await.take()
+            && tokio::time::timeout(PATIENCE, child.wait()).await.is_err()
+        {
+            child.kill().await?;
+            anyhow::bail!("the host {} does not end", self.name);
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP.
+    pub(crate) async fn pause(&self) -> Result<()> {
+        self.signal("STOP").await
+    }
+
+    /// SIGCONT.
+    pub(crate) async fn resume(&self) -> Result<()> {
+        self.signal("CONT").await
+    }
+
+    pub(crate) async fn report(&self) -> Result<Report> {
+        self.remote().report().await
+    }
+
+    async fn signal(&self, signal: &str) -> Result<()> {
+        let child = self.child.lock().await;
+        let id = child.as_ref().and_then(Child::id).context("the host is gone")?;
+        let sent = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status().await?;
+        ensure!(sent.success(), "kill -{signal} failed");
+        Ok(())
+    }
+}
