@@ -63,7 +63,8 @@ pub(super) async fn feeds(connection: &mut MySqlConnection, table: &Table) -> Re
         feeds.outgoing.push(format!("a Galera cluster of {nodes} nodes"));
     }
     let triggers = "SELECT cast(trigger_name AS char) FROM information_schema.triggers \
-                    WHERE event_object_schema = coalesce(?, database()) AND event_object_table = ?";
+                    WHERE event_object_schema = coalesce(?, database()) AND event_object_table = ? \
+                    AND trigger_name NOT LIKE 'switchover_sealed_%'";
     let triggers = sqlx::query_scalar(triggers).persistent(false).bind(table.schema()).bind(table.name());
     let triggers: Vec<String> = triggers.fetch_all(connection).await?;
     feeds.outgoing.extend(triggers.iter().map(|name| format!("the trigger {name}")));

@@ -21,7 +21,7 @@ const OUTGOING: &str = "SELECT format('the publication %s', t.pubname) FROM pg_p
                         HAVING count(*) > 0 \
                         UNION SELECT format('the replication slot %s', slot_name) FROM pg_replication_slots \
                         UNION SELECT format('the trigger %s', tgname) FROM pg_trigger \
-                            WHERE tgrelid = to_regclass($1) AND NOT tgisinternal";
+                            WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgname <> 'switchover_sealed'";
 
 pub(super) async fn feeds(connection: &mut PgConnection, table: &str) -> Result<Feeds, sqlx::Error> {
     let mut feeds = Feeds::default();

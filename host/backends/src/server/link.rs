@@ -203,6 +203,11 @@ pub(crate) trait SideLink: Send {
         no_side_tables()
     }
 
+    /// As [`SideTables::seal`](switchover_core::capabilities::SideTables::seal).
+    fn seal(&mut self, _words: &str, _deadline: Instant) -> impl Future<Output = Result<(), Failure>> + Send {
+        no_side_tables()
+    }
+
     fn fence(&mut self, _migration: &str) -> impl Future<Output = Result<Option<Epoch>, Failure>> + Send {
         no_side_tables()
     }

@@ -44,6 +44,11 @@ impl SideTables for Server {
         self.use_side_tool(deadline, Late::UnknownOutcome, job).await
     }
 
+    async fn seal(&self, words: String, deadline: Instant) -> Result<(), DatabaseError> {
+        let job = |request| SideJob::Seal { words: words.into(), request };
+        self.use_side_tool(deadline, Late::UnknownOutcome, job).await
+    }
+
     async fn fence(&self, migration: Arc<str>, deadline: Instant) -> Result<Option<Epoch>, DatabaseError> {
         self.use_side_tool(deadline, Late::Timeout, |request| SideJob::Fence { migration, request }).await
     }

@@ -33,6 +33,7 @@ pub(super) enum SideJob {
     Missing { request: Request<Vec<String>> },
     Prepare { request: Request<Vec<String>> },
     MakeFence { migration: Arc<str>, request: Request<()> },
+    Seal { words: Arc<str>, request: Request<()> },
     Fence { migration: Arc<str>, request: Request<Option<Epoch>> },
     Raise { fence: Fence, request: Request<Epoch> },
     Mark { keys: Arc<[SessionKey]>, home: Side, fence: Fence, request: Request<()> },
@@ -82,6 +83,13 @@ async fn work_aside<D: Driver>(lane: &mut Lane<D>, job: SideJob) {
             serve(lane, request, |link, _| {
                 let migration = Arc::clone(&migration);
                 Box::pin(async move { link.make_fence(&migration).await })
+            })
+            .await;
+        }
+        SideJob::Seal { words, request } => {
+            serve(lane, request, |link, deadline| {
+                let words = Arc::clone(&words);
+                Box::pin(async move { link.seal(&words, deadline).await })
             })
             .await;
         }

@@ -79,11 +79,11 @@ pub(super) fn identity(connection: &Connection, table: &SessionTable) -> Result<
     Ok(Some(Identity::new("sqlite", &[&place, &table]).with_one_writer(&place)))
 }
 
-/// A sentence for each trigger of the table.
+/// A sentence for each trigger of the table, except its seal.
 pub(super) fn triggers(connection: &Connection, table: &SessionTable) -> Result<Vec<String>, DatabaseError> {
     let named = || -> rusqlite::Result<Vec<String>> {
-        let sql =
-            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE ORDER BY name";
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE \
+             AND name NOT LIKE 'switchover_sealed_%' ORDER BY name";
         let mut statement = connection.prepare(sql)?;
         let names = statement.query_map([table.table.name()], |row| row.get::<_, String>(0))?;
         names.map(|name| name.map(|name| format!("the trigger {name}"))).collect()

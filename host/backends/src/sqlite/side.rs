@@ -8,11 +8,12 @@ use switchover_core::capabilities::{
     DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Side, Token, Write,
     WriteOutcome,
 };
-use switchover_core::{SessionKey, Timestamp};
+use switchover_core::{SessionKey, Timestamp, short_hash};
 
 use super::connection::database_error;
 use super::statements::Statements;
 use crate::manner::{UNPREPARED, token};
+use crate::table::SessionTable;
 
 /// Each object of the file, and the statement that makes it.
 const MADE_BY: [(&str, &str); 3] = [
@@ -76,6 +77,21 @@ pub(super) fn missing(connection: &Connection) -> Result<Vec<String>, DatabaseEr
         }
     }
     Ok(missing)
+}
+
+/// Lets every insert and update of the session table fail with these words.
+pub(super) fn seal(connection: &Connection, table: &SessionTable, words: &str) -> Result<(), DatabaseError> {
+    let (hash, quoted) = (short_hash(table.table.name().as_bytes()), table.table.quoted('"'));
+    let words = words.replace('\'', "''");
+    for event in ["INSERT", "UPDATE"] {
+        let name = format!("switchover_sealed_{hash}_{}", event.to_lowercase());
+        let sql = format!(
+            "DROP TRIGGER IF EXISTS {name}; \
+             CREATE TRIGGER {name} BEFORE {event} ON {quoted} BEGIN SELECT RAISE(ABORT, '{words}'); END"
+        );
+        connection.execute_batch(&sql).map_err(|error| database_error(&error))?;
+    }
+    Ok(())
 }
 
 pub(super) fn fence(connection: &Connection, migration: &str) -> Result<Option<Epoch>, DatabaseError> {

@@ -31,6 +31,10 @@ impl SideTables for Sqlite {
         self.send_write(deadline, |request| WriteCommand::MakeFence { migration, request }).await
     }
 
+    async fn seal(&self, words: String, deadline: Instant) -> Result<(), DatabaseError> {
+        self.send_write(deadline, |request| WriteCommand::Seal { words, request }).await
+    }
+
     async fn fence(&self, migration: Arc<str>, deadline: Instant) -> Result<Option<Epoch>, DatabaseError> {
         self.send_read(deadline, |request| ReadCommand::Fence { migration, request }).await
     }

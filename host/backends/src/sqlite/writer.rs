@@ -38,6 +38,7 @@ pub(super) enum WriteCommand {
     DeleteExpired { before: Option<Timestamp>, rows: u32, passed: u64, request: Request<Tried> },
     CreateSchema { request: Request<Vec<String>> },
     PrepareSides { request: Request<Vec<String>> },
+    Seal { words: String, request: Request<()> },
     MakeFence { migration: Arc<str>, request: Request<()> },
     Raise { fence: Fence, request: Request<Epoch> },
     Mark { keys: Vec<SessionKey>, home: Side, fence: Fence, request: Request<()> },
@@ -98,6 +99,10 @@ impl Writer {
             }
             WriteCommand::CreateSchema { request } => self.alone(request, Self::create_schema),
             WriteCommand::PrepareSides { request } => self.alone(request, Self::prepare_sides),
+            WriteCommand::Seal { words, request } => self.alone(request, |writer| {
+                side::seal(&writer.connection, writer.statements.get().table(), &words)?;
+                writer.commit()
+            }),
             WriteCommand::MakeFence { migration, request } => self.alone(request, |writer| {
                 side::make_fence(&writer.connection, &migration)?;
                 writer.commit()

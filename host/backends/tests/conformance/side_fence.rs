@@ -11,7 +11,7 @@ use switchover_core::capabilities::{
 };
 use tokio::task::JoinSet;
 
-use super::fixture::{key, load, new_table, soon, within};
+use super::fixture::{exists, key, load, new_table, soon, within};
 use super::side_fixture::{Place, Site, postgres, side, waits, with};
 
 on_each! {
@@ -19,6 +19,7 @@ on_each! {
     reads_of_two_epochs_that_wait_together_are_told_apart,
     raise_waits_for_a_writer_and_later_writers_queue_behind_it,
     raise_that_waits_for_too_long_steps_back,
+    sealed_table_tells_a_forgotten_program_where_the_sessions_are,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,6 +131,26 @@ async fn raise_that_waits_for_too_long_steps_back(place: Place) -> Result<()> {
     }
     held.commit().await?;
     assert_eq!(side(&*site.one).fence(Arc::clone(&site.migration), soon()).await?, Some(Epoch(1)));
+    Ok(())
+}
+
+async fn sealed_table_tells_a_forgotten_program_where_the_sessions_are(place: Place) -> Result<()> {
+    let mut site = Site::new(place).await?;
+    site.one.write(vec![Write::Insert(with("aaaaaaaa", "v1"))], site.terms(1)).await?;
+    for _ in 0..2 {
+        side(&*site.one).seal("the sessions' table has moved to elsewhere".to_owned(), soon()).await?;
+    }
+    for write in ["INSERT INTO {} VALUES ('bbbbbbbb', 'v', '2096-01-01')", "UPDATE {} SET session_data = 'v2'"] {
+        let refused = site.execute(&write.replace("{}", &site.table.clone())).await.expect_err("it is sealed");
+        assert!(format!("{refused:#}").contains("table has moved to elsewhere"), "{refused:#}");
+    }
+    let refused = site.other.write(vec![Write::Update(with("aaaaaaaa", "v2"))], site.terms(1)).await;
+    assert!(matches!(refused, Err(DatabaseError::Corrupt { .. })), "{refused:?}");
+    assert_eq!(load(&*site.one, &key("aaaaaaaa")).await?, Some(with("aaaaaaaa", "v1")));
+    let feeds = site.one.upkeep().feeds(soon()).await?;
+    assert!(!feeds.outgoing.iter().any(|feed| feed.contains("sealed")), "a seal carries nothing away: {feeds:?}");
+    site.execute(&format!("DELETE FROM {}", site.table)).await?;
+    assert!(!exists(&*site.one, &key("aaaaaaaa")).await?);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use rusqlite::OptionalExtension as _;
-use sqlx::{Connection as _, MySqlConnection, PgConnection};
+use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
 use switchover_backends::{MySql, Postgres, Sqlite};
 use switchover_core::capabilities::{
     Database, DatabaseError, Epoch, Fence, IntoDatabase, KeyLock, KeyTransaction, LockPurpose, LockedKey, Mark, Number,
@@ -120,6 +120,16 @@ impl Site {
                 raw.query_row(sql, [&*self.migration, key], |row| row.get(0)).optional()?
             }
         })
+    }
+
+    /// A statement of a program that knows nothing of this one.
+    pub(crate) async fn execute(&mut self, sql: &str) -> Result<()> {
+        match &mut self.raw {
+            Raw::Postgres(raw) => drop(raw.execute(sql).await?),
+            Raw::MariaDb(raw) => drop(raw.execute(sql).await?),
+            Raw::Sqlite(raw, _) => drop(raw.execute(sql, [])?),
+        }
+        Ok(())
     }
 
     pub(crate) async fn number_write(&self, batch: Vec<(Write, u64)>) -> Result<Numbered, DatabaseError> {

@@ -221,7 +221,7 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
         Command::Diff(named) => diff(named).await,
         Command::Marks(named) => show::marks(&controller(&named).await?.status().await?, named.json),
         Command::Evidence(named) => {
-            print(show::as_json(&controller(&named).await?.status().await?))?;
+            print(show::as_json(&controller(&named).await?.evidence().await?))?;
             Ok(Verdict::Fine)
         }
     }

@@ -130,6 +130,7 @@ async fn operator_moves(old: Place, new: Place) {
     let (code, evidence) = site.migrate(&["evidence"]);
     assert!(code == 0 && evidence.contains("reverse -> complete") && evidence.contains("mirror -> off"), "{evidence}");
     assert!(!evidence.contains(key.expose()), "no key is printed");
+    assert!(evidence.contains("the old table refuses writes"), "{evidence}");
     let (code, told) = site.migrate(&["evict", "web-1"]);
     assert!(code == 1, "it is alive, or has acknowledged: {told}");
     assert_eq!(site.migrate(&["hosts"]).0, 0);

@@ -188,6 +188,11 @@ pub trait SideTables: Send + Sync {
     /// Removes each of these marks, if it still has its token. Returns how many it removed.
     async fn clear_marks(&self, marks: Vec<Mark>, fence: Fence, deadline: Instant) -> Result<u64, DatabaseError>;
 
+    /// Lets every later insert and update of the session table fail with these words: a program that still writes there
+    /// was forgotten. Deletes and reads go on. Safe to repeat. Waits for writers that are under way. The words are cut
+    /// to what the database can say, 128 characters on MySQL.
+    async fn seal(&self, words: String, deadline: Instant) -> Result<(), DatabaseError>;
+
     /// How many marks there are. Cost: it looks at every mark.
     async fn count_marks(&self, fence: Fence, deadline: Instant) -> Result<u64, DatabaseError>;
 }

@@ -195,8 +195,25 @@ impl Controller {
             }
         }
         let epoch = document.epoch;
-        self.replace(Document { sealed: epoch, ..document }, None).await?;
+        let decision = match phase(&document)? {
+            Phase::Complete => Some(self.decision(epoch, &self.seal_old().await, &[])),
+            _ => None,
+        };
+        self.replace(Document { sealed: epoch, ..document }, decision).await?;
         Ok(Sealing::Sealed(epoch))
+    }
+
+    /// Lets writes of the old table fail: in `complete` only a program that was forgotten makes one. Says what it did.
+    async fn seal_old(&self) -> String {
+        let words = format!("the sessions have moved to {}: stop this program", self.new.summary());
+        let sealed = match self.side_tables(Side::Old) {
+            Ok(old) => old.seal(words, Instant::now() + RAISE_PATIENCE).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match sealed {
+            Ok(()) => "the old table refuses writes from here on".to_owned(),
+            Err(error) => format!("the old table could not be made to refuse writes: {error}"),
+        }
     }
 
     /// Waits until the epoch in force is sealed, at most `patience`. Tells `waiting` what it waits for, each time that

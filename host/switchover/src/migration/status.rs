@@ -14,6 +14,8 @@ use super::member::deadline;
 
 /// How many decisions of the log a status has.
 const DECISIONS: u32 = 10;
+/// More than anybody decides.
+const EVERY_DECISION: u32 = 1_000_000;
 
 /// Where a migration stands.
 #[derive(Clone, Debug)]
@@ -35,7 +37,7 @@ pub struct Status {
     pub new: SideStatus,
     /// The steps that can follow.
     pub edges: Vec<EdgeStatus>,
-    /// The latest decisions, the newest first.
+    /// The latest decisions, the newest first; all of them in evidence.
     pub log: Vec<LoggedDecision>,
 }
 
@@ -92,6 +94,21 @@ impl Status {
 }
 
 impl Controller {
+    /// [`Controller::status`] with every decision since the beginning.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::status`].
+    pub async fn evidence(&self) -> Result<Status, MigrationError> {
+        let log = self.log(EVERY_DECISION).await?;
+        Ok(Status { log, ..self.status().await? })
+    }
+
+    async fn log(&self, limit: u32) -> Result<Vec<LoggedDecision>, MigrationError> {
+        let log = self.control.log(Arc::clone(&self.migration), limit, deadline()).await;
+        log.map_err(|error| self.of_control(error))
+    }
+
     /// Where the migration stands.
     ///
     /// # Errors
@@ -103,7 +120,7 @@ impl Controller {
         let of_control = |error| self.of_control(error);
         let hosts = self.control.hosts(Arc::clone(&self.migration), deadline()).await.map_err(of_control)?;
         let jobs = self.control.jobs(Arc::clone(&self.migration), deadline()).await.map_err(of_control)?;
-        let log = self.control.log(Arc::clone(&self.migration), DECISIONS, deadline()).await.map_err(of_control)?;
+        let log = self.log(DECISIONS).await?;
         let phase = phase(&document)?;
         let (old, new) = tokio::join!(self.side_status(Side::Old, &document), self.side_status(Side::New, &document));
         let mut edges = Vec::new();

@@ -15,7 +15,7 @@ use switchover::migration::{Controller, Phase};
 use switchover_tests::process::resident_bytes;
 
 use super::clients::{Clients, End, Work, percentile};
-use super::site::{Place, Site};
+use super::site::{Place, Site, TABLE};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -30,16 +30,16 @@ pub(crate) struct Options {
     saves: f64,
 }
 
-const TABLE: &str = "sessions";
+const NAME: &str = "sessions";
 const SAVED: usize = 5_000;
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let site = Site::start().await?;
-    let place = site.begin(TABLE).await?;
+    let place = site.begin(NAME).await?;
     let keys: Arc<[SessionKey]> = (0..SAVED).map(|_| SessionKey::random()).collect();
-    site.fill(TABLE, &keys, options.payload).await?;
-    let mut old = PgConnection::connect(&site.old.url()).await?;
+    site.fill(NAME, &keys, options.payload).await?;
+    let mut old = PgConnection::connect(&site.old.url_of(NAME)).await?;
     let fill = format!(
         "INSERT INTO {TABLE} SELECT md5(i::text), repeat(md5(i::text), {}), now() + interval '30 days' \
          FROM generate_series(1, {}) AS i",
@@ -87,7 +87,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 
 /// Copies the whole table into another one of the new server, by the server's own fastest way.
 async fn copy(site: &Site, old: &mut PgConnection) -> Result<Duration> {
-    let mut new = PgConnection::connect(&site.new.url()).await?;
+    let mut new = PgConnection::connect(&site.new.url_of(NAME)).await?;
     let make = "CREATE TABLE copied (session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, \
                 expire_date timestamptz NOT NULL); CREATE INDEX ON copied (expire_date); \
                 CREATE INDEX ON copied (session_key varchar_pattern_ops)";

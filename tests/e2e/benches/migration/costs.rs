@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use switchover::SessionKey;
 use switchover::migration::Phase;
 use switchover_tests::report::table;
@@ -48,18 +49,21 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let site = Site::start().await?;
     let keys: Arc<[SessionKey]> = (0..options.sessions.max(1)).map(|_| SessionKey::random()).collect();
     let mut places = vec![
-        site.without("plain_sessions", false, &keys, options.payload).await?,
-        site.without("strict_sessions", true, &keys, options.payload).await?,
+        site.without("without_plain", false, &keys, options.payload).await?,
+        site.without("without_strict", true, &keys, options.payload).await?,
     ];
     let mut names = vec!["without, plain".to_owned(), "without, strict".to_owned()];
     for (phase, _) in PHASES {
-        places.push(site.in_phase(&format!("{phase}_sessions"), phase, &keys, options.payload).await?);
+        places.push(site.in_phase(&format!("in_{phase}"), phase, &keys, options.payload).await?);
         names.push(phase.to_string());
     }
+    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} slices, {eta} left  {msg}")?;
+    let slices = 2 * options.at_once.len() * (options.rounds + 1) * places.len();
+    let bar = ProgressBar::new(slices as u64).with_style(style);
     let mut shown = table(&["call", "at once", "", "calls/s", "ms/call", "time beside it", "beside"]);
     for work in [Work::Save, Work::Load] {
         for at_once in &options.at_once {
-            let times = measure(&places, &keys, work, *at_once, options).await?;
+            let times = measure(&places, &keys, (work, *at_once), options, &bar).await?;
             for (at, of_place) in times.iter().enumerate() {
                 // A load has no second database to write.
                 let other = if at < 2 || work == Work::Load { PLAIN } else { PHASES[at - 2].1 };
@@ -78,6 +82,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             }
         }
     }
+    bar.finish_and_clear();
     writeln!(std::io::stdout(), "{shown}")?;
     Ok(())
 }
@@ -86,9 +91,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 async fn measure(
     places: &[Place],
     keys: &Arc<[SessionKey]>,
-    work: Work,
-    at_once: usize,
+    (work, at_once): (Work, usize),
     options: &Options,
+    bar: &ProgressBar,
 ) -> Result<Vec<Vec<f64>>> {
     let mut times = vec![Vec::new(); places.len()];
     // The first round connects and prepares statements.
@@ -106,6 +111,8 @@ async fn measure(
             if round > 0 {
                 times[at].push(took * at_once as f64 / calls.len() as f64);
             }
+            bar.set_message(format!("{work:?}, {at_once} at once").to_lowercase());
+            bar.inc(1);
             places[at].settle_down().await?;
         }
     }

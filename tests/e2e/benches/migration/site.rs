@@ -13,7 +13,10 @@ use switchover::{Builtin, Policy, SessionKey, Switchover};
 use switchover_harness::{Postgres as PostgresServer, Server};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(600);
+/// A guard that stays red for so long stays red.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The table of each database.
+pub(crate) const TABLE: &str = "django_session";
 const PAUSE: Duration = Duration::from_millis(100);
 /// The way of the profile `backfill`, from the first phase on.
 const WAY: [Phase; 6] = [Phase::Mirror, Phase::Mirror, Phase::Strict, Phase::Cutover, Phase::Reverse, Phase::Complete];
@@ -37,35 +40,38 @@ impl Site {
         Ok(Self { old, new, folder: TempDir::new()? })
     }
 
-    /// A database of one table, with connections of its own.
-    async fn open(&self, server: &Server, table: &str) -> Result<Arc<dyn Database>> {
-        let database = Postgres::builder(server.url()).table(table).connect().await?;
+    /// A database of its own on each server. One database takes part in one migration at a time.
+    async fn make(&self, name: &str) -> Result<()> {
+        for server in [&self.old, &self.new] {
+            server.create_database(name).await?;
+        }
+        Ok(())
+    }
+
+    /// The session table of a database.
+    async fn open(&self, server: &Server, name: &str) -> Result<Arc<dyn Database>> {
+        let database = Postgres::connect(server.url_of(name)).await?;
         database.upkeep().create_schema(Instant::now() + PATIENCE).await?;
         Ok(database.into_database())
     }
 
     /// Puts sessions into the old table.
-    pub(crate) async fn fill(&self, table: &str, keys: &[SessionKey], payload: usize) -> Result<()> {
-        let mut old = PgConnection::connect(&self.old.url()).await?;
+    pub(crate) async fn fill(&self, name: &str, keys: &[SessionKey], payload: usize) -> Result<()> {
+        let mut old = PgConnection::connect(&self.old.url_of(name)).await?;
         let names: Vec<_> = keys.iter().map(SessionKey::expose).collect();
         let insert = format!(
-            "INSERT INTO {table} SELECT key, repeat('x', $2), now() + interval '30 days' FROM unnest($1::text[]) AS key"
+            "INSERT INTO {TABLE} SELECT key, repeat('x', $2), now() + interval '30 days' FROM unnest($1::text[]) AS key"
         );
         sqlx::query(&insert).bind(names).bind(i32::try_from(payload)?).execute(&mut old).await?;
-        old.execute(format!("VACUUM ANALYZE {table}").as_str()).await?;
+        old.execute(format!("VACUUM ANALYZE {TABLE}").as_str()).await?;
         Ok(())
     }
 
     /// A host as it is without a migration, with the policy `fallback`.
-    pub(crate) async fn without(
-        &self,
-        table: &str,
-        strict: bool,
-        keys: &[SessionKey],
-        payload: usize,
-    ) -> Result<Place> {
-        let (old, new) = (self.open(&self.old, table).await?, self.open(&self.new, table).await?);
-        self.fill(table, keys, payload).await?;
+    pub(crate) async fn without(&self, name: &str, strict: bool, keys: &[SessionKey], payload: usize) -> Result<Place> {
+        self.make(name).await?;
+        let (old, new) = (self.open(&self.old, name).await?, self.open(&self.new, name).await?);
+        self.fill(name, keys, payload).await?;
         let flags = FlagSwitch::new([("migration_flag", "false"), ("new_db_router_flag", "false")]);
         let builder = Switchover::builder().database("default", old).database("new_session_store", new);
         let host = builder.flags(flags.clone()).policy(Policy::builtin(Builtin::Fallback)).build().await?;
@@ -75,22 +81,22 @@ impl Site {
     }
 
     /// A host in a migration of its own, in `off`.
-    pub(crate) async fn begin(&self, table: &str) -> Result<Place> {
+    pub(crate) async fn begin(&self, name: &str) -> Result<Place> {
         let file = self.folder.path().join("control.sqlite3");
         let control: Arc<dyn Control> = Address::parse(&format!("sqlite:{}", file.display()))?.control()?;
-        let (old, new) = (self.open(&self.old, table).await?, self.open(&self.new, table).await?);
-        let controller =
-            Controller::new(table, Arc::clone(&control), Arc::clone(&old), Arc::clone(&new), "a benchmark");
+        self.make(name).await?;
+        let (old, new) = (self.open(&self.old, name).await?, self.open(&self.new, name).await?);
+        let controller = Controller::new(name, Arc::clone(&control), Arc::clone(&old), Arc::clone(&new), "a benchmark");
         controller.init(Beginning::default()).await?;
         let builder = Switchover::builder().database("default", old).database("new_session_store", new);
-        let host = builder.migration(Migration::new(table, "one", control)).build().await?;
+        let host = builder.migration(Migration::new(name, "one", control)).build().await?;
         Ok(Place { host, controller: Some(controller) })
     }
 
     /// A host that has gone to this phase, with these sessions.
-    pub(crate) async fn in_phase(&self, table: &str, to: Phase, keys: &[SessionKey], payload: usize) -> Result<Place> {
-        let place = self.begin(table).await?;
-        self.fill(table, keys, payload).await?;
+    pub(crate) async fn in_phase(&self, name: &str, to: Phase, keys: &[SessionKey], payload: usize) -> Result<Place> {
+        let place = self.begin(name).await?;
+        self.fill(name, keys, payload).await?;
         let end = WAY.iter().rposition(|phase| *phase == to).map_or(0, |at| at + 1);
         for phase in &WAY[..end] {
             place.step(*phase).await?;

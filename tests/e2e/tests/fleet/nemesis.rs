@@ -97,6 +97,13 @@ async fn strike_server(
     };
     // Nothing lies between a host and a file.
     let (name, server, proxy) = proxied.map_or(cache, |proxied| (name, &proxied.server, &proxied.proxy));
+    if let Some(proxied) = proxied
+        && rng.u8(..12) == 0
+    {
+        let taken = proxied.exhaust().await;
+        pause(over, rng.u64(50..FAULT_MS_MAX)).await;
+        return Ok(format!("{name} without {taken} connections"));
+    }
     // A cache that was killed comes back empty, which is another story's.
     let fault = std::iter::repeat_with(|| Fault::pick(rng))
         .find(|fault| !std::ptr::eq(server, &servers.redis) || !fault.ends_the_process())

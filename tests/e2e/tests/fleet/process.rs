@@ -1,12 +1,11 @@
 //! A host as a process, which may be killed, stopped, and started again.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use switchover_workload::remote::{Remote, Report};
-use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 /// How long a host may take to start, with servers that come and go.
@@ -52,9 +51,8 @@ impl Process {
             let mut child = Command::new(env!("CARGO_BIN_EXE_fleet_host"))
                 .args([&self.configuration, &self.socket])
                 .env("SWITCHOVER_HOST", self.name)
-                .stdin(Stdio::null())
+                .stdin(Stdio::piped())
                 .stderr(Stdio::null())
-                .kill_on_drop(true)
                 .spawn()?;
             let started = Instant::now();
             while started.elapsed() < START && child.try_wait()?.is_none() {
@@ -64,29 +62,29 @@ impl Process {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            child.kill().await?;
+            end(&mut child)?;
         }
-        anyhow::bail!("the host {} does not start", self.name)
+        bail!("the host {} does not start", self.name)
     }
 
     /// SIGKILL. Returns once it is gone.
     pub(crate) async fn kill(&self) -> Result<()> {
-        if let Some(mut child) = self.child.lock().await.take() {
-            child.kill().await?;
-        }
-        Ok(())
+        self.child.lock().await.take().map_or(Ok(()), |mut child| end(&mut child))
     }
 
-    /// SIGTERM. Returns once it has ended.
+    /// Lets it end in an orderly way. Returns once it has ended.
     pub(crate) async fn stop(&self) -> Result<()> {
-        self.signal("TERM").await?;
-        if let Some(mut child) = self.child.lock().await.take()
-            && tokio::time::timeout(PATIENCE, child.wait()).await.is_err()
-        {
-            child.kill().await?;
-            anyhow::bail!("the host {} does not end", self.name);
+        let Some(mut child) = self.child.lock().await.take() else { return Ok(()) };
+        drop(child.stdin.take());
+        let give_up = Instant::now() + PATIENCE;
+        while Instant::now() < give_up {
+            if child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
+        end(&mut child)?;
+        bail!("the host {} does not end", self.name)
     }
 
     /// SIGSTOP.
@@ -105,9 +103,23 @@ impl Process {
 
     async fn signal(&self, signal: &str) -> Result<()> {
         let child = self.child.lock().await;
-        let id = child.as_ref().and_then(Child::id).context("the host is gone")?;
-        let sent = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status().await?;
+        let id = child.as_ref().context("the host is gone")?.id();
+        let sent = Command::new("kill").args([format!("-{signal}"), id.to_string()]).status()?;
         ensure!(sent.success(), "kill -{signal} failed");
         Ok(())
     }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.get_mut() {
+            let _gone_already = end(child);
+        }
+    }
+}
+
+fn end(child: &mut Child) -> Result<()> {
+    child.kill()?;
+    child.wait()?;
+    Ok(())
 }

@@ -1,10 +1,12 @@
 //! The servers of a story, each behind a proxy of its own, and the hosts.
 
+use std::fmt::{Display, Formatter};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use sqlx::{Connection as _, MySqlConnection, PgConnection};
 use switchover::backends::{Address, MySql, Postgres, Redis, Sqlite, Synchronous};
 use switchover::capabilities::{Control, Database, IntoDatabase as _};
 use switchover::migration::{Beginning, CacheRule, Controller, Migration};
@@ -14,6 +16,7 @@ use switchover_workload::table::{Place, Table};
 use tempfile::TempDir;
 
 use crate::hosts::Host;
+use crate::lawless::{Lawless, Rule};
 use crate::process::Process;
 
 const TABLE: &str = "django_session";
@@ -109,6 +112,22 @@ impl Proxied {
         self.proxy.url_of(&self.server.url())
     }
 
+    /// Cuts every connection of the hosts, and takes all that the server has left, until the result is dropped.
+    pub(crate) async fn exhaust(&self) -> Taken {
+        self.proxy.reset();
+        let mut taken = Taken::default();
+        loop {
+            let url = self.server.url();
+            let connected = match self.kind {
+                Kind::MariaDb => MySqlConnection::connect(&url).await.map(|one| taken.mysql.push(one)),
+                Kind::Postgres | Kind::Sqlite => PgConnection::connect(&url).await.map(|one| taken.postgres.push(one)),
+            };
+            if connected.is_err() {
+                return taken;
+            }
+        }
+    }
+
     /// A database of its own connections, through the proxy.
     async fn open(&self) -> Result<Arc<dyn Database>> {
         let url = self.address()?;
@@ -116,6 +135,19 @@ impl Proxied {
             Kind::MariaDb => MySql::builder(url).connect().await?.into_database(),
             Kind::Postgres | Kind::Sqlite => Postgres::builder(url).connect().await?.into_database(),
         })
+    }
+}
+
+/// Connections that nobody else can have.
+#[derive(Default)]
+pub(crate) struct Taken {
+    mysql: Vec<MySqlConnection>,
+    postgres: Vec<PgConnection>,
+}
+
+impl Display for Taken {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.mysql.len() + self.postgres.len())
     }
 }
 
@@ -127,13 +159,14 @@ pub(crate) struct Servers {
     /// Each host has a way of its own to the cache.
     pub(crate) ways: Vec<Proxy>,
     rule: CacheRule,
+    left_out: Option<Rule>,
     folder: TempDir,
     /// The control tables are on a server of their own.
     pub(crate) control: Proxied,
 }
 
 impl Servers {
-    pub(crate) async fn start(old: Kind, new: Kind, rule: CacheRule) -> Result<Self> {
+    pub(crate) async fn start(old: Kind, new: Kind, rule: CacheRule, left_out: Option<Rule>) -> Result<Self> {
         let redis = RedisServer::start().await?;
         let mut ways = Vec::new();
         for _ in HOSTS {
@@ -144,7 +177,7 @@ impl Servers {
             side.open().await?.upkeep().create_schema(Instant::now() + PATIENCE).await?;
         }
         let control = Proxied::start(Kind::Postgres).await?;
-        Ok(Self { old, new, redis, ways, rule, folder: TempDir::new()?, control })
+        Ok(Self { old, new, redis, ways, rule, left_out, folder: TempDir::new()?, control })
     }
 
     fn control(&self) -> Result<Arc<dyn Control>> {
@@ -186,13 +219,21 @@ impl Servers {
         ))
     }
 
+    async fn open(&self, base: &Base) -> Result<Arc<dyn Database>> {
+        let database = base.open().await?;
+        Ok(match self.left_out {
+            None => database,
+            Some(rule) => Arc::new(Lawless::new(database, rule)),
+        })
+    }
+
     async fn host_here(&self, number: usize) -> Result<Switchover> {
         let cache = Redis::connect(&self.ways[number].url_of(&self.redis.url())?).await?;
         let mut limits = Limits::default();
         limits.cache_max_age = CACHE_MAX_AGE;
         let builder = Switchover::builder()
-            .database("default", self.old.open().await?)
-            .database("new_session_store", self.new.open().await?)
+            .database("default", self.open(&self.old).await?)
+            .database("new_session_store", self.open(&self.new).await?)
             .cache(cache)
             .limits(limits)
             .migration(Migration::new(MIGRATION, HOSTS[number], self.control()?).cache_rule(self.rule));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use switchover::SessionKey;
 use switchover::capabilities::{Clock as _, SystemClock};
 use switchover::migration::{CacheRule, Phase};
@@ -20,7 +20,8 @@ use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
 use tokio::sync::{Mutex, watch};
 
 use crate::hosts::Host;
-use crate::journey;
+use crate::journey::Operator;
+use crate::lawless::Rule;
 use crate::nemesis::{self, Plan};
 use crate::servers::{CACHE_MAX_AGE, HOSTS, Kind, Servers};
 
@@ -39,7 +40,12 @@ pub(crate) struct Story {
     pub(crate) journey: &'static [Phase],
     pub(crate) plan: Plan,
     pub(crate) rule: CacheRule,
+    /// A rule of the protocol that the databases break. Then promises must be broken too.
+    pub(crate) left_out: Option<Rule>,
 }
+
+/// Seeds within which a story without a rule breaks a promise.
+const SEEDS_WITHOUT: u64 = 4;
 
 impl Story {
     /// Runs the story with each seed that was asked for.
@@ -47,6 +53,15 @@ impl Story {
         static TURN: std::sync::LazyLock<Mutex<()>> = std::sync::LazyLock::new(Mutex::default);
         let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>()).transpose();
         let first = asked("SWITCHOVER_STORY_FIRST")?.unwrap_or(1);
+        if let Some(rule) = self.left_out {
+            for seed in first..first + SEEDS_WITHOUT {
+                let _turn = TURN.lock().await;
+                if self.run_one(seed).await? > 0 {
+                    return Ok(());
+                }
+            }
+            bail!("the checker sees nothing without the rule {rule:?}");
+        }
         for seed in first..first + asked("SWITCHOVER_STORY_SEEDS")?.unwrap_or(1) {
             let _turn = TURN.lock().await;
             self.run_one(seed).await?;
@@ -54,8 +69,9 @@ impl Story {
         Ok(())
     }
 
-    async fn run_one(&self, seed: u64) -> Result<()> {
-        let servers = Servers::start(self.old, self.new, self.rule).await?;
+    /// Returns how many promises were broken, which may only be if a rule was left out.
+    async fn run_one(&self, seed: u64) -> Result<usize> {
+        let servers = Servers::start(self.old, self.new, self.rule, self.left_out).await?;
         let controller = servers.begin().await?;
         let mut hosts = Vec::new();
         for number in 0..HOSTS.len() {
@@ -75,13 +91,18 @@ impl Story {
         });
         let traffic = Traffic::start(&site, VISITORS, seed);
         let (over, is_over) = watch::channel(false);
-        let mortal: &[&str] = if self.plan == Plan::Hosts { &HOSTS } else { &[] };
+        let may_be_killed = matches!(self.plan, Plan::Storm | Plan::Hosts);
+        let mut operator = Operator {
+            controller,
+            mortal: if self.plan == Plan::Hosts { &HOSTS } else { &[] },
+            dice: may_be_killed.then(|| fastrand::Rng::with_seed(seed)),
+        };
         let journey = async {
             tokio::time::sleep(PHASE).await;
             let mut steps = Vec::new();
             for to in self.journey {
                 let at = site.clock.seconds_at(site.clock.now());
-                journey::step(&controller, *to, mortal).await?;
+                operator.step(*to).await?;
                 steps.push(format!("{at:.3} s to {:.3} s: {to}", site.clock.seconds_at(site.clock.now())));
                 tokio::time::sleep(PHASE).await;
             }
@@ -112,16 +133,20 @@ impl Story {
             reason: "docs/protocol.md: a write that returned an error may be shown in one phase and not in the next",
         });
         let failures = reports.iter().map(|report| report.cache_failures).collect::<Vec<_>>();
-        let cut_off = (0..).map(HostId).zip(&failures).filter(|(_, failures)| **failures > 0).map(|(host, _)| host);
+        // A process that was killed took its counts with it.
+        let was_cut_off = |failures: &u64| *failures > 0 || self.plan == Plan::Hosts;
+        let cut_off =
+            (0..).map(HostId).zip(&failures).filter(|(_, failures)| was_cut_off(failures)).map(|(host, _)| host);
         let bound = StaleBound { age: STALE_BOUND_US, cut_off: cut_off.collect() };
         let stale_bound = (self.rule != CacheRule::Writes).then_some(bound);
         let promises = Promises { undone, stale_bound, ..Promises::default() };
         let findings = history.check(&promises, &[Left { rows: &rows.by_key, window }]);
         println!(
-            "{:?} to {:?} seed {seed}: {} calls on {} sessions, {} rows, {} faults, {} failed, {} unknown, {} promises \
+            "{:?} to {:?} seed {seed} (left out: {:?}): {} calls on {} sessions, {} rows, {} faults, {} failed, {} unknown, {} promises \
              broken",
             self.old,
             self.new,
+            self.left_out,
             history.operations().len(),
             names.len(),
             rows.by_key.len(),
@@ -134,13 +159,16 @@ impl Story {
             "{failures:?} failures of the cache, {} loads old within the bound, {} unknown outcomes read and then undone",
             findings.stale_within_bound, findings.undone_as_allowed
         );
+        if self.left_out.is_some() {
+            return Ok(findings.faults.len());
+        }
         ensure!(findings.faults.is_empty(), "{}", report(&findings, &history, &names, &site.clock, &faults));
         if self.plan == Plan::Calm {
             ensure!(site.meter.failures() + site.meter.unknown_outcomes() == 0, "{:?}", site.meter.errors());
         }
         let left: u64 = reports.iter().map(|report| report.new_keys_left).sum();
         ensure!(rows.strangers <= left + site.nameless.load(Ordering::Relaxed), "{} rows nobody wrote", rows.strangers);
-        Ok(())
+        Ok(0)
     }
 }
 

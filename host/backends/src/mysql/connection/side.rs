@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use sqlx::Executor as _;
 use sqlx::mysql::MySqlRow;
-use switchover_core::SessionKey;
 use switchover_core::capabilities::{
     DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, Token,
     Write, WriteOutcome,
 };
+
+use switchover_core::{SessionKey, Table, short_hash};
 
 use super::super::errors::{NO_TABLE, number};
 use super::super::side_tables::{FENCE, KEY, NOW, SideNames, literal};
@@ -23,6 +24,8 @@ use crate::server::{Failure, Link as _, SideLink};
 
 /// How long a raise waits for the writers before it, if its caller waits longer.
 const RAISE_WAIT_S_MAX: u64 = 3;
+/// The longest message of a condition.
+const WORDS_MAX: usize = 128;
 /// As in the settings of a connection.
 const USUAL_WAIT_S: u64 = 1;
 
@@ -408,6 +411,21 @@ impl SideLink for Connection {
         made.map(drop).map_err(|error| self.side_failure(&error))
     }
 
+    async fn seal(&mut self, words: &str, _deadline: Instant) -> Result<(), Failure> {
+        let table = &self.options.table.table;
+        let schema = table.schema().map_or_else(String::new, |schema| format!("{}.", Table::quote(schema, '`')));
+        let (hash, quoted) = (short_hash(table.name().as_bytes()), table.quoted('`'));
+        let words: String = words.chars().filter(|one| *one != '\'' && *one != '\\').take(WORDS_MAX).collect();
+        self.may_have_written = true;
+        for event in ["INSERT", "UPDATE"] {
+            let name = format!("{schema}`switchover_sealed_{hash}_{}`", event.to_lowercase());
+            self.simple(&format!("DROP TRIGGER IF EXISTS {name}")).await?;
+            let refusal = format!("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{words}'");
+            self.simple(&format!("CREATE TRIGGER {name} BEFORE {event} ON {quoted} FOR EACH ROW {refusal}")).await?;
+        }
+        Ok(())
+    }
+
     async fn fence(&mut self, migration: &str) -> Result<Option<Epoch>, Failure> {
         let sql = format!("SELECT epoch FROM {} WHERE migration = ?", self.side_names().fence);
         let rows = sqlx::query(&sql).bind(migration).fetch_all(&mut self.connection).await;
@@ -481,21 +499,21 @@ impl SideLink for Connection {
             let rows = query.fetch_all(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
             let mut fences = rows.iter().filter(|row| matches!(column::<i64>(row, tag), Ok(0)));
             not_below_at(fence, fences.next(), tag + 1)?;
-            for key in keys {
-                let (mut session_row, mut token) = (Ok(None), None);
-                for row in &rows {
-                    let kind: i64 = column(row, tag)?;
-                    if kind == 0 || raw(row, 0)? != key.expose().as_bytes() {
-                        continue;
-                    }
-                    if kind == 1 {
-                        let others = others::of_columns(columns, row, 3);
-                        session_row = session(self.layout(), row, key, others).map(Some);
-                    } else {
-                        token = column::<Option<i64>>(row, tag + 1)?.map(Token);
-                    }
+            let (mut sessions, mut tokens) = (HashMap::new(), HashMap::new());
+            for row in &rows {
+                match column::<i64>(row, tag)? {
+                    0 => {}
+                    1 => drop(sessions.insert(raw(row, 0)?, row)),
+                    _ => drop(tokens.insert(raw(row, 0)?, column::<Option<i64>>(row, tag + 1)?.map(Token))),
                 }
-                read.push(MarkedRow { row: session_row, token });
+            }
+            for key in keys {
+                let stored = key.expose().as_bytes();
+                let row = sessions.get(stored).map(|row| {
+                    let others = others::of_columns(columns, row, 3);
+                    session(self.layout(), row, key, others)
+                });
+                read.push(MarkedRow { row: row.transpose(), token: tokens.get(stored).copied().flatten() });
             }
         }
         Ok(read)

@@ -79,7 +79,7 @@ pub(super) fn count(count: u64) -> i64 {
 }
 
 /// A text in SQL, whatever the server's settings make of a backslash.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Instant as Deadline;
 
 use sqlx::postgres::PgRow;
-use switchover_core::SessionKey;
 use switchover_core::capabilities::{
     DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Numbered, Side, Token, Write,
 };
+
+use switchover_core::{SessionKey, Table};
 
 use super::super::batch::Batch;
 use super::super::errors::{failure, late_numbers};
 use super::super::functions::{Made, fence_lock};
 use super::super::others;
 use super::super::types::Instant;
-use super::call::{Call, count, not_below};
+use super::call::{Call, count, literal, not_below};
 use super::{Connection, SHORT, column, exposed, left, outcomes, session};
 use crate::server::{Failure, Link as _, SideLink};
 
@@ -91,13 +92,14 @@ impl Connection {
     ) -> Result<HashMap<SessionKey, switchover_core::Session>, Failure> {
         let statements = self.statements.get();
         let asked: Vec<&str> = keys.iter().map(|key| key.expose()).collect();
+        let keys: HashMap<&str, &SessionKey> = asked.iter().copied().zip(keys.iter().copied()).collect();
         let rows = self.rows(sqlx::query(&statements.rows).bind(asked)).await?;
         let (layout, mut found) = (self.layout(), HashMap::with_capacity(rows.len()));
         for row in &rows {
             let stored: &str = column(row, 0)?;
-            let Some(key) = keys.iter().find(|key| key.expose() == stored) else { continue };
+            let Some(&key) = keys.get(stored) else { continue };
             let session = session(layout, row, key, others::of_column(&statements.others, row, 3));
-            found.insert((*key).clone(), session.map_err(|row| Failure::Row(row.to_string()))?);
+            found.insert(key.clone(), session.map_err(|row| Failure::Row(row.to_string()))?);
         }
         Ok(found)
     }
@@ -138,6 +140,23 @@ impl SideLink for Connection {
         );
         self.may_have_written = true;
         self.rows(sqlx::query(&sql).bind(migration)).await.map(drop)
+    }
+
+    async fn seal(&mut self, words: &str, deadline: Deadline) -> Result<(), Failure> {
+        let table = &self.options.table.table;
+        let schema = table.schema().map_or_else(String::new, |schema| format!("{}.", Table::quote(schema, '"')));
+        let (table, words) = (table.quoted('"'), literal(words));
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION {schema}switchover_sealed() RETURNS trigger LANGUAGE plpgsql AS $switchover$ \
+             BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0]; END $switchover$"
+        );
+        let trigger = format!(
+            "DROP TRIGGER IF EXISTS switchover_sealed ON {table}; CREATE TRIGGER switchover_sealed \
+             BEFORE INSERT OR UPDATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {schema}switchover_sealed({words})"
+        );
+        self.begin(deadline, None).await?;
+        let made = self.simple(&format!("{function}; {trigger}")).await;
+        self.end(made).await
     }
 
     async fn fence(&mut self, migration: &str) -> Result<Option<Epoch>, Failure> {

@@ -1,21 +1,23 @@
 //! The backfill walks over old's keys in their order, in `mirror`, and copies each.
 
+use std::pin::pin;
 use std::time::Instant;
+
+use futures_util::StreamExt as _;
 
 use switchover_core::SessionKey;
 use switchover_core::capabilities::{Document, Epoch, Fence, Progress, Side};
 use switchover_protocol::Phase;
 
 use super::lease::Lease;
-use super::throttle::Throttle;
+use super::pages::{AT_ONCE, pages};
+use super::throttle::{Stride, Throttle};
 use super::{Jobs, LOOK_EACH, Turn};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::member::deadline;
-use crate::migration::{tool_deadline, tool_patience};
+use crate::migration::tool_patience;
 
 const JOB: &str = "backfill";
-/// Rows of one page, which is one batch: its keys are locked together.
-const PAGE: u32 = 500;
 /// How often keys that could not be copied are tried again before the walk ends without them.
 const AGAIN_MAX: u32 = 3;
 
@@ -52,15 +54,17 @@ async fn walk(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
             progress.note = why;
             throttle.rest().await;
         } else {
-            let done = page(jobs, &turn.fence, &mut progress, &mut left).await;
+            let stride = throttle.stride(&document);
+            let done = copy_pages(jobs, &turn.fence, stride, &mut progress, &mut left).await;
             drop(turn);
             match done {
-                Ok((rows, next_is_there)) => {
-                    is_at_end = !next_is_there;
+                Ok((rows, there_are_more)) => {
+                    is_at_end = !there_are_more;
                     progress.note = note(&left);
                     throttle.after(rows, began.elapsed(), &document).await;
                 }
                 Err(NoAnswer { side, error }) => {
+                    throttle.failed(&error);
                     progress.note = format!("waits: {}: {error}", jobs.pair.database(side).summary());
                     tokio::time::sleep(LOOK_EACH).await;
                 }
@@ -89,25 +93,33 @@ async fn walk(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
     lease.leave(progress).await;
 }
 
-/// Copies the next page. Returns its rows, and whether there is another one.
-async fn page(
+/// Copies the next pages. Returns their rows, and whether there are more.
+async fn copy_pages(
     jobs: &Jobs,
     fence: &Fence,
+    stride: Stride,
     progress: &mut Progress,
     left: &mut Vec<SessionKey>,
 ) -> Result<(u64, bool), NoAnswer> {
-    let of_old = |error| NoAnswer { side: Side::Old, error };
-    let scanned = jobs.pair.old.upkeep().scan(progress.position.clone(), PAGE, tool_deadline(jobs.patience)).await;
-    let scanned = scanned.map_err(of_old)?;
-    let keys: Vec<SessionKey> = scanned.sessions.into_iter().map(|session| session.key).collect();
-    let copied = copy(&jobs.pair, &keys, fence, Side::Old, jobs.patience).await?;
-    left.extend(copied.failed.into_iter().map(|(key, _)| key));
-    progress.done += copied.done;
-    let is_last = scanned.next.is_none();
-    if !is_last {
-        progress.position = scanned.next;
+    let scans = pages(jobs, Side::Old, progress.position.clone(), stride.rows).take(stride.pages);
+    let copies = scans.map(|scanned| async move {
+        let scanned = scanned?;
+        let keys: Vec<SessionKey> = scanned.sessions.into_iter().map(|session| session.key).collect();
+        let copied = copy(&jobs.pair, &keys, fence, Side::Old, jobs.patience).await?;
+        Ok((keys.len(), copied, scanned.next))
+    });
+    let (mut copies, mut rows, mut there_are_more) = (pin!(copies.buffered(AT_ONCE)), 0, true);
+    while let Some(page) = copies.next().await {
+        let (count, copied, next) = page?;
+        rows += count as u64;
+        left.extend(copied.failed.into_iter().map(|(key, _)| key));
+        progress.done += copied.done;
+        there_are_more = next.is_some();
+        if there_are_more {
+            progress.position = next;
+        }
     }
-    Ok((keys.len() as u64, !is_last))
+    Ok((rows, there_are_more))
 }
 
 fn note(left: &[SessionKey]) -> String {

@@ -4,6 +4,7 @@
 
 mod backfill;
 mod lease;
+mod pages;
 mod throttle;
 mod verifier;
 mod worker;

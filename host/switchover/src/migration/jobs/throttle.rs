@@ -2,33 +2,78 @@
 
 use std::time::{Duration, Instant};
 
-use switchover_core::capabilities::Document;
+use switchover_core::capabilities::{DatabaseError, Document};
 
 /// How long a held job waits before it looks again.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause after a stride: the job's lease is renewed between two.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Rows of a page, which is one batch: its keys are locked together.
+const PAGE: u32 = 500;
+/// Pages of a stride.
+const PAGES: usize = 8;
+/// How many times smaller the next pages are after one that took too long.
+const SMALLER: u32 = 4;
+
+/// What a job does before it looks again whether it may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stride {
+    /// Rows of each page.
+    pub(crate) rows: u32,
+    /// How many pages.
+    pub(crate) pages: usize,
+}
 
 /// Slows a job down, and says why.
 pub(crate) struct Throttle {
     /// When the rows that were done so far would be done at the rate.
     due: Instant,
-    /// Of a job that goes on beside others: it takes this many times as long.
-    share: u32,
+    /// It uses one part in so many of the time.
+    of_time: u32,
+    /// It uses one part in so many of the rate.
+    of_rate: u32,
+    /// Rows of the next page, if no rate says fewer.
+    rows: u32,
 }
 
 impl Throttle {
-    /// Of a job that may use all of the rate.
+    /// Of a job that may use all of the time and of the rate.
     pub(crate) fn new() -> Self {
-        Self::slowed(1)
+        Self { due: Instant::now(), of_time: 1, of_rate: 1, rows: PAGE }
     }
 
-    /// Of a job that uses one part in so many of the rate, and of the time.
+    /// Of a job that uses one part in so many of the time.
+    pub(crate) fn resting(of_time: u32) -> Self {
+        Self { of_time, ..Self::new() }
+    }
+
+    /// Of a job that uses one part in so many of the time, and of the rate.
     pub(crate) fn slowed(share: u32) -> Self {
-        Self { due: Instant::now(), share }
+        Self { of_time: share, of_rate: share, ..Self::new() }
     }
 
     /// Why nothing may be done now; `None`: go on.
     pub(crate) fn held(&self, document: &Document) -> Option<String> {
         document.held.as_ref().map(|why| format!("held by the operator: {why}"))
+    }
+
+    /// The next stride. One at a rate takes a second at most.
+    pub(crate) fn stride(&self, document: &Document) -> Stride {
+        match document.rate {
+            None => Stride { rows: self.rows, pages: if self.rows == PAGE { PAGES } else { 1 } },
+            Some(rate) => {
+                let rows = (rate / u64::from(self.of_rate)).clamp(1, u64::from(self.rows));
+                Stride { rows: u32::try_from(rows).unwrap_or(PAGE), pages: 1 }
+            }
+        }
+    }
+
+    /// A database did not answer: perhaps it was too much at a time.
+    pub(crate) fn failed(&mut self, error: &DatabaseError) {
+        if matches!(error, DatabaseError::Timeout | DatabaseError::UnknownOutcome { .. }) {
+            self.rows = (self.rows / SMALLER).max(1);
+        }
     }
 
     /// Waits as long as a held job does.
@@ -38,14 +83,14 @@ impl Throttle {
 
     /// Waits after so many rows, which took this long.
     pub(crate) async fn after(&mut self, rows: u64, took: Duration, document: &Document) {
+        self.rows = (self.rows * 2).min(PAGE);
         let now = Instant::now();
-        let share = took.saturating_mul(self.share - 1);
-        let by_rate = document
-            .rate
-            .filter(|rate| *rate > 0)
-            .map_or(Duration::ZERO, |rate| Duration::from_secs_f64(rows as f64 * f64::from(self.share) / rate as f64));
+        let rest = took.saturating_mul(self.of_time - 1);
+        let by_rate = document.rate.filter(|rate| *rate > 0).map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(rows as f64 * f64::from(self.of_rate) / rate as f64)
+        });
         // A pause that was not used is no credit for later.
         self.due = self.due.max(now - took) + by_rate;
-        tokio::time::sleep_until(self.due.max(now + share).into()).await;
+        tokio::time::sleep_until(self.due.max(now + rest).min(now + PAUSE_MAX).into()).await;
     }
 }

@@ -3,14 +3,18 @@
 //! It begins where `mirror` is settled and the epoch is sealed. One process walks over all of old's keys and then over
 //! all of new's. What has a mark is in order: the worker copies it.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use switchover_core::capabilities::{Cursor, Fence, MarkedRow, Progress, Side};
+use futures_util::StreamExt as _;
+
+use switchover_core::capabilities::{Cursor, Fence, MarkedRow, Progress, Scan, Side};
 use switchover_core::{Session, SessionKey};
 use switchover_protocol::{Phase, Verification};
 
 use super::lease::Lease;
-use super::throttle::Throttle;
+use super::pages::{AT_ONCE, pages};
+use super::throttle::{Stride, Throttle};
 use super::{Jobs, LOOK_EACH, Turn};
 use crate::migration::copy::{NoAnswer, copy};
 use crate::migration::document::{standing, with_standing};
@@ -18,8 +22,6 @@ use crate::migration::member::deadline;
 use crate::migration::tool_deadline;
 
 const JOB: &str = "verifier";
-/// Rows of one page.
-const PAGE: u32 = 500;
 /// How often a key that differs is copied and read again.
 const COPIES_MAX: u32 = 3;
 /// How many red keys of a kind are named, by a short hash.
@@ -124,21 +126,20 @@ async fn verify(jobs: &Jobs, mut lease: Lease<'_>, verification: Verification, s
                 progress.note = why;
                 throttle.rest().await;
             } else {
-                let mut page = Findings::default();
-                let looked = look(jobs, &turn.fence, from, after.clone(), &mut page).await;
+                let stride = throttle.stride(&document);
+                let looked = look(jobs, &turn.fence, from, stride, &mut after, &mut findings).await;
                 drop(turn);
                 match looked {
-                    Ok((rows, next)) => {
-                        findings.merge(page);
+                    Ok((rows, there_are_more)) => {
                         progress.done += rows;
                         progress.note = findings.note(doing);
                         throttle.after(rows, began.elapsed(), &document).await;
-                        after = next;
-                        if after.is_none() {
+                        if !there_are_more {
                             break;
                         }
                     }
                     Err(NoAnswer { side, error }) => {
+                        throttle.failed(&error);
                         progress.note = format!("waits: {}: {error}", jobs.pair.database(side).summary());
                         tokio::time::sleep(LOOK_EACH).await;
                     }
@@ -176,17 +177,38 @@ impl Findings {
     }
 }
 
-/// Compares one page of a database with the other one.
+/// Compares the next pages of a database with the other one. Returns their rows, and whether there are more.
 async fn look(
     jobs: &Jobs,
     fence: &Fence,
     from: Side,
-    after: Option<Cursor>,
+    stride: Stride,
+    after: &mut Option<Cursor>,
     findings: &mut Findings,
-) -> Result<(u64, Option<Cursor>), NoAnswer> {
-    let of = |side| move |error| NoAnswer { side, error };
-    let scanned = jobs.pair.database(from).upkeep().scan(after, PAGE, tool_deadline(jobs.patience)).await;
-    let scanned = scanned.map_err(of(from))?;
+) -> Result<(u64, bool), NoAnswer> {
+    let scans = pages(jobs, from, after.clone(), stride.rows).take(stride.pages);
+    let compared = scans.map(|scanned| async move {
+        let scanned = scanned?;
+        let next = scanned.next.clone();
+        let (rows, found) = compare(jobs, fence, from, scanned).await?;
+        Ok((rows, found, next))
+    });
+    let (mut compared, mut done, mut there_are_more) = (pin!(compared.buffered(AT_ONCE)), 0, true);
+    while let Some(page) = compared.next().await {
+        let (rows, found, next) = page?;
+        findings.merge(found);
+        done += rows;
+        there_are_more = next.is_some();
+        if there_are_more {
+            *after = next;
+        }
+    }
+    Ok((done, there_are_more))
+}
+
+/// Compares one page of a database with the other one.
+async fn compare(jobs: &Jobs, fence: &Fence, from: Side, scanned: Scan) -> Result<(u64, Findings), NoAnswer> {
+    let mut findings = Findings::default();
     let rows = scanned.sessions.len() as u64 + scanned.expired + scanned.unreadable.len() as u64;
     scanned.unreadable.into_iter().for_each(|row| findings.add(Difference::Unreadable, row.row));
     let other = if from == Side::Old { Side::New } else { Side::Old };
@@ -199,13 +221,13 @@ async fn look(
         }
     }
     for copies in 0..=COPIES_MAX {
-        suspects = different(jobs, &suspects, fence, (copies == COPIES_MAX).then_some(&mut *findings)).await?;
+        suspects = different(jobs, &suspects, fence, (copies == COPIES_MAX).then_some(&mut findings)).await?;
         if suspects.is_empty() || copies == COPIES_MAX {
             break;
         }
         findings.copied += copy(&jobs.pair, &suspects, fence, Side::Old, jobs.patience).await?.done;
     }
-    Ok((rows, scanned.next))
+    Ok((rows, findings))
 }
 
 async fn rows_of(jobs: &Jobs, side: Side, keys: &[SessionKey], fence: &Fence) -> Result<Vec<MarkedRow>, NoAnswer> {

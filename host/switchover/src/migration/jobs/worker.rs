@@ -15,6 +15,8 @@ use crate::migration::document::source_of;
 const JOB: &str = "worker";
 /// Marks that are asked for at a time.
 const MARKS: u32 = 100;
+/// It works for this part of the time, so that it costs callers less. A key that is saved again meanwhile is copied once.
+const SHARE: u32 = 2;
 /// How many times smaller the next batch is after one that took too long.
 const SMALLER: u32 = 4;
 /// How often the worker looks while there are marks.
@@ -38,7 +40,7 @@ pub(super) async fn run(jobs: Jobs) {
 
 /// Works under one epoch.
 async fn work(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
-    let (mut failed, mut throttle, mut batch) = (Failed::new(), Throttle::new(), MARKS);
+    let (mut failed, mut throttle, mut batch) = (Failed::new(), Throttle::resting(SHARE), MARKS);
     loop {
         let began = Instant::now();
         let Some(turn) = jobs.turns.turn() else { break };
@@ -52,14 +54,15 @@ async fn work(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
             progress.note = why;
             throttle.rest().await;
         } else {
-            let looked = look(jobs, &turn.fence, source, batch, &mut failed).await;
+            let asked = batch.min(throttle.stride(&document).rows);
+            let looked = look(jobs, &turn.fence, source, asked, &mut failed).await;
             drop(turn);
             match looked {
                 Ok((found, copied)) => {
                     progress.done += copied;
                     progress.note = note(&failed);
                     throttle.after(copied, began.elapsed(), &document).await;
-                    let was_full = found == batch;
+                    let was_full = found == asked;
                     batch = (batch * 2).min(MARKS);
                     // More marks than were asked for: go on at once.
                     if !was_full {
