@@ -28,8 +28,8 @@ pub(super) fn no_time(layout: Layout) -> String {
     format!("NOT {}", is_time(layout))
 }
 
-/// Exactly what [`time::from_text`] reads. SQLite would take the 30th of February for the 2nd of March, so what it makes of
-/// a time is compared with the time. Its functions for texts stop at a NUL.
+/// Exactly what [`time::from_text`] reads. SQLite would take the 30th of February for the 2nd of March, so what it makes
+/// of a time is compared with the time. Its functions for texts stop at a NUL.
 fn is_time(layout: Layout) -> String {
     let [.., end] = layout.columns();
     let (seconds, fraction) = (format!("substr({end}, 1, 19)"), format!("substr({end}, 20)"));

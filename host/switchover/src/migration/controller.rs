@@ -461,8 +461,8 @@ impl Controller {
         Err(MigrationError::Changed)
     }
 
-    /// Fails if the document's epoch is not sealed yet; with [`MigrationError::Changed`] if it is, and the document does
-    /// not say so yet.
+    /// Fails if the document's epoch is not sealed yet; with [`MigrationError::Changed`] if it is, and the document
+    /// does not say so yet.
     async fn ensure_sealed(&self, document: &Document) -> Result<(), MigrationError> {
         if document.sealed == document.epoch {
             return Ok(());

@@ -15,7 +15,8 @@ use crate::migration::document::source_of;
 const JOB: &str = "worker";
 /// Marks that are asked for at a time.
 const MARKS: u32 = 100;
-/// It works for this part of the time, so that it costs callers less. A key that is saved again meanwhile is copied once.
+/// It works for one part in so many of the time, so that it costs callers less. A key that is saved again meanwhile is
+/// copied once.
 const SHARE: u32 = 2;
 /// How many times smaller the next batch is after one that took too long.
 const SMALLER: u32 = 4;
