@@ -5,11 +5,10 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
-use switchover_core::SessionKey;
-use switchover_core::Timestamp;
 use switchover_core::capabilities::{
     Clock, DatabaseError, Epoch, Fence, Mark, Number, Numbered, Side, Write, WriteOutcome,
 };
+use switchover_core::{SessionKey, Timestamp};
 
 use super::connection::{database_error, wait_for_locks_until};
 use super::panics::survive;

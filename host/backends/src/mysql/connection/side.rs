@@ -417,13 +417,15 @@ impl SideLink for Connection {
         let (hash, quoted) = (short_hash(table.name().as_bytes()), table.quoted('`'));
         let words: String = words.chars().filter(|one| *one != '\'' && *one != '\\').take(WORDS_MAX).collect();
         self.may_have_written = true;
+        // By default a change of a table waits for a day, and everybody else behind it.
+        self.simple(&format!("SET SESSION lock_wait_timeout = {RAISE_WAIT_S_MAX}")).await?;
         for event in ["INSERT", "UPDATE"] {
             let name = format!("{schema}`switchover_sealed_{hash}_{}`", event.to_lowercase());
             self.simple(&format!("DROP TRIGGER IF EXISTS {name}")).await?;
             let refusal = format!("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{words}'");
             self.simple(&format!("CREATE TRIGGER {name} BEFORE {event} ON {quoted} FOR EACH ROW {refusal}")).await?;
         }
-        Ok(())
+        self.simple("SET SESSION lock_wait_timeout = DEFAULT").await
     }
 
     async fn fence(&mut self, migration: &str) -> Result<Option<Epoch>, Failure> {
