@@ -125,9 +125,9 @@ impl Site {
     /// A statement of a program that knows nothing of this one.
     pub(crate) async fn execute(&mut self, sql: &str) -> Result<()> {
         match &mut self.raw {
-            Raw::Postgres(raw) => drop(raw.execute(sql).await?),
-            Raw::MariaDb(raw) => drop(raw.execute(sql).await?),
-            Raw::Sqlite(raw, _) => drop(raw.execute(sql, [])?),
+            Raw::Postgres(raw) => raw.execute(sql).await.map(drop)?,
+            Raw::MariaDb(raw) => raw.execute(sql).await.map(drop)?,
+            Raw::Sqlite(raw, _) => raw.execute(sql, []).map(drop)?,
         }
         Ok(())
     }

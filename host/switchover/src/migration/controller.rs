@@ -1,5 +1,6 @@
 //! The operator's steps: each is safe to repeat, and is made by a compare-and-set of the control document.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ use super::member::{POLICY_DEFAULT, check_name, deadline};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a raise may take: it waits out every transaction that is not paused, and then steps back.
 const RAISE_PATIENCE: Duration = Duration::from_secs(4);
+/// Attempts to seal the old table, and the pause after the first of them.
+const SEALS_MAX: u32 = 4;
+const SEAL_PAUSE: Duration = Duration::from_millis(50);
 /// Attempts of a change beside which hosts seal the epoch, or jobs report.
 const CHANGED_MAX: u32 = 20;
 /// The fence of a closed migration. No host reaches it.
@@ -206,13 +210,20 @@ impl Controller {
     /// Lets writes of the old table fail: in `complete` only a program that was forgotten makes one. Says what it did.
     async fn seal_old(&self) -> String {
         let words = format!("the sessions have moved to {}: stop this program", self.new.summary());
-        let sealed = match self.side_tables(Side::Old) {
-            Ok(old) => old.seal(words, Instant::now() + RAISE_PATIENCE).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let failed = |error: &dyn Display| format!("the old table could not be made to refuse writes: {error}");
+        let old = match self.side_tables(Side::Old) {
+            Ok(old) => old,
+            Err(error) => return failed(&error),
         };
-        match sealed {
-            Ok(()) => "the old table refuses writes from here on".to_owned(),
-            Err(error) => format!("the old table could not be made to refuse writes: {error}"),
+        let mut attempts = 1;
+        loop {
+            match old.seal(words.clone(), Instant::now() + RAISE_PATIENCE).await {
+                Ok(()) => return "the old table refuses writes from here on".to_owned(),
+                Err(error) if attempts == SEALS_MAX => return failed(&error),
+                // Somebody else does the same at this moment.
+                Err(_) => tokio::time::sleep(SEAL_PAUSE * attempts).await,
+            }
+            attempts += 1;
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 
 /// A database of the story.
 pub(crate) enum Base {
-    Server(Proxied),
+    Server(Box<Proxied>),
     /// Nothing lies between a host and its file.
     File(TempDir),
 }
@@ -45,7 +45,7 @@ impl Base {
     async fn start(kind: Kind) -> Result<Self> {
         Ok(match kind {
             Kind::Sqlite => Self::File(TempDir::new()?),
-            kind => Self::Server(Proxied::start(kind).await?),
+            kind => Self::Server(Box::new(Proxied::start(kind).await?)),
         })
     }
 
@@ -78,8 +78,10 @@ impl Base {
     /// The table, for plain SQL, past the proxy.
     pub(crate) fn table(&self) -> Table {
         let place = match self {
-            Self::Server(Proxied { kind: Kind::MariaDb, server, .. }) => Place::MySql(server.url()),
-            Self::Server(Proxied { server, .. }) => Place::Postgres(server.url()),
+            Self::Server(proxied) => match proxied.kind {
+                Kind::MariaDb => Place::MySql(proxied.server.url()),
+                Kind::Postgres | Kind::Sqlite => Place::Postgres(proxied.server.url()),
+            },
             Self::File(folder) => Place::Sqlite(file(folder)),
         };
         Table { place, name: TABLE.to_owned(), layout: Layout::DJANGO }

@@ -7,7 +7,7 @@ use switchover_core::capabilities::{DatabaseError, Fence, Number, Side, Write};
 
 use super::super::functions::How;
 use super::column;
-use crate::manner::Manner;
+use crate::manner::{Manner, token};
 use crate::server::Failure;
 
 /// What the function for writes is told besides the batch.
@@ -36,7 +36,7 @@ impl<'c> Call<'c> {
             Side::Old => How::MarkedAtOld,
             Side::New => How::MarkedAtNew,
         };
-        let tokens = keys.iter().map(|_| new_token()).collect();
+        let tokens = keys.iter().map(|_| token().0).collect();
         Self::with(how, fence, keys, tokens)
     }
 
@@ -65,12 +65,6 @@ fn sorted(batch: &[Write]) -> Vec<&str> {
     let mut keys: Vec<_> = batch.iter().map(|write| write.key().expose()).collect();
     keys.sort_unstable();
     keys
-}
-
-fn new_token() -> i64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the operating system's random source answers");
-    i64::from_le_bytes(bytes)
 }
 
 /// An epoch or a number as its column holds it. No migration reaches the end of the column.
