@@ -17,7 +17,15 @@ const TICK: Duration = Duration::from_millis(120);
 pub(super) async fn advance(options: Step) -> Result<Verdict> {
     let controller = controller(&options.named).await?;
     let to = match &options.to {
-        Some(word) => phase(word)?,
+        Some(word) => {
+            let (to, document) = (phase(word)?, controller.document().await?);
+            if document.phase == to.as_str() {
+                let what = format!("the migration is in {to} already");
+                let patience = Duration::from_secs(options.wait);
+                return wait(&controller, &options.named, patience, &what, document.epoch, &[]).await;
+            }
+            to
+        }
         None => match controller.next_phase().await? {
             Some(Phase::Complete) => bail!("the next phase is `complete`, and there is no way back: say `complete`"),
             Some(next) => next,

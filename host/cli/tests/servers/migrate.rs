@@ -109,7 +109,9 @@ async fn operator_moves(old: Place, new: Place) {
     assert_eq!(site.migrate(&["rate", "100000"]).0, 0);
 
     for phase in ["strict", "cutover", "reverse"] {
-        site.step(&["advance"]).await;
+        site.step(&["advance", "--to", phase]).await;
+        let (code, told) = site.migrate(&["advance", "--to", phase]);
+        assert!(code == 0 && told.contains("already"), "it may be repeated: {code}: {told}");
         assert_eq!(site.status()["phase"], phase);
         assert_eq!(sessions.save(&key, Payload::from(phase), expires_in(HOUR)).await.unwrap(), SaveOutcome::Saved);
         let found = sessions.load(&key).await.unwrap().unwrap();

@@ -75,7 +75,8 @@ impl Story {
         let controller = servers.begin().await?;
         let mut hosts = Vec::new();
         for number in 0..HOSTS.len() {
-            hosts.push(servers.host(number, self.plan == Plan::Hosts).await?);
+            let as_process = self.plan == Plan::Hosts;
+            hosts.push(patiently("a host does not start", async || servers.host(number, as_process).await).await?);
         }
         let site = Arc::new(Site {
             hosts: hosts.iter().map(Host::way).collect(),
@@ -164,7 +165,10 @@ impl Story {
         }
         ensure!(findings.faults.is_empty(), "{}", report(&findings, &history, &names, &site.clock, &faults));
         if self.plan == Plan::Calm {
-            ensure!(site.meter.failures() + site.meter.unknown_outcomes() == 0, "{:?}", site.meter.errors());
+            // A server may break a deadlock of its own when the other one has committed already.
+            let errors = site.meter.errors();
+            let is_a_deadlock = |error: &String| error.contains("deadlock");
+            ensure!(site.meter.failures() == 0 && errors.iter().all(is_a_deadlock), "{errors:?}");
         }
         let left: u64 = reports.iter().map(|report| report.new_keys_left).sum();
         ensure!(rows.strangers <= left + site.nameless.load(Ordering::Relaxed), "{} rows nobody wrote", rows.strangers);
