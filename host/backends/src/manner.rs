@@ -1,6 +1,8 @@
 //! How a batch of writes is executed, on every kind of database that has side tables.
 
 use switchover_core::capabilities::{Fence, Side, Token};
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+use switchover_core::capabilities::{Write, WriteOutcome};
 
 /// How a batch is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,16 @@ pub(crate) enum Manner {
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub(crate) const UNPREPARED: &str =
     "the side tables of migrations are not prepared: `switchover migrate init` makes them";
+
+/// Whether a write is refused, so that its key gets no mark and keeps the one that it has. A delete never is.
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+pub(crate) fn is_refused(write: &Write, outcome: &WriteOutcome) -> bool {
+    match outcome {
+        WriteOutcome::Done(_) => false,
+        WriteOutcome::Exists => true,
+        WriteOutcome::Missing => !matches!(write, Write::Delete(_)),
+    }
+}
 
 /// A token that no other mark has.
 pub(crate) fn token() -> Token {

@@ -6,7 +6,6 @@
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use switchover_core::capabilities::{
     DatabaseError, Epoch, Fence, KeyLock, LockPurpose, LockedKey, Mark, MarkedRow, Number, Side, Token, Write,
-    WriteOutcome,
 };
 use switchover_core::{SessionKey, Timestamp, short_hash};
 
@@ -144,15 +143,6 @@ pub(super) fn clear_marks(connection: &Connection, migration: &str, marks: &[Mar
         cleared += execute(connection, CLEAR_TOKEN, (migration, key.expose(), token))? as u64;
     }
     Ok(cleared)
-}
-
-/// Whether a write is refused. A delete never is.
-pub(super) fn is_refused(write: &Write, outcome: &WriteOutcome) -> bool {
-    match outcome {
-        WriteOutcome::Done(_) => false,
-        WriteOutcome::Exists => true,
-        WriteOutcome::Missing => !matches!(write, Write::Delete(_)),
-    }
 }
 
 /// Raises the number of each key, or returns those that are not lower.

@@ -14,7 +14,7 @@ use super::connection::{database_error, wait_for_locks_until};
 use super::panics::survive;
 use super::statements::Statements;
 use super::{schema, side};
-use crate::manner::Manner;
+use crate::manner::{Manner, is_refused};
 use crate::others::Shared;
 use crate::request::Request;
 use crate::sweep::Tried;
@@ -347,7 +347,7 @@ impl Writer {
 
     /// Removes the marks of what was written.
     fn clear_written(&self, batch: &[Write], outcomes: &[WriteOutcome], migration: &str) -> Result<(), DatabaseError> {
-        let written = batch.iter().zip(outcomes).filter(|(write, outcome)| !side::is_refused(write, outcome));
+        let written = batch.iter().zip(outcomes).filter(|(write, outcome)| !is_refused(write, outcome));
         written.map(|(write, _)| write.key()).try_for_each(|key| side::clear(&self.connection, migration, key))
     }
 
@@ -390,7 +390,7 @@ impl Writer {
                 let outcomes = self.write_batch(batch)?;
                 let now = self.clock.now();
                 for (write, outcome) in batch.iter().zip(&outcomes) {
-                    if !side::is_refused(write, outcome) {
+                    if !is_refused(write, outcome) {
                         side::set_mark(&self.connection, &fence.migration, write.key(), *home, now)?;
                     }
                 }

@@ -33,7 +33,7 @@ enum HostFault {
     Kill,
     /// SIGSTOP.
     Pause,
-    /// SIGTERM; it starts again under its name.
+    /// An orderly end; it starts again under its name.
     Stop,
 }
 

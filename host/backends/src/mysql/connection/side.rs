@@ -18,7 +18,7 @@ use super::super::errors::{NO_TABLE, number};
 use super::super::side_tables::{FENCE, KEY, NOW, SideNames, literal};
 use super::super::statements::CHUNK_MAX;
 use super::{Connection, MySqlQuery, column, filled_up, may_wait, powers_of_two, raw, session};
-use crate::manner::{UNPREPARED, token};
+use crate::manner::{UNPREPARED, is_refused, token};
 use crate::mysql::others;
 use crate::server::{Failure, Link as _, SideLink};
 
@@ -123,7 +123,7 @@ impl Connection {
             Side::Old => self.lock_rows(&keys, false, wait).await?.into_keys().collect(),
             Side::New => self.present(&keys).await?,
         };
-        let is_refused = |write: &Write| {
+        let will_be_refused = |write: &Write| {
             let is_there = present.contains(write.key());
             match write {
                 Write::Insert(_) => is_there,
@@ -132,7 +132,7 @@ impl Connection {
             }
         };
         let mut marked: Vec<KeyValue<'_>> = Vec::with_capacity(batch.len());
-        for write in batch.iter().filter(|write| !is_refused(write)) {
+        for write in batch.iter().filter(|write| !will_be_refused(write)) {
             marked.push((write.key().expose(), token().0));
         }
         marked.sort_unstable();
@@ -144,12 +144,7 @@ impl Connection {
         self.set_marks(&marked, home, migration).await?;
         let outcomes = self.write_batch(batch, false, wait).await?;
         for (write, outcome) in batch.iter().zip(&outcomes) {
-            let refused_now = match outcome {
-                WriteOutcome::Done(_) => false,
-                WriteOutcome::Exists => true,
-                WriteOutcome::Missing => !matches!(write, Write::Delete(_)),
-            };
-            if refused_now != is_refused(write) {
+            if is_refused(write, outcome) != will_be_refused(write) {
                 return Err(Failure::Busy("a row came or went".to_owned()));
             }
         }
@@ -349,10 +344,7 @@ impl Connection {
     /// Removes the marks of the keys of a write in a transaction that holds keys.
     pub(super) async fn unmark_written(&mut self, batch: &[Write], outcomes: &[WriteOutcome]) -> Result<(), Failure> {
         let Some(migration) = self.migration.clone().filter(|_| self.holds_keys) else { return Ok(()) };
-        let written = batch
-            .iter()
-            .zip(outcomes)
-            .filter(|(write, outcome)| matches!(outcome, WriteOutcome::Done(_)) || matches!(write, Write::Delete(_)));
+        let written = batch.iter().zip(outcomes).filter(|(write, outcome)| !is_refused(write, outcome));
         let keys: Vec<&str> = written.map(|(write, _)| write.key().expose()).collect();
         self.unmark(&keys, &migration).await.map(drop)
     }
