@@ -7,6 +7,8 @@ pub(super) struct SideNames {
     schema: Option<String>,
     pub(super) fence: String,
     pub(super) key: String,
+    /// The table of keys in a statement that locks rows of it.
+    pub(super) key_locked: String,
 }
 
 /// The two tables, by their names.
@@ -24,7 +26,8 @@ impl SideNames {
             Some(schema) => format!("{}.{}", Table::quote(schema, '`'), Table::quote(name, '`')),
             None => Table::quote(name, '`'),
         };
-        Self { fence: quoted(FENCE), key: quoted(KEY), schema }
+        let key = quoted(KEY);
+        Self { fence: quoted(FENCE), key_locked: format!("{key} FORCE INDEX (PRIMARY)"), key, schema }
     }
 
     pub(super) fn schema(&self) -> Option<&str> {

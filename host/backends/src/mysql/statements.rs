@@ -129,12 +129,17 @@ impl Statements {
     }
 
     /// Locks the rows of so many keys, in the order of the keys, and selects them or only their keys.
+    ///
+    /// Without order and limit, MariaDB reads all of a small table and waits for rows of other keys that somebody has
+    /// locked. This holds for each statement that locks many rows.
     pub(super) fn lock(&self, keys: usize, whole: bool, wait: bool) -> String {
         let nowait = if wait { "" } else { " NOWAIT" };
         let [key, ..] = self.layout.columns();
         let columns = if whole { self.row(&self.columns.others) } else { text(key, &self.columns.character_sets) };
-        let (whose, table, keys) = (&self.whose, &self.table, list("?", keys));
-        format!("{whose}SELECT {columns} FROM {table} WHERE {key} IN ({keys}) ORDER BY {key} FOR UPDATE{nowait}")
+        let (whose, table, these) = (&self.whose, &self.table, list("?", keys));
+        format!(
+            "{whose}SELECT {columns} FROM {table} WHERE {key} IN ({these}) ORDER BY {key} LIMIT {keys} FOR UPDATE{nowait}"
+        )
     }
 
     /// With `whole`, the rows have values for the other columns.
@@ -172,8 +177,6 @@ impl Statements {
         )
     }
 
-    /// Without order and limit, MariaDB reads all of a small table and waits for rows of other keys that somebody has
-    /// locked.
     pub(super) fn delete_many(&self, keys: usize) -> String {
         let (whose, table, these) = (&self.whose, &self.table, list("?", keys));
         let [key, ..] = self.layout.columns();

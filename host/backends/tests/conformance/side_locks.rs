@@ -91,6 +91,31 @@ async fn write_of_both_databases_counts_and_clears_the_marks_of_what_it_writes(p
     Ok(())
 }
 
+/// While a table is small, a server may read all of it instead of using an index, and wait for what others have locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_of_other_keys_are_not_waited_for_in_a_small_table() -> Result<()> {
+    for place in [Place::Postgres, Place::MariaDb] {
+        let site = Site::new(place).await?;
+        let keys: Vec<String> = (0..8).map(|at| format!("key0000{at}")).collect();
+        let puts = |odd: usize, payload: &'static str| {
+            keys.iter().skip(odd).step_by(2).map(move |key| Write::Upsert(with(key, payload))).collect::<Vec<_>>()
+        };
+        site.mark(Side::Old, [puts(0, "v1"), puts(1, "v1")].concat()).await?;
+        let locked = async |host, odd| {
+            let keys: Vec<&str> = keys.iter().skip(odd).step_by(2).map(String::as_str).collect();
+            site.locked(host, &keys, LockPurpose::Write).await.with_context(|| format!("{place:?}"))
+        };
+        let (mut one, _) = locked(&*site.one, 0).await?;
+        let (mut other, _) = locked(&*site.other, 1).await?;
+        other.write(puts(1, "v2")).await.with_context(|| format!("{place:?}"))?;
+        one.write(puts(0, "v2")).await.with_context(|| format!("{place:?}"))?;
+        other.commit().await?;
+        one.commit().await?;
+        assert_eq!(site.marked().await?, Vec::<SessionKey>::new());
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_reads_the_row_and_does_not_wait_for_a_lock_on_it() -> Result<()> {
     let mut site = Site::new(Place::Postgres).await?;

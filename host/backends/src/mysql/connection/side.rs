@@ -185,12 +185,11 @@ impl Connection {
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
             let sql = format!(
-                "UPDATE {} SET mark = NULL, since = 0, attempts = 0 \
-                 WHERE migration = ? AND session_key IN ({}) AND mark IS NOT NULL",
-                names.key,
-                list(sent.len())
+                "UPDATE {} SET mark = NULL, since = 0, attempts = 0 WHERE {} AND mark IS NOT NULL",
+                names.key_locked,
+                of_keys(sent.len())
             );
-            let query = sent.iter().fold(sqlx::query(&sql).bind(migration), |query, key| query.bind(key.as_bytes()));
+            let query = bind_keys(sqlx::query(&sql), &sent, migration);
             let done = query.execute(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
             changed += done.rows_affected();
         }
@@ -211,12 +210,13 @@ impl Connection {
         for keys in keys.chunks(CHUNK_MAX) {
             let sent = filled_up(keys);
             let sql = format!(
-                "SELECT session_key, {column_name} FROM {} WHERE migration = ? AND session_key IN ({}) \
-                 ORDER BY session_key FOR UPDATE{nowait}",
-                names.key,
-                list(sent.len())
+                "SELECT session_key, {column_name} FROM {} WHERE {} \
+                 ORDER BY migration, session_key LIMIT {} FOR UPDATE{nowait}",
+                names.key_locked,
+                of_keys(sent.len()),
+                sent.len()
             );
-            let query = sent.iter().fold(sqlx::query(&sql).bind(migration), |query, key| query.bind(key.as_bytes()));
+            let query = bind_keys(sqlx::query(&sql), &sent, migration);
             let rows = query.fetch_all(&mut self.connection).await.map_err(|error| self.side_failure(&error))?;
             for row in &rows {
                 found.insert(raw(row, 0)?.to_vec(), column(row, 1)?);
@@ -565,8 +565,15 @@ pub(super) fn not_below_at(fence: &Fence, row: Option<&MySqlRow>, at: usize) -> 
     }
 }
 
-fn list(count: usize) -> String {
-    vec!["?"; count].join(", ")
+/// The rows of so many keys. A statement that locks by `migration = ? AND session_key IN (…)` may be given another index,
+/// or all rows of the migration, while the table is small or its statistics are old: then it waits for keys of others,
+/// and two such statements for each other.
+fn of_keys(count: usize) -> String {
+    format!("(migration, session_key) IN ({})", vec!["(?, ?)"; count].join(", "))
+}
+
+fn bind_keys<'q>(query: MySqlQuery<'q>, keys: &[&'q str], migration: &'q str) -> MySqlQuery<'q> {
+    keys.iter().fold(query, |query, key| query.bind(migration).bind(key.as_bytes()))
 }
 
 fn signed(number: u64) -> i64 {
