@@ -39,6 +39,8 @@
 mod config;
 mod error;
 mod host;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod migration;
 mod router;
 mod sessions;

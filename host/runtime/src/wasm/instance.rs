@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use switchover_contract::{Description, Hints, Model, Object, SaveMode, SaveOutcome};
@@ -14,7 +15,7 @@ use super::bindings::switchover::policy::types::Error as GuestError;
 use super::bindings::{Policy, PolicyPre};
 use super::engine::PolicyEngine;
 use super::limits::{
-    CPU_SLICE_MS, GUEST_MEMORY_KEPT_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, HOST_CALL_BYTES_MAX,
+    GUEST_MEMORY_KEPT_BYTES_MAX, GUEST_RESOURCES_KEPT_MAX, GUEST_RESOURCES_MAX, HOST_CALL_BYTES_MAX,
     IDLE_MEMORY_BYTES_MAX, IDLE_MIN,
 };
 use super::state::GuestState;
@@ -29,7 +30,7 @@ pub(crate) struct WasmRunner {
     engine: Arc<PolicyEngine>,
     pre: PolicyPre<GuestState>,
     with_wasi: bool,
-    cpu_slices_max: u32,
+    call_cpu_time: Duration,
     /// One shard for each core: an instance that another core has just used is cold in this core's cache, and so is its
     /// lock.
     idle: Box<[Idle]>,
@@ -68,13 +69,11 @@ impl WasmRunner {
         let with_wasi = component.component_type().imports(&engine.engine).any(|(name, _)| name.starts_with("wasi:"));
         let linker = if with_wasi { &engine.linker_with_wasi } else { &engine.linker };
         let pre = PolicyPre::new(linker.instantiate_pre(component)?)?;
-        let slices = limits.call_cpu_time.as_millis().div_ceil(u128::from(CPU_SLICE_MS)).max(1);
-        let cpu_slices_max = u32::try_from(slices).unwrap_or(u32::MAX);
         let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(IDLE_SHARDS_MAX));
         Ok(Self {
             pre,
             with_wasi,
-            cpu_slices_max,
+            call_cpu_time: limits.call_cpu_time,
             idle: (0..shards).map(|_| Idle::default()).collect(),
             idle_max: AtomicUsize::new(usize::MAX),
             engine,
@@ -105,22 +104,26 @@ impl WasmRunner {
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
         store.set_max_component_handles(GUEST_RESOURCES_MAX);
         store.set_epoch_deadline(1);
-        let slices_max = self.cpu_slices_max;
+        let call_cpu_time = self.call_cpu_time;
         // This runs only while wasm runs, so waiting for a database does not count.
         store.epoch_deadline_callback(move |mut store| {
             let state = store.data_mut();
             // A slice in which a host call waited does not count. This is safe because the number of host calls is
             // bounded. The guest has kept no other task waiting, so it continues at once: a yield would slow down every
             // call that waited for a database.
+            let since = state.processor_time.since();
             if std::mem::take(&mut state.waited) {
+                since.begin();
                 return Ok(UpdateDeadline::Continue(1));
             }
-            state.slices += 1;
-            Ok(if state.slices > slices_max {
-                UpdateDeadline::Interrupt
-            } else {
-                UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
-            })
+            if state.processor_time.count() > call_cpu_time {
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            let next = async move {
+                tokio::task::yield_now().await;
+                since.begin();
+            };
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(next)))
         });
         match self.pre.instantiate_async(&mut store).await {
             Ok(policy) => {

@@ -15,6 +15,7 @@ mod linker;
 mod log;
 mod memory;
 mod output;
+mod processor_time;
 mod settings;
 mod state;
 

@@ -14,14 +14,14 @@ use super::handles::{Handle, Handles, HostSession};
 use super::limits::WASI_RANDOM_BYTES_MAX;
 use super::memory::GuestMemory;
 use super::output::{LogStream, Output};
+use super::processor_time::ProcessorTime;
 use crate::call::CallContext;
 use crate::error::PolicyFault;
 
 /// What the host keeps for one instance.
 pub(crate) struct GuestState {
     pub(crate) memory: GuestMemory,
-    /// How many slices of processor time the running call has used.
-    pub(crate) slices: u32,
+    pub(super) processor_time: ProcessorTime,
     /// Whether a host call that may have waited was made since the last slice was counted.
     pub(crate) waited: bool,
     pub(super) handles: Handles,
@@ -40,7 +40,7 @@ impl GuestState {
     pub(crate) fn new(with_wasi: bool) -> Self {
         Self {
             memory: GuestMemory::default(),
-            slices: 0,
+            processor_time: ProcessorTime::default(),
             waited: false,
             handles: Handles::default(),
             current: None,
@@ -50,7 +50,7 @@ impl GuestState {
 
     /// Begins a call.
     pub(crate) fn begin(&mut self, call: Arc<CallContext>) {
-        self.slices = 0;
+        self.processor_time.reset();
         if let Some(wasi) = &self.wasi {
             wasi.output.lock().begin(Arc::clone(&call));
         }

@@ -187,6 +187,8 @@ impl Builder {
                 chores::start(membership, &host);
             }
         }
+        #[cfg(feature = "metrics")]
+        super::published::start(&host);
         Ok(Switchover { host })
     }
 }

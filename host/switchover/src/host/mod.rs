@@ -8,6 +8,8 @@ mod chores;
 mod epochs;
 mod flags;
 mod joined;
+#[cfg(feature = "metrics")]
+mod published;
 mod readiness;
 mod work;
 
@@ -79,13 +81,10 @@ impl Switchover {
     /// one. [`SwapError::NotDrained`] means that calls under the old one did not end in time.
     /// [`SwapError::InMigration`]: the control document names the policy, for the whole fleet.
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
-        self.host.ensure_no_migration()?;
-        let next = self.host.loader.load(&policy, self.host.slot.flags()).await?;
-        ensure_carried(&self.host.store, &policy, next.description(), self.host.limits.read_deadline).await?;
-        self.host.settle_repairs(&next).await;
-        self.host.slot.publish(Arc::clone(&next), &*self.host).await?;
-        tracing::info!(policy = %next.id(), "a policy was taken into use");
-        Ok(next.id().clone())
+        let swapped = self.host.swap(&policy).await;
+        #[cfg(feature = "metrics")]
+        crate::metrics::policy_changed(if swapped.is_ok() { "swapped" } else { "refused" });
+        swapped
     }
 
     /// Goes back to the previous policy. It was kept warm, so nothing is loaded or compiled. If flags have changed
@@ -95,13 +94,10 @@ impl Switchover {
     ///
     /// [`SwapError::NoPrevious`] before the first swap; otherwise as for [`Switchover::swap_policy`].
     pub async fn rollback_policy(&self) -> Result<PolicyVersion, SwapError> {
-        self.host.ensure_no_migration()?;
-        if let Some(previous) = self.host.slot.previous() {
-            self.host.settle_repairs(&previous).await;
-        }
-        let version = self.host.slot.roll_back(&*self.host).await?;
-        tracing::info!(policy = %version.id(), "rolled back to the previous policy");
-        Ok(version.id().clone())
+        let rolled_back = self.host.roll_back().await;
+        #[cfg(feature = "metrics")]
+        crate::metrics::policy_changed(if rolled_back.is_ok() { "rolled-back" } else { "refused" });
+        rolled_back
     }
 
     /// Which policy runs now, and its counts.
@@ -176,6 +172,26 @@ impl Switchover {
 }
 
 impl Host {
+    async fn swap(&self, policy: &Policy) -> Result<PolicyVersion, SwapError> {
+        self.ensure_no_migration()?;
+        let next = self.loader.load(policy, self.slot.flags()).await?;
+        ensure_carried(&self.store, policy, next.description(), self.limits.read_deadline).await?;
+        self.settle_repairs(&next).await;
+        self.slot.publish(Arc::clone(&next), self).await?;
+        tracing::info!(policy = %next.id(), "a policy was taken into use");
+        Ok(next.id().clone())
+    }
+
+    async fn roll_back(&self) -> Result<PolicyVersion, SwapError> {
+        self.ensure_no_migration()?;
+        if let Some(previous) = self.slot.previous() {
+            self.settle_repairs(&previous).await;
+        }
+        let version = self.slot.roll_back(self).await?;
+        tracing::info!(policy = %version.id(), "rolled back to the previous policy");
+        Ok(version.id().clone())
+    }
+
     fn ensure_no_migration(&self) -> Result<(), SwapError> {
         match &self.membership {
             None => Ok(()),

@@ -18,6 +18,9 @@ pub(super) struct Lease<'j> {
     /// By the monotonic clock, counted from before the control tables were asked.
     held_until: Instant,
     reported_at: Instant,
+    /// Rows that were done when it was reported last.
+    #[cfg(feature = "metrics")]
+    reported: u64,
 }
 
 impl<'j> Lease<'j> {
@@ -46,7 +49,18 @@ impl<'j> Lease<'j> {
         let asked_at = Instant::now();
         let taken = jobs.control.take_job(job, jobs.member.clone(), epoch, LEASE, deadline()).await;
         let progress = taken.ok().flatten()?;
-        Some((Self { jobs, job, epoch, held_until: asked_at + LEASE, reported_at: asked_at }, progress))
+        let lease = Self {
+            jobs,
+            job,
+            epoch,
+            held_until: asked_at + LEASE,
+            reported_at: asked_at,
+            #[cfg(feature = "metrics")]
+            reported: progress.done,
+        };
+        #[cfg(feature = "metrics")]
+        crate::metrics::job_held(job, true);
+        Some((lease, progress))
     }
 
     /// Reports progress, if the last report is old enough. Returns whether this host still does the job.
@@ -54,6 +68,7 @@ impl<'j> Lease<'j> {
         if self.reported_at.elapsed() < REPORT_EACH {
             return self.is_held();
         }
+        self.publish(progress);
         let asked_at = Instant::now();
         let (jobs, job, epoch) = (self.jobs, self.job, self.epoch);
         match jobs.control.keep_job(job, jobs.member.clone(), epoch, LEASE, progress.clone(), deadline()).await {
@@ -66,12 +81,29 @@ impl<'j> Lease<'j> {
     }
 
     /// Gives the job back, with its last progress.
-    pub(super) async fn leave(self, progress: Progress) {
+    pub(super) async fn leave(mut self, progress: Progress) {
+        self.publish(&progress);
         let (control, member) = (&self.jobs.control, self.jobs.member.clone());
         let _lease_runs_out = control.leave_job(self.job, member, self.epoch, progress, deadline()).await;
     }
 
     fn is_held(&self) -> bool {
         Instant::now() < self.held_until
+    }
+
+    #[cfg(feature = "metrics")]
+    fn publish(&mut self, progress: &Progress) {
+        crate::metrics::job_rows(self.job, progress.done.saturating_sub(self.reported));
+        self.reported = progress.done;
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn publish(&mut self, _: &Progress) {}
+}
+
+#[cfg(feature = "metrics")]
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        crate::metrics::job_held(self.job, false);
     }
 }
