@@ -51,8 +51,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
 
 /// Compares two databases, and shows what differs. Returns whether they are alike.
 pub(crate) async fn compared(old: &dyn Database, new: &dyn Database, limits: &Limits, json: bool) -> Result<bool> {
-    let style = ProgressStyle::with_template("{spinner} {pos} rows compared")?;
-    let bar = ProgressBar::new_spinner().with_style(style);
+    let bar = progress()?;
     let comparison = compare(old, new, limits, &mut |rows| bar.inc(rows)).await;
     bar.finish_and_clear();
     let comparison = comparison?;
@@ -64,7 +63,13 @@ pub(crate) async fn compared(old: &dyn Database, new: &dyn Database, limits: &Li
     Ok(comparison.is_alike())
 }
 
-fn show(comparison: &Comparison) -> Result<()> {
+/// The progress of a comparison.
+pub(crate) fn progress() -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{spinner} {pos} rows compared")?;
+    Ok(ProgressBar::new_spinner().with_style(style))
+}
+
+pub(crate) fn show(comparison: &Comparison) -> Result<()> {
     print(format_args!(
         "{} unexpired rows in the old database, {} in the new one; {} and {} expired rows were not compared",
         comparison.old.rows, comparison.new.rows, comparison.old.expired, comparison.new.expired
@@ -116,7 +121,7 @@ fn show_unreadable(which: &str, seen: &Seen) -> Result<()> {
     Ok(())
 }
 
-fn as_json(comparison: &Comparison) -> serde_json::Value {
+pub(crate) fn as_json(comparison: &Comparison) -> serde_json::Value {
     let rows = |seen: &Seen| -> Vec<_> {
         seen.shown.iter().map(|row| json!({"session": row.row, "what": row.what})).collect()
     };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use switchover::migration::{Beginning, Controller, MigrationError, Phase, Profile};
+use switchover::migration::{Beginning, Controller, Guard, MigrationError, Phase, Profile};
 
 use crate::output::{Verdict, print};
 use crate::place;
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Verify(Wait),
     /// Compare the unexpired sessions of both databases once, both ways, and change nothing
     Diff(Named),
+    /// Compare as `diff` does, and mark what differs, so that the hosts copy it once more
+    Repair(Repair),
     /// Count the keys that wait for a copy
     Marks(Named),
     /// Print everything that the control tables know, as evidence
@@ -118,9 +120,22 @@ pub(crate) struct Step {
     /// Show the guards, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Go on although this guard is not green; only one that is advice, such as `backfilled`. May be repeated
+    #[arg(long = "override", value_name = "GUARD")]
+    overridden: Vec<String>,
     /// How many seconds to wait until every host has acknowledged
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
+}
+
+/// The options of `repair`.
+#[derive(Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    named: Named,
+    /// Compare, and mark nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The options of `hold`.
@@ -219,6 +234,7 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
         Command::Backfill(options) => watch::backfill(&options).await,
         Command::Verify(options) => watch::verify(&options).await,
         Command::Diff(named) => diff(named).await,
+        Command::Repair(options) => repair(options).await,
         Command::Marks(named) => show::marks(&controller(&named).await?.status().await?, named.json),
         Command::Evidence(named) => {
             print(show::as_json(&controller(&named).await?.evidence().await?))?;
@@ -299,6 +315,44 @@ async fn diff(named: Named) -> Result<Verdict> {
     let [old, new] = controller.databases();
     let alike = crate::verify::compared(old.as_ref(), new.as_ref(), &config.limits(), named.json).await?;
     Ok(if alike { Verdict::Fine } else { Verdict::Red })
+}
+
+async fn repair(options: Repair) -> Result<Verdict> {
+    let Repair { named, dry_run } = options;
+    let config = place::read_config(&named.config)?;
+    let controller = controller(&named).await?;
+    let bar = crate::verify::progress()?;
+    let repaired = controller.repair(&config.limits(), !dry_run, &mut |rows| bar.inc(rows)).await;
+    bar.finish_and_clear();
+    let repaired = repaired?;
+    if named.json {
+        let mut report = crate::verify::as_json(&repaired.comparison);
+        report["marked"] = repaired.marked.into();
+        print(report)?;
+    } else {
+        crate::verify::show(&repaired.comparison)?;
+        print(format_args!(
+            "{} sessions are marked; the hosts copy them, and `migrate marks` counts them",
+            repaired.marked
+        ))?;
+    }
+    let unreadable = repaired.comparison.old.unreadable + repaired.comparison.new.unreadable;
+    let left = repaired.comparison.differences() - repaired.marked + unreadable;
+    Ok(if left == 0 { Verdict::Fine } else { Verdict::Red })
+}
+
+/// Guards by their words.
+fn overridden(words: &[String]) -> Result<Vec<Guard>> {
+    let guard = |word: &String| Guard::ALL.into_iter().find(|guard| guard.as_str() == word);
+    let soft = || Guard::ALL.into_iter().filter(|guard| !guard.is_hard()).map(Guard::as_str).collect::<Vec<_>>();
+    words
+        .iter()
+        .map(|word| {
+            let unknown =
+                || anyhow::anyhow!("`{word:.32}` is no guard; what can be overridden is {}", soft().join(", "));
+            guard(word).ok_or_else(unknown)
+        })
+        .collect()
 }
 
 /// `NAME=VALUE` as a pair.

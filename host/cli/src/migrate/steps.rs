@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use switchover::capabilities::Epoch;
-use switchover::migration::{Controller, Finding, MigrationError, Phase};
+use switchover::migration::{Controller, Finding, Guard, MigrationError, Phase, Verdict as GuardVerdict};
 
-use super::{Named, Policy, Step, controller, is_red, pairs, phase, show};
+use super::{Named, Policy, Step, controller, is_red, overridden, pairs, phase, show};
 use crate::output::{Colour, Verdict, note, paint_note, print};
 
 /// How often the spinner turns while nothing is heard.
@@ -75,12 +75,12 @@ pub(super) async fn policy(options: Policy) -> Result<Verdict> {
 }
 
 async fn step(controller: &Controller, to: Phase, options: &Step) -> Result<Verdict> {
-    let named = &options.named;
+    let (named, overridden) = (&options.named, overridden(&options.overridden)?);
     if options.dry_run {
         let findings = controller.look(to).await?;
-        return guards(named, &findings, to);
+        return guards(named, &findings, &overridden, to);
     }
-    let made = match controller.step(to).await {
+    let made = match controller.step_over(to, &overridden).await {
         Ok(made) => made,
         Err(error) => return refused(named, error),
     };
@@ -149,15 +149,27 @@ fn refused(named: &Named, error: MigrationError) -> Result<Verdict> {
         MigrationError::Red { findings } => {
             findings.iter().try_for_each(|finding| print(format_args!("  {}: {finding}", finding.guard)))?;
             note(format_args!("{} nothing was changed: a guard is not green", paint_note(Colour::Red, "red:")));
+            if let Some(advice) = advice_alone(findings) {
+                note(format_args!("it is advice: `--override {advice}` goes on without it"));
+            }
         }
         error => note(format_args!("{} nothing was changed: {error}", paint_note(Colour::Red, "red:"))),
     }
     Ok(Verdict::Red)
 }
 
+/// The guard that is not green, if none of those is hard.
+fn advice_alone(findings: &[Finding]) -> Option<Guard> {
+    let mut red = findings.iter().filter(|finding| finding.verdict != GuardVerdict::Green);
+    let first = red.next()?;
+    let all_advice = !findings.iter().any(Finding::blocks);
+    all_advice.then_some(first.guard)
+}
+
 /// Shows the guards of a step that is not made.
-fn guards(named: &Named, findings: &[Finding], to: Phase) -> Result<Verdict> {
-    let is_open = !findings.iter().any(Finding::blocks);
+fn guards(named: &Named, findings: &[Finding], overridden: &[Guard], to: Phase) -> Result<Verdict> {
+    let is_passed = |finding: &Finding| !finding.blocks() && overridden.contains(&finding.guard);
+    let is_open = findings.iter().all(|finding| finding.verdict == GuardVerdict::Green || is_passed(finding));
     if named.json {
         print(json!({"ok": is_open, "to": to.as_str(), "guards": show::guards(findings)}))?;
     } else {

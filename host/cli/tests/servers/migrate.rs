@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use switchover::{Config, Payload, SaveOutcome, Switchover, expires_in};
+use switchover::backends::Address;
+use switchover::capabilities::{Terms, Write};
+use switchover::{Config, Layout, Payload, SaveOutcome, Switchover, expires_in};
 use tempfile::TempDir;
 
 use super::place::{Place, json, said, switchover};
@@ -14,6 +16,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// A configuration with a migration between two databases, for hosts and for the program.
 struct Site {
     folder: TempDir,
+    new: String,
 }
 
 impl Site {
@@ -28,7 +31,7 @@ impl Site {
              [migration]\nname = \"to-new\"\nhost = \"web-1\"\ncontrol = \"sqlite:control.sqlite3\"\n"
         );
         std::fs::write(folder.path().join("switchover.toml"), text).unwrap();
-        Self { folder }
+        Self { folder, new: new.to_owned() }
     }
 
     fn config(&self) -> String {
@@ -97,11 +100,39 @@ async fn operator_moves(old: Place, new: Place) {
     site.step(&["rollback"]).await;
     assert_eq!(site.status()["phase"], "off");
     assert_eq!(site.migrate(&["rollback"]).0, 1, "nothing is behind `off`");
+    assert_eq!(site.migrate(&["hold", "no backfill"]).0, 0);
     site.step(&["advance"]).await;
+
+    // A guard that is advice stops a step too, until it is named. A hard one cannot be named.
+    let (code, told) = site.migrate(&["settle"]);
+    assert!(code == 2 && told.contains("backfilled: red") && told.contains("--override backfilled"), "{code}: {told}");
+    assert_eq!(site.migrate(&["settle", "--dry-run"]).0, 2);
+    assert_eq!(site.migrate(&["settle", "--dry-run", "--override", "backfilled"]).0, 0);
+    let (code, told) = site.migrate(&["advance", "--override", "verified"]);
+    assert!(code == 1 && told.contains("cannot be overridden"), "{code}: {told}");
+    assert_eq!(site.migrate(&["advance", "--override", "luck"]).0, 1);
+    site.step(&["settle", "--override", "backfilled"]).await;
+    assert_eq!(site.migrate(&["resume"]).0, 0);
     assert_eq!(site.migrate(&["backfill", "--wait", "60"]).0, 0);
-    site.step(&["settle"]).await;
     let (code, told) = site.migrate(&["verify", "--wait", "60"]);
     assert_eq!(code, 0, "{told}");
+
+    // Somebody changes a row of new by hand, where no mark says so, and no verification is made at that moment.
+    assert_eq!(site.migrate(&["hold", "by hand"]).0, 0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let address = Address::parse(&site.new).unwrap();
+    let by_hand = address.open(None, Layout::DJANGO, false).await.unwrap();
+    let terms = || Terms::by(Instant::now() + PATIENCE);
+    by_hand.write(vec![Write::Delete(key.clone())], terms()).await.unwrap();
+    let (code, told) = site.migrate(&["repair", "--dry-run", "--json"]);
+    assert!(code == 2 && told.contains("\"only_old\":1") && told.contains("\"marked\":0"), "{code}: {told}");
+    let (code, told) = site.migrate(&["repair"]);
+    assert!(code == 0 && told.contains("1 sessions are marked") && !told.contains(key.expose()), "{code}: {told}");
+    assert_eq!(site.migrate(&["resume"]).0, 0);
+    let give_up = Instant::now() + PATIENCE;
+    while site.migrate(&["diff"]).0 != 0 {
+        assert!(Instant::now() < give_up, "the hosts did not copy it");
+    }
     assert_eq!(site.migrate(&["hold", "lunch"]).0, 0);
     assert_eq!(site.status()["held"], "lunch");
     assert_eq!(site.migrate(&["resume"]).0, 0);
@@ -133,6 +164,9 @@ async fn operator_moves(old: Place, new: Place) {
     assert!(code == 0 && evidence.contains("reverse -> complete") && evidence.contains("mirror -> off"), "{evidence}");
     assert!(!evidence.contains(key.expose()), "no key is printed");
     assert!(evidence.contains("the old table refuses writes"), "{evidence}");
+    assert!(evidence.contains("overriding backfilled") && evidence.contains("repair: 1 sessions"), "{evidence}");
+    let (code, told) = site.migrate(&["repair"]);
+    assert!(code == 1 && told.contains("the hosts copy nothing"), "{code}: {told}");
     let (code, told) = site.migrate(&["evict", "web-1"]);
     assert!(code == 1, "it is alive, or has acknowledged: {told}");
     assert_eq!(site.migrate(&["hosts"]).0, 0);

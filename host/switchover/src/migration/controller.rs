@@ -8,7 +8,9 @@ use switchover_core::Timestamp;
 use switchover_core::capabilities::{
     Control, Database, DatabaseError, Decision, Document, Epoch, GivingUp, HostRow, SideTables,
 };
-use switchover_protocol::{Edge, Effect, Facts, Finding, Guard, Phase, Profile, Side, edge, edges_from, entered};
+use switchover_protocol::{
+    Edge, Effect, Facts, Finding, Guard, Phase, Profile, Side, Verdict, edge, edges_from, entered,
+};
 
 use super::carried::ensure_carried;
 use super::document::{fence, phase, profile, standing, with_standing};
@@ -275,14 +277,29 @@ impl Controller {
     /// [`MigrationError::NoSuchStep`], [`MigrationError::NotSealed`], [`MigrationError::Red`],
     /// [`MigrationError::Changed`]: nothing has changed.
     pub async fn step(&self, to: Phase) -> Result<Step, MigrationError> {
-        self.again(|document| self.step_from(document, to)).await
+        self.step_over(to, &[]).await
     }
 
-    async fn step_from(&self, document: Document, to: Phase) -> Result<Step, MigrationError> {
+    /// [`Controller::step`], although these guards are not green. Only a guard that is advice can be named: the step is
+    /// safe without it. The log says which were overridden.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::step`]; [`MigrationError::Invalid`] if a guard is hard.
+    pub async fn step_over(&self, to: Phase, overridden: &[Guard]) -> Result<Step, MigrationError> {
+        if let Some(hard) = overridden.iter().find(|guard| guard.is_hard()) {
+            let message = format!("the guard `{hard}` cannot be overridden: {}", hard.remedy());
+            return Err(MigrationError::Invalid { message });
+        }
+        self.again(|document| self.step_from(document, to, overridden)).await
+    }
+
+    async fn step_from(&self, document: Document, to: Phase, overridden: &[Guard]) -> Result<Step, MigrationError> {
         let edge = self.edge(&document, to)?;
         self.ensure_sealed(&document).await?;
         let findings = self.findings(&document, edge).await?;
-        if findings.iter().any(Finding::blocks) {
+        let is_red = |finding: &&Finding| finding.verdict != Verdict::Green;
+        if findings.iter().filter(is_red).any(|finding| !overridden.contains(&finding.guard)) {
             return Err(MigrationError::Red { findings });
         }
         if edge.effect == Effect::EmptiesNew {
@@ -295,6 +312,8 @@ impl Controller {
         }
         let (epoch, from) = (next.epoch, edge.from);
         let what = if from == to { format!("settle {from}") } else { format!("{from} -> {to}") };
+        let names: Vec<_> = findings.iter().filter(is_red).map(|finding| finding.guard.as_str()).collect();
+        let what = if names.is_empty() { what } else { format!("{what}, overriding {}", names.join(", ")) };
         let decision = self.decision(document.epoch, &what, &findings);
         self.replace(next, Some(decision)).await?;
         Ok(Step { from, to, epoch, findings })
@@ -385,20 +404,22 @@ impl Controller {
         };
         let given_up = self.control.give_up(row.member, document.epoch, deadline()).await;
         let message = match given_up.map_err(|error| self.of_control(error))? {
-            GivingUp::Done => {
-                let what = format!("evict {host}");
-                let noted = self.again(async |document| {
-                    let decision = self.decision(document.epoch, &what, &[]);
-                    self.replace(document, Some(decision)).await
-                });
-                return noted.await;
-            }
+            GivingUp::Done => return self.note(&format!("evict {host}")).await,
             GivingUp::Alive => {
                 "its lease has not run out, so it may still be running: stop it, and wait until its lease has run out"
             }
             GivingUp::Changed => "it has acknowledged meanwhile, has started again, or is gone: look at the status",
         };
         Err(MigrationError::Invalid { message: format!("host `{host}` was not given up: {message}") })
+    }
+
+    /// Writes a line into the log of decisions.
+    pub(super) async fn note(&self, what: &str) -> Result<(), MigrationError> {
+        self.again(async |document| {
+            let decision = self.decision(document.epoch, what, &[]);
+            self.replace(document, Some(decision)).await
+        })
+        .await
     }
 
     pub(super) fn database(&self, side: Side) -> &Arc<dyn Database> {

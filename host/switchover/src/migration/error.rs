@@ -3,7 +3,7 @@
 use std::fmt;
 
 use switchover_core::capabilities::DatabaseError;
-use switchover_protocol::{Finding, Phase};
+use switchover_protocol::{Finding, Phase, Verdict};
 
 /// Why two databases could not be compared.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl fmt::Display for MigrationError {
                 f.write_str("a guard is not green")?;
                 findings
                     .iter()
-                    .filter(|finding| finding.blocks())
+                    .filter(|finding| finding.verdict != Verdict::Green)
                     .try_for_each(|finding| write!(f, "; {}: {finding}", finding.guard))
             }
             Self::Changed => f.write_str("the control document was changed by somebody else; look at the status"),

@@ -11,6 +11,7 @@ mod error;
 mod jobs;
 mod look;
 mod member;
+mod repair;
 mod status;
 mod walks;
 
@@ -26,5 +27,6 @@ pub(crate) use self::jobs::{Jobs, Turn, Turns, start as start_jobs};
 pub use self::look::{Row, Stride, look, tool_deadline, tool_patience};
 pub(crate) use self::member::{BEAT_EACH, LEASE, Place, RENEW_EACH, about, deadline};
 pub use self::member::{Migration, NAME_MAX, POLICY_DEFAULT, check_name};
+pub use self::repair::Repair;
 pub use self::status::{EdgeStatus, SideStatus, Status};
 pub use switchover_protocol::{Direction, Finding, Guard, Phase, Profile, Verdict};
