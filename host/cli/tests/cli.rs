@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -37,6 +38,12 @@ fn table(folder: &Path, name: &str, sessions: &[(&str, &str)]) -> PathBuf {
     path
 }
 
+/// One demo at a time: several on two cores would fail by being slow.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn files_of(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "sqlite3")).collect()
@@ -44,9 +51,11 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn demo_moves_every_session_and_tells_no_key() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["demo", "--seconds", "8", "--sessions", "400", "--seed", "7", "--json", "--dir"];
-    let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat());
+    let arguments = ["demo", "--seconds", "8", "--sessions", "400", "--seed", "7", "--json"];
+    let story = ["--story", "2016", "--hosts", "1", "--dir", folder.path().to_str().unwrap()];
+    let output = switchover(&[&arguments[..], &story].concat());
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
 
@@ -78,14 +87,17 @@ fn demo_moves_every_session_and_tells_no_key() {
 
 #[test]
 fn demo_moves_djangos_table_into_one_of_the_products_own_layout() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["demo", "--new-layout", "switchover", "--seconds", "5", "--sessions", "200", "--json", "--dir"];
+    // The fleet's story, which is told if no other is asked for.
     let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat());
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
     let said = text(&output.stdout);
     assert!(said.contains("the old one of the layout `django` and the new one of `switchover`"), "{said}");
     let report = last_line_as_json(&output);
     assert_eq!((&report["old_layout"], &report["new_layout"]), (&"django".into(), &"switchover".into()), "{report}");
+    assert_eq!((&report["story"], &report["hosts_given_up"]), (&"fleet".into(), &1.into()), "{report}");
     let new = Connection::open(folder.path().join("new.sqlite3")).unwrap();
     let sql = "SELECT count(*) FROM switchover_session WHERE typeof(payload) = 'blob'";
     let rows: u32 = new.query_row(sql, [], |row| row.get(0)).unwrap();
@@ -102,20 +114,41 @@ fn demo_moves_djangos_table_into_one_of_the_products_own_layout() {
 }
 
 #[test]
+fn demo_of_2016_shows_what_flags_lose_when_hosts_see_them_at_different_times() {
+    let _turn = turn();
+    let arguments = ["demo", "--story", "2016", "--seconds", "5", "--sessions", "400", "--json", "--dir"];
+    let told = |hosts: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let output = switchover(&[&arguments[..], &[folder.path().to_str().unwrap(), "--hosts", hosts]].concat());
+        (last_line_as_json(&output), output)
+    };
+    let broken = ["lost_writes", "back_after_logout", "old_keys_found", "stale_reads", "told_gone"];
+    let (report, output) = told("3");
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    let lost: u64 = broken.iter().map(|promise| report[promise].as_u64().unwrap()).sum();
+    assert!(lost > 0 && report["failed_calls"] == 0, "{report}");
+    let (report, output) = told("1");
+    assert!(output.status.success(), "{report}");
+}
+
+#[test]
 fn demo_touches_no_other_table_of_a_given_database() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let old = table(folder.path(), "old.sqlite3", &[("abcdefgh", "e30:1r31eq:x")]);
     let new = folder.path().join("new.sqlite3");
-    let arguments = ["demo", "--seconds", "5", "--sessions", "100", "--concurrency", "4", "--old", &sqlite(&old)];
-    let output = switchover(&[&arguments[..], &["--new", &sqlite(&new)]].concat());
-    let stderr = text(&output.stderr);
-    assert!(output.status.success(), "{}\n{stderr}", text(&output.stdout));
-    assert!(stderr.contains("made for this demo alone") && stderr.contains("switchover_demo_"), "{stderr}");
-    for (file, tables, rows) in [(&old, 1, 1), (&new, 0, 0)] {
-        let connection = Connection::open(file).unwrap();
-        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
-        assert_eq!(count("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), tables);
-        assert_eq!(if tables == 0 { 0 } else { count("SELECT count(*) FROM django_session") }, rows);
+    for story in [&["--story", "2016", "--hosts", "1"][..], &["--story", "fleet"]] {
+        let arguments = ["demo", "--seconds", "5", "--sessions", "100", "--concurrency", "4", "--old", &sqlite(&old)];
+        let output = switchover(&[&arguments[..], &["--new", &sqlite(&new)], story].concat());
+        let stderr = text(&output.stderr);
+        assert!(output.status.success(), "{}\n{stderr}", text(&output.stdout));
+        assert!(stderr.contains("made for this demo alone") && stderr.contains("switchover_demo_"), "{stderr}");
+        for (file, tables, rows) in [(&old, 1, 1), (&new, 0, 0)] {
+            let connection = Connection::open(file).unwrap();
+            let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+            assert_eq!(count("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), tables, "{story:?}");
+            assert_eq!(if tables == 0 { 0 } else { count("SELECT count(*) FROM django_session") }, rows);
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! `SWITCHOVER_STORY_SEEDS=20` runs the stories with this many seeds; `SWITCHOVER_STORY_FIRST` is the first of them.
 #![expect(clippy::print_stdout, reason = "who runs many seeds wants to see what each came to")]
 
+#[path = "fleet/clock.rs"]
+mod clock;
 #[path = "fleet/hosts.rs"]
 mod hosts;
 #[path = "fleet/journey.rs"]

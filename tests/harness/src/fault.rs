@@ -47,11 +47,6 @@ impl Fault {
         }
     }
 
-    /// Whether the server loses what it has in memory.
-    pub fn ends_the_process(self) -> bool {
-        matches!(self, Self::Kill | Self::Restart)
-    }
-
     /// Begins the fault.
     ///
     /// # Errors

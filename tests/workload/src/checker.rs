@@ -64,6 +64,8 @@ pub struct Promises {
     pub stale_bound: Option<StaleBound>,
     /// When a write of unknown outcome may be read and then undone. `None`: never.
     pub undone: Option<Allowance>,
+    /// When a call may find what a write in progress replaces, although another call has seen that write already.
+    pub either_order: Vec<Allowance>,
     /// Two tables hold the same row under every key that nobody has written since this instant. `None`: they may
     /// differ.
     pub alike_since: Option<Micros>,
@@ -108,6 +110,8 @@ pub struct Findings {
     pub stale_within_bound: u64,
     /// Answers and rows that undid an unknown outcome after it was read, as [`Promises::undone`] allows.
     pub undone_as_allowed: u64,
+    /// Answers from before a write in progress that another call had seen already, as [`Promises::either_order`] allows.
+    pub either_order_as_allowed: u64,
 }
 
 impl Findings {

@@ -12,6 +12,7 @@ pub mod contents;
 mod django;
 pub mod history;
 pub mod host;
+pub mod hosts;
 pub mod left;
 pub mod meter;
 pub mod patience;

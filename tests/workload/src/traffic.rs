@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::contents::Scribe;
 use crate::history::{Action, HostId, KeyId, Micros, Operation, Outcome, RunClock};
 use crate::host::Host;
+use crate::hosts::Hosts;
 use crate::meter::Meter;
 use crate::patience::patiently;
 use crate::population::{Habit, Member, Population};
@@ -28,7 +29,7 @@ const FAILED_PAUSE: Duration = Duration::from_millis(20);
 /// Everything that workers share.
 pub struct Site {
     /// The session stores of the hosts; each call goes to any of them.
-    pub hosts: Vec<Host>,
+    pub hosts: Hosts,
     /// Who is logged in.
     pub population: Population,
     /// Writes the payloads.
@@ -119,7 +120,8 @@ pub async fn read_back(site: &Arc<Site>) -> Result<Vec<Operation>> {
 
 async fn clean(site: Arc<Site>, stop: Arc<AtomicBool>) -> Result<Vec<Operation>> {
     while !stop.load(Ordering::Relaxed) {
-        match site.hosts[0].clear_expired(CLEANING_LIMIT).await {
+        let (_, host) = site.hosts.any(|_| 0);
+        match host.clear_expired(CLEANING_LIMIT).await {
             Ok(count) => {
                 site.meter.answered();
                 site.cleaned.fetch_add(u64::from(count), Ordering::Relaxed);
@@ -242,7 +244,7 @@ impl Worker {
             self.site.scribe.write(user, expires_at, now, rng).map(|(payload, row)| (user, habit, payload, row))
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        let (span, answer) = self.timed("create", |host| host.create(payload, expires_at)).await;
+        let (span, answer) = self.timed("create", |host| async move { host.create(payload, expires_at).await }).await;
         match answer {
             Ok(key) => {
                 let id = self.site.population.join(key, user, habit).id;
@@ -261,7 +263,7 @@ impl Worker {
     }
 
     async fn look_up(&self, member: &Arc<Member>) -> Outcome {
-        let (span, answer) = self.timed("load", |host| host.load(&member.key)).await;
+        let (span, answer) = self.timed("load", |host| async move { host.load(&member.key).await }).await;
         let outcome = match answer {
             Ok(Some(session)) => {
                 Outcome::Found(self.site.scribe.read(session.payload.as_text().unwrap_or_default(), session.expires_at))
@@ -283,7 +285,8 @@ impl Worker {
             self.site.scribe.write(member.user, expires_at, now, rng)
         })?;
         let expires_at = Timestamp::from_micros(row.expires_at);
-        let (span, answer) = self.timed("save", |host| host.save(&member.key, payload, expires_at)).await;
+        let (span, answer) =
+            self.timed("save", |host| async move { host.save(&member.key, payload, expires_at).await }).await;
         let outcome = self.write_outcome(answer);
         self.note(member.id, span, Action::Save(row), outcome);
         Ok(())
@@ -293,26 +296,26 @@ impl Worker {
         let now = self.site.clock.now();
         let expires_at = self.with_rng(|rng| self.site.lifetimes.expiry(member.habit, now, rng));
         let until = Timestamp::from_micros(expires_at);
-        let (span, answer) = self.timed("touch", |host| host.touch(&member.key, until)).await;
+        let (span, answer) = self.timed("touch", |host| async move { host.touch(&member.key, until).await }).await;
         let outcome = self.write_outcome(answer);
         self.note(member.id, span, Action::Touch(expires_at), outcome);
     }
 
     async fn log_out(&self, member: &Arc<Member>) {
-        let (span, answer) = self.timed("delete", |host| host.delete(&member.key)).await;
+        let (span, answer) = self.timed("delete", |host| async move { host.delete(&member.key).await }).await;
         let outcome = found_or_not(answer);
         self.note(member.id, span, Action::Delete, outcome);
         self.leave_if_over(member, outcome);
     }
 
     async fn exists(&self, member: &Arc<Member>) {
-        let (span, answer) = self.timed("exists", |host| host.exists(&member.key)).await;
+        let (span, answer) = self.timed("exists", |host| async move { host.exists(&member.key).await }).await;
         let outcome = found_or_not(answer);
         self.note(member.id, span, Action::Exists, outcome);
     }
 
     async fn cycle(&self, member: &Arc<Member>) {
-        let (span, answer) = self.timed("cycle_key", |host| host.cycle_key(&member.key)).await;
+        let (span, answer) = self.timed("cycle_key", |host| async move { host.cycle_key(&member.key).await }).await;
         let (outcome, new_key) = match answer {
             Ok(CycleOutcome::Cycled(key)) => (Outcome::Done, Some(key)),
             Ok(CycleOutcome::Missing) => (Outcome::Absent, None),
@@ -351,14 +354,15 @@ impl Worker {
     }
 
     /// Makes a call at one of the hosts, and counts it.
-    async fn timed<'w, T, C: Future<Output = Result<T, Error>>>(
-        &'w self,
+    async fn timed<T, C: Future<Output = Result<T, Error>>>(
+        &self,
         name: &'static str,
-        call: impl FnOnce(&'w Host) -> C,
+        call: impl FnOnce(Host) -> C,
     ) -> (Span, Result<T, Error>) {
-        let (clock, meter, host) = (&self.site.clock, &self.site.meter, self.host());
+        let (clock, meter) = (&self.site.clock, &self.site.meter);
+        let (id, host) = self.site.hosts.any(|several| self.with_rng(|rng| rng.usize(..several)));
         let invoked = clock.now();
-        let answer = call(&self.site.hosts[usize::from(host.0)]).await;
+        let answer = call(host).await;
         let returned = clock.now();
         match &answer {
             Ok(_) => meter.answered(),
@@ -367,21 +371,13 @@ impl Worker {
                 tokio::time::sleep(FAILED_PAUSE).await;
             }
         }
-        (Span { host, invoked, returned }, answer)
+        (Span { host: id, invoked, returned }, answer)
     }
 
     fn note(&self, key: KeyId, span: Span, action: Action, outcome: Outcome) {
         let Span { host, invoked, returned } = span;
         let operation = Operation { key, host, invoked, returned, action, outcome };
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
-    }
-
-    /// The host that a call goes to.
-    fn host(&self) -> HostId {
-        match u8::try_from(self.site.hosts.len()).expect("a fleet has fewer than 256 hosts") {
-            1 => HostId(0),
-            several => HostId(self.with_rng(|rng| rng.u8(..several))),
-        }
     }
 
     fn calls(&self) -> usize {

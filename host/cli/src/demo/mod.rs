@@ -8,6 +8,7 @@
 //! ```
 
 mod audit;
+mod fleet;
 mod latency;
 mod moved;
 mod progress;
@@ -28,12 +29,24 @@ use crate::demo::report::Tally;
 use crate::demo::stage::Stage;
 use crate::output::{Verdict, is_reader_gone, note, print};
 
+/// Which story the demo tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Tale {
+    /// A fleet goes through the phases of a migration; hosts die and hang, and the operator goes back
+    Fleet,
+    /// The design of 2016: two flags, which each host sees at a time of its own
+    #[value(name = "2016")]
+    Of2016,
+}
+
 /// The options of `demo`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   switchover demo
   switchover demo --seconds 20 --concurrency 128 --seed 7
+  switchover demo --story 2016             the old scheme on three hosts: sessions are lost
+  switchover demo --story 2016 --hosts 1   on one host none is
   switchover demo --json | tail -n 1 | jq .lost_writes
   switchover demo --old postgres://app:secret@db-1/app --new mysql://app:secret@db-2/app
   switchover demo --old mysql://app@db-1/app --cache redis://cache-1 --tolerate-failures
@@ -44,6 +57,15 @@ during the run: the demo continues when they are back.
 
 The exit status is 1 if anything was lost, came back, was stale or failed.")]
 pub(crate) struct Options {
+    /// The story
+    #[arg(long, value_enum, value_name = "STORY", default_value = "fleet")]
+    pub(crate) story: Tale,
+    /// Hosts of the story of 2016; the fleet has three, and a fourth that joins later
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) hosts: u8,
+    /// How long after one host the next one sees a flag of 2016, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    pub(crate) skew_ms: u64,
     /// Sessions at the start; the traffic keeps as many alive
     #[arg(
         long,
@@ -130,7 +152,10 @@ async fn play(options: &Options, stage: &Stage) -> Result<Verdict> {
 
 async fn run_on(options: &Options, stage: &Stage) -> Result<Verdict> {
     stage.set().await?;
-    let mut told = story::tell(options, stage).await?;
+    let mut told = match options.story {
+        Tale::Fleet => fleet::tell(options, stage).await?,
+        Tale::Of2016 => story::tell(options, stage).await?,
+    };
     let rows = audit::read_tables(&told).await?;
     let audited = tokio::task::spawn_blocking(move || {
         let history = told.take_history();

@@ -14,7 +14,7 @@ use crate::demo::Options;
 use crate::demo::audit::{self, Audit};
 use crate::demo::latency::Latencies;
 use crate::demo::moved::Moved;
-use crate::demo::told::Told;
+use crate::demo::told::{ByFlags, ByPhases, Scheme, Told};
 use crate::output::{Colour, paint, print};
 
 const FAULTS_SHOWN_MAX: usize = 10;
@@ -37,7 +37,10 @@ impl Tally {
     pub(crate) fn of(told: &Told, history: &History) -> Self {
         let calls = || history.operations().iter().filter(|operation| operation.invoked >= told.traffic_began);
         let latencies = Latencies::of(calls(), &told.changes);
-        let moved = Moved::of(history, told.both_written);
+        let moved = match &told.scheme {
+            Scheme::Flags(flags) => Moved::of(history, flags.both_written),
+            Scheme::Phases(_) => Moved::default(),
+        };
         let mut tally = Self { acknowledged: 0, reads: 0, logins: 0, logouts: 0, cycles: 0, latencies, moved };
         for operation in calls() {
             let done = u64::from(operation.outcome == Outcome::Done);
@@ -58,14 +61,14 @@ impl Tally {
 /// Whether the run is fine: nothing was lost, nothing came back, and no call failed that must not fail.
 pub(crate) fn is_fine(options: &Options, told: &Told, audit: &Audit) -> bool {
     let failures_count = !options.tolerate_failures && told.site.meter.failures() != 0;
-    audit.is_clean() && !failures_count && told.comparison.differences() == 0
+    audit.is_clean() && !failures_count && told.row_differences() == 0
 }
 
 /// Prints the closing tables and the verdict.
 pub(crate) fn show(options: &Options, told: &Told, audit: &Audit, tally: &Tally) -> io::Result<()> {
     print(steps(told))?;
     print("")?;
-    print(latencies(&tally.latencies))?;
+    print(latencies(told, &tally.latencies))?;
     print("")?;
     print(figures(told, tally))?;
     print("")?;
@@ -84,14 +87,20 @@ fn steps(told: &Told) -> Table {
     table
 }
 
-fn latencies(latencies: &Latencies) -> Table {
+fn latencies(told: &Told, latencies: &Latencies) -> Table {
     let mut table = table();
     table.set_header(["latency", "calls", "p50", "p99", "slowest"]);
-    let rows = [
-        ("all other calls", &latencies.otherwise),
-        ("calls that began around a swap", &latencies.swaps),
-        ("calls that began around a change of flags", &latencies.flags),
-    ];
+    let rows = match told.scheme {
+        Scheme::Flags(_) => vec![
+            ("all other calls", &latencies.otherwise),
+            ("calls that began around a swap", &latencies.swaps),
+            ("calls that began around a change of flags", &latencies.flags),
+        ],
+        Scheme::Phases(_) => vec![
+            ("all other calls", &latencies.otherwise),
+            ("calls that began around a change of phase", &latencies.flags),
+        ],
+    };
     for (what, histogram) in rows {
         let ms = |us: u64| format!("{:.1} ms", us as f64 / 1e3);
         let [p50, p99] = [0.5, 0.99].map(|quantile| ms(histogram.value_at_quantile(quantile)));
@@ -104,24 +113,28 @@ fn latencies(latencies: &Latencies) -> Table {
 fn figures(told: &Told, tally: &Tally) -> Table {
     let mut table = table();
     table.set_header(["traffic", ""]);
-    let rate = format!("{:.0}", calls_per_second(told));
-    let rows = [
-        ("calls per second", rate),
-        ("writes acknowledged", grouped(tally.acknowledged)),
-        ("reads answered", grouped(tally.reads)),
-        ("logins", grouped(tally.logins)),
-        ("logouts", grouped(tally.logouts)),
-        ("new keys for old sessions", grouped(tally.cycles)),
-        ("sessions carried over by a save or a touch", grouped(tally.moved.by_use)),
-        ("sessions that expired in the old database", grouped(tally.moved.by_expiry)),
-        ("sessions logged out or renamed before that", grouped(tally.moved.by_logout)),
-        ("expired rows deleted", grouped(told.site.cleaned.load(Ordering::Relaxed))),
-        ("policies swapped or rolled back", grouped(told.swaps)),
-        ("broken policies refused", grouped(told.policies_refused)),
-        ("changes of flags", grouped(told.flag_changes)),
+    table.add_row(["calls per second", &format!("{:.0}", calls_per_second(told))]);
+    let mut rows = vec![
+        ("writes acknowledged", tally.acknowledged),
+        ("reads answered", tally.reads),
+        ("logins", tally.logins),
+        ("logouts", tally.logouts),
+        ("new keys for old sessions", tally.cycles),
     ];
+    match &told.scheme {
+        Scheme::Flags(flags) => rows.extend([
+            ("sessions carried over by a save or a touch", tally.moved.by_use),
+            ("sessions that expired in the old database", tally.moved.by_expiry),
+            ("sessions logged out or renamed before that", tally.moved.by_logout),
+            ("policies swapped or rolled back", flags.swaps),
+            ("broken policies refused", flags.policies_refused),
+            ("changes of flags", flags.flag_changes),
+        ]),
+        Scheme::Phases(phases) => rows.extend(phases.figures()),
+    }
+    rows.push(("expired rows deleted", told.site.cleaned.load(Ordering::Relaxed)));
     for (what, count) in rows {
-        table.add_row([what, &count]);
+        table.add_row([what, &grouped(count)]);
     }
     align_right(&mut table, [1]);
     table
@@ -137,15 +150,24 @@ fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
     ))?;
     let failures = told.site.meter.failures();
     let broken = Kind::ALL.map(|kind| (kind.as_str(), audit.count(kind)));
-    let others = [("calls failed", failures), ("rows differed before the cutover", told.comparison.differences())];
+    let mut others = vec![("calls failed", failures)];
+    if let Scheme::Flags(_) = told.scheme {
+        others.push(("rows differed before the cutover", told.row_differences()));
+    }
     for (what, count) in broken.into_iter().chain(others) {
         let colour = if count == 0 { Colour::Green } else { Colour::Red };
         print(format_args!("  {} {what}", paint(colour, format_args!("{count:>8}"))))?;
     }
     print(format_args!("  {:>8} unknown outcomes, counted both ways", told.site.meter.unknown_outcomes()))?;
     if audit.findings.undone_as_allowed > 0 {
-        let (count, why) = (audit.findings.undone_as_allowed, audit::UNDONE);
+        let (count, why) = (audit.findings.undone_as_allowed, audit::undone(told));
         print(format_args!("  {count:>8} {} while both databases were written, a known limit: {why}", Kind::Undone))?;
+    }
+    if audit.findings.either_order_as_allowed > 0 {
+        let (count, why) = (audit.findings.either_order_as_allowed, audit::EITHER_ORDER);
+        print(format_args!(
+            "  {count:>8} reads of the value before a write in progress, after another host's of its value: {why}"
+        ))?;
     }
     for fault in audit.findings.faults.iter().take(FAULTS_SHOWN_MAX) {
         let began = told.site.clock.seconds_at(fault.from);
@@ -187,11 +209,8 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
         "acknowledged": tally.acknowledged,
         "reads": tally.reads,
         "undone_as_allowed": audit.findings.undone_as_allowed,
-        "carried_by_use": tally.moved.by_use,
-        "ended_by_expiry": tally.moved.by_expiry,
-        "ended_by_logout": tally.moved.by_logout,
-        "row_differences": told.comparison.differences(),
-        "nameless_rows": told.nameless_rows,
+        "either_order_as_allowed": audit.findings.either_order_as_allowed,
+        "row_differences": told.row_differences(),
         "new_keys_left": told.counts.new_keys_left,
         "cache_failures": told.counts.cache_failures,
         "repaired": told.counts.repaired,
@@ -200,17 +219,10 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
         "failed_calls": site.meter.failures(),
         "errors_by_call": site.meter.errors_by_call(),
         "calls": site.meter.calls(),
-        "swaps": told.swaps,
-        "flag_changes": told.flag_changes,
-        "policies_refused": told.policies_refused,
         "calls_per_second": calls_per_second(told).round(),
         "p50_us": quantile(&latencies.otherwise, 0.5),
         "p99_us": quantile(&latencies.otherwise, 0.99),
-        "p50_us_during_swaps": quantile(&latencies.swaps, 0.5),
-        "p99_us_during_swaps": quantile(&latencies.swaps, 0.99),
-        "p99_us_during_flag_changes": quantile(&latencies.flags, 0.99),
         "slowest_us": slowest.into_iter().max(),
-        "calls_during_swaps": latencies.swaps.len(),
         "old_layout": options.old_layout.name(),
         "new_layout": options.new_layout.name(),
         "seed": options.seed,
@@ -224,7 +236,62 @@ pub(crate) fn as_json(options: &Options, told: &Told, audit: &Audit, tally: &Tal
     for kind in Kind::ALL {
         report[kind.name()] = audit.count(kind).into();
     }
+    let of_scheme = match &told.scheme {
+        Scheme::Flags(flags) => flags_as_json(flags, tally),
+        Scheme::Phases(phases) => phases_as_json(phases, tally),
+    };
+    if let (Value::Object(report), Value::Object(more)) = (&mut report, of_scheme) {
+        report.extend(more);
+    }
     report
+}
+
+fn flags_as_json(flags: &ByFlags, tally: &Tally) -> Value {
+    let latencies = &tally.latencies;
+    json!({
+        "story": "2016",
+        "carried_by_use": tally.moved.by_use,
+        "ended_by_expiry": tally.moved.by_expiry,
+        "ended_by_logout": tally.moved.by_logout,
+        "nameless_rows": flags.nameless_rows,
+        "swaps": flags.swaps,
+        "flag_changes": flags.flag_changes,
+        "policies_refused": flags.policies_refused,
+        "p50_us_during_swaps": latencies.swaps.value_at_quantile(0.5),
+        "p99_us_during_swaps": latencies.swaps.value_at_quantile(0.99),
+        "p99_us_during_flag_changes": latencies.flags.value_at_quantile(0.99),
+        "calls_during_swaps": latencies.swaps.len(),
+    })
+}
+
+fn phases_as_json(phases: &ByPhases, tally: &Tally) -> Value {
+    json!({
+        "story": "fleet",
+        "steps_made": phases.steps_made,
+        "steps_back": phases.steps_back,
+        "steps_forbidden": phases.steps_forbidden,
+        "rows_copied": phases.rows_copied,
+        "rows_verified": phases.rows_verified,
+        "hosts_joined": phases.hosts_joined,
+        "hosts_given_up": phases.hosts_given_up,
+        "writes_refused": phases.writes_refused,
+        "p99_us_during_steps": tally.latencies.flags.value_at_quantile(0.99),
+    })
+}
+
+impl ByPhases {
+    fn figures(&self) -> [(&'static str, u64); 8] {
+        [
+            ("steps from phase to phase", self.steps_made),
+            ("steps back", self.steps_back),
+            ("steps that a red guard forbade", self.steps_forbidden),
+            ("rows that the last backfill walked", self.rows_copied),
+            ("rows that the last verification compared", self.rows_verified),
+            ("hosts that joined", self.hosts_joined),
+            ("hosts that were given up", self.hosts_given_up),
+            ("writes of a forgotten program refused", self.writes_refused),
+        ]
+    }
 }
 
 /// The layouts of the two tables, in words.

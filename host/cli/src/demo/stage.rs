@@ -1,15 +1,16 @@
 //! The stage of the demo: its own table in each of two databases, and a cache.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use switchover::backends::{Address, Kind, MemoryCache, MySql, Postgres, Redis, Sqlite};
-use switchover::capabilities::{Clock, Database, SystemClock};
+use switchover::capabilities::{Clock, Control, Database, SystemClock};
 use switchover::{Builder, Layout, Limits};
 use switchover_workload::patience::patiently;
 use switchover_workload::table::{Place, Table};
+use tempfile::TempDir;
 
 use crate::demo::Options;
 use crate::output::note;
@@ -29,6 +30,8 @@ pub(crate) struct Side {
     pub(crate) database: Arc<dyn Database>,
     /// Whether it is a file of this demo alone.
     own: bool,
+    /// Whether there were no side tables of migrations beside the table.
+    is_bare: OnceLock<bool>,
 }
 
 /// The databases and the cache of a demo.
@@ -36,7 +39,11 @@ pub(crate) struct Stage {
     pub(crate) old: Side,
     pub(crate) new: Side,
     cache: Option<Redis>,
+    /// The cache without Redis, shared by the hosts as Redis is.
+    memory: MemoryCache,
     prefix: String,
+    /// A folder for the control tables.
+    control: TempDir,
 }
 
 impl Stage {
@@ -55,7 +62,7 @@ impl Stage {
         let new = ("new", &options.new, FILES[1], options.new_layout);
         options.old_layout.carried_by(&options.new_layout)?;
         let open = async |(option, address, file, layout): (&str, &Option<String>, &str, Layout)| match address {
-            Some(address) => Side::open(address, &format!("{prefix}_{option}"), layout)
+            Some(address) => Side::open(address, format!("{prefix}_{option}"), layout)
                 .await
                 .with_context(|| format!("--{option} cannot be used")),
             None => Side::open_file(dir.join(file), layout.default_table(), layout, true).await,
@@ -65,7 +72,8 @@ impl Stage {
             let same = std::fs::canonicalize(old)? == std::fs::canonicalize(new)?;
             ensure!(!same, "--old and --new are the same file, which has one writer: give two files");
         }
-        Ok(Self { old, new, cache, prefix })
+        let control = tempfile::Builder::new().prefix("switchover-demo-control-").tempdir()?;
+        Ok(Self { old, new, cache, memory: MemoryCache::default(), prefix, control })
     }
 
     /// Creates the two tables.
@@ -84,8 +92,26 @@ impl Stage {
     pub(crate) fn host(&self, builder: Builder) -> Builder {
         match &self.cache {
             Some(cache) => builder.cache(cache.clone()),
-            None => builder.cache(MemoryCache::default()),
+            None => builder.cache(self.memory.clone()),
         }
+    }
+
+    /// The control tables, in a file of the demo's own.
+    pub(crate) fn control(&self) -> Result<Arc<dyn Control>> {
+        let file = self.control.path().join("control.sqlite3");
+        Ok(Address::parse(&format!("sqlite:{}", file.display()))?.control()?)
+    }
+
+    /// The name of the demo's migration. Notes what it finds, so that the demo can remove what it has made.
+    pub(crate) async fn migration(&self) -> Result<String> {
+        for side in [&self.old, &self.new] {
+            let side_tables = side.database.side_tables().context("the demo's databases have side tables")?;
+            let missing = side_tables.missing(Instant::now() + Limits::default().write_deadline).await;
+            let missing = missing.with_context(|| side.database.summary())?;
+            let makes = |table| missing.iter().any(|statement| statement.contains(table));
+            side.is_bare.get_or_init(|| makes("switchover_fence") && makes("switchover_key"));
+        }
+        Ok(self.prefix.clone())
     }
 
     /// The title of the first step.
@@ -102,7 +128,13 @@ impl Stage {
         for side in [&self.old, &self.new].into_iter().filter(|side| !side.own) {
             let summary = side.database.summary();
             if all_went_well {
-                let removed = patiently("a table cannot be removed", async || side.table.remove().await).await;
+                let removed = patiently("a table cannot be removed", async || {
+                    if let Some(is_bare) = side.is_bare.get() {
+                        side.table.forget(&self.prefix, *is_bare).await?;
+                    }
+                    side.table.remove().await
+                });
+                let removed = removed.await;
                 removed.with_context(|| format!("{summary}: remove it with `{}`", side.table.removal()))?;
             } else {
                 note(format_args!("kept: {summary}; remove it with `{}`", side.table.removal()));
@@ -113,26 +145,26 @@ impl Stage {
 }
 
 impl Side {
-    async fn open(address: &str, table: &str, layout: Layout) -> Result<Self> {
+    async fn open(address: &str, name: String, layout: Layout) -> Result<Self> {
         let located = Address::parse(address).ok();
         let kind = located.as_ref().map(Address::kind);
         if let Some(path) = located.as_ref().and_then(Address::path) {
-            return Self::open_file(path.to_owned(), table, layout, false).await;
+            return Self::open_file(path.to_owned(), &name, layout, false).await;
         }
-        let (place, server) = match kind {
-            Some(Kind::Postgres) => (Place::Postgres(address.to_owned()), Postgres::builder(address)),
-            Some(Kind::MySql) => (Place::MySql(address.to_owned()), MySql::builder(address)),
+        let (place, name) = match kind {
+            // In a schema of its own, which holds whatever a migration makes beside the table.
+            Some(Kind::Postgres) => (Place::Postgres(address.to_owned()), format!("{name}.{}", layout.default_table())),
+            Some(Kind::MySql) => (Place::MySql(address.to_owned()), name),
             // The address may hold a password, so the message does not repeat it.
             _ => bail!("the addresses of this version are `sqlite:PATH`, `postgres://...` and `mysql://...`"),
         };
-        let server = server.table(table).layout(layout).application_name("switchover demo").connect().await?;
-        Ok(Self { table: Table { place, name: table.to_owned(), layout }, database: Arc::new(server), own: false })
+        let table = Table { place, name, layout };
+        Ok(Self { database: open(&table).await?, table, own: false, is_bare: OnceLock::new() })
     }
 
     async fn open_file(path: PathBuf, table: &str, layout: Layout, own: bool) -> Result<Self> {
-        let file = Sqlite::builder(&path).table(table).layout(layout).create_if_missing(true).open().await?;
         let table = Table { place: Place::Sqlite(path), name: table.to_owned(), layout };
-        Ok(Self { table, database: Arc::new(file), own })
+        Ok(Self { database: open(&table).await?, table, own, is_bare: OnceLock::new() })
     }
 
     /// Checks the clock: the server decides what has expired, and the audit judges that by this machine's time.
@@ -154,6 +186,7 @@ impl Side {
         let summary = self.database.summary();
         // The name makes a clash unlikely, but the demo must not write an existing table.
         ensure!(!self.table.exists().await?, "{summary}: this table already exists");
+        self.table.make_schema().await.with_context(|| format!("{summary}: cannot create a schema for the table"))?;
         let deadline = Instant::now() + Limits::default().write_deadline;
         self.database
             .upkeep()
@@ -165,6 +198,19 @@ impl Side {
         }
         Ok(())
     }
+}
+
+/// A database of its own connections.
+pub(crate) async fn open(Table { place, name, layout }: &Table) -> Result<Arc<dyn Database>> {
+    let server = match place {
+        Place::Sqlite(path) => {
+            let file = Sqlite::builder(path).table(name).layout(*layout).create_if_missing(true).open().await?;
+            return Ok(Arc::new(file));
+        }
+        Place::Postgres(address) => Postgres::builder(address),
+        Place::MySql(address) => MySql::builder(address),
+    };
+    Ok(Arc::new(server.table(name).layout(*layout).application_name("switchover demo").connect().await?))
 }
 
 /// Creates the folder of `--dir`. Refuses a folder that already holds a demo's files: nothing is overwritten.

@@ -1,4 +1,4 @@
-//! The story of 2016 on real servers, told by the program as its users run it, while servers are killed, paused,
+//! The stories of the demo on real servers, told by the program as its users run it, while servers are killed, paused,
 //! restarted and cut off.
 //!
 //! `SWITCHOVER_STORY_SEEDS=50` runs each pair with so many seeds, `SWITCHOVER_STORY_FIRST` is the first of them.
@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::nemesis::Plan;
-use crate::run::{Report, tell};
+use crate::run::{FLEET, OF_2016, Report, tell};
 use crate::servers::{Kind, Servers};
 
 /// The steps in which sessions are at one database, whatever happens to the other one: of the report, from 0.
@@ -37,16 +37,27 @@ fn seeds(few: u64) -> std::ops::Range<u64> {
 async fn calm(old: Kind, new: Kind) {
     let _turn = turn().await;
     let servers = Servers::start(old, new).await.unwrap();
-    let report = tell(&servers, Plan::Calm, 1).await;
+    let report = tell(&servers, OF_2016, Plan::Calm, 1).await;
     report.check_promises();
     assert_eq!(report.count("failed_calls") + report.count("unknown_outcomes"), 0, "{report}");
+}
+
+async fn calm_fleet(old: Kind, new: Kind) {
+    let _turn = turn().await;
+    let servers = Servers::start(old, new).await.unwrap();
+    let report = tell(&servers, FLEET, Plan::Calm, 1).await;
+    report.check_promises();
+    assert_eq!(report.count("failed_calls") + report.count("unknown_outcomes"), 0, "{report}");
+    for (figure, count) in [("steps_made", 10), ("steps_back", 2), ("steps_forbidden", 1), ("hosts_given_up", 1)] {
+        assert_eq!(report.count(figure), count, "{figure}\n{report}");
+    }
 }
 
 async fn stormy(old: Kind, new: Kind) {
     let _turn = turn().await;
     let servers = Servers::start(old, new).await.unwrap();
     for seed in seeds(1) {
-        let report = tell(&servers, Plan::Storm, seed).await;
+        let report = tell(&servers, OF_2016, Plan::Storm, seed).await;
         report.check_promises();
         // Sessions are at one database, and only the other one and the cache were faulty.
         check_quiet(&report, &[&ON_OLD[..], &ON_NEW[..]].concat());
@@ -74,6 +85,16 @@ async fn no_call_fails_from_postgres_to_mariadb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_a_fleet_goes_from_postgres_to_mariadb() {
+    calm_fleet(Kind::Postgres, Kind::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_a_fleet_goes_from_mariadb_to_sqlite() {
+    calm_fleet(Kind::MariaDb, Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_from_mariadb_to_sqlite() {
     calm(Kind::MariaDb, Kind::Sqlite).await;
 }
@@ -98,7 +119,7 @@ async fn no_call_fails_while_the_cache_alone_is_faulty() {
     let _turn = turn().await;
     let servers = Servers::start(Kind::Postgres, Kind::Postgres).await.unwrap();
     for seed in seeds(1) {
-        let report = tell(&servers, Plan::CacheAlone, seed).await;
+        let report = tell(&servers, OF_2016, Plan::CacheAlone, seed).await;
         report.check_promises();
         assert_eq!(report.count("failed_calls") + report.count("unknown_outcomes"), 0, "{report}");
     }
@@ -109,7 +130,7 @@ async fn no_read_fails_while_the_new_database_alone_is_faulty() {
     let _turn = turn().await;
     let servers = Servers::start(Kind::Postgres, Kind::MariaDb).await.unwrap();
     for seed in seeds(1) {
-        let report = tell(&servers, Plan::NewAloneUntilItIsHome, seed).await;
+        let report = tell(&servers, OF_2016, Plan::NewAloneUntilItIsHome, seed).await;
         report.check_promises();
         check_quiet(&report, &[&ON_OLD[..], &ON_NEW[..]].concat());
         assert_eq!(report.errors_of("load") + report.errors_of("exists"), 0, "{report}");

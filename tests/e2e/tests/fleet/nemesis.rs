@@ -12,6 +12,8 @@ use crate::servers::Servers;
 
 const FAULT_MS_MAX: u64 = 2_600;
 const CALM_MS_MAX: u64 = 1_500;
+/// How far a clock jumps ahead at most.
+const AHEAD_US_MAX: u32 = 3_600_000_000;
 /// Longer than the lease of a host, so that it is given up while it is paused, and goes on afterwards.
 const BEYOND_A_LEASE_MS: std::ops::Range<u64> = 16_000..20_000;
 
@@ -54,6 +56,7 @@ pub(crate) async fn run(
         let host = &hosts[rng.usize(..hosts.len())];
         let what = match host.process() {
             Some(process) if rng.u8(..3) > 0 => strike(process, &mut rng, &mut over).await?,
+            None if rng.u8(..6) == 0 => strike_beside(servers, &mut rng, &mut over).await?,
             _ => strike_server(plan, servers, &mut rng, &mut over).await?,
         };
         did.push(format!("{at:.3} s to {:.3} s: {what}", began.elapsed().as_secs_f64()));
@@ -77,6 +80,20 @@ async fn strike(process: &Process, rng: &mut fastrand::Rng, over: &mut watch::Re
         HostFault::Pause => process.resume().await?,
     }
     Ok(format!("{} {fault:?}", process.name()))
+}
+
+/// One fault of what stands between hosts and sessions without being a database.
+async fn strike_beside(servers: &Servers, rng: &mut fastrand::Rng, over: &mut watch::Receiver<bool>) -> Result<String> {
+    if rng.bool() {
+        servers.flush_the_cache().await?;
+        return Ok("the cache was flushed".to_owned());
+    }
+    let at = rng.usize(..servers.clocks.len());
+    let ahead = rng.u32(..AHEAD_US_MAX);
+    servers.clocks[at].jump(ahead);
+    pause(over, rng.u64(50..FAULT_MS_MAX)).await;
+    servers.clocks[at].jump(0);
+    Ok(format!("the clock of host {at} was ahead by {:.0} s", f64::from(ahead) / 1e6))
 }
 
 /// One fault of a server, or of the way to it.
@@ -104,10 +121,7 @@ async fn strike_server(
         pause(over, rng.u64(50..FAULT_MS_MAX)).await;
         return Ok(format!("{name} without {taken} connections"));
     }
-    // A cache that was killed comes back empty, which is another story's.
-    let fault = std::iter::repeat_with(|| Fault::pick(rng))
-        .find(|fault| !std::ptr::eq(server, &servers.redis) || !fault.ends_the_process())
-        .unwrap_or(Fault::Reset);
+    let fault = Fault::pick(rng);
     fault.begin(server, proxy).await?;
     pause(over, rng.u64(50..FAULT_MS_MAX)).await;
     fault.end(server, proxy).await?;

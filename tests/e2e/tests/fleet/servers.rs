@@ -15,6 +15,7 @@ use switchover_harness::{Durability, MariaDb, Postgres as PostgresServer, Proxy,
 use switchover_workload::table::{Place, Table};
 use tempfile::TempDir;
 
+use crate::clock::HostClock;
 use crate::hosts::Host;
 use crate::lawless::{Lawless, Rule};
 use crate::process::Process;
@@ -160,6 +161,8 @@ pub(crate) struct Servers {
     pub(crate) redis: Server,
     /// Each host has a way of its own to the cache.
     pub(crate) ways: Vec<Proxy>,
+    /// The clocks of hosts in this process.
+    pub(crate) clocks: [HostClock; HOSTS.len()],
     rule: CacheRule,
     left_out: Option<Rule>,
     folder: TempDir,
@@ -179,7 +182,15 @@ impl Servers {
             side.open().await?.upkeep().create_schema(Instant::now() + PATIENCE).await?;
         }
         let control = Proxied::start(Kind::Postgres).await?;
-        Ok(Self { old, new, redis, ways, rule, left_out, folder: TempDir::new()?, control })
+        Ok(Self { old, new, redis, ways, clocks: Default::default(), rule, left_out, folder: TempDir::new()?, control })
+    }
+
+    /// Empties the cache.
+    pub(crate) async fn flush_the_cache(&self) -> Result<()> {
+        let client = redis::Client::open(self.redis.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("FLUSHALL").exec_async(&mut connection).await?;
+        Ok(())
     }
 
     fn control(&self) -> Result<Arc<dyn Control>> {
@@ -238,6 +249,7 @@ impl Servers {
             .database("new_session_store", self.open(&self.new).await?)
             .cache(cache)
             .limits(limits)
+            .clock(self.clocks[number].clone())
             .migration(Migration::new(MIGRATION, HOSTS[number], self.control()?).cache_rule(self.rule));
         Ok(builder.build().await?)
     }

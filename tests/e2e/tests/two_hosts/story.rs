@@ -47,7 +47,7 @@ pub(crate) async fn run(kind: Kind) -> Result<()> {
 async fn run_one(kind: Kind, seed: u64) -> Result<()> {
     let fleet = Fleet::start(kind, CACHE_MAX_AGE).await?;
     let site = Arc::new(Site {
-        hosts: fleet.sessions().map(Into::into).into(),
+        hosts: fleet.sessions().into_iter().collect(),
         population: Population::default(),
         scribe: Scribe::default(),
         clock: RunClock::start(SystemClock.now()),

@@ -313,6 +313,15 @@ impl KeyHistory {
             && self.deletes.iter().all(|delete| quiet(delete.acknowledged, delete.settled))
     }
 
+    /// Whether a write that an allowance covers was in progress at this instant.
+    pub(super) fn is_written_at(&self, at: Micros, allowed: Allowance) -> bool {
+        let is_covered = |invoked: Micros| (allowed.from..=allowed.to).contains(&invoked);
+        let spans = |invoked: Micros, settled: Micros| is_covered(invoked) && invoked <= at && settled > at;
+        self.writes.iter().any(|write| spans(write.invoked, write.settled))
+            || self.touches.iter().any(|touch| spans(touch.invoked, touch.settled))
+            || self.deletes.iter().any(|delete| spans(delete.invoked, delete.settled))
+    }
+
     /// Whether a row of this payload with this end may ever have existed.
     pub(super) fn ever_had(&self, row: Row) -> bool {
         self.write(row.version).is_some_and(|write| {

@@ -47,6 +47,9 @@ impl<'h> Review<'h> {
             match self.judge(call, Since::strictly(call.invoked)) {
                 Ok(()) => self.remember(call),
                 Err(Objection::UndoneAsAllowed) => findings.undone_as_allowed += 1,
+                Err(Objection::Broken(kind)) if self.is_in_either_order(call, kind) => {
+                    findings.either_order_as_allowed += 1;
+                }
                 Err(Objection::Broken(kind)) if self.is_old_within_the_bound(call, kind) => {
                     findings.stale_within_bound += 1;
                 }
@@ -108,6 +111,12 @@ impl<'h> Review<'h> {
     fn judge_sight(&self, row: Row, from: Micros, since: Since<'_>) -> Result<(), Objection> {
         let Some(sight) = self.key.sight(row) else { return Ok(()) };
         Ok(self.seen.check_row(sight, since.seen(), from - since.seen())?)
+    }
+
+    /// Whether only an earlier sight forbids the answer, while a write was in progress.
+    fn is_in_either_order(&self, call: &Operation, kind: Kind) -> bool {
+        let is_of_order = matches!(kind, Kind::WentBack | Kind::CameBack);
+        is_of_order && self.promises.either_order.iter().any(|allowed| self.key.is_written_at(call.invoked, *allowed))
     }
 
     /// Only a load asks a cache. A write from a cache is never excused.

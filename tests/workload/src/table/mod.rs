@@ -19,6 +19,9 @@ const LOOK_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often a server is asked for its time. The fastest answer counts.
 const CLOCK_LOOKS: usize = 5;
 
+/// The tables of a migration beside a session table.
+const SIDE_TABLES: [&str; 2] = ["switchover_fence", "switchover_key"];
+
 /// The place of a table. An address may hold a password, so this is never printed.
 #[derive(Clone)]
 pub enum Place {
@@ -103,6 +106,28 @@ impl Table {
         self.look(Wanted::Rows).await
     }
 
+    /// Makes the schema of the table, if its name has one.
+    pub async fn make_schema(&self) -> Result<()> {
+        match (&self.place, self.schema()) {
+            (Place::Postgres(url), Some(schema)) => {
+                in_time(postgres::execute(url, &format!("CREATE SCHEMA {schema}"))).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what a migration has left in the side tables beside the table. With `tables` it removes these too, if
+    /// nobody else has anything in them.
+    pub async fn forget(&self, migration: &str, tables: bool) -> Result<()> {
+        let name = migration.to_owned();
+        match &self.place {
+            Place::Sqlite(path) => in_file(path, move |path| sqlite::forget(path, &name, tables)).await,
+            // They are in the schema, which goes with the table.
+            Place::Postgres(_) => Ok(()),
+            Place::MySql(url) => in_time(mysql::forget(url, migration, tables)).await,
+        }
+    }
+
     /// Removes the table, if it exists.
     pub async fn remove(&self) -> Result<()> {
         let sql = self.removal();
@@ -113,9 +138,16 @@ impl Table {
         }
     }
 
-    /// The statement that removes the table.
+    /// The statement that removes the table, with the schema that it has for itself.
     pub fn removal(&self) -> String {
-        format!("DROP TABLE IF EXISTS {}", self.name)
+        match self.schema() {
+            Some(schema) => format!("DROP SCHEMA IF EXISTS {schema} CASCADE"),
+            None => format!("DROP TABLE IF EXISTS {}", self.name),
+        }
+    }
+
+    fn schema(&self) -> Option<&str> {
+        self.name.split_once('.').map(|(schema, _)| schema)
     }
 
     /// How far the clock that decides expiry is ahead of `now`, and how uncertain that is, both in microseconds. A file

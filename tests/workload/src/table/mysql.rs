@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use switchover::Timestamp;
 
 use super::time::{from_django, to_django};
-use super::{RawRow, Table, Wanted};
+use super::{RawRow, SIDE_TABLES, Table, Wanted};
 
 /// Rows of one statement, far below the 16 MiB that a server accepts.
 const CHUNK: usize = 500;
@@ -46,6 +46,29 @@ pub(super) async fn rows(url: &str, table: &Table, wanted: Wanted) -> Result<Vec
 
 pub(super) async fn execute(url: &str, sql: &str) -> Result<()> {
     connect(url).await?.execute(sqlx::raw_sql(sql)).await?;
+    Ok(())
+}
+
+pub(super) async fn forget(url: &str, migration: &str, tables: bool) -> Result<()> {
+    let mut connection = connect(url).await?;
+    for table in SIDE_TABLES {
+        let sql = format!("DELETE FROM {table} WHERE migration = ?");
+        sqlx::query(&sql).bind(migration).execute(&mut connection).await?;
+    }
+    if !tables {
+        return Ok(());
+    }
+    // Nobody can begin a migration between the look and the removal.
+    let [fence, key] = SIDE_TABLES;
+    connection.execute(sqlx::raw_sql(&format!("LOCK TABLES {fence} WRITE, {key} WRITE"))).await?;
+    for table in SIDE_TABLES {
+        let any = sqlx::query(&format!("SELECT 1 FROM {table} LIMIT 1")).fetch_optional(&mut connection).await?;
+        if any.is_some() {
+            // The lock ends with the connection.
+            return Ok(());
+        }
+    }
+    connection.execute(sqlx::raw_sql(&format!("DROP TABLE {fence}, {key}"))).await?;
     Ok(())
 }
 

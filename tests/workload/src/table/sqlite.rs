@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::time::{from_django, to_django};
-use super::{RawRow, Table, Wanted};
+use super::{RawRow, SIDE_TABLES, Table, Wanted};
 
 pub(super) fn exists(path: &Path, table: &str) -> Result<bool> {
     if !path.exists() {
@@ -50,6 +50,24 @@ fn stored(table: &Table) -> &'static str {
 
 pub(super) fn execute(path: &Path, sql: &str) -> Result<()> {
     Ok(open(path)?.execute_batch(sql)?)
+}
+
+pub(super) fn forget(path: &Path, migration: &str, tables: bool) -> Result<()> {
+    let mut file = open(path)?;
+    let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for table in SIDE_TABLES {
+        transaction.execute(&format!("DELETE FROM {table} WHERE migration = ?1"), [migration])?;
+    }
+    let is_empty = |table: &&str| {
+        transaction.query_row(&format!("SELECT NOT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))
+    };
+    let empty: Vec<bool> = SIDE_TABLES.iter().map(is_empty).collect::<Result<_, _>>()?;
+    if tables && !empty.contains(&false) {
+        for table in SIDE_TABLES {
+            transaction.execute_batch(&format!("DROP TABLE {table}"))?;
+        }
+    }
+    Ok(transaction.commit()?)
 }
 
 fn open(path: &Path) -> Result<Connection> {

@@ -13,19 +13,20 @@ use switchover::migration::Comparison;
 use switchover::{Builtin, Policy, Switchover};
 use switchover_workload::contents::Scribe;
 use switchover_workload::history::{Micros, Operation, Period, RunClock};
+use switchover_workload::hosts::Hosts;
 use switchover_workload::meter::Meter;
 use switchover_workload::patience::{PATIENCE, patiently};
 use switchover_workload::population::Population;
 use switchover_workload::table::Move;
 use switchover_workload::traffic::{self, Lifetimes, Site, Traffic};
 
-use self::changes::known_keys;
+pub(crate) use self::changes::known_keys;
 use crate::demo::Options;
 use crate::demo::latency::Changed;
 use crate::demo::progress::Progress;
 use crate::demo::seed;
 use crate::demo::stage::Stage;
-use crate::demo::told::{StepReport, Told};
+use crate::demo::told::{ByFlags, Counts, Scheme, StepReport, Told};
 
 /// The two aliases, old and new, of the design of 2016.
 pub(crate) const OLD: &str = "default";
@@ -50,9 +51,22 @@ pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
     story.progress.finish();
     let Walked { operations, traffic_began, both_written, cutover, compared, traffic_seconds } = told?;
     let (comparison, nameless_rows) = compared;
-    story.switchover.close().await;
+    let mut counts = Counts::default();
+    for host in &story.hosts {
+        host.switchover.close().await;
+        counts.add(&host.switchover.counts());
+    }
+    let scheme = Scheme::Flags(ByFlags {
+        both_written,
+        cutover,
+        swaps: story.swaps,
+        flag_changes: story.flag_changes,
+        policies_refused: story.policies_refused,
+        comparison,
+        nameless_rows,
+    });
     Ok(Told {
-        counts: story.switchover.counts(),
+        counts,
         ended: story.site.clock.now(),
         site: story.site,
         operations,
@@ -60,22 +74,40 @@ pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
         steps: story.steps,
         old: stage.old.table.clone(),
         new: stage.new.table.clone(),
-        both_written,
-        cutover,
         changes: story.changes,
-        swaps: story.swaps,
-        flag_changes: story.flag_changes,
-        policies_refused: story.policies_refused,
         traffic_seconds,
-        comparison,
-        nameless_rows,
+        scheme,
     })
+}
+
+/// A host with flags of its own, as each process of the site of 2016 read them.
+struct Host {
+    switchover: Switchover,
+    flags: FlagSwitch,
+}
+
+/// A site with these hosts, without visitors.
+pub(crate) fn site(options: &Options, hosts: Hosts) -> Site {
+    let seconds = options.seconds as f64;
+    let micros = |share: f64| (seconds * share * 1e6) as Micros;
+    Site {
+        hosts,
+        population: Population::default(),
+        scribe: Scribe::default(),
+        clock: RunClock::start(SystemClock.now()),
+        meter: Meter::default(),
+        living_target: options.sessions,
+        lifetimes: Lifetimes { uses: micros(10.0)..micros(20.0), others: micros(0.2)..micros(0.5) },
+        calls_per_second_max: (CALLS_MAX / seconds / options.concurrency as f64).max(1.0),
+        cleaned: 0.into(),
+        nameless: 0.into(),
+    }
 }
 
 struct Story<'s> {
     stage: &'s Stage,
-    switchover: Switchover,
-    flags: FlagSwitch,
+    hosts: Vec<Host>,
+    skew: Duration,
     site: Arc<Site>,
     seeded: Vec<Operation>,
     progress: Progress,
@@ -108,32 +140,23 @@ impl<'s> Story<'s> {
     async fn begin(options: &Options, stage: &'s Stage) -> Result<Self> {
         let progress = Progress::new(STEPS);
         progress.step(stage.title());
-        let flags = FlagSwitch::new([(MIGRATION_FLAG, "false"), (ROUTER_FLAG, "false")]);
-        let builder = Switchover::builder()
-            .database(OLD, Arc::clone(&stage.old.database))
-            .database(NEW, Arc::clone(&stage.new.database))
-            .flags(flags.clone())
-            .policy(Policy::builtin(Builtin::CachedDb));
-        let switchover = stage.host(builder).build().await?;
+        let mut hosts = Vec::new();
+        for _ in 0..options.hosts {
+            let flags = FlagSwitch::new([(MIGRATION_FLAG, "false"), (ROUTER_FLAG, "false")]);
+            let builder = Switchover::builder()
+                .database(OLD, Arc::clone(&stage.old.database))
+                .database(NEW, Arc::clone(&stage.new.database))
+                .flags(flags.clone())
+                .policy(Policy::builtin(Builtin::CachedDb));
+            hosts.push(Host { switchover: stage.host(builder).build().await?, flags });
+        }
         let seconds = options.seconds as f64;
-        let micros = |share: f64| (seconds * share * 1e6) as Micros;
-        let site = Site {
-            hosts: vec![switchover.sessions().into()],
-            population: Population::default(),
-            scribe: Scribe::default(),
-            clock: RunClock::start(SystemClock.now()),
-            meter: Meter::default(),
-            living_target: options.sessions,
-            lifetimes: Lifetimes { uses: micros(10.0)..micros(20.0), others: micros(0.2)..micros(0.5) },
-            calls_per_second_max: (CALLS_MAX / seconds / options.concurrency as f64).max(1.0),
-            cleaned: 0.into(),
-            nameless: 0.into(),
-        };
+        let site = site(options, hosts.iter().map(|host| host.switchover.sessions()).collect());
         let seeded = seed::sessions(&site, options, &stage.old.table).await?;
         Ok(Self {
             stage,
-            switchover,
-            flags,
+            hosts,
+            skew: Duration::from_millis(options.skew_ms),
             site: Arc::new(site),
             seeded,
             progress,
@@ -281,7 +304,7 @@ impl<'s> Story<'s> {
 
     /// Ends a step. The router tells other parts of the site where sessions are, so it must agree with the step.
     async fn end_step(&mut self, title: &'static str, expected: &str) -> Result<()> {
-        let router = self.switchover.router();
+        let router = self.hosts[0].switchover.router();
         let ask = async || {
             let read = router.db_for_read("sessions", "session").await?;
             Ok((read, router.db_for_write("sessions", "session").await?))
@@ -294,7 +317,7 @@ impl<'s> Story<'s> {
         let (began, calls, failed, unknown) = self.step_began;
         self.steps.push(StepReport {
             title,
-            policy: self.switchover.policy().version.name,
+            policy: self.hosts[0].switchover.policy().version.name,
             routed_to: read.to_string(),
             seconds: began.elapsed().as_secs_f64(),
             calls: self.site.meter.calls() - calls,

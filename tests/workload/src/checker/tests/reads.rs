@@ -87,6 +87,25 @@ fn unknown_outcome_that_was_read_is_not_undone() {
 }
 
 #[test]
+fn write_in_progress_may_be_seen_in_either_order_where_that_is_allowed() {
+    let allowing =
+        |from, to| Promises { either_order: vec![Allowance { from, to, reason: "a test" }], ..Promises::default() };
+    let save = call(30, 100, Action::Save(row(2)), Outcome::Done);
+    let delete = call(30, 100, Action::Delete, Outcome::Done);
+    for (kind, first) in
+        [(Kind::WentBack, [save, found(50, row(2))]), (Kind::CameBack, [delete, absent(50, Action::Load)])]
+    {
+        let back = |at| [created(), first[0], first[1], found(at, row(1))];
+        assert_eq!(kinds(&back(60)), [kind]);
+        assert_eq!(kinds_by(&back(60), &allowing(30, 30)), []);
+        assert_eq!(kinds_by(&back(60), &allowing(31, FAR)), [kind], "the write began at another time");
+        // What was acknowledged must be seen.
+        let late = kinds_by(&back(110), &allowing(0, FAR));
+        assert!(late == [Kind::StaleRead] || late == [Kind::BackAfterLogout], "{late:?}");
+    }
+}
+
+#[test]
 fn what_was_gone_is_not_found_again() {
     let delete = call(30, 100, Action::Delete, Outcome::Done);
     for gone in [Action::Load, Action::Save(row(2)), Action::Touch(FAR), Action::Exists, Action::CycleAway] {
