@@ -51,9 +51,10 @@ Examples:
   switchover demo --old postgres://app:secret@db-1/app --new mysql://app:secret@db-2/app
   switchover demo --old mysql://app@db-1/app --cache redis://cache-1 --tolerate-failures
 
-In a given database the demo creates its own table, switchover_demo_ and some random characters,
-and removes it if all went well. It touches no other table. You may kill, pause and restart servers
-during the run: the demo continues when they are back.
+In a given database the demo creates its own table, switchover_demo_ and some random characters (on
+PostgreSQL a schema), and beside it the side tables of a migration. It touches no other table, and
+removes its own if all went well. You may kill, pause and restart servers during the run: the demo
+continues when they are back.
 
 The exit status is 1 if anything was lost, came back, was stale or failed.")]
 pub(crate) struct Options {
