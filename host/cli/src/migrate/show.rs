@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use switchover::capabilities::{Clock as _, Epoch, JobRow, SystemClock};
-use switchover::migration::{Direction, Finding, SideStatus, Status};
+use switchover::migration::{Direction, Finding, SideStatus, Status, Verdict as GuardVerdict};
 
 use crate::output::{Colour, Verdict, paint, print, utc};
 
@@ -39,7 +39,7 @@ pub(super) fn status(status: &Status) -> Result<()> {
         print(format_args!("  {word:<10} -> {}", edge.to))?;
         match &edge.findings {
             Ok(findings) => findings.iter().try_for_each(|finding| {
-                let colour = if finding.blocks() { Colour::Red } else { Colour::Green };
+                let colour = if finding.verdict == GuardVerdict::Green { Colour::Green } else { Colour::Red };
                 print(format_args!("    {}: {}", finding.guard, paint(colour, finding)))
             })?,
             Err(error) => print(format_args!("    {}", paint(Colour::Red, error)))?,
@@ -134,7 +134,7 @@ pub(super) fn guards(findings: &[Finding]) -> Value {
         json!({
             "guard": finding.guard.as_str(),
             "hard": finding.guard.is_hard(),
-            "blocks": finding.blocks(),
+            "blocks": finding.verdict != GuardVerdict::Green,
             "says": finding.to_string(),
         })
     };
