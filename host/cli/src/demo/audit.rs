@@ -3,7 +3,7 @@
 use anyhow::Result;
 use switchover::SessionKey;
 use switchover_workload::checker::{Allowance, Fault, Findings, History, Kind, Left, Promises, Window};
-use switchover_workload::history::Micros;
+use switchover_workload::history::{Micros, Operation};
 use switchover_workload::left::Rows;
 use switchover_workload::patience::patiently;
 use switchover_workload::table::RawRow;
@@ -33,6 +33,8 @@ pub(crate) struct Audit {
     pub(crate) findings: Findings,
     /// Rows under unknown keys, beyond the number that failed calls explain.
     pub(crate) unexplained_rows: u64,
+    /// Every call on the key of the first broken promise.
+    pub(crate) evidence: Vec<Operation>,
     /// The number of checked calls.
     pub(crate) calls: usize,
     /// The number of sessions of the run.
@@ -84,8 +86,11 @@ impl Audit {
             Scheme::Flags(_) => old.strangers.saturating_sub(nameless),
             Scheme::Phases(_) => 0,
         };
+        let first = findings.faults.first().map(|fault| fault.key);
+        let evidence = history.by_key().find(|calls| Some(calls[0].key) == first).map(<[_]>::to_vec);
         Self {
             findings,
+            evidence: evidence.unwrap_or_default(),
             unexplained_rows: at_old + new.strangers.saturating_sub(nameless),
             calls: history.operations().len(),
             keys: names.len(),
@@ -124,7 +129,7 @@ mod tests {
     use std::collections::HashSet;
 
     use rusqlite::Connection;
-    use switchover_workload::history::{Action, Operation, Outcome};
+    use switchover_workload::history::{Action, Outcome};
     use switchover_workload::table::Place;
 
     use super::*;

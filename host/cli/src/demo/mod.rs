@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod seed;
 mod stage;
+mod steps;
 mod story;
 mod told;
 

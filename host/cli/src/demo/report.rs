@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use switchover_workload::checker::{History, Kind};
-use switchover_workload::history::{Action, Outcome};
+use switchover_workload::history::{Action, Operation, Outcome};
 
 use crate::demo::Options;
 use crate::demo::audit::{self, Audit};
@@ -172,6 +172,14 @@ fn verdict(options: &Options, told: &Told, audit: &Audit) -> io::Result<()> {
     for fault in audit.findings.faults.iter().take(FAULTS_SHOWN_MAX) {
         let began = told.site.clock.seconds_at(fault.from);
         print(format_args!("  session {}: {}, {began:.3} s after the start", audit.name(fault), fault.kind))?;
+    }
+    if !audit.evidence.is_empty() {
+        print("  every call on the first of these sessions:")?;
+    }
+    for call in &audit.evidence {
+        let [from, to] = [call.invoked, call.returned].map(|at| told.site.clock.seconds_at(at));
+        let Operation { host, action, outcome, .. } = call;
+        print(format_args!("    {from:.4} to {to:.4} s, host {}: {action:?} -> {outcome:?}", host.0))?;
     }
     for error in told.site.meter.errors() {
         print(format_args!("  error: {error}"))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_core::capabilities::{Document, Epoch, HostRow, JobRow, LoggedDecision};
-use switchover_protocol::{Direction, Finding, Guard, Phase, Side, edges_from};
+use switchover_protocol::{Direction, Finding, Guard, Phase, Side, Verdict, edges_from};
 
 use super::controller::{Controller, waits_for};
 use super::document::{phase, profile};
@@ -84,12 +84,14 @@ impl Status {
         }
     }
 
-    /// Whether a guard of a step forwards is red, or something does not answer.
+    /// Whether a guard stops a step forwards, or something does not answer. A guard that is advice stops a step too, until
+    /// the operator names it.
     pub fn has_red(&self) -> bool {
-        self.edges
-            .iter()
-            .filter(|edge| edge.direction != Direction::Back)
-            .any(|edge| edge.findings.as_ref().map_or(true, |findings| findings.iter().any(Finding::blocks)))
+        self.edges.iter().filter(|edge| edge.direction != Direction::Back).any(|edge| {
+            edge.findings
+                .as_ref()
+                .map_or(true, |findings| findings.iter().any(|finding| finding.verdict != Verdict::Green))
+        })
     }
 }
 

@@ -5,7 +5,7 @@ mod host;
 mod operator;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use switchover::migration::Phase;
@@ -20,8 +20,9 @@ use self::operator::{Operator, rows};
 use crate::demo::latency::{Change, Changed};
 use crate::demo::progress::Progress;
 use crate::demo::stage::Stage;
+use crate::demo::steps::Steps;
 use crate::demo::story::{NEW, OLD, known_keys, site};
-use crate::demo::told::{Counts, Scheme, StepReport, Told};
+use crate::demo::told::{Counts, Scheme, Told};
 use crate::demo::{Options, seed};
 
 const STEPS: usize = 12;
@@ -36,7 +37,7 @@ const SEAL: &str = "have moved to";
 pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
     let mut fleet = Fleet::begin(options, stage).await?;
     let walked = fleet.walk(options).await;
-    fleet.progress.finish();
+    fleet.steps.progress.finish();
     let Walked { operations, traffic_began, traffic_seconds } = walked?;
     let mut counts = Counts::default();
     for host in fleet.hosts.iter().chain(&fleet.dead) {
@@ -51,7 +52,7 @@ pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
         site: fleet.site,
         operations,
         traffic_began,
-        steps: fleet.steps,
+        steps: fleet.steps.reports,
         old: stage.old.table.clone(),
         new: stage.new.table.clone(),
         changes: fleet.changes,
@@ -68,12 +69,9 @@ struct Fleet<'s> {
     operator: Operator,
     site: Arc<Site>,
     seeded: Vec<Operation>,
-    progress: Progress,
-    steps: Vec<StepReport>,
-    step_began: (Instant, u64, u64, u64),
+    steps: Steps,
     changes: Vec<Changed>,
     phase: Phase,
-    seconds: f64,
 }
 
 struct Walked {
@@ -99,12 +97,9 @@ impl<'s> Fleet<'s> {
             operator,
             site,
             seeded,
-            progress,
-            steps: Vec::new(),
-            step_began: (Instant::now(), 0, 0, 0),
+            steps: Steps::new(progress, options.seconds as f64),
             changes: Vec::new(),
             phase: Phase::Off,
-            seconds: options.seconds as f64,
         };
         for name in FIRST_HOSTS {
             fleet.join(name).await?;
@@ -115,14 +110,14 @@ impl<'s> Fleet<'s> {
     async fn walk(&mut self, options: &Options) -> Result<Walked> {
         let traffic_began = self.site.clock.now();
         let traffic = Traffic::start(&self.site, options.concurrency, options.seed);
-        self.progress.watch(Arc::clone(&self.site));
+        self.steps.progress.watch(Arc::clone(&self.site));
         let walked = self.walk_under_traffic().await;
         let mut operations = traffic.stop().await?;
         let traffic_seconds = (self.site.clock.now() - traffic_began) as f64 / 1e6;
         walked?;
 
         let title = "every living session is read back";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         operations.append(&mut traffic::read_back(&self.site).await?);
         operations.append(&mut self.seeded);
         self.end_step(title, NEW).await?;
@@ -131,67 +126,67 @@ impl<'s> Fleet<'s> {
 
     async fn walk_under_traffic(&mut self) -> Result<()> {
         let title = "off: three hosts serve the old database";
-        self.progress.event("visitors come");
-        self.step(title);
-        self.pause(0.05).await;
+        self.steps.progress.event("visitors come");
+        self.steps.step(title, &self.site.meter);
+        self.steps.pause(0.05).await;
         self.end_step(title, OLD).await?;
 
         let title = "mirror: what is written is copied";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.go(Phase::Mirror).await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.end_step(title, OLD).await?;
 
         let title = "back to off, and mirror again";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.go_back(Phase::Off).await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.go(Phase::Mirror).await?;
         self.end_step(title, OLD).await?;
 
         let title = "a host dies; the others copy every row";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.lose_a_host().await?;
         self.copied().await?;
         self.end_step(title, OLD).await?;
 
         let title = "mirror is settled; every row is compared";
-        self.step(title);
-        self.operator.is_forbidden(Phase::Strict, &self.progress).await?;
+        self.steps.step(title, &self.site.meter);
+        self.operator.is_forbidden(Phase::Strict, &self.steps.progress).await?;
         self.go(Phase::Mirror).await?;
         self.verified().await?;
         self.end_step(title, OLD).await?;
 
         let title = "strict: both databases are written";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.go(Phase::Strict).await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.end_step(title, OLD).await?;
 
         let title = "cutover: the new one decides; a host hangs";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.hang_while_going(Phase::Cutover).await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.end_step(title, NEW).await?;
 
         let title = "back to strict, and cutover again";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.go_back(Phase::Strict).await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.go(Phase::Cutover).await?;
         self.end_step(title, NEW).await?;
 
         let title = "reverse: the old one is copied to";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.go(Phase::Reverse).await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.end_step(title, NEW).await?;
 
         let title = "complete: the old one refuses writes";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.go(Phase::Complete).await?;
         self.forgotten_program_is_refused().await?;
-        self.pause(0.05).await;
+        self.steps.pause(0.05).await;
         self.end_step(title, NEW).await
     }
 
@@ -203,7 +198,7 @@ impl<'s> Fleet<'s> {
 
     async fn go(&mut self, to: Phase) -> Result<()> {
         let from = self.site.clock.now();
-        self.operator.go(to, &self.progress).await?;
+        self.operator.go(to, &self.steps.progress).await?;
         let sealed = self.site.clock.now();
         self.changes.push(Changed { what: Change::Flags, from, to: sealed });
         let before = std::mem::replace(&mut self.phase, to);
@@ -224,18 +219,18 @@ impl<'s> Fleet<'s> {
     async fn lose_a_host(&mut self) -> Result<()> {
         let mut dead = self.hosts.pop().context("the fleet has hosts")?;
         dead.die(&self.site.hosts).await;
-        self.progress.event(&format!("{} is dead, and nobody told the fleet", dead.name));
+        self.steps.progress.event(&format!("{} is dead, and nobody told the fleet", dead.name));
         self.operator.dead.push(dead.name);
         self.dead.push(dead);
         self.join(LATER_HOST).await?;
-        self.progress.event(&format!("{LATER_HOST} has joined"));
+        self.steps.progress.event(&format!("{LATER_HOST} has joined"));
         Ok(())
     }
 
     async fn hang_while_going(&mut self, to: Phase) -> Result<()> {
         let host = &self.hosts[1];
         host.hang(&self.site.hosts, HANGS_FOR).await;
-        self.progress.event(&format!("{} hangs for {} s", host.name, HANGS_FOR.as_secs()));
+        self.steps.progress.event(&format!("{} hangs for {} s", host.name, HANGS_FOR.as_secs()));
         self.go(to).await?;
         self.hosts[1].serve(&self.site.hosts);
         Ok(())
@@ -249,12 +244,12 @@ impl<'s> Fleet<'s> {
                 let known = known_keys(&self.site);
                 Move::count(old, new, self.site.clock.now(), |key| known.contains(key)).await
             });
-            self.progress.moved(counts.await?);
+            self.steps.progress.moved(counts.await?);
             Ok(())
         };
         let status = self.operator.reach("the backfill", |status| status.document.backfilled.is_some(), looked).await?;
         self.operator.done.rows_copied = rows(&status, "backfill");
-        self.progress.event(&format!("the backfill has walked {} rows", self.operator.done.rows_copied));
+        self.steps.progress.event(&format!("the backfill has walked {} rows", self.operator.done.rows_copied));
         Ok(())
     }
 
@@ -265,7 +260,7 @@ impl<'s> Fleet<'s> {
         };
         let status = self.operator.reach("the verification", is_verified, async || Ok(())).await?;
         self.operator.done.rows_verified = rows(&status, "verifier");
-        self.progress.event(&format!("{} rows were compared, and are alike", self.operator.done.rows_verified));
+        self.steps.progress.event(&format!("{} rows were compared, and are alike", self.operator.done.rows_verified));
         Ok(())
     }
 
@@ -282,18 +277,8 @@ impl<'s> Fleet<'s> {
         let said = format!("{refused:#}");
         ensure!(said.contains(SEAL), "the old table cannot be written: {said}");
         self.operator.done.writes_refused += 1;
-        self.progress.event("a forgotten program cannot write the old table any more");
+        self.steps.progress.event("a forgotten program cannot write the old table any more");
         Ok(())
-    }
-
-    async fn pause(&self, share: f64) {
-        tokio::time::sleep(Duration::from_secs_f64(self.seconds * share)).await;
-    }
-
-    fn step(&mut self, title: &str) {
-        self.progress.step(title);
-        let meter = &self.site.meter;
-        self.step_began = (Instant::now(), meter.calls(), meter.failures(), meter.unknown_outcomes());
     }
 
     /// Ends a step. Every host tells other parts of the site where sessions are, and must agree with the step.
@@ -304,16 +289,8 @@ impl<'s> Fleet<'s> {
             let read = patiently("the router does not answer", ask).await?;
             ensure!(read.as_str() == expected, "{title}: {} says {read} instead of {expected}", host.name);
         }
-        let (began, calls, failed, unknown) = self.step_began;
-        self.steps.push(StepReport {
-            title,
-            policy: self.hosts[0].switchover.policy().version.name,
-            routed_to: expected.to_owned(),
-            seconds: began.elapsed().as_secs_f64(),
-            calls: self.site.meter.calls() - calls,
-            failed: self.site.meter.failures() - failed,
-            unknown: self.site.meter.unknown_outcomes() - unknown,
-        });
+        let policy = self.hosts[0].switchover.policy().version.name;
+        self.steps.end(title, policy, expected.to_owned(), &self.site.meter);
         Ok(())
     }
 }

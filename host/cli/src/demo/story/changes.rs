@@ -45,7 +45,7 @@ impl Story<'_> {
             let settled = comparison.differences() == 0 || self.site.meter.unknown_outcomes() == unknown;
             if settled || Instant::now() >= give_up {
                 let (equal, differ) = (comparison.equal, comparison.differences());
-                self.progress.event(&format!("{equal} rows are equal, {differ} differ"));
+                self.steps.progress.event(&format!("{equal} rows are equal, {differ} differ"));
                 return Ok((comparison, nameless));
             }
         }
@@ -61,7 +61,9 @@ impl Story<'_> {
             let version = patiently("a swap failed", swap).await??;
             self.changed(Change::Policy, from);
             self.swaps += 1;
-            self.progress.event(&format!("swapped to {version} in {:.0} ms", began.elapsed().as_secs_f64() * 1e3));
+            self.steps
+                .progress
+                .event(&format!("swapped to {version} in {:.0} ms", began.elapsed().as_secs_f64() * 1e3));
         }
         Ok(())
     }
@@ -74,7 +76,7 @@ impl Story<'_> {
             let version = patiently("a rollback failed", roll_back).await??;
             self.changed(Change::Policy, from);
             self.swaps += 1;
-            self.progress.event(&format!("rolled back to {version}"));
+            self.steps.progress.event(&format!("rolled back to {version}"));
         }
         Ok(())
     }
@@ -89,7 +91,7 @@ impl Story<'_> {
         let Err(error) = refused else { bail!("a broken policy was put into use") };
         ensure!(self.hosts[0].switchover.policy().version == before, "a broken policy replaced the running one");
         self.policies_refused += 1;
-        self.progress.event(&format!("refused: {error}"));
+        self.steps.progress.event(&format!("refused: {error}"));
         Ok(())
     }
 
@@ -105,7 +107,11 @@ impl Story<'_> {
             patiently("a change of flags failed", async || drained(switchover.apply_flags().await)).await??;
             self.changed(Change::Flags, from);
             if at > 0 {
-                self.progress.event(&format!("host {} sees it {} ms after host {at}", at + 1, self.skew.as_millis()));
+                self.steps.progress.event(&format!(
+                    "host {} sees it {} ms after host {at}",
+                    at + 1,
+                    self.skew.as_millis()
+                ));
             }
         }
         self.flag_changes += 1;

@@ -26,7 +26,8 @@ use crate::demo::latency::Changed;
 use crate::demo::progress::Progress;
 use crate::demo::seed;
 use crate::demo::stage::Stage;
-use crate::demo::told::{ByFlags, Counts, Scheme, StepReport, Told};
+use crate::demo::steps::Steps;
+use crate::demo::told::{ByFlags, Counts, Scheme, Told};
 
 /// The two aliases, old and new, of the design of 2016.
 pub(crate) const OLD: &str = "default";
@@ -48,7 +49,7 @@ const CALLS_MAX: f64 = 4e6;
 pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
     let mut story = Story::begin(options, stage).await?;
     let told = story.walk().await;
-    story.progress.finish();
+    story.steps.progress.finish();
     let Walked { operations, traffic_began, both_written, cutover, compared, traffic_seconds } = told?;
     let (comparison, nameless_rows) = compared;
     let mut counts = Counts::default();
@@ -71,7 +72,7 @@ pub(crate) async fn tell(options: &Options, stage: &Stage) -> Result<Told> {
         site: story.site,
         operations,
         traffic_began,
-        steps: story.steps,
+        steps: story.steps.reports,
         old: stage.old.table.clone(),
         new: stage.new.table.clone(),
         changes: story.changes,
@@ -110,9 +111,7 @@ struct Story<'s> {
     skew: Duration,
     site: Arc<Site>,
     seeded: Vec<Operation>,
-    progress: Progress,
-    steps: Vec<StepReport>,
-    step_began: (Instant, u64, u64, u64),
+    steps: Steps,
     changes: Vec<Changed>,
     swaps: u64,
     flag_changes: u64,
@@ -159,9 +158,7 @@ impl<'s> Story<'s> {
             skew: Duration::from_millis(options.skew_ms),
             site: Arc::new(site),
             seeded,
-            progress,
-            steps: Vec::new(),
-            step_began: (Instant::now(), 0, 0, 0),
+            steps: Steps::new(progress, options.seconds as f64),
             changes: Vec::new(),
             swaps: 0,
             flag_changes: 0,
@@ -175,14 +172,14 @@ impl<'s> Story<'s> {
     async fn walk(&mut self) -> Result<Walked> {
         let traffic_began = self.site.clock.now();
         let traffic = Traffic::start(&self.site, self.concurrency, self.seed);
-        self.progress.watch(Arc::clone(&self.site));
+        self.steps.progress.watch(Arc::clone(&self.site));
         let walked = self.walk_under_traffic().await;
         let mut operations = traffic.stop().await?;
         let traffic_seconds = (self.site.clock.now() - traffic_began) as f64 / 1e6;
         let (both_written, cutover, compared) = walked?;
 
         let title = "every living session is read back";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         operations.append(&mut traffic::read_back(&self.site).await?);
         operations.append(&mut self.seeded);
         self.end_step(title, NEW).await?;
@@ -194,63 +191,63 @@ impl<'s> Story<'s> {
         let fallback = || Policy::builtin(Builtin::Fallback);
 
         let title = "cached-db serves the old database";
-        self.progress.event("visitors come");
-        self.begin_step();
-        self.pause(0.06).await;
+        self.steps.progress.event("visitors come");
+        self.steps.begin(&self.site.meter);
+        self.steps.pause(0.06).await;
         self.swap(cached_db()).await?;
-        self.pause(0.03).await;
+        self.steps.pause(0.03).await;
         self.end_step(title, OLD).await?;
 
         let title = "the proxy is swapped in";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.swap(fallback()).await?;
-        self.pause(0.03).await;
+        self.steps.pause(0.03).await;
         self.refuse(b"not a component".to_vec()).await?;
         let component = Builtin::Fallback.component();
         self.refuse(component[..component.len() / 2].to_vec()).await?;
         self.swap(fallback()).await?;
-        self.pause(0.02).await;
+        self.steps.pause(0.02).await;
         self.roll_back().await?;
-        self.pause(0.02).await;
+        self.steps.pause(0.02).await;
         self.end_step(title, OLD).await?;
 
         let title = "migration_flag on: writes go to both";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.set_flag(MIGRATION_FLAG, true).await?;
         let both_began = self.site.clock.now();
         self.wait_until_moved(fallback).await?;
         self.end_step(title, OLD).await?;
 
         let title = "rows are compared both ways";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         let compared = self.compare().await?;
         self.end_step(title, OLD).await?;
 
         let title = "new_db_router_flag on: the new database is home";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         let cutover_began = self.site.clock.now();
         self.set_flag(ROUTER_FLAG, true).await?;
         let cutover = (cutover_began, self.site.clock.now());
-        self.pause(0.04).await;
+        self.steps.pause(0.04).await;
         self.swap(fallback()).await?;
-        self.pause(0.04).await;
+        self.steps.pause(0.04).await;
         self.end_step(title, NEW).await?;
 
         let title = "migration_flag off";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         self.set_flag(MIGRATION_FLAG, false).await?;
-        self.pause(0.06).await;
+        self.steps.pause(0.06).await;
         self.end_step(title, NEW).await?;
 
         let title = "cached-db serves the new database";
-        self.step(title);
+        self.steps.step(title, &self.site.meter);
         let on_new = || cached_db().setting("database", NEW);
         self.swap(on_new()).await?;
-        self.pause(0.04).await;
+        self.steps.pause(0.04).await;
         self.roll_back().await?;
-        self.pause(0.02).await;
+        self.steps.pause(0.02).await;
         self.swap(on_new()).await?;
-        self.pause(0.06).await;
+        self.steps.pause(0.06).await;
         self.end_step(title, NEW).await?;
         Ok(((both_began, cutover.1), cutover, compared))
     }
@@ -267,7 +264,7 @@ impl<'s> Story<'s> {
                 Move::count(old, new, self.site.clock.now(), |key| known.contains(key)).await
             });
             let counts = counts.await?;
-            self.progress.moved(counts);
+            self.steps.progress.moved(counts);
             if counts.only_old == 0 {
                 return Ok(());
             }
@@ -288,20 +285,6 @@ impl<'s> Story<'s> {
         }
     }
 
-    async fn pause(&self, share: f64) {
-        tokio::time::sleep(Duration::from_secs_f64(self.seconds * share)).await;
-    }
-
-    fn step(&mut self, title: &str) {
-        self.progress.step(title);
-        self.begin_step();
-    }
-
-    fn begin_step(&mut self) {
-        let meter = &self.site.meter;
-        self.step_began = (Instant::now(), meter.calls(), meter.failures(), meter.unknown_outcomes());
-    }
-
     /// Ends a step. The router tells other parts of the site where sessions are, so it must agree with the step.
     async fn end_step(&mut self, title: &'static str, expected: &str) -> Result<()> {
         let router = self.hosts[0].switchover.router();
@@ -314,16 +297,8 @@ impl<'s> Story<'s> {
             read.as_str() == expected && written == read,
             "{title}: the router answers {read} and {written} instead of {expected}"
         );
-        let (began, calls, failed, unknown) = self.step_began;
-        self.steps.push(StepReport {
-            title,
-            policy: self.hosts[0].switchover.policy().version.name,
-            routed_to: read.to_string(),
-            seconds: began.elapsed().as_secs_f64(),
-            calls: self.site.meter.calls() - calls,
-            failed: self.site.meter.failures() - failed,
-            unknown: self.site.meter.unknown_outcomes() - unknown,
-        });
+        let policy = self.hosts[0].switchover.policy().version.name;
+        self.steps.end(title, policy, expected.to_owned(), &self.site.meter);
         Ok(())
     }
 }
