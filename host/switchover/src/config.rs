@@ -278,7 +278,12 @@ impl Config {
         }
     }
 
-    fn policy(&self) -> Result<Policy, ConfigError> {
+    /// The policy, for [`Switchover::swap_policy`] for example. In a migration the control document names another one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the line, and says what is wrong there.
+    pub fn policy(&self) -> Result<Policy, ConfigError> {
         let table = &self.file.policy;
         let policy = match (&table.builtin, &table.file) {
             (Some(_), Some(file)) => {

@@ -87,14 +87,45 @@ impl Router {
         Ok(self.host.ask(question).await?.unwrap_or(true))
     }
 
+    /// What the policy itself says of [`Router::db_for_read_with`]. `None`: it has no opinion, and the next router of a
+    /// chain is asked.
+    pub async fn opinion_of_read(&self, model: Model, hints: Hints) -> Result<Option<String>, Error> {
+        self.named(DbForRead { model, hints }).await
+    }
+
+    /// As [`Router::opinion_of_read`], of [`Router::db_for_write_with`].
+    pub async fn opinion_of_write(&self, model: Model, hints: Hints) -> Result<Option<String>, Error> {
+        self.named(DbForWrite { model, hints }).await
+    }
+
+    /// As [`Router::opinion_of_read`], of [`Router::allow_relation`].
+    pub async fn opinion_of_relation(&self, a: Object, b: Object, hints: Hints) -> Result<Option<bool>, Error> {
+        self.host.ask(AllowRelation { a, b, hints }).await
+    }
+
+    /// As [`Router::opinion_of_read`], of [`Router::allow_migrate`]. The database need not be one of the host.
+    pub async fn opinion_of_migrate(
+        &self,
+        database: String,
+        app_label: String,
+        model_name: Option<String>,
+        hints: Hints,
+    ) -> Result<Option<bool>, Error> {
+        self.host.ask(AllowMigrate { database, app_label, model_name, hints }).await
+    }
+
+    /// The database that the policy names. Django treats an empty name as no opinion.
+    async fn named(&self, question: impl Question<Answer = Option<String>>) -> Result<Option<String>, Error> {
+        Ok(self.host.ask(question).await?.filter(|name| !name.is_empty()))
+    }
+
     /// The database that the policy names, or else that of the instance, or else `default`.
     async fn database(
         &self,
         question: impl Question<Answer = Option<String>>,
         of_instance: Option<String>,
     ) -> Result<DatabaseName, Error> {
-        // Django treats an empty name as no opinion.
-        let named = self.host.ask(question).await?.filter(|name| !name.is_empty()).or(of_instance);
+        let named = self.named(question).await?.or(of_instance);
         let name = named.as_deref().unwrap_or(DEFAULT);
         let known = self.host.store.databases().find(|(known, _)| known.as_str() == name);
         known.map(|(name, _)| name.clone()).ok_or_else(|| Error::Refused {

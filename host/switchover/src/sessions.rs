@@ -54,6 +54,19 @@ impl Sessions {
             .await
     }
 
+    /// As [`Sessions::create`], under a key that the caller made, as the clients of Django and of other libraries do.
+    /// Returns [`SaveOutcome::Saved`], or [`SaveOutcome::Exists`] if the key is taken, also by a session that has
+    /// ended. Who knows a key has its session: make it from a source of randomness for secrets, with 128 bits or more.
+    pub async fn create_with_key(
+        &self,
+        key: &SessionKey,
+        payload: Payload,
+        expires_at: Timestamp,
+    ) -> Result<SaveOutcome, Error> {
+        let session = Session::new(key.clone(), payload, expires_at);
+        self.host.ask(Save(session, SaveMode::Create)).await
+    }
+
     /// Finds a session. `None` if there is none, or if it has ended.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, Error> {
         self.host.ask(Load(key.clone())).await

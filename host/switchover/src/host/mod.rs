@@ -112,6 +112,11 @@ impl Switchover {
         self.host.slot.version().description().clone()
     }
 
+    /// The limits that it was built with.
+    pub fn limits(&self) -> &Limits {
+        &self.host.limits
+    }
+
     /// The flags in force.
     pub fn flags(&self) -> Arc<FlagSnapshot> {
         self.host.slot.flags()
