@@ -9,6 +9,7 @@ mod output;
 mod place;
 mod policy;
 mod purge;
+mod serve;
 mod stats;
 mod usage;
 mod verify;
@@ -44,6 +45,7 @@ Examples:
   switchover purge default --against new_session_store --dry-run
   switchover migrate status --watch
   switchover policy check my-policy.wasm
+  switchover serve
 
 Exit status: 0 all is well; 1 something is wrong, or the command failed; 2 usage, and in `migrate`
 a red guard; 130 stopped by Ctrl-C."
@@ -70,6 +72,10 @@ enum Command {
     /// Move the sessions of a fleet to another database, phase by phase, with a way back
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Serve the session store over HTTP, for Django and for programs in any language
+    Serve(serve::Options),
+    /// Make a token for callers of `serve`: the token on standard error, its hash on standard output
+    Token,
     /// Check, describe or test a policy without any database
     #[command(subcommand)]
     Policy(policy::Command),
@@ -114,6 +120,8 @@ fn run(command: Command) -> Result<Verdict> {
             Command::Purge(options) => purge::run(options).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Policy(command) => policy::run(command).await,
+            Command::Serve(options) => serve::run(options).await,
+            Command::Token => serve::token(),
             Command::Completions { shell } => completions(shell),
         }
     })

@@ -1,0 +1,225 @@
+//! `switchover serve`: the session store over HTTP, and `switchover token`, which makes a token for it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use switchover::backends::{Address, MemoryCache};
+use switchover::{Builtin, Config, Layout, Limits, Policy, Switchover};
+use switchover_server::{Doors, Server, Tls, Tokens, UnixDoor};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::output::{Colour, Verdict, note, paint_note, print};
+use crate::place;
+
+const SOCKET: &str = "switchover.sock";
+const DATABASE: &str = "switchover.sqlite3";
+
+/// The options of `serve`.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  switchover serve
+  curl --unix-socket switchover.sock -X POST -H 'Session-Expires: 2030-01-01T00:00:00Z' \\
+      --data-binary hello -H 'Content-Type: application/octet-stream' http://localhost/v1/sessions
+  switchover serve --config switchover.toml --unix /run/switchover/sock --unix-mode 660
+  switchover token >> tokens
+  switchover serve --listen 0.0.0.0:7655 --tokens tokens --cert cert.pem --key key.pem
+
+Without a configuration it keeps sessions in switchover.sqlite3, with a cache in its memory. Without
+--unix and --listen it listens at the unix socket switchover.sock, for its own user alone.
+
+SIGTERM and Ctrl-C: /readyz fails for --ready-delay, then requests under way end, then the databases
+are closed. A second one ends it at once. SIGHUP reads the policy, the tokens and the files of TLS
+again; if one of them is bad, the old one stays. Databases, cache, limits and addresses need a restart.")]
+pub(crate) struct Options {
+    /// The configuration
+    #[arg(long, default_value = place::CONFIG)]
+    config: PathBuf,
+    /// Listen at a unix socket
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// The mode of the socket, octal: who may call
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
+    unix_mode: u32,
+    /// Listen at a port, as in 127.0.0.1:7655
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Callers at the port must have one of the tokens whose hashes are in this file
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    tokens: Option<PathBuf>,
+    /// The certificate of the port, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["key", "listen"])]
+    cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Callers at the port must have a certificate of this authority
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    client_ca: Option<PathBuf>,
+    /// Let everyone who can reach the port read and write every session
+    #[arg(long, requires = "listen")]
+    let_anyone_call: bool,
+    /// Send sessions and tokens over the network as they are
+    #[arg(long, requires = "listen")]
+    without_tls: bool,
+    /// How long /readyz fails before requests are refused
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=600))]
+    ready_delay: u64,
+    /// How long requests under way may take then
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    drain_wait: u64,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| (0o1..=0o777).contains(mode))
+        .ok_or_else(|| "an octal number such as 660".to_owned())
+}
+
+/// Serves until a signal ends it.
+pub(crate) async fn run(options: Options) -> Result<Verdict> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .with_target(false)
+        .with_ansi(false)
+        .init();
+    let tls = options.tls();
+    options.ensure_nobody_is_let_in_unasked(tls.as_ref())?;
+    let tokens = options.read_tokens()?;
+    // Before the host, so that a signal that comes early ends the program as usual, and none is lost later.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut reload = signal(SignalKind::hangup())?;
+    let switchover = options.host().await?;
+
+    let mut server = Server::new(Doors::new(&switchover));
+    let opened = options.open(&mut server, tokens.as_ref(), tls.as_ref());
+    if let Err(error) = opened {
+        switchover.close().await;
+        return Err(error);
+    }
+    note(format_args!("{} Ctrl-C ends it", paint_note(Colour::Green, "serving.")));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => options.reload(&switchover, &server, tokens.as_ref()).await,
+        }
+    }
+    note(format_args!("ending; {} connections are open", server.connections()));
+    let (ready_delay, drain_wait) = (Duration::from_secs(options.ready_delay), Duration::from_secs(options.drain_wait));
+    let ended = async {
+        let ended = server.end(ready_delay, drain_wait).await;
+        switchover.close().await;
+        ended
+    };
+    tokio::select! {
+        ended = ended => {
+            ended?;
+            note("ended");
+            Ok(Verdict::Fine)
+        }
+        _ = terminate.recv() => Ok(Verdict::Stopped),
+        _ = interrupt.recv() => Ok(Verdict::Stopped),
+    }
+}
+
+/// Makes a token: the token on standard error, once, and the line for `--tokens` on standard output.
+pub(crate) fn token() -> Result<Verdict> {
+    let made = Tokens::make().context("the system has no random numbers")?;
+    note(format_args!("the token, for the caller, shown once: {}", made.token));
+    print(made.line)?;
+    Ok(Verdict::Fine)
+}
+
+impl Options {
+    fn tls(&self) -> Option<Tls> {
+        let (cert, key) = (self.cert.clone()?, self.key.clone()?);
+        Some(Tls { cert, key, client_ca: self.client_ca.clone() })
+    }
+
+    /// Refuses a port that would let in who was not asked for.
+    fn ensure_nobody_is_let_in_unasked(&self, tls: Option<&Tls>) -> Result<()> {
+        let Some(address) = self.listen else { return Ok(()) };
+        let known = self.tokens.is_some() || self.client_ca.is_some();
+        ensure!(
+            known || self.let_anyone_call,
+            "everyone who reaches {address} could read and write every session: give --tokens or --client-ca, or say \
+             --let-anyone-call"
+        );
+        ensure!(
+            !(known && self.let_anyone_call),
+            "--let-anyone-call is given beside --tokens or --client-ca: leave one of them out"
+        );
+        ensure!(
+            tls.is_some() || address.ip().is_loopback() || self.without_tls,
+            "sessions and tokens would go over the network as they are: give --cert and --key, or say --without-tls"
+        );
+        Ok(())
+    }
+
+    fn read_tokens(&self) -> Result<Option<Tokens>> {
+        let Some(path) = &self.tokens else { return Ok(None) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Tokens::parse(&text).map(Some).with_context(|| path.display().to_string())
+    }
+
+    /// The host of the configuration, or one with everything in a file and in memory.
+    async fn host(&self) -> Result<Switchover> {
+        if self.config.exists() {
+            let config = Config::read(&self.config)?;
+            return Ok(config.builder().await?.build().await?);
+        }
+        if self.config != Path::new(place::CONFIG) {
+            bail!("there is no configuration {}", self.config.display());
+        }
+        note(format_args!("there is no {}: sessions are kept in {DATABASE}", place::CONFIG));
+        let address = Address::parse(&format!("sqlite:{DATABASE}")).context("the address of the file")?;
+        let database = address.open(None, Layout::SWITCHOVER, true).await?;
+        let deadline = || Instant::now() + Limits::default().write_deadline;
+        if !database.upkeep().missing_schema(deadline()).await?.is_empty() {
+            database.upkeep().create_schema(deadline()).await?;
+        }
+        let builder = Switchover::builder().database("default", database).cache(MemoryCache::default());
+        Ok(builder.policy(Policy::builtin(Builtin::CachedDb)).build().await?)
+    }
+
+    fn open(&self, server: &mut Server, tokens: Option<&Tokens>, tls: Option<&Tls>) -> Result<()> {
+        let usual = self.listen.is_none().then(|| PathBuf::from(SOCKET));
+        if let Some(path) = self.unix.clone().or(usual) {
+            server.unix(&UnixDoor { path: path.clone(), mode: self.unix_mode })?;
+            note(format_args!("listening at {} (mode {:o})", path.display(), self.unix_mode));
+        }
+        if let Some(address) = self.listen {
+            let bound = server.tcp(address, tokens, tls)?;
+            note(format_args!("listening at {}://{bound}", if tls.is_some() { "https" } else { "http" }));
+        }
+        Ok(())
+    }
+
+    /// Reads again what can change while it serves. Each part that is bad stays as it was.
+    async fn reload(&self, switchover: &Switchover, server: &Server, tokens: Option<&Tokens>) {
+        let told = |what: &str, result: Result<()>| match result {
+            Ok(()) => tracing::info!("{what}: read again"),
+            Err(error) => tracing::error!("{what}: {error:#}; the old one stays in force"),
+        };
+        if let (Some(tokens), Some(path)) = (tokens, &self.tokens) {
+            let read = std::fs::read_to_string(path).map_err(anyhow::Error::from);
+            told("tokens", read.and_then(|text| Ok(tokens.replace(&text)?)));
+        }
+        if self.cert.is_some() {
+            told("certificate", server.reload_tls().map_err(anyhow::Error::from));
+        }
+        // In a migration the control document names the policy.
+        if !self.config.exists() {
+            tracing::info!("there is no configuration to read again");
+        } else if switchover.readiness().epochs.is_none() {
+            let swapped = async { Ok(switchover.swap_policy(Config::read(&self.config)?.policy()?).await?) };
+            told("policy", swapped.await.map(|_| ()));
+        }
+    }
+}

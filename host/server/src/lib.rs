@@ -1,0 +1,126 @@
+//! Switchover over HTTP: the session store and the router of a host, for programs that cannot embed it.
+//!
+//! ```text
+//! Django, curl ──> unix socket, TCP, TLS ──> who may call ──> sessions, router, health ──> crate switchover
+//!                  (listen)                  (access)         (routes)
+//! ```
+//!
+//! A service that has an axum app of its own mounts the routes there:
+//!
+//! ```
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use switchover::backends::{MemoryCache, MemoryDatabase};
+//! use switchover::{Builtin, Policy, Switchover};
+//! use switchover_server::Doors;
+//!
+//! let switchover = Switchover::builder()
+//!     .database("default", MemoryDatabase::new())
+//!     .cache(MemoryCache::default())
+//!     .policy(Policy::builtin(Builtin::CachedDb))
+//!     .build()
+//!     .await?;
+//! let app: axum::Router = axum::Router::new().nest("/sessions", Doors::new(&switchover).routes());
+//! # drop(app);
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod asked;
+mod document;
+mod error;
+mod health;
+mod listen;
+mod problem;
+mod questions;
+mod sessions;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware;
+use axum::routing::get;
+use switchover::{Router, Sessions, Switchover};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use crate::access::{InvalidTokens, NewToken, Tokens};
+pub use crate::document::document;
+pub use crate::error::ServeError;
+pub use crate::listen::{Server, UnixDoor};
+use crate::problem::Problem;
+pub use crate::tls::Tls;
+
+/// The routes of a host. Cheap to clone.
+#[derive(Clone)]
+pub struct Doors {
+    state: State,
+}
+
+/// What every handler needs.
+#[derive(Clone)]
+struct State {
+    sessions: Sessions,
+    router: Router,
+    switchover: Switchover,
+    payload_bytes_max: usize,
+    ending: Arc<AtomicBool>,
+}
+
+impl State {
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+}
+
+impl Doors {
+    /// The doors of this host.
+    pub fn new(switchover: &Switchover) -> Self {
+        let state = State {
+            sessions: switchover.sessions(),
+            router: switchover.router(),
+            switchover: switchover.clone(),
+            payload_bytes_max: switchover.limits().payload_bytes_max,
+            ending: Arc::default(),
+        };
+        Self { state }
+    }
+
+    /// Every route, for anyone who can reach it: mount them behind something that knows who calls.
+    pub fn routes(&self) -> axum::Router {
+        self.built(api())
+    }
+
+    /// Every route. Those of sessions and of the router are for callers with one of these tokens; health checks need
+    /// none.
+    pub fn routes_with_tokens(&self, tokens: &Tokens) -> axum::Router {
+        self.built(api().route_layer(middleware::from_fn_with_state(tokens.clone(), access::ensure_known)))
+    }
+
+    /// From now on `/readyz` says that this server ends, so that load balancers send it nothing more. Everything else
+    /// goes on.
+    pub fn end(&self) {
+        self.state.ending.store(true, Ordering::Relaxed);
+    }
+
+    fn built(&self, api: OpenApiRouter<State>) -> axum::Router {
+        let (routes, _) = api.merge(health::routes()).split_for_parts();
+        let document = get(async || ([(CONTENT_TYPE, "application/json")], document()));
+        let routes = routes.route("/v1/openapi.json", document);
+        routes.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(self.state.clone())
+    }
+}
+
+fn api() -> OpenApiRouter<State> {
+    sessions::routes().merge(questions::routes())
+}
+
+async fn unknown() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no-route", "nothing is at this path: the OpenAPI document lists what is")
+}
+
+async fn not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the path is known, and not with this method")
+}
