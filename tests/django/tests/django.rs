@@ -32,6 +32,7 @@ mod django {
 
     mod caches;
     mod cleaner;
+    mod door;
     mod environment;
     mod fallback;
     mod peer;

@@ -35,6 +35,29 @@ pub(crate) fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The folder with the package `sessions_tests`: what Django asks of its own engines. Only its source package has it.
+///
+/// # Errors
+///
+/// As for [`python`].
+pub(crate) fn suite() -> Result<PathBuf> {
+    let python = python()?;
+    let version = REQUIREMENTS.lines().find_map(|line| line.strip_prefix("Django==")).context("Django is required")?;
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the folder of the build has no parent")?;
+    let folder = target.join(format!("django-suite-{version}"));
+    let lock = File::create(target.join("django-suite.lock")).context("no lock for the suite")?;
+    lock.lock().context("the suite cannot be locked")?;
+    if !folder.join("sessions_tests/tests.py").exists() {
+        let packed = tempfile::tempdir()?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary=:all:"]);
+        run(pip.arg(format!("Django=={version}")).arg("--dest").arg(packed.path()))
+            .context("these tests need Django's source package from PyPI, or from a mirror of it (PIP_INDEX_URL)")?;
+        run(Command::new(&python).arg(Path::new(PROJECT).join("unpack.py")).arg(packed.path()).arg(&folder))?;
+    }
+    Ok(folder)
+}
+
 fn make(folder: &Path, python: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("{} cannot be made anew", folder.display()))?;
