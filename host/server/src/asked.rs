@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use switchover::{ErrorCode, Payload, SessionKey, Timestamp};
 
 use crate::State;
@@ -105,17 +106,28 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         ensure_type(request.headers(), "application/json")?;
         let body = body(request, JSON_BYTES_MAX).await?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
+        let wrong = |error: &serde_json::Error| {
             // The words of serde's errors repeat what was sent.
             let (line, column) = (error.line(), error.column());
-            Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                ErrorCode::Invalid.as_str(),
-                format!(
-                    "the body is not the JSON that the OpenAPI document describes, at line {line}, column {column}"
-                ),
-            )
-        })
+            not_told(&format!(", at line {line}, column {column}"))
+        };
+        let told = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+        let value: Value = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
+        // serde takes a list of values for an object.
+        if has_list(&value) { Err(not_told(": it has a list")) } else { Ok(Self(told)) }
+    }
+}
+
+fn not_told(why: &str) -> Problem {
+    let detail = format!("the body is not the JSON that the OpenAPI document describes{why}");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Invalid.as_str(), detail)
+}
+
+fn has_list(value: &Value) -> bool {
+    match value {
+        Value::Array(_) => true,
+        Value::Object(members) => members.values().any(has_list),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

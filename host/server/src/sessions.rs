@@ -17,6 +17,8 @@ use crate::problem::{Problem, Shape};
 
 /// What `clear-expired` deletes if the request names no limit.
 const CLEAR_LIMIT: u32 = 1_000;
+/// The most that one request may delete: the library's own bound.
+const CLEAR_LIMIT_MAX: u32 = 10_000;
 
 /// The routes of the session store.
 pub(crate) fn routes() -> OpenApiRouter<State> {
@@ -51,12 +53,13 @@ impl Wanted for SaveQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ClearQuery {
-    /// The most sessions to delete; 1,000 without it, and never more than 10,000.
+    /// The most sessions to delete; 1,000 without it.
+    #[param(minimum = 1, maximum = 10_000)]
     limit: Option<u32>,
 }
 
 impl Wanted for ClearQuery {
-    const WANTED: &'static str = "`limit` is a number, and there is nothing beside it";
+    const WANTED: &'static str = "`limit` is a number from 1 to 10000, and there is nothing beside it";
 }
 
 /// The payload of a session: any bytes.
@@ -145,7 +148,7 @@ async fn exists(FromState(state): FromState<State>, Key(key): Key) -> Result<Sta
         ("Session-Expires" = String, Header, format = DateTime, description = "The end of the session, RFC 3339, as in 2030-01-31T12:00:00.000000Z"),
         SaveQuery
     ),
-    request_body(content = inline(Bytes), content_type = "application/octet-stream", description = "The payload"),
+    request_body(content = inline(Option<Bytes>), content_type = "application/octet-stream", description = "The payload"),
     responses(
         (status = 204, description = "It is saved"),
         (status = 404, description = "`update`: no session has this key", body = Shape,
@@ -226,7 +229,7 @@ async fn delete(FromState(state): FromState<State>, Key(key): Key) -> Result<Sta
     operation_id = "create",
     tag = "sessions",
     params(("Session-Expires" = String, Header, format = DateTime, description = "The end of the session, RFC 3339, as in 2030-01-31T12:00:00.000000Z")),
-    request_body(content = inline(Bytes), content_type = "application/octet-stream", description = "The payload"),
+    request_body(content = inline(Option<Bytes>), content_type = "application/octet-stream", description = "The payload"),
     responses(
         (status = 201, description = "The key of the new session", body = Created),
         (status = 504, description = "The outcome is unknown: there may be a session whose key nobody has", body = Shape,
@@ -289,7 +292,11 @@ async fn clear_expired(
     FromState(state): FromState<State>,
     Asked(ClearQuery { limit }): Asked<ClearQuery>,
 ) -> Result<Json<Cleared>, Problem> {
-    let deleted = state.sessions.clear_expired(limit.unwrap_or(CLEAR_LIMIT)).await?;
+    let limit = limit.unwrap_or(CLEAR_LIMIT);
+    if !(1..=CLEAR_LIMIT_MAX).contains(&limit) {
+        return Err(Problem::invalid(ClearQuery::WANTED));
+    }
+    let deleted = state.sessions.clear_expired(limit).await?;
     Ok(Json(Cleared { deleted }))
 }
 

@@ -164,7 +164,8 @@ async fn bad_request_is_a_problem_that_repeats_nothing() {
     let json = "Content-Type: application/json\r\n";
     let question = "/v1/router/db-for-read";
     let model = format!("{{\"model\":{{\"app_label\":\"{SECRET}\"}}}}");
-    let cases: &[(&str, &str, &str, &str, &[u8], u16, &str)] = &[
+    type Case<'c> = (&'c str, &'c str, &'c str, &'c str, &'c [u8], u16, &'c str);
+    let cases: &[Case<'_>] = &[
         ("no such path", "GET", &format!("/v2/{SECRET}"), "", b"", 404, "no-route"),
         ("no such method", "POST", &path, "", b"", 405, "method-not-allowed"),
         ("a key that is too long", "GET", &long, "", b"", 400, "invalid"),
@@ -182,6 +183,9 @@ async fn bad_request_is_a_problem_that_repeats_nothing() {
         ("no limit", "POST", &format!("/v1/sessions/clear-expired?limit={SECRET}"), "", b"", 400, "invalid"),
         ("no JSON", "POST", question, json, SECRET.as_bytes(), 422, "invalid"),
         ("other JSON", "POST", question, json, model.as_bytes(), 422, "invalid"),
+        ("a list for an object", "POST", question, json, br#"{"model":["a","b"]}"#, 422, "invalid"),
+        ("nothing to delete", "POST", "/v1/sessions/clear-expired?limit=0", "", b"", 400, "invalid"),
+        ("too much to delete", "POST", "/v1/sessions/clear-expired?limit=10001", "", b"", 400, "invalid"),
         ("JSON of another type", "POST", question, BYTES, b"{}", 415, "unsupported-media-type"),
         ("long JSON", "POST", question, json, &[b' '; 70_000], 413, "too-large"),
     ];

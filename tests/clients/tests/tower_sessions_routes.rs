@@ -1,5 +1,5 @@
 //! The tests that tower-sessions has for its stores, unchanged, on this one.
-#![allow(missing_docs, clippy::unwrap_used, unreachable_pub, reason = "they are of another project")]
+#![allow(missing_docs, clippy::dbg_macro, clippy::unwrap_used, unreachable_pub, reason = "they are of another project")]
 
 #[macro_use]
 mod common {
