@@ -78,6 +78,14 @@ class EngineTests(SimpleTestCase):
             store.save()
             self.assertNotEqual(store.session_key, key)
 
+    def test_session_that_is_too_large_is_refused_with_words(self):
+        store = saved(cat="dog")
+        store["much"] = os.urandom(4 << 20).hex()
+        with self.assertRaises(SwitchoverError) as raised:
+            store.save()
+        self.assertEqual(raised.exception.code, "too-large")
+        self.assertEqual(SessionStore(store.session_key).get("cat"), "dog")
+
     def test_threads_and_tasks_do_not_mix_answers(self):
         stores = [saved(number=number) for number in range(16)]
         wrong = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -119,7 +120,9 @@ class Client:
             self._forget()
             raise Unavailable(f"no connection to the Switchover server: {_words(error)}", "unavailable") from error
         try:
-            connection.request(method, path, body=body, headers=headers)
+            # A server that refuses a body may answer before it has all of it.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
             answer = Answer(response.status, response.headers, response.read())
             # The end of a connection looks like the end of the headers. The server writes this one last.
