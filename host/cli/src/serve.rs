@@ -103,13 +103,14 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         return Err(error);
     }
     note(format_args!("{} Ctrl-C ends it", paint_note(Colour::Green, "serving.")));
-    loop {
+    let failed = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            error = server.failed() => break Some(error),
             _ = reload.recv() => options.reload(&switchover, &server, tokens.as_ref()).await,
         }
-    }
+    };
     note(format_args!("ending; {} connections are open", server.connections()));
     let (ready_delay, drain_wait) = (Duration::from_secs(options.ready_delay), Duration::from_secs(options.drain_wait));
     let ended = async {
@@ -120,6 +121,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     tokio::select! {
         ended = ended => {
             ended?;
+            failed.map_or(Ok(()), Err)?;
             note("ended");
             Ok(Verdict::Fine)
         }

@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -58,18 +59,23 @@ fn signal(server: &Server, name: &str) {
 
 /// The status and the body of an answer.
 fn ask(folder: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut stream = UnixStream::connect(folder.join("switchover.sock")).unwrap();
+    try_ask(folder, method, path, body).unwrap()
+}
+
+/// `None`: there was no answer.
+fn try_ask(folder: &Path, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = UnixStream::connect(folder.join("switchover.sock")).ok()?;
     let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nSession-Expires: 2099-01-01T00:00:00Z\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
-    .unwrap();
+    .ok()?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 fn log_says(folder: &Path, words: &str) {
@@ -163,4 +169,106 @@ fn what_is_bad_is_not_taken_into_use_while_it_serves() {
     log_says(folder.path(), "policy: read again");
     assert!(ask(folder.path(), "GET", "/readyz?verbose", "").1.contains("policy shards"));
     assert_eq!(ended(server, "-INT"), Some(0), "{}", log_of(folder.path()));
+}
+
+/// Does what a visitor does, again and again: saves, reads back, and logs out now and then. Each request is repeated
+/// until it is acknowledged, so each answer that comes is known beforehand. Returns how many were acknowledged.
+fn visit(folder: &Path, visitor: usize, stop: &AtomicBool) -> u64 {
+    let until = |expected: &[u16], method: &str, path: &str, body: &str| {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match try_ask(folder, method, path, body) {
+                Some((status, body)) if expected.contains(&status) => return (status, body),
+                // No answer, nothing done, or an unknown outcome.
+                None | Some((503 | 504, _)) => {}
+                Some(other) => panic!("{method} {path}: {other:?} instead of {expected:?}"),
+            }
+            assert!(Instant::now() < give_up, "{method} {path}: no answer for {PATIENCE:?}");
+            sleep(Duration::from_millis(5));
+        }
+    };
+    let (mut acknowledged, mut session) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        session += 1;
+        let path = format!("/v1/sessions/visitor{visitor}x{session:08}");
+        // A create whose outcome was unknown may find its own row.
+        until(&[204, 409], "PUT", &format!("{path}?mode=create"), "new");
+        for save in 0..20 {
+            let written = format!("save {save}");
+            until(&[204], "PUT", &format!("{path}?mode=update"), &written);
+            let (_, found) = until(&[200], "GET", &path, "");
+            assert_eq!(found, written, "{path}");
+            acknowledged += 1;
+        }
+        if session % 2 == 0 {
+            until(&[204], "DELETE", &path, "");
+            until(&[404], "GET", &path, "");
+            until(&[404], "PUT", &format!("{path}?mode=update"), "back");
+        }
+        // What was saved, or deleted, long before.
+        if session > 4 {
+            let before = session - 4 - session % 2;
+            let even = format!("/v1/sessions/visitor{visitor}x{before:08}");
+            until(&[404], "GET", &even, "");
+            let odd = format!("/v1/sessions/visitor{visitor}x{:08}", before + 1);
+            assert_eq!(until(&[200], "GET", &odd, "").1, "save 19", "{odd}");
+        }
+    }
+    acknowledged
+}
+
+#[test]
+fn sessions_move_to_another_database_while_the_server_is_killed_at_every_step() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let config = "[databases.default]\naddress = \"sqlite:old.sqlite3\"\n\n\
+                  [databases.new_session_store]\naddress = \"sqlite:new.sqlite3\"\n\n[cache]\naddress = \"memory:\"\n\n\
+                  [migration]\nname = \"to-new\"\nhost = \"web-1\"\ncontrol = \"sqlite:control.sqlite3\"\n";
+    fs::write(folder.join("switchover.toml"), config).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = program(folder, arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    for file in ["sqlite:old.sqlite3", "sqlite:new.sqlite3"] {
+        assert_eq!(run(&["init", file]).0, Some(0));
+    }
+    assert_eq!(run(&["migrate", "init"]).0, Some(0));
+    let mut server = serve(folder, &[]);
+    let stop = AtomicBool::new(false);
+    let acknowledged: u64 = thread::scope(|threads| {
+        let visitors: Vec<_> = (0..4)
+            .map(|visitor| {
+                threads.spawn({
+                    let stop = &stop;
+                    move || visit(folder, visitor, stop)
+                })
+            })
+            .collect();
+        // Ends the visitors also if a step fails.
+        let moved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for step in ["advance", "settle", "advance", "advance", "advance", "complete"] {
+                let give_up = Instant::now() + 2 * PATIENCE;
+                loop {
+                    let (code, said) = run(&["migrate", step]);
+                    if code == Some(0) {
+                        break;
+                    }
+                    assert!(code == Some(2) && Instant::now() < give_up, "{step} ended with {code:?}: {said}");
+                    sleep(Duration::from_millis(100));
+                }
+                server.process.kill().unwrap();
+                server.process.wait().unwrap();
+                server = serve(folder, &[]);
+            }
+            sleep(Duration::from_millis(500));
+        }));
+        stop.store(true, Ordering::Relaxed);
+        let acknowledged = visitors.into_iter().map(|visitor| visitor.join().unwrap()).sum();
+        moved.unwrap();
+        acknowledged
+    });
+    assert!(acknowledged > 500, "{acknowledged} saves are no traffic");
+    assert!(run(&["migrate", "status", "--json"]).1.contains("\"phase\":\"complete\""));
+    let log = log_of(folder);
+    assert!(!log.contains("visitor"), "a key is in the log: {log}");
 }

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use chrono::{DateTime, SecondsFormat, Utc};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use switchover::{ErrorCode, Payload, SessionKey, Timestamp};
@@ -22,6 +23,8 @@ pub(crate) const SESSION_EXPIRES: HeaderName = HeaderName::from_static("session-
 pub(crate) const PAYLOAD_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// How long the body of a request may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(10);
+/// Of a body that is too long, this is read and dropped at most.
+const DROPPED_BYTES_MAX: usize = 64 << 20;
 /// The longest JSON that is read.
 const JSON_BYTES_MAX: usize = 64 << 10;
 
@@ -73,7 +76,7 @@ impl FromRequest<State> for Sent {
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         ensure_type(request.headers(), "application/octet-stream")?;
         let body = body(request, state.payload_bytes_max).await?;
-        Ok(Self(Payload::from(Vec::from(body))))
+        Ok(Self(Payload::from(body)))
     }
 }
 
@@ -142,19 +145,15 @@ fn ensure_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem>
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail))
 }
 
-async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
+async fn body(request: Request, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let too_large = || {
         let detail = format!("the body has more than {bytes_max} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge.as_str(), detail)
     };
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
-    }
     match tokio::time::timeout(BODY_WAIT, bounded(request.into_body(), bytes_max)).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(too_large()),
-        Ok(Err(())) => Err(Problem::invalid("the body ended too early")),
+        Ok(Err(_)) => Err(Problem::invalid("the body ended too early")),
         Err(_) => {
             let detail = format!("the body did not arrive within {} s", BODY_WAIT.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail))
@@ -162,19 +161,18 @@ async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
     }
 }
 
-/// Reads a body. `None`: it is longer.
-async fn bounded(body: Body, bytes_max: usize) -> Result<Option<Bytes>, ()> {
-    match to_bytes(body, bytes_max).await {
-        Ok(body) => Ok(Some(body)),
-        Err(error) => {
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    return Ok(None);
-                }
-                cause = error.source();
-            }
-            Err(())
+/// Reads a body. `None`: it is longer. The rest of it is read and dropped, up to a bound, since a caller that is still
+/// sending would get a broken connection instead of the answer.
+async fn bounded(mut body: Body, bytes_max: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+    let (mut kept, mut bytes) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        bytes += data.len();
+        if bytes <= bytes_max {
+            kept.extend_from_slice(&data);
+        } else if bytes > DROPPED_BYTES_MAX {
+            break;
         }
     }
+    Ok((bytes <= bytes_max).then_some(kept))
 }

@@ -124,6 +124,18 @@ impl Server {
         self.control.connection_count()
     }
 
+    /// Waits until a door ends by itself, which none should. It never returns while all are well.
+    ///
+    /// Cancel safety: a door whose end was seen is not seen again.
+    pub async fn failed(&mut self) -> ServeError {
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => ServeError::new(format!("a door ended: {error}")),
+            Some(Err(error)) => ServeError::new(format!("a door ended: {error}")),
+            Some(Ok(Ok(()))) => ServeError::new("a door ended, and nobody asked for it".to_owned()),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Ends without an error for anybody: `/readyz` fails for `ready_delay`, so that load balancers send nothing more;
     /// then no connection is accepted, and those that there are end after their request. After `drain_wait` the rest is
     /// cut. The host itself stays open: close it then.

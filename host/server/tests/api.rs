@@ -314,12 +314,24 @@ async fn tls_is_spoken_and_its_files_are_read_again() {
     write(&second);
     site.server.reload_tls().unwrap();
     assert!(answers(&second).await && !answers(&first).await);
+}
 
-    let strangers = Tls { client_ca: Some(cert.clone()), ..tls };
+#[tokio::test(flavor = "multi_thread")]
+async fn port_with_an_authority_of_callers_lets_in_those_it_certified() {
     let mut site = Site::new().await;
-    let bound = site.server.tcp(any_port(), None, Some(&strangers)).unwrap();
-    let stranger = Client::tls(bound, second.authority()).try_ask("GET", "/livez", "", b"").await;
-    assert!(stranger.is_err(), "{stranger:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let [cert, key, client_ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| folder.path().join(name));
+    let [own, callers, others] = [(); 3].map(|()| Certificates::generate().unwrap());
+    std::fs::write(&cert, own.certificate()).unwrap();
+    std::fs::write(&key, own.key()).unwrap();
+    std::fs::write(&client_ca, callers.authority()).unwrap();
+    let tls = Tls { cert, key, client_ca: Some(client_ca) };
+    let bound = site.server.tcp(any_port(), None, Some(&tls)).unwrap();
+    let ask = async |client: Client| client.try_ask("GET", "/v1/sessions/nobody", "", b"").await;
+    let known = ask(Client::tls_as(bound, own.authority(), &callers)).await.unwrap();
+    ensure_problem("a known caller", &known, 404, "no-session");
+    assert!(ask(Client::tls_as(bound, own.authority(), &others)).await.is_err());
+    assert!(ask(Client::tls(bound, own.authority())).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+use switchover_harness::Certificates;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,11 +40,28 @@ impl Client {
 
     /// Trusts this authority, PEM.
     pub(crate) fn tls(address: SocketAddr, authority: &str) -> Self {
+        Self::of_tls(address, authority, |config| config.with_no_client_auth())
+    }
+
+    /// As [`Client::tls`], with a certificate of its own.
+    pub(crate) fn tls_as(address: SocketAddr, authority: &str, own: &Certificates) -> Self {
+        Self::of_tls(address, authority, |config| {
+            let certificate = CertificateDer::from_pem_slice(own.certificate().as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(own.key().as_bytes()).unwrap();
+            config.with_client_auth_cert(vec![certificate], key).unwrap()
+        })
+    }
+
+    fn of_tls(
+        address: SocketAddr,
+        authority: &str,
+        known: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = known(config.with_root_certificates(roots));
         Self { address, tls: Some(TlsConnector::from(Arc::new(config))) }
     }
 
