@@ -30,7 +30,7 @@ pub struct UnixDoor {
     pub mode: u32,
 }
 
-/// A server with its doors open. Each door accepts from when it is bound; [`Server::run`] answers.
+/// A server with its doors open. Each door answers from when it was opened.
 pub struct Server {
     doors: Doors,
     control: Control,
