@@ -97,8 +97,9 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let switchover = options.host().await?;
 
     let mut server = Server::new(Doors::new(&switchover));
-    let opened = options.open(&mut server, tokens.as_ref(), tls.as_ref());
-    if let Err(error) = opened {
+    if let Err(error) = options.open(&mut server, tokens.as_ref(), tls.as_ref()) {
+        // A door that opened before the one that did not is closed, and its socket removed.
+        let _closed = server.end(Duration::ZERO, Duration::ZERO).await;
         switchover.close().await;
         return Err(error);
     }
@@ -177,7 +178,7 @@ impl Options {
             return Ok(config.builder().await?.build().await?);
         }
         if self.config != Path::new(place::CONFIG) {
-            bail!("there is no configuration {}", self.config.display());
+            bail!("there is no configuration {}: check the path, or leave --config out", self.config.display());
         }
         note(format_args!("there is no {}: sessions are kept in {DATABASE}", place::CONFIG));
         let address = Address::parse(&format!("sqlite:{DATABASE}")).context("the address of the file")?;

@@ -150,6 +150,18 @@ fn port_that_would_let_in_who_was_not_asked_for_is_refused() {
 }
 
 #[test]
+fn server_whose_port_is_taken_leaves_no_socket() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let arguments = ["serve", "--unix", "s", "--listen", &address, "--let-anyone-call"];
+    let refused = program(folder.path(), &arguments).output().unwrap();
+    let said = text(&refused);
+    assert!(said.contains(&address) && said.contains("cannot be listened at"), "{said}");
+    assert!(!folder.path().join("s").exists());
+}
+
+#[test]
 fn what_is_bad_is_not_taken_into_use_while_it_serves() {
     let folder = TempDir::new().unwrap();
     let write = |policy: &str| {

@@ -1,6 +1,6 @@
 //! Who may call: callers with a token of which the server knows the hash.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State as FromState};
@@ -134,10 +134,7 @@ fn hash(line: &str) -> Option<Hash> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
