@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept, Terms,
-    Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Strain, Swept,
+    Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::sync::Mutex;
 use switchover_core::{Column, Layout, Session, SessionKey, Timestamp};
@@ -345,6 +345,10 @@ impl<D: Database + 'static> Upkeep for Faulty<D> {
 
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         self.shared.run(Operation::Scan, deadline, self.shared.inner.upkeep().scan(after, limit, deadline)).await
+    }
+
+    async fn strain(&self, deadline: Instant) -> Result<Strain, DatabaseError> {
+        self.shared.run(Operation::Statistics, deadline, self.shared.inner.upkeep().strain(deadline)).await
     }
 
     async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {

@@ -135,6 +135,7 @@ mod conformance {
     mod sqlite_file;
     mod sqlite_locks;
     mod statistics;
+    mod strain;
     mod sweeps;
     #[cfg(feature = "redis")]
     mod tls;

@@ -3,9 +3,6 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use chrono::DateTime;
-use switchover::Timestamp;
-
 /// The result of a command, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -79,12 +76,6 @@ fn colour_on(terminal: bool, colour: Colour, text: impl Display) -> String {
         Colour::Dim => 2,
     };
     format!("\x1b[{code}m{text}\x1b[0m")
-}
-
-/// Formats an instant for people.
-pub(crate) fn utc(at: Timestamp) -> String {
-    let at = i64::try_from(at.as_micros()).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default();
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 #[cfg(test)]

@@ -20,7 +20,9 @@ use self::check::{Check, check};
 use self::empty::{Emptied, empty};
 use crate::STOPPED;
 use crate::batches::{Batches, Stop};
-use crate::output::{Colour, Verdict, note, paint, paint_note, print, utc};
+use switchover_server::report::utc;
+
+use crate::output::{Colour, Verdict, note, paint, paint_note, print};
 use crate::place;
 
 /// The options of `purge`.

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 use switchover::Limits;
 use switchover::capabilities::Database;
 use switchover::migration::{Comparison, Difference, SHOWN_MAX, Seen, compare};
+use switchover_server::report::{self, utc};
 
-use crate::output::{Colour, Verdict, paint, print, utc};
+use crate::output::{Colour, Verdict, paint, print};
 use crate::place;
 
 /// The options of `verify`.
@@ -56,7 +56,7 @@ pub(crate) async fn compared(old: &dyn Database, new: &dyn Database, limits: &Li
     bar.finish_and_clear();
     let comparison = comparison?;
     if json {
-        print(as_json(&comparison))?;
+        print(report::comparison(&comparison))?;
     } else {
         show(&comparison)?;
     }
@@ -119,34 +119,4 @@ fn show_unreadable(which: &str, seen: &Seen) -> Result<()> {
         print(format_args!("  and {hidden} more"))?;
     }
     Ok(())
-}
-
-pub(crate) fn as_json(comparison: &Comparison) -> serde_json::Value {
-    let rows = |seen: &Seen| -> Vec<_> {
-        seen.shown.iter().map(|row| json!({"session": row.row, "what": row.what})).collect()
-    };
-    let shown = comparison.different.iter().take(SHOWN_MAX);
-    let shown: Vec<_> =
-        shown.map(|(key, kind)| json!({"session": key.short_hash(), "difference": kind.as_str()})).collect();
-    json!({
-        "ok": comparison.is_alike(),
-        "old_rows": comparison.old.rows,
-        "new_rows": comparison.new.rows,
-        "old_expired_rows": comparison.old.expired,
-        "new_expired_rows": comparison.new.expired,
-        "unreadable": comparison.old.unreadable + comparison.new.unreadable,
-        "old_unreadable": comparison.old.unreadable,
-        "new_unreadable": comparison.new.unreadable,
-        "unreadable_rows": {"old": rows(&comparison.old), "new": rows(&comparison.new)},
-        "equal": comparison.equal,
-        "gone": comparison.gone,
-        "only_old": comparison.count(Difference::OnlyOld),
-        "only_new": comparison.count(Difference::OnlyNew),
-        "payload_differs": comparison.count(Difference::Payload),
-        "expiry_differs": comparison.count(Difference::Expiry),
-        "column_differs": comparison.count(Difference::Column),
-        "unsettled": comparison.count(Difference::Unsettled),
-        "last_only_old_expires_at": comparison.last_only_old.map(utc),
-        "differences": shown,
-    })
 }

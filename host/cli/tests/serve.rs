@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -64,7 +64,11 @@ fn ask(folder: &Path, method: &str, path: &str, body: &str) -> (u16, String) {
 
 /// `None`: there was no answer.
 fn try_ask(folder: &Path, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-    let mut stream = UnixStream::connect(folder.join("switchover.sock")).ok()?;
+    ask_at(&folder.join("switchover.sock"), method, path, body)
+}
+
+fn ask_at(socket: &Path, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = UnixStream::connect(socket).ok()?;
     let length = body.len();
     write!(
         stream,
@@ -139,7 +143,12 @@ fn port_that_would_let_in_who_was_not_asked_for_is_refused() {
         (&everywhere, &["--tokens", "tokens"], "--without-tls"),
         (&local, &["--tokens", "tokens", "--cert", "c", "--key", "k"], "certificate c"),
         (&["serve"], &["--config", "missing.toml"], "missing.toml"),
+        (&["serve"], &["--cert", "c", "--key", "k"], "--listen"),
+        (&["serve"], &["--admin-listen", "127.0.0.1:0"], "--admin-tokens"),
+        (&["serve"], &["--admin-listen", "0.0.0.0:0", "--admin-tokens", "tokens"], "--without-tls"),
+        (&["serve"], &["--admin-unix", "a", "--audit-log", "missing/audit"], "missing/audit"),
         (&["serve"], &["--unix-mode", "9"], "octal"),
+        (&["serve"], &["--unix-group", "no-such-group"], "/etc/group"),
     ];
     for (command, more, named) in cases {
         let refused = program(folder.path(), &[*command, *more].concat()).output().unwrap();
@@ -176,11 +185,58 @@ fn what_is_bad_is_not_taken_into_use_while_it_serves() {
     signal(&server, "-HUP");
     log_says(folder.path(), "the old one stays in force");
     assert!(ask(folder.path(), "GET", "/readyz?verbose", "").1.contains("policy cached-db"));
+    write("[policy]\nbuiltin = \"cached-db\"");
+    signal(&server, "-HUP");
+    log_says(folder.path(), "policy: it is the one that runs");
     write("[policy]\nbuiltin = \"shards\"\nsettings = { databases = \"default\" }");
     signal(&server, "-HUP");
     log_says(folder.path(), "policy: read again");
     assert!(ask(folder.path(), "GET", "/readyz?verbose", "").1.contains("policy shards"));
     assert_eq!(ended(server, "-INT"), Some(0), "{}", log_of(folder.path()));
+}
+
+#[test]
+fn operators_have_a_door_of_their_own_and_metrics_are_those_of_the_process() {
+    let folder = TempDir::new().unwrap();
+    let own = folder.path().metadata().unwrap().gid().to_string();
+    let door = ["--admin-unix", "admin.sock", "--admin-unix-mode", "660", "--admin-unix-group", &own];
+    let server = serve(folder.path(), &[&door[..], &["--audit-log", "audit.jsonl"]].concat());
+    let socket = folder.path().join("admin.sock").metadata().unwrap();
+    assert_eq!((socket.mode() & 0o777, socket.gid().to_string()), (0o660, own));
+    assert_eq!(ask(folder.path(), "PUT", "/v1/sessions/key-of-somebody?mode=create", "basket").0, 204);
+    assert_eq!(ask(folder.path(), "GET", "/v1/sessions/key-of-somebody", "").0, 200);
+    assert_eq!(
+        ask(folder.path(), "GET", "/v1/admin/status", "").0,
+        404,
+        "sessions and operators have doors of their own"
+    );
+    let operate = |method: &str, path: &str| ask_at(&folder.path().join("admin.sock"), method, path, "").unwrap();
+    let (status, told) = operate("GET", "/v1/admin/status");
+    assert_eq!(status, 200, "{told}");
+    assert!(told.contains("\"name\":\"cached-db\"") && told.contains("switchover.sqlite3"), "{told}");
+    assert_eq!(operate("GET", "/v1/sessions/key-of-somebody").0, 404);
+    let (status, told) = operate("POST", "/v1/admin/policy/swap?builtin=shards");
+    assert_eq!(status, 422, "{told}");
+    let audit = fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
+    assert!(audit.lines().count() == 2 && audit.contains("\"status\":422"), "{audit}");
+
+    // Hosts publish once a second.
+    let until = Instant::now() + PATIENCE;
+    let page = loop {
+        let (status, page) = ask(folder.path(), "GET", "/metrics", "");
+        assert_eq!(status, 200);
+        if page.contains("switchover_calls_total{call=\"load\",outcome=\"answered\"} 1") {
+            break page;
+        }
+        assert!(Instant::now() < until, "{page}");
+        sleep(Duration::from_millis(100));
+    };
+    let counted = "switchover_http_requests_total{method=\"PUT\",route=\"/v1/sessions/{key}\",status=\"2xx\"} 1";
+    assert!(page.contains(counted), "{page}");
+    assert!(page.contains("switchover_call_duration_seconds_bucket{call=\"load\",le=\"0.001\"}"), "{page}");
+    assert!(!page.contains("key-of-somebody"), "a key is in the metrics");
+    assert_eq!(ended(server, "-TERM"), Some(0), "{}", log_of(folder.path()));
+    assert!(!folder.path().join("admin.sock").exists());
 }
 
 /// Does what a visitor does, again and again: saves, reads back, and logs out now and then. Each request is repeated

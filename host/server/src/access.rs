@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use crate::problem::Problem;
 
@@ -18,10 +18,20 @@ const BYTES: usize = 32;
 
 type Hash = [u8; BYTES];
 
+/// A token that callers may have.
+struct Known {
+    hash: Hash,
+    name: Arc<str>,
+}
+
+/// Who calls: the name of the token.
+#[derive(Clone)]
+pub(crate) struct Caller(pub(crate) Arc<str>);
+
 /// The tokens that callers may have, as SHA-256 hashes. A token has 256 random bits, so its hash tells nothing of it.
 /// Cheap to clone; clones change together.
 #[derive(Clone)]
-pub struct Tokens(Arc<RwLock<Vec<Hash>>>);
+pub struct Tokens(Arc<RwLock<Vec<Known>>>);
 
 /// A token that was made just now.
 pub struct NewToken {
@@ -55,15 +65,15 @@ impl fmt::Display for InvalidTokens {
 impl std::error::Error for InvalidTokens {}
 
 impl Tokens {
-    /// Reads hashes: a line each, `sha256:` and 64 hexadecimal digits, and after them a name for people. Empty lines
-    /// and lines that begin with `#` are left out.
+    /// Reads hashes: a line each, `sha256:` and 64 hexadecimal digits, and after them the name of the caller, for people
+    /// and for the audit log. Empty lines and lines that begin with `#` are left out.
     ///
     /// # Errors
     ///
     /// The number of the line, and never its text.
     pub fn parse(text: &str) -> Result<Self, InvalidTokens> {
-        let hashes = hashes(text)?;
-        Ok(Self(Arc::new(RwLock::new(hashes))))
+        let known = known(text)?;
+        Ok(Self(Arc::new(RwLock::new(known))))
     }
 
     /// Replaces the tokens, in every clone.
@@ -72,7 +82,7 @@ impl Tokens {
     ///
     /// As for [`Tokens::parse`]. The tokens that were there stay.
     pub fn replace(&self, text: &str) -> Result<(), InvalidTokens> {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hashes(text)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = known(text)?;
         Ok(())
     }
 
@@ -89,22 +99,28 @@ impl Tokens {
         Ok(NewToken { token, line })
     }
 
-    fn know(&self, token: &[u8]) -> bool {
+    /// The name of a token.
+    fn know(&self, token: &[u8]) -> Option<Caller> {
         let hash: Hash = Sha256::digest(token).into();
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         // Each is compared, so that the time tells nothing of which.
-        known.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&hash)).into()
+        let found = known
+            .iter()
+            .fold(None, |found, known| if bool::from(known.hash.ct_eq(&hash)) { Some(known) } else { found });
+        found.map(|known| Caller(Arc::clone(&known.name)))
     }
 }
 
 /// Passes on what comes with a known token.
-pub(crate) async fn ensure_known(FromState(tokens): FromState<Tokens>, request: Request, next: Next) -> Response {
+pub(crate) async fn ensure_known(FromState(tokens): FromState<Tokens>, mut request: Request, next: Next) -> Response {
     let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
-    match sent {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") && tokens.know(token.trim_ascii()) => {
+    let token = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer ")).map(|(_, token)| token.trim_ascii());
+    match token.and_then(|token| tokens.know(token)) {
+        Some(caller) => {
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        _ => {
+        None => {
             let detail = "send a token that this server knows, as `Authorization: Bearer TOKEN`";
             let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).into_response();
             refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -113,11 +129,15 @@ pub(crate) async fn ensure_known(FromState(tokens): FromState<Tokens>, request: 
     }
 }
 
-fn hashes(text: &str) -> Result<Vec<Hash>, InvalidTokens> {
+fn known(text: &str) -> Result<Vec<Known>, InvalidTokens> {
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let hashes: Vec<_> =
-        lines.map(|(at, line)| hash(line).ok_or(InvalidTokens::Line(at + 1))).collect::<Result<_, _>>()?;
-    if hashes.is_empty() { Err(InvalidTokens::None) } else { Ok(hashes) }
+    let known = lines.map(|(at, line)| {
+        let hash = hash(line).ok_or(InvalidTokens::Line(at + 1))?;
+        let name = line.split_once(char::is_whitespace).map(|(_, name)| name.trim()).filter(|name| !name.is_empty());
+        Ok(Known { hash, name: name.map_or_else(|| format!("the token of line {}", at + 1), str::to_owned).into() })
+    });
+    let known: Vec<_> = known.collect::<Result<_, _>>()?;
+    if known.is_empty() { Err(InvalidTokens::None) } else { Ok(known) }
 }
 
 fn hash(line: &str) -> Option<Hash> {
@@ -145,9 +165,9 @@ mod tests {
     fn made_token_is_known_by_its_line() {
         let made = Tokens::make().unwrap();
         let tokens = Tokens::parse(&format!("# the web hosts\n\n{} web\n", made.line)).unwrap();
-        assert!(tokens.know(made.token.as_bytes()));
-        assert!(!tokens.know(made.line.as_bytes()));
-        assert!(!tokens.know(b""));
+        assert_eq!(&*tokens.know(made.token.as_bytes()).unwrap().0, "web");
+        assert!(tokens.know(made.line.as_bytes()).is_none());
+        assert!(tokens.know(b"").is_none());
     }
 
     #[test]
@@ -164,8 +184,8 @@ mod tests {
         let tokens = Tokens::parse(&old.line).unwrap();
         let clone = tokens.clone();
         tokens.replace(&new.line).unwrap();
-        assert!(clone.know(new.token.as_bytes()) && !clone.know(old.token.as_bytes()));
+        assert!(clone.know(new.token.as_bytes()).is_some() && clone.know(old.token.as_bytes()).is_none());
         assert!(tokens.replace("nonsense").is_err());
-        assert!(clone.know(new.token.as_bytes()));
+        assert_eq!(&*clone.know(new.token.as_bytes()).unwrap().0, "the token of line 1");
     }
 }

@@ -27,6 +27,8 @@ const BODY_WAIT: Duration = Duration::from_secs(10);
 const DROPPED_BYTES_MAX: usize = 64 << 20;
 /// The longest JSON that is read.
 const JSON_BYTES_MAX: usize = 64 << 10;
+/// The largest component that a host takes.
+const COMPONENT_BYTES_MAX: usize = 32 << 20;
 
 /// The key that the path names.
 pub(crate) struct Key(pub(crate) SessionKey);
@@ -107,8 +109,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        ensure_type(request.headers(), "application/json")?;
-        let body = body(request, JSON_BYTES_MAX).await?;
+        let body = json_body(request).await?;
         let wrong = |error: &serde_json::Error| {
             // The words of serde's errors repeat what was sent.
             let (line, column) = (error.line(), error.column());
@@ -119,6 +120,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
         // serde takes a list of values for an object.
         if has_list(&value) { Err(not_told(": it has a list")) } else { Ok(Self(told)) }
     }
+}
+
+/// The bytes of a body that should be JSON.
+pub(crate) async fn json_body(request: Request) -> Result<Vec<u8>, Problem> {
+    ensure_type(request.headers(), "application/json")?;
+    body(request, JSON_BYTES_MAX).await
+}
+
+/// A component, or nothing.
+pub(crate) async fn component(request: Request) -> Result<Vec<u8>, Problem> {
+    ensure_type(request.headers(), "application/wasm")?;
+    body(request, COMPONENT_BYTES_MAX).await
 }
 
 fn not_told(why: &str) -> Problem {

@@ -1,8 +1,8 @@
 //! Switchover over HTTP: the session store and the router of a host, for programs that cannot embed it.
 //!
 //! ```text
-//! Django, curl ──> unix socket, TCP, TLS ──> who may call ──> sessions, router, health ──> crate switchover
-//!                  (listen)                  (access)         (routes)
+//! Django, curl ──> unix socket, TCP, TLS ──> who may call ──> sessions, router, health, metrics ──> crate switchover
+//! operators ─────> (listen, bound)           (access)         admin: status, policy, migration
 //! ```
 //!
 //! A service that has an axum app of its own mounts the routes there:
@@ -26,13 +26,17 @@
 //! ```
 
 mod access;
+mod admin;
 mod asked;
+mod bound;
 mod document;
 mod error;
 mod health;
 mod listen;
+mod metrics;
 mod problem;
 mod questions;
+pub mod report;
 mod sessions;
 mod tls;
 
@@ -47,9 +51,12 @@ use switchover::{Router, Sessions, Switchover};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use crate::access::{InvalidTokens, NewToken, Tokens};
+pub use crate::admin::{Admin, Audit};
 pub use crate::document::document;
 pub use crate::error::ServeError;
-pub use crate::listen::{Server, UnixDoor};
+pub use crate::listen::{CONNECTIONS_MAX, Server, UnixDoor};
+pub use crate::metrics::{METRICS, describe_metrics};
+use crate::metrics::{Page, counted};
 use crate::problem::Problem;
 pub use crate::tls::Tls;
 
@@ -67,6 +74,7 @@ struct State {
     switchover: Switchover,
     payload_bytes_max: usize,
     ending: Arc<AtomicBool>,
+    metrics: Option<Page>,
 }
 
 impl State {
@@ -84,8 +92,17 @@ impl Doors {
             switchover: switchover.clone(),
             payload_bytes_max: switchover.limits().payload_bytes_max,
             ending: Arc::default(),
+            metrics: None,
         };
         Self { state }
+    }
+
+    /// Shows at `/metrics` what `page` makes, as Prometheus reads it: the service that installed the recorder of the
+    /// crate `metrics` knows how. Without this `/metrics` answers 404.
+    #[must_use]
+    pub fn with_metrics(mut self, page: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.state.metrics = Some(Page(Arc::new(page)));
+        self
     }
 
     /// Every route, for anyone who can reach it: mount them behind something that knows who calls.
@@ -93,7 +110,7 @@ impl Doors {
         self.built(api())
     }
 
-    /// Every route. Those of sessions and of the router are for callers with one of these tokens; health checks need
+    /// Every route. Those of sessions, of the router, and `/metrics` are for callers with one of these tokens; health checks need
     /// none.
     pub fn routes_with_tokens(&self, tokens: &Tokens) -> axum::Router {
         self.built(api().route_layer(middleware::from_fn_with_state(tokens.clone(), access::ensure_known)))
@@ -109,12 +126,13 @@ impl Doors {
         let (routes, _) = api.merge(health::routes()).split_for_parts();
         let document = get(async || ([(CONTENT_TYPE, "application/json")], document()));
         let routes = routes.route("/v1/openapi.json", document);
-        routes.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(self.state.clone())
+        let routes = routes.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(self.state.clone());
+        routes.layer(middleware::from_fn(counted))
     }
 }
 
 fn api() -> OpenApiRouter<State> {
-    sessions::routes().merge(questions::routes())
+    sessions::routes().merge(questions::routes()).merge(metrics::routes())
 }
 
 async fn unknown() -> Problem {

@@ -5,29 +5,37 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum_server::accept::{DefaultAcceptor, NoDelayAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Address, Control, Handle};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Doors;
-use crate::access::Tokens;
+use crate::bound::Bounded;
 use crate::error::ServeError;
 use crate::tls::Tls;
 
 /// How long the head of a request may take to arrive, and the first request of a connection.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How many connections are open at most, if nothing else is said.
+pub const CONNECTIONS_MAX: usize = 1_000;
 /// How long a handshake of TLS may take.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 
-/// A unix socket. Its mode says who may call.
+/// A unix socket. Its mode and its group say who may call.
 #[derive(Clone, Debug)]
 pub struct UnixDoor {
     /// Its path.
     pub path: PathBuf,
     /// Its mode, 0o600 for the user of the server alone.
     pub mode: u32,
+    /// The number of its group; `None`: the one that the system gives it.
+    pub group: Option<u32>,
 }
 
 /// A server with its doors open. Each door answers from when it was opened.
@@ -35,23 +43,35 @@ pub struct Server {
     doors: Doors,
     control: Control,
     tasks: JoinSet<io::Result<()>>,
-    socket: Option<PathBuf>,
-    tls: Option<(Tls, RustlsConfig)>,
+    places: Arc<Semaphore>,
+    sockets: Vec<PathBuf>,
+    tls: Vec<(Tls, RustlsConfig)>,
 }
 
 impl Server {
-    /// A server without a door.
+    /// A server without a door yet, which `/readyz` of these doors speaks for. It takes at most [`CONNECTIONS_MAX`]
+    /// connections at a time.
     pub fn new(doors: Doors) -> Self {
-        Self { doors, control: Control::new(), tasks: JoinSet::new(), socket: None, tls: None }
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self { doors, control: Control::new(), tasks: JoinSet::new(), places, sockets: Vec::new(), tls: Vec::new() }
     }
 
-    /// Opens a unix socket, for everyone whom its mode lets in. A socket that a dead server left there is replaced.
+    /// Bounds the connections that are open at a time, over the doors that are opened from now on. What comes beyond
+    /// is closed at once.
+    #[must_use]
+    pub fn with_connections_max(mut self, max: usize) -> Self {
+        self.places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        self
+    }
+
+    /// Opens a unix socket with these routes, for everyone whom its mode lets in. A socket that a dead server left there
+    /// is replaced.
     ///
     /// # Errors
     ///
     /// Another server listens there, or the socket cannot be made.
-    pub fn unix(&mut self, door: &UnixDoor) -> Result<(), ServeError> {
-        let UnixDoor { path, mode } = door;
+    pub fn unix(&mut self, door: &UnixDoor, routes: Router) -> Result<(), ServeError> {
+        let path = &door.path;
         let failed =
             |error: io::Error| ServeError::new(format!("the socket {} cannot be made: {error}", path.display()));
         match path.symlink_metadata() {
@@ -63,31 +83,23 @@ impl Server {
             }
             Ok(_) | Err(_) => {}
         }
-        let listener = bound(path, *mode).map_err(failed)?;
+        let listener = bound(door).map_err(failed)?;
         let server = axum_server::from_unix(listener).map_err(failed)?;
-        self.socket = Some(path.clone());
+        self.sockets.push(path.clone());
         let server = ready(server).handle(Handle::with_control(self.control.clone()));
-        self.tasks.spawn(server.serve(self.doors.routes().into_make_service()));
+        let server = server.acceptor(self.bounded(DefaultAcceptor::new()));
+        self.tasks.spawn(server.serve(routes.into_make_service()));
         Ok(())
     }
 
-    /// Opens a port. `tokens`: those that callers must have; `None`: callers are known by their certificates, or may
-    /// be anyone. Returns the address with the port that the system chose if `address` has the port 0.
+    /// Opens a port with these routes. Returns the address with the port that the system chose if `address` has the
+    /// port 0.
     ///
     /// # Errors
     ///
     /// The address is taken, or the files of TLS cannot be used.
-    pub fn tcp(
-        &mut self,
-        address: SocketAddr,
-        tokens: Option<&Tokens>,
-        tls: Option<&Tls>,
-    ) -> Result<SocketAddr, ServeError> {
+    pub fn tcp(&mut self, address: SocketAddr, routes: Router, tls: Option<&Tls>) -> Result<SocketAddr, ServeError> {
         let failed = |error: io::Error| ServeError::new(format!("{address} cannot be listened at: {error}"));
-        let routes = match tokens {
-            Some(tokens) => self.doors.routes_with_tokens(tokens),
-            None => self.doors.routes(),
-        };
         let config = tls.map(|tls| Ok::<_, ServeError>((tls.clone(), tls.load()?))).transpose()?;
         let listener = TcpListener::bind(address).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
@@ -96,15 +108,20 @@ impl Server {
         match &config {
             Some((_, config)) => {
                 let acceptor = RustlsAcceptor::new(config.clone()).handshake_timeout(HANDSHAKE_WAIT);
+                let acceptor = self.bounded(acceptor);
                 self.tasks.spawn(server.acceptor(acceptor).serve(routes.into_make_service()));
             }
             None => {
-                let acceptor = axum_server::accept::NoDelayAcceptor::new();
+                let acceptor = self.bounded(NoDelayAcceptor::new());
                 self.tasks.spawn(server.acceptor(acceptor).serve(routes.into_make_service()));
             }
         }
-        self.tls = config;
+        self.tls.extend(config);
         Ok(bound)
+    }
+
+    fn bounded<A>(&self, acceptor: A) -> Bounded<A> {
+        Bounded { acceptor, places: Arc::clone(&self.places) }
     }
 
     /// Reads the files of TLS again; new connections have them.
@@ -113,8 +130,8 @@ impl Server {
     ///
     /// They cannot be used. The ones before stay.
     pub fn reload_tls(&self) -> Result<(), ServeError> {
-        if let Some((files, config)) = &self.tls {
-            config.reload_from_config(std::sync::Arc::new(files.config()?));
+        for (files, config) in &self.tls {
+            config.reload_from_config(Arc::new(files.config()?));
         }
         Ok(())
     }
@@ -146,7 +163,7 @@ impl Server {
     pub async fn end(mut self, ready_delay: Duration, drain_wait: Duration) -> Result<(), ServeError> {
         self.doors.end();
         tokio::time::sleep(ready_delay).await;
-        if let Some(path) = self.socket.take() {
+        for path in self.sockets {
             // Another server may have taken its place meanwhile; then this one is not asked any more anyway.
             let _ = std::fs::remove_file(path);
         }
@@ -166,14 +183,18 @@ fn ready<A: Address>(server: axum_server::Server<A>) -> axum_server::Server<A> {
     server
 }
 
-/// A listener whose socket has its mode before anybody can reach it: it is made in a folder of its own, and moved.
-fn bound(path: &Path, mode: u32) -> io::Result<UnixListener> {
+/// A listener whose socket has its group and mode before anybody can reach it: it is made in a folder of its own, and
+/// moved.
+fn bound(UnixDoor { path, mode, group }: &UnixDoor) -> io::Result<UnixListener> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The path of a socket has at most 107 bytes.
     let hidden = tempfile::Builder::new().prefix(".s").rand_bytes(4).tempdir_in(folder)?;
     let made = hidden.path().join("s");
     let listener = UnixListener::bind(&made)?;
-    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(mode))?;
+    if group.is_some() {
+        std::os::unix::fs::chown(&made, None, *group)?;
+    }
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(*mode))?;
     std::fs::rename(&made, path)?;
     Ok(listener)
 }

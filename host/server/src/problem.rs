@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use switchover::{Error, ErrorCode};
 use utoipa::ToSchema;
 
@@ -15,6 +16,9 @@ const SWITCHOVER_ERROR: HeaderName = HeaderName::from_static("switchover-error")
 /// The media type of RFC 9457.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// How long to wait before something is tried again, if nothing else says so.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// An error of the API. Its text never contains a key or a payload.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -22,6 +26,7 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<Duration>,
+    more: Map<String, Value>,
 }
 
 /// An error as RFC 9457 gives it, `application/problem+json`.
@@ -45,17 +50,37 @@ pub(crate) struct Shape {
     /// How long to wait before that, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    more: Map<String, Value>,
 }
 
 impl Problem {
     /// Something that will be refused again until the request, or the configuration, is another one.
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), retry_after: None, more: Map::new() }
     }
 
     /// A request that cannot be understood.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::Invalid.as_str(), detail)
+    }
+
+    /// Something that may succeed when it is repeated soon.
+    pub(crate) fn again(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { retry_after: Some(AGAIN), ..Self::new(status, code, detail) }
+    }
+
+    /// Too many requests.
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "too many commands: wait");
+        Self { retry_after: Some(wait), ..problem }
+    }
+
+    /// With another member, for programs.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.more.insert(name.to_owned(), value);
+        self
     }
 
     /// There is no living session under the key.
@@ -76,7 +101,8 @@ impl From<Error> for Problem {
             }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self { status, code: error.code().as_str(), detail: error.to_string(), retry_after: error.retry_after() }
+        let problem = Self::new(status, error.code().as_str(), error.to_string());
+        Self { retry_after: error.retry_after(), ..problem }
     }
 }
 
@@ -90,6 +116,7 @@ impl IntoResponse for Problem {
             code: self.code,
             retryable: self.retry_after.is_some(),
             retry_after_ms: self.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            more: self.more,
         };
         let mut response = (self.status, Json(shape)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, MEDIA_TYPE);

@@ -1,19 +1,21 @@
 //! The API as a client sees it, byte for byte, over real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admin;
 mod client;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use switchover::backends::{Fault, Faulty, FlagSwitch, MemoryCache, MemoryDatabase, Operation};
 use switchover::capabilities::{Database, DatabaseError};
 use switchover::{Builtin, Layout, Limits, Policy, Switchover};
 use switchover_harness::Certificates;
-use switchover_server::{Doors, Server, Tls, Tokens, UnixDoor};
+use switchover_server::{Doors, METRICS, Server, Tls, Tokens, UnixDoor};
+use tokio::net::TcpStream;
 
 use crate::client::{Answer, Client};
 
@@ -25,6 +27,7 @@ const SECRET: &str = "s3cr3t-0123456789abcdef";
 struct Site {
     database: Faulty<MemoryDatabase>,
     switchover: Switchover,
+    doors: Doors,
     server: Server,
 }
 
@@ -46,14 +49,15 @@ impl Site {
             .build()
             .await
             .unwrap();
-        let server = Server::new(Doors::new(&switchover));
-        Self { database, switchover, server }
+        let doors = Doors::new(&switchover);
+        let server = Server::new(doors.clone());
+        Self { database, switchover, doors, server }
     }
 
     /// With a port that anyone may call.
     async fn open() -> (Self, Client) {
         let mut site = Self::new().await;
-        let bound = site.server.tcp(any_port(), None, None).unwrap();
+        let bound = site.server.tcp(any_port(), site.doors.routes(), None).unwrap();
         (site, Client::plain(bound))
     }
 }
@@ -254,8 +258,9 @@ async fn router_has_no_opinion_or_one_of_the_policy() {
         .flags(flags)
         .policy(Policy::builtin(Builtin::Fallback));
     let moved = moved.build().await.unwrap();
-    let mut server = Server::new(Doors::new(&moved));
-    let client = Client::plain(server.tcp(any_port(), None, None).unwrap());
+    let doors = Doors::new(&moved);
+    let mut server = Server::new(doors.clone());
+    let client = Client::plain(server.tcp(any_port(), doors.routes(), None).unwrap());
     for question in ["db-for-read", "db-for-write"] {
         let answer = client.ask("POST", &format!("/v1/router/{question}"), json, of_model.as_bytes()).await;
         assert_eq!(answer.body, br#""new_session_store""#, "{question}");
@@ -267,7 +272,7 @@ async fn port_with_tokens_knows_who_calls_and_health_is_for_everyone() {
     let mut site = Site::new().await;
     let made = Tokens::make().unwrap();
     let tokens = Tokens::parse(&made.line).unwrap();
-    let client = Client::plain(site.server.tcp(any_port(), Some(&tokens), None).unwrap());
+    let client = Client::plain(site.server.tcp(any_port(), site.doors.routes_with_tokens(&tokens), None).unwrap());
     let path = format!("/v1/sessions/{SECRET}");
     let with = |token: &str| format!("Authorization: Bearer {token}\r\n");
     for (what, headers) in [
@@ -302,7 +307,7 @@ async fn tls_is_spoken_and_its_files_are_read_again() {
     let (first, second) = (Certificates::generate().unwrap(), Certificates::generate().unwrap());
     write(&first);
     let tls = Tls { cert: cert.clone(), key: key.clone(), client_ca: None };
-    let bound = site.server.tcp(any_port(), None, Some(&tls)).unwrap();
+    let bound = site.server.tcp(any_port(), site.doors.routes(), Some(&tls)).unwrap();
     let answers = async |certificates: &Certificates| {
         Client::tls(bound, certificates.authority()).try_ask("GET", "/livez", "", b"").await.is_ok()
     };
@@ -326,7 +331,7 @@ async fn port_with_an_authority_of_callers_lets_in_those_it_certified() {
     std::fs::write(&key, own.key()).unwrap();
     std::fs::write(&client_ca, callers.authority()).unwrap();
     let tls = Tls { cert, key, client_ca: Some(client_ca) };
-    let bound = site.server.tcp(any_port(), None, Some(&tls)).unwrap();
+    let bound = site.server.tcp(any_port(), site.doors.routes(), Some(&tls)).unwrap();
     let ask = async |client: Client| client.try_ask("GET", "/v1/sessions/nobody", "", b"").await;
     let known = ask(Client::tls_as(bound, own.authority(), &callers)).await.unwrap();
     ensure_problem("a known caller", &known, 404, "no-session");
@@ -341,16 +346,19 @@ async fn socket_has_its_mode_and_replaces_a_dead_one_only() {
     let path = folder.path().join("s");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a dead server leaves its socket");
-    let door = UnixDoor { path: path.clone(), mode: 0o620 };
-    site.server.unix(&door).unwrap();
+    let door = UnixDoor { path: path.clone(), mode: 0o620, group: None };
+    site.server.unix(&door, site.doors.routes()).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o620);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     UnixStream::connect(&path).unwrap();
     let mut second = Site::new().await;
-    assert!(second.server.unix(&door).unwrap_err().to_string().contains("another server"));
+    assert!(second.server.unix(&door, second.doors.routes()).unwrap_err().to_string().contains("another server"));
     let file = folder.path().join("file");
     std::fs::write(&file, "of somebody").unwrap();
-    let error = second.server.unix(&UnixDoor { path: file.clone(), mode: 0o600 }).unwrap_err();
+    let error = second
+        .server
+        .unix(&UnixDoor { path: file.clone(), mode: 0o600, group: None }, second.doors.routes())
+        .unwrap_err();
     assert!(error.to_string().contains("not a socket"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), b"of somebody");
     site.server.end(Duration::ZERO, Duration::from_secs(5)).await.unwrap();
@@ -358,9 +366,61 @@ async fn socket_has_its_mode_and_replaces_a_dead_one_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connection_beyond_the_bound_is_closed_and_a_place_is_given_back() {
+    let Site { switchover, doors, .. } = Site::new().await;
+    let mut server = Server::new(doors.clone()).with_connections_max(2);
+    let bound = server.tcp(any_port(), doors.routes(), None).unwrap();
+    let client = Client::plain(bound);
+    let held = [TcpStream::connect(bound).await.unwrap(), TcpStream::connect(bound).await.unwrap()];
+    while server.connections() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(client.try_ask("GET", "/livez", "", b"").await.is_err());
+    drop(held);
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while client.try_ask("GET", "/livez", "", b"").await.is_err() {
+        assert!(Instant::now() < give_up, "no place was given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    switchover.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_for_callers_and_every_route_is_counted_under_a_known_name() {
+    let mut site = Site::new().await;
+    let made = Tokens::make().unwrap();
+    let tokens = Tokens::parse(&made.line).unwrap();
+    let without = site.doors.routes_with_tokens(&tokens);
+    let with = site.doors.clone().with_metrics(|| "page 1\n".to_owned()).routes_with_tokens(&tokens);
+    let known = format!("Authorization: Bearer {}\r\n", made.token);
+    let client = Client::plain(site.server.tcp(any_port(), without, None).unwrap());
+    ensure_problem("none", &client.ask("GET", "/metrics", &known, b"").await, 404, "no-metrics");
+    let client = Client::plain(site.server.tcp(any_port(), with, None).unwrap());
+    ensure_problem("a stranger", &client.ask("GET", "/metrics", "", b"").await, 401, "unauthorized");
+    let page = client.ask("GET", "/metrics", &known, b"").await;
+    assert_eq!((page.status, &page.body[..]), (200, &b"page 1\n"[..]));
+    assert!(page.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+
+    let document: serde_json::Value = serde_json::from_str(&switchover_server::document()).unwrap();
+    let counted = METRICS.iter().find(|metric| metric.name == "switchover_http_requests_total").unwrap();
+    let [(_, methods), (_, routes), _] = counted.labels else { panic!("{counted:?}") };
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        assert!(routes.contains(&path.as_str()), "{path} would be counted as `none`");
+        for method in operations.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
+            assert!(method == "PARAMETERS" || methods.contains(&method.as_str()), "{method}");
+        }
+    }
+    let page = include_str!("../../../docs/metrics.md");
+    for metric in METRICS {
+        let is_there = page.contains(&format!("| `{}`", metric.name)) && page.contains(metric.what);
+        assert!(is_there, "docs/metrics.md lacks {}: {}", metric.name, metric.what);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn server_ends_without_an_error_for_anybody() {
     let mut site = Site::with_deadline(Duration::from_secs(30)).await;
-    let client = Client::plain(site.server.tcp(any_port(), None, None).unwrap());
+    let client = Client::plain(site.server.tcp(any_port(), site.doors.routes(), None).unwrap());
     let path = "/v1/sessions/kept";
     assert_eq!(client.ask("PUT", &format!("{path}?mode=create"), FAR, b"x").await.status, 204);
     site.database.hold(Operation::Write);

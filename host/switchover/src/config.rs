@@ -31,6 +31,8 @@
 //! new = "new_session_store"
 //! policies = "policies"             # a folder with NAME.wasm for each further policy
 //! jobs = true                       # take part in copies, backfill, verification and seals
+//! # They rest while the file is there, while more statements run on a server, while a replica is further behind.
+//! brakes = { file = "rest", active_max = 50, behind_max_mib = 64 }
 //!
 //! [limits]
 //! calls_in_flight_max = 1024

@@ -35,6 +35,7 @@ mod django {
     mod door;
     mod environment;
     mod fallback;
+    mod fuzzed;
     mod peer;
     mod place;
     mod rows;

@@ -11,7 +11,7 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, MySql, Row as _};
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Scan, Statistics, Unreadable, Write,
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Scan, Statistics, Strain, Unreadable, Write,
     WriteOutcome,
 };
 use switchover_core::{Column, Layout, Others, Session, SessionKey, Timestamp, Value};
@@ -460,6 +460,10 @@ impl Link for Connection {
     /// No contents of a row make the server refuse a page.
     async fn scan_past(&mut self, _after: Option<&Cursor>, message: &str) -> Result<Scan, Failure> {
         Err(Failure::corrupt(message))
+    }
+
+    async fn strain(&mut self) -> Result<Strain, Failure> {
+        feeds::strain(&mut self.connection).await.map_err(|error| self.failure(&error))
     }
 
     async fn identity(&mut self) -> Result<Option<Identity>, Failure> {

@@ -1,8 +1,9 @@
-//! Identifies the table on MySQL or MariaDB, and finds what replicates it, as far as the server shows it to this user.
+//! Identifies the table on MySQL or MariaDB, and finds what replicates it, as far as the server shows it to this user, and how busy
+//! the server is.
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Executor as _, Row as _};
-use switchover_core::capabilities::{Feeds, Identity};
+use switchover_core::capabilities::{Feeds, Identity, Strain};
 
 use switchover_core::Table;
 
@@ -69,4 +70,12 @@ pub(super) async fn feeds(connection: &mut MySqlConnection, table: &Table) -> Re
     let triggers: Vec<String> = triggers.fetch_all(connection).await?;
     feeds.outgoing.extend(triggers.iter().map(|name| format!("the trigger {name}")));
     Ok(feeds)
+}
+
+/// A primary does not know how far its replicas are.
+pub(super) async fn strain(connection: &mut MySqlConnection) -> Result<Strain, sqlx::Error> {
+    let row = connection.fetch_optional(sqlx::raw_sql("SHOW GLOBAL STATUS LIKE 'Threads_running'")).await?;
+    let running = row.map(|row| row.try_get::<String, _>(1)).transpose()?.and_then(|count| count.parse::<u64>().ok());
+    // This connection is one of them.
+    Ok(Strain { active: running.map(|running| running.saturating_sub(1)), behind: None })
 }

@@ -12,7 +12,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, Postgres, Row as _, ValueRef as _};
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Scan, Statistics, Unreadable, Write,
+    Clock, Cursor, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Scan, Statistics, Strain, Unreadable, Write,
     WriteOutcome,
 };
 use switchover_core::{Column, Layout, Others, Payload, Session, SessionKey, Timestamp};
@@ -405,6 +405,10 @@ impl Link for Connection {
             page.add(key, if alive { ScannedRow::Unreadable(unreadable()) } else { ScannedRow::Expired });
         }
         Ok(page.end(!rows.is_empty()))
+    }
+
+    async fn strain(&mut self) -> Result<Strain, Failure> {
+        feeds::strain(&mut self.connection).await.map_err(|error| failure(&error, &mut self.may_have_written))
     }
 
     async fn identity(&mut self) -> Result<Option<Identity>, Failure> {

@@ -1,8 +1,8 @@
-//! Finds what replicates a table on PostgreSQL, as far as the catalogues show it to this user.
+//! Finds what replicates a table on PostgreSQL, and how busy its server is, as far as the catalogues show it to this user.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
-use switchover_core::capabilities::Feeds;
+use switchover_core::capabilities::{Feeds, Strain};
 
 /// Subscriptions of this table, and a primary whose log this server replays.
 const INCOMING: &str = "SELECT format('the subscription %s', s.subname) FROM pg_subscription_rel AS r \
@@ -39,4 +39,20 @@ pub(super) async fn feeds(connection: &mut PgConnection, table: &str) -> Result<
         }
     }
     Ok(feeds)
+}
+
+/// Who may not see the sessions of others sees their rows with nothing in them: the result is NULL then. What a replica
+/// has replayed is NULL where it only stores the log.
+const STRAIN: &str = "SELECT (SELECT CASE WHEN bool_or(state IS NULL) THEN NULL \
+                                     ELSE count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()) END \
+                              FROM pg_stat_activity WHERE backend_type = 'client backend'), \
+                             (SELECT CASE WHEN bool_or(state IS NULL) THEN NULL \
+                                     ELSE coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), \
+                                         coalesce(replay_lsn, flush_lsn, write_lsn, sent_lsn))), 0)::bigint END \
+                              FROM pg_stat_replication)";
+
+pub(super) async fn strain(connection: &mut PgConnection) -> Result<Strain, sqlx::Error> {
+    let row = sqlx::query(STRAIN).fetch_one(connection).await?;
+    let count = |at: usize| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(at)?.map(|count| count.max(0) as u64));
+    Ok(Strain { active: count(0)?, behind: count(1)? })
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use switchover_core::capabilities::{
     Clock, Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, KeyLock, LockPurpose, LockedKey, Mark,
-    MarkedRow, Number, Numbered, Scan, Side, Statistics, Unreadable, Write, WriteOutcome,
+    MarkedRow, Number, Numbered, Scan, Side, Statistics, Strain, Unreadable, Write, WriteOutcome,
 };
 use switchover_core::{Column, Session, SessionKey, Timestamp};
 
@@ -153,6 +153,9 @@ pub(crate) trait Link: SideLink + Send + 'static {
         after: Option<&Cursor>,
         message: &str,
     ) -> impl Future<Output = Result<Scan, Failure>> + Send;
+
+    /// Like [`Upkeep::strain`](switchover_core::capabilities::Upkeep::strain).
+    fn strain(&mut self) -> impl Future<Output = Result<Strain, Failure>> + Send;
 
     /// Like [`Upkeep::identity`](switchover_core::capabilities::Upkeep::identity).
     fn identity(&mut self) -> impl Future<Output = Result<Option<Identity>, Failure>> + Send;

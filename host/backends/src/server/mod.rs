@@ -49,7 +49,7 @@ use crate::fit;
 use crate::manner::Manner;
 use switchover_core::capabilities::{
     Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, SideTables,
-    Statistics, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
+    Statistics, Strain, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Layout, Timestamp};
 
@@ -225,6 +225,10 @@ impl Upkeep for Server {
 
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError> {
         self.use_tool(deadline, Late::Timeout, |request| ToolJob::Scan { after, limit, request }).await
+    }
+
+    async fn strain(&self, deadline: Instant) -> Result<Strain, DatabaseError> {
+        self.use_tool(deadline, Late::Timeout, |request| ToolJob::Strain { request }).await
     }
 
     async fn identity(&self, deadline: Instant) -> Result<Option<Identity>, DatabaseError> {

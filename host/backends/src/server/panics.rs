@@ -103,6 +103,10 @@ impl Link for FragileLink {
         Ok(Scan::default())
     }
 
+    async fn strain(&mut self) -> Result<Strain, Failure> {
+        Ok(Strain::NONE)
+    }
+
     async fn identity(&mut self) -> Result<Option<Identity>, Failure> {
         Ok(None)
     }

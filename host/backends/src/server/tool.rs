@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_core::capabilities::{
-    Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, Mark, MarkedRow, Scan, Side, Statistics, Swept,
+    Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, Mark, MarkedRow, Scan, Side, Statistics, Strain,
+    Swept,
 };
 use switchover_core::{Column, SessionKey, Timestamp};
 
@@ -19,6 +20,7 @@ pub(super) enum ToolJob {
     ExpiredLeft { before: Option<Timestamp>, request: Request<ExpiredLeft> },
     Scan { after: Option<Cursor>, limit: u32, request: Request<Scan> },
     Statistics { request: Request<Statistics> },
+    Strain { request: Request<Strain> },
     Identity { request: Request<Option<Identity>> },
     Feeds { request: Request<Feeds> },
     CheckColumns { request: Request<()> },
@@ -63,6 +65,7 @@ async fn work<D: Driver>(lane: &mut Lane<D>, job: ToolJob) {
         ToolJob::Statistics { request } => {
             serve(lane, request, |link, deadline| Box::pin(link.statistics(deadline))).await;
         }
+        ToolJob::Strain { request } => serve(lane, request, |link, _| Box::pin(link.strain())).await,
         ToolJob::Identity { request } => serve(lane, request, |link, _| Box::pin(link.identity())).await,
         ToolJob::Feeds { request } => serve(lane, request, |link, _| Box::pin(link.feeds())).await,
         ToolJob::CheckColumns { request } => serve(lane, request, |link, _| Box::pin(link.check_columns())).await,

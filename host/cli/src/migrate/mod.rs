@@ -11,6 +11,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use switchover::migration::{Beginning, Controller, Guard, MigrationError, Phase, Profile};
+use switchover_server::report;
 
 use crate::output::{Verdict, print};
 use crate::place;
@@ -48,7 +49,7 @@ pub(crate) enum Command {
     /// Stop the jobs that copy, with a reason; calls are not touched
     Hold(Hold),
     /// Let the jobs go on
-    Resume(Named),
+    Resume(Resume),
     /// Limit how many rows a second the jobs may copy or compare
     Rate(Rate),
     /// Change the policy, or its flags, of the whole fleet
@@ -145,6 +146,19 @@ pub(crate) struct Hold {
     named: Named,
     /// Why, for everybody who looks at the status
     why: String,
+    /// Show what is in force, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The options of `resume`.
+#[derive(Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    named: Named,
+    /// Show what is in force, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The options of `rate`.
@@ -154,6 +168,9 @@ pub(crate) struct Rate {
     named: Named,
     /// Rows a second, or `none`
     rows: String,
+    /// Show what is in force, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The options of `policy`.
@@ -166,6 +183,9 @@ pub(crate) struct Policy {
     /// A flag of the policy, NAME=VALUE; may be repeated. Flags that are left out are no longer set
     #[arg(long = "flag", value_name = "NAME=VALUE")]
     flags: Vec<String>,
+    /// Check whether it could be changed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// How many seconds to wait until every host has acknowledged
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
@@ -178,6 +198,9 @@ pub(crate) struct Evict {
     named: Named,
     /// The name of the host
     host: String,
+    /// Check whether it could be given up, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// The options of a wait.
@@ -208,27 +231,44 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
         Command::Rollback(options) => steps::rollback(options).await,
         Command::Abort(options) => steps::abort(options).await,
         Command::Complete(options) => steps::complete(options).await,
-        Command::Hold(Hold { named, why }) => {
+        Command::Hold(Hold { named, why, dry_run }) => {
             ensure!(!why.trim().is_empty(), "say why: whoever looks at the status will ask");
-            controller(&named).await?.hold(Some(why)).await?;
+            let controller = controller(&named).await?;
+            if dry_run {
+                return in_force(&named, &controller).await;
+            }
+            controller.hold(Some(why)).await?;
             done(&named, "the jobs that copy rest; calls go on")
         }
-        Command::Resume(named) => {
-            controller(&named).await?.hold(None).await?;
+        Command::Resume(Resume { named, dry_run }) => {
+            let controller = controller(&named).await?;
+            if dry_run {
+                return in_force(&named, &controller).await;
+            }
+            controller.hold(None).await?;
             done(&named, "the jobs go on")
         }
-        Command::Rate(Rate { named, rows }) => {
+        Command::Rate(Rate { named, rows, dry_run }) => {
             let rate = match rows.as_str() {
                 "none" => None,
                 rows => Some(rows.parse().map_err(|_| anyhow::anyhow!("`{rows:.32}` is neither a number nor `none`"))?),
             };
             ensure!(rate != Some(0), "a rate of 0 would stop the jobs: use `hold`, which says why");
-            controller(&named).await?.set_rate(rate).await?;
+            let controller = controller(&named).await?;
+            if dry_run {
+                return in_force(&named, &controller).await;
+            }
+            controller.set_rate(rate).await?;
             done(&named, "the rate is set")
         }
         Command::Policy(options) => steps::policy(options).await,
-        Command::Evict(Evict { named, host }) => {
-            controller(&named).await?.evict(&host).await?;
+        Command::Evict(Evict { named, host, dry_run }) => {
+            let controller = controller(&named).await?;
+            if dry_run {
+                controller.look_at_eviction(&host).await?;
+                return done(&named, "it could be given up");
+            }
+            controller.evict(&host).await?;
             done(&named, "it is given up: no barrier waits for it any more")
         }
         Command::Backfill(options) => watch::backfill(&options).await,
@@ -237,7 +277,7 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
         Command::Repair(options) => repair(options).await,
         Command::Marks(named) => show::marks(&controller(&named).await?.status().await?, named.json),
         Command::Evidence(named) => {
-            print(show::as_json(&controller(&named).await?.evidence().await?))?;
+            print(report::status(&controller(&named).await?.evidence().await?))?;
             Ok(Verdict::Fine)
         }
     }
@@ -256,6 +296,19 @@ fn done(named: &Named, what: &str) -> Result<Verdict> {
         print(json!({"ok": true}))?;
     } else {
         print(what)?;
+    }
+    Ok(Verdict::Fine)
+}
+
+/// What `hold`, `resume` and `rate` would change.
+async fn in_force(named: &Named, controller: &Controller) -> Result<Verdict> {
+    let document = controller.document().await?;
+    if named.json {
+        print(json!({"ok": true, "held": document.held, "rate": document.rate}))?;
+    } else {
+        let rate = document.rate.map_or_else(|| "no rate".to_owned(), |rate| format!("{rate} rows a second"));
+        let held = document.held.map_or_else(|| "the jobs may go on".to_owned(), |why| format!("held: {why}"));
+        print(format_args!("in force: {held}; {rate}"))?;
     }
     Ok(Verdict::Fine)
 }
@@ -326,9 +379,9 @@ async fn repair(options: Repair) -> Result<Verdict> {
     bar.finish_and_clear();
     let repaired = repaired?;
     if named.json {
-        let mut report = crate::verify::as_json(&repaired.comparison);
-        report["marked"] = repaired.marked.into();
-        print(report)?;
+        let mut told = report::comparison(&repaired.comparison);
+        told["marked"] = repaired.marked.into();
+        print(told)?;
     } else {
         crate::verify::show(&repaired.comparison)?;
         print(format_args!(

@@ -1,11 +1,11 @@
-//! Where a migration stands, for people and for programs.
+//! Where a migration stands, for people.
 
 use anyhow::Result;
-use serde_json::{Value, json};
-use switchover::capabilities::{Clock as _, Epoch, JobRow, SystemClock};
-use switchover::migration::{Direction, Finding, SideStatus, Status, Verdict as GuardVerdict};
+use switchover::capabilities::{Epoch, JobRow};
+use switchover::migration::{Direction, SideStatus, Status, Verdict as GuardVerdict};
+use switchover_server::report::{self, utc};
 
-use crate::output::{Colour, Verdict, paint, print, utc};
+use crate::output::{Colour, Verdict, paint, print};
 
 /// One block, the reason first.
 pub(super) fn status(status: &Status) -> Result<()> {
@@ -94,11 +94,7 @@ fn eta(job: &JobRow) -> Option<String> {
 /// The hosts, a line each.
 pub(super) fn hosts(status: &Status, json: bool) -> Result<Verdict> {
     if json {
-        print(json!({
-            "ok": status.waits_for.is_empty(),
-            "epoch": status.document.epoch.0,
-            "hosts": hosts_as_json(status),
-        }))?;
+        print(report::hosts(status))?;
     } else {
         for host in &status.hosts {
             let lease =
@@ -113,9 +109,8 @@ pub(super) fn hosts(status: &Status, json: bool) -> Result<Verdict> {
 
 /// How many keys wait for a copy.
 pub(super) fn marks(status: &Status, json: bool) -> Result<Verdict> {
-    let known = |side: &SideStatus| side.marks.as_ref().ok().copied();
     if json {
-        print(json!({"ok": true, "old": known(&status.old), "new": known(&status.new)}))?;
+        print(report::marks(status))?;
     } else {
         for (word, side) in [("old", &status.old), ("new", &status.new)] {
             match &side.marks {
@@ -124,103 +119,5 @@ pub(super) fn marks(status: &Status, json: bool) -> Result<Verdict> {
             }
         }
     }
-    let is_known = known(&status.old).is_some() && known(&status.new).is_some();
-    Ok(Verdict::of(is_known))
-}
-
-/// The guards, for programs.
-pub(super) fn guards(findings: &[Finding]) -> Value {
-    let guard = |finding: &Finding| {
-        json!({
-            "guard": finding.guard.as_str(),
-            "hard": finding.guard.is_hard(),
-            "blocks": finding.verdict != GuardVerdict::Green,
-            "says": finding.to_string(),
-        })
-    };
-    findings.iter().map(guard).collect()
-}
-
-fn hosts_as_json(status: &Status) -> Value {
-    let host = |row: &switchover::capabilities::HostRow| {
-        json!({
-            "host": &*row.member.host,
-            "acknowledged": row.acknowledged.0,
-            "lease_left_s": row.lease_left.map(|left| left.as_secs_f64()),
-            "given_up": row.given_up.map(|epoch| epoch.0),
-            "about": row.about,
-        })
-    };
-    status.hosts.iter().map(host).collect()
-}
-
-/// All of a status, for programs.
-pub(super) fn as_json(status: &Status) -> Value {
-    let document = &status.document;
-    let epoch = |epoch: Option<Epoch>| epoch.map(|epoch| epoch.0);
-    let side = |side: &SideStatus| {
-        json!({
-            "database": side.summary,
-            "fence": side.fence.as_ref().ok().copied().flatten().map(|epoch| epoch.0),
-            "marks": side.marks.as_ref().ok(),
-            "error": side.fence.as_ref().err().or_else(|| side.marks.as_ref().err()),
-        })
-    };
-    let job = |job: &JobRow| {
-        json!({
-            "job": job.job,
-            "host": &*job.holder.host,
-            "runs": job.lease_left.is_some(),
-            "epoch": job.epoch.0,
-            "done": job.progress.done,
-            "total": job.progress.total,
-            "note": job.progress.note,
-            "began": utc(job.began),
-            "reported": utc(job.reported),
-        })
-    };
-    let edges: Vec<_> = status
-        .edges
-        .iter()
-        .map(|edge| match &edge.findings {
-            Ok(findings) => json!({"to": edge.to.as_str(), "guards": guards(findings)}),
-            Err(error) => json!({"to": edge.to.as_str(), "error": error}),
-        })
-        .collect();
-    let log: Vec<_> = status
-        .log
-        .iter()
-        .map(|logged| {
-            json!({
-                "at": utc(logged.at),
-                "epoch": logged.decision.epoch.0,
-                "decision": logged.decision.decision,
-                "guards": logged.decision.guards.lines().collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    json!({
-        "ok": status.is_sealed() && !status.has_red(),
-        "at": utc(SystemClock.now()),
-        "migration": &*document.migration,
-        "phase": document.phase,
-        "profile": document.profile,
-        "policy": document.policy,
-        "epoch": document.epoch.0,
-        "sealed": document.sealed.0,
-        "settled": epoch(document.settled),
-        "verified": epoch(document.verified),
-        "backfilled": epoch(document.backfilled),
-        "since": utc(document.since),
-        "held": document.held,
-        "rate": document.rate,
-        "waits_for": status.waits_for,
-        "way_back": status.way_back(),
-        "old": side(&status.old),
-        "new": side(&status.new),
-        "hosts": hosts_as_json(status),
-        "jobs": status.jobs.iter().map(job).collect::<Vec<_>>(),
-        "edges": edges,
-        "log": log,
-    })
+    Ok(Verdict::of(status.old.marks.is_ok() && status.new.marks.is_ok()))
 }

@@ -7,8 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use switchover::capabilities::Epoch;
 use switchover::migration::{Controller, Finding, Guard, MigrationError, Phase, Verdict as GuardVerdict};
+use switchover_server::report;
 
-use super::{Named, Policy, Step, controller, is_red, overridden, pairs, phase, show};
+use super::{Named, Policy, Step, controller, done, is_red, overridden, pairs, phase};
 use crate::output::{Colour, Verdict, note, paint_note, print};
 
 /// How often the spinner turns while nothing is heard.
@@ -69,9 +70,16 @@ pub(super) async fn complete(options: Step) -> Result<Verdict> {
 }
 
 pub(super) async fn policy(options: Policy) -> Result<Verdict> {
-    let controller = controller(&options.named).await?;
+    let (controller, named) = (controller(&options.named).await?, &options.named);
+    if options.dry_run {
+        pairs(&options.flags)?;
+        return match controller.look_at_change(&options.policy).await {
+            Ok(()) => done(named, "the policy could be changed"),
+            Err(error) => refused(named, error),
+        };
+    }
     let epoch = controller.change_policy(options.policy, pairs(&options.flags)?).await?;
-    wait(&controller, &options.named, Duration::from_secs(options.wait), "the policy was changed", epoch, &[]).await
+    wait(&controller, named, Duration::from_secs(options.wait), "the policy was changed", epoch, &[]).await
 }
 
 async fn step(controller: &Controller, to: Phase, options: &Step) -> Result<Verdict> {
@@ -108,7 +116,7 @@ async fn wait(
     bar.finish_and_clear();
     match sealed {
         Ok(_) if named.json => {
-            print(json!({"ok": true, "epoch": epoch.0, "sealed": true, "guards": show::guards(findings)}))?;
+            print(json!({"ok": true, "epoch": epoch.0, "sealed": true, "guards": report::guards(findings)}))?;
             Ok(Verdict::Fine)
         }
         Ok(_) => {
@@ -140,7 +148,7 @@ fn refused(named: &Named, error: MigrationError) -> Result<Verdict> {
     match &error {
         _ if named.json => {
             let (findings, waits_for) = match &error {
-                MigrationError::Red { findings } => (show::guards(findings), Vec::new()),
+                MigrationError::Red { findings } => (report::guards(findings), Vec::new()),
                 MigrationError::NotSealed { waits_for } => (json!([]), waits_for.clone()),
                 _ => (json!([]), Vec::new()),
             };
@@ -168,10 +176,9 @@ fn advice_alone(findings: &[Finding]) -> Option<Guard> {
 
 /// Shows the guards of a step that is not made.
 fn guards(named: &Named, findings: &[Finding], overridden: &[Guard], to: Phase) -> Result<Verdict> {
-    let is_passed = |finding: &Finding| !finding.blocks() && overridden.contains(&finding.guard);
-    let is_open = findings.iter().all(|finding| finding.verdict == GuardVerdict::Green || is_passed(finding));
+    let is_open = report::is_open(findings, overridden);
     if named.json {
-        print(json!({"ok": is_open, "to": to.as_str(), "guards": show::guards(findings)}))?;
+        print(json!({"ok": is_open, "to": to.as_str(), "guards": report::guards(findings)}))?;
     } else {
         findings.iter().try_for_each(|finding| print(format_args!("  {}: {finding}", finding.guard)))?;
         let verdict = if is_open { "would be made, once the epoch in force is sealed" } else { "would be refused" };

@@ -24,4 +24,4 @@ pub use side_tables::{
 pub use statistics::{Remedy, Statistics};
 pub use terms::{Epoch, Fence, Terms};
 pub use transaction::Transaction;
-pub use upkeep::{Cursor, ExpiredLeft, Feeds, Identity, Scan, Swept, Upkeep};
+pub use upkeep::{Cursor, ExpiredLeft, Feeds, Identity, Scan, Strain, Swept, Upkeep};

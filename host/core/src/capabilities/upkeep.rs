@@ -9,6 +9,20 @@ use async_trait::async_trait;
 use super::{DatabaseError, Statistics, Unreadable};
 use crate::{Column, Session, Timestamp, short_hash};
 
+/// How busy the server of a database is, so that jobs can give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strain {
+    /// Statements that run at this moment, beside the one that asks; `None`: the server does not tell this user.
+    pub active: Option<u64>,
+    /// How many bytes of the log the slowest replica has yet to replay; `None`: the server does not tell this user.
+    pub behind: Option<u64>,
+}
+
+impl Strain {
+    /// Of a database that nobody else uses, and that has no replica.
+    pub const NONE: Self = Self { active: Some(0), behind: Some(0) };
+}
+
 /// A page of a table, for tools: verification, backfill. Every row of the page is in one of the first three.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scan {
@@ -180,6 +194,11 @@ pub trait Upkeep: Send + Sync {
     /// keys. A page holds about 4 MiB of payloads at most, and one row at least, so it may end before the limit. No row
     /// is passed over: what is not a session is expired or unreadable.
     async fn scan(&self, after: Option<Cursor>, limit: u32, deadline: Instant) -> Result<Scan, DatabaseError>;
+
+    /// How busy its server is.
+    async fn strain(&self, _deadline: Instant) -> Result<Strain, DatabaseError> {
+        Ok(Strain::NONE)
+    }
 
     /// Which table this is; `None`: it cannot be told. Tools and hosts refuse to take one table for two.
     async fn identity(&self, _deadline: Instant) -> Result<Option<Identity>, DatabaseError> {

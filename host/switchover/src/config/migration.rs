@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::{Config, ConfigError};
 use crate::host::Builder;
-use crate::migration::{Controller, Migration};
+use crate::migration::{Brakes, Controller, Migration};
 
 /// A host's name, for a fleet whose hosts share one configuration.
 const HOST_VARIABLE: &str = "SWITCHOVER_HOST";
@@ -28,6 +28,16 @@ pub(super) struct MigrationTable {
     policies: Option<PathBuf>,
     #[serde(default = "yes")]
     jobs: bool,
+    #[serde(default)]
+    brakes: BrakesTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BrakesTable {
+    file: Option<PathBuf>,
+    active_max: Option<u64>,
+    behind_max_mib: Option<u64>,
 }
 
 fn usual_old() -> String {
@@ -79,7 +89,7 @@ impl Config {
         builder: Builder,
         table: &Spanned<MigrationTable>,
     ) -> Result<Builder, ConfigError> {
-        let MigrationTable { name, host, old, new, policies, jobs, .. } = table.get_ref();
+        let MigrationTable { name, host, old, new, policies, jobs, brakes, .. } = table.get_ref();
         let policy = &self.file.policy;
         if policy.builtin.is_some() || policy.file.is_some() || !policy.settings.is_empty() || self.file.flags.is_some()
         {
@@ -96,7 +106,13 @@ impl Config {
             Some(folder) => migration.policies_in(self.beside(folder)),
             None => migration,
         };
-        Ok(builder.migration(migration))
+        Ok(builder.migration(migration.brakes(self.brakes(brakes))))
+    }
+
+    fn brakes(&self, table: &BrakesTable) -> Brakes {
+        let brakes = table.file.iter().fold(Brakes::new(), |brakes, file| brakes.file(self.beside(file)));
+        let brakes = table.active_max.into_iter().fold(brakes, Brakes::active_max);
+        table.behind_max_mib.into_iter().fold(brakes, |brakes, mib| brakes.behind_max(mib.saturating_mul(1 << 20)))
     }
 
     fn control(&self, table: &MigrationTable) -> Result<Arc<dyn Control>, ConfigError> {

@@ -37,6 +37,13 @@ impl Host {
         let phase = admission.flags.value(migration::PHASE_FLAG).and_then(Phase::parse)?;
         Some(Turn { fence: admission.fence?, phase, document, _ticket: admission.ticket })
     }
+
+    /// The operator's end of the migration that the host takes part in.
+    pub(super) fn controller(&self, by: String) -> Option<Controller> {
+        let Membership { migration: Migration { control, .. }, member, .. } = &**self.membership.as_ref()?;
+        let [old, new] = self.store.both();
+        Some(Controller::new(Arc::clone(&member.migration), Arc::clone(control), old, new, by))
+    }
 }
 
 /// The turns of this host's jobs.
@@ -68,6 +75,7 @@ pub(super) fn start(membership: &Arc<Membership>, host: &Arc<Host>) {
             member: membership.member.clone(),
             control: Arc::clone(&membership.migration.control),
             pair: Pair { old, new },
+            brakes: membership.migration.brakes.clone(),
             patience: host.limits.write_deadline,
         };
         migration::start_jobs(&jobs);
@@ -119,10 +127,9 @@ async fn seal_each(membership: Arc<Membership>, host: Weak<Host>) {
             }
             continue;
         }
-        let Some(controller) = host.upgrade().filter(|host| !host.slot.is_closed()).map(|host| controller(&host))
-        else {
-            return;
-        };
+        let by = format!("host {}", membership.member.host);
+        let open = host.upgrade().filter(|host| !host.slot.is_closed());
+        let Some(controller) = open.and_then(|host| host.controller(by)) else { return };
         // Of many hosts that have read the document in the same second, one begins before the others.
         tokio::time::sleep(jitter()).await;
         let (control, member) = (&membership.migration.control, &membership.member);
@@ -163,13 +170,4 @@ async fn seal(controller: &Controller, epoch: switchover_core::capabilities::Epo
         }
         tokio::time::sleep(SEAL_EACH).await;
     }
-}
-
-/// The host's own end of the migration.
-fn controller(host: &Host) -> Controller {
-    let membership = host.membership.as_ref().expect("only a member has chores");
-    let [old, new] = host.store.both();
-    let Migration { control, .. } = &membership.migration;
-    let by = format!("host {}", membership.member.host);
-    Controller::new(Arc::clone(&membership.member.migration), Arc::clone(control), old, new, by)
 }

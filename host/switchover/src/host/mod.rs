@@ -21,7 +21,7 @@ use switchover_core::DatabaseName;
 use switchover_core::capabilities::{FlagSnapshot, Flags};
 use switchover_runtime::call::Environment;
 use switchover_runtime::counters::{CallCounts, CallKind, HostCounts};
-use switchover_runtime::{Limits, Loader, Policy, PolicyStatus, PolicyVersion, Slot, SwapError};
+use switchover_runtime::{Limits, Loader, Policy, PolicyStatus, PolicyVersion, Slot, SwapError, Version};
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::admission::Admitted;
@@ -31,6 +31,7 @@ pub use self::check::DatabaseCheck;
 use self::epochs::Membership;
 pub use self::readiness::{EpochsOfHost, Readiness};
 pub(crate) use self::work::to_the_end;
+use crate::migration::Controller;
 use crate::store::Store;
 
 /// A session store whose policy can be swapped while it runs. Cheap to clone; all clones are one host.
@@ -98,6 +99,23 @@ impl Switchover {
         #[cfg(feature = "metrics")]
         crate::metrics::policy_changed(if rolled_back.is_ok() { "rolled-back" } else { "refused" });
         rolled_back
+    }
+
+    /// Loads a policy and tries it under the flags in force, as [`Switchover::swap_policy`] would, and takes it into use
+    /// nowhere. Returns what it says of itself. A component that is swapped in soon after is not compiled again.
+    ///
+    /// # Errors
+    ///
+    /// [`SwapError::Rejected`] says what is wrong with it.
+    pub async fn try_policy(&self, policy: &Policy) -> Result<(PolicyVersion, Description), SwapError> {
+        let tried = self.host.load(policy).await?;
+        Ok((tried.id().clone(), tried.description().clone()))
+    }
+
+    /// The operator's end of the migration that this host takes part in, on the host's own connections; `None` without a
+    /// migration. `by` says in the log who decides.
+    pub fn controller(&self, by: impl Into<String>) -> Option<Controller> {
+        self.host.controller(by.into())
     }
 
     /// Which policy runs now, and its counts.
@@ -179,12 +197,17 @@ impl Switchover {
 impl Host {
     async fn swap(&self, policy: &Policy) -> Result<PolicyVersion, SwapError> {
         self.ensure_no_migration()?;
-        let next = self.loader.load(policy, self.slot.flags()).await?;
-        ensure_carried(&self.store, policy, next.description(), self.limits.read_deadline).await?;
+        let next = self.load(policy).await?;
         self.settle_repairs(&next).await;
         self.slot.publish(Arc::clone(&next), self).await?;
         tracing::info!(policy = %next.id(), "a policy was taken into use");
         Ok(next.id().clone())
+    }
+
+    async fn load(&self, policy: &Policy) -> Result<Arc<Version>, SwapError> {
+        let loaded = self.loader.load(policy, self.slot.flags()).await?;
+        ensure_carried(&self.store, policy, loaded.description(), self.limits.read_deadline).await?;
+        Ok(loaded)
     }
 
     async fn roll_back(&self) -> Result<PolicyVersion, SwapError> {

@@ -13,7 +13,13 @@ pub use self::names::{ALL, Kind, Metric};
 /// Tells the recorder what each metric means. A host does this when it is built; call it if the recorder is installed
 /// later.
 pub fn describe() {
-    for Metric { name, kind, what, .. } in ALL {
+    ALL.iter().for_each(Metric::describe);
+}
+
+impl Metric {
+    /// Tells the recorder what it means.
+    pub fn describe(&self) {
+        let Self { name, kind, what, .. } = self;
         match kind {
             Kind::Counter => describe_counter!(*name, *what),
             Kind::Gauge => describe_gauge!(*name, *what),

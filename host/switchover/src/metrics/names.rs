@@ -13,7 +13,6 @@ pub enum Kind {
 
 /// A metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,

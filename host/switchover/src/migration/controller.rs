@@ -26,6 +26,9 @@ const SEALS_MAX: u32 = 4;
 const SEAL_PAUSE: Duration = Duration::from_millis(50);
 /// Attempts of a change beside which hosts seal the epoch, or jobs report.
 const CHANGED_MAX: u32 = 20;
+/// Why a host is not given up yet.
+const ALIVE: &str =
+    "its lease has not run out, so it may still be running: stop it, and wait until its lease has run out";
 /// The fence of a closed migration. No host reaches it.
 const CLOSED: Epoch = Epoch(i64::MAX as u64);
 
@@ -121,10 +124,8 @@ impl Controller {
     ///
     /// [`MigrationError::Invalid`] if the databases are one, or cannot carry the migration.
     pub async fn init(&self, beginning: Beginning) -> Result<Vec<(String, String)>, MigrationError> {
-        for (what, name) in [("migration", &*self.migration), ("policy", &beginning.policy)] {
-            check_name(name)
-                .map_err(|why| MigrationError::Invalid { message: format!("the name of the {what} {why}") })?;
-        }
+        ensure_name("migration", &self.migration)?;
+        ensure_name("policy", &beginning.policy)?;
         self.check_pair().await?;
         let mut done = Vec::new();
         let mut add = |place: String, statements: Vec<String>| {
@@ -185,8 +186,7 @@ impl Controller {
         if document.sealed == document.epoch {
             return Ok(Sealing::Sealed(document.epoch));
         }
-        let hosts = self.control.hosts(Arc::clone(&self.migration), deadline()).await;
-        let waits = waits_for(&hosts.map_err(|error| self.of_control(error))?, document.epoch);
+        let waits = waits_for(&self.hosts().await?, document.epoch);
         if !waits.is_empty() {
             return Ok(Sealing::Waits(waits));
         }
@@ -345,20 +345,34 @@ impl Controller {
     ///
     /// [`MigrationError::NotSealed`], [`MigrationError::Changed`].
     pub async fn change_policy(&self, policy: String, flags: Vec<(String, String)>) -> Result<Epoch, MigrationError> {
-        check_name(&policy)
-            .map_err(|why| MigrationError::Invalid { message: format!("the name of the policy {why}") })?;
+        ensure_name("policy", &policy)?;
         let flags = flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
-        self.again(async |document| {
+        let (policy, flags) = (&policy, &flags);
+        self.again(move |document| async move {
             self.ensure_sealed(&document).await?;
             let mut next = with_standing(&document, &standing(&document)?.with_next_epoch());
-            next.flags.clone_from(&flags);
-            next.policy.clone_from(&policy);
+            next.flags.clone_from(flags);
+            next.policy.clone_from(policy);
             let decision = self.decision(document.epoch, &format!("policy {} -> {policy}", document.policy), &[]);
             let epoch = next.epoch;
             self.replace(next, Some(decision)).await?;
             Ok(epoch)
         })
         .await
+    }
+
+    /// Whether [`Controller::change_policy`] could be made now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::change_policy`].
+    pub async fn look_at_change(&self, policy: &str) -> Result<(), MigrationError> {
+        ensure_name("policy", policy)?;
+        let document = self.document().await?;
+        if document.sealed == document.epoch {
+            return Ok(());
+        }
+        Err(MigrationError::NotSealed { waits_for: waits_for(&self.hosts().await?, document.epoch) })
     }
 
     /// Stops the jobs that copy, or with `None` lets them go on. Calls are not touched.
@@ -368,8 +382,9 @@ impl Controller {
     /// As for [`Controller::document`]; [`MigrationError::Changed`].
     pub async fn hold(&self, why: Option<String>) -> Result<(), MigrationError> {
         let what = why.as_ref().map_or_else(|| "resume".to_owned(), |why| format!("hold: {why}"));
-        self.again(async |document| {
-            let decision = self.decision(document.epoch, &what, &[]);
+        let (why, what) = (&why, &what);
+        self.again(move |document| async move {
+            let decision = self.decision(document.epoch, what, &[]);
             self.replace(Document { held: why.clone(), ..document }, Some(decision)).await
         })
         .await
@@ -382,8 +397,9 @@ impl Controller {
     /// As for [`Controller::hold`].
     pub async fn set_rate(&self, rate: Option<u64>) -> Result<(), MigrationError> {
         let what = rate.map_or_else(|| "no rate".to_owned(), |rate| format!("rate {rate} rows/s"));
-        self.again(async |document| {
-            let decision = self.decision(document.epoch, &what, &[]);
+        let what = &what;
+        self.again(move |document| async move {
+            let decision = self.decision(document.epoch, what, &[]);
             self.replace(Document { rate, ..document }, Some(decision)).await
         })
         .await
@@ -396,26 +412,44 @@ impl Controller {
     /// [`MigrationError::Invalid`] if there is no such host, or it may still be running.
     pub async fn evict(&self, host: &str) -> Result<(), MigrationError> {
         let document = self.document().await?;
-        let hosts = self.control.hosts(Arc::clone(&self.migration), deadline()).await;
-        let hosts = hosts.map_err(|error| self.of_control(error))?;
-        let Some(row) = hosts.into_iter().find(|row| &*row.member.host == host) else {
-            let message = format!("the migration `{}` has no host `{}`", self.migration, host.escape_debug());
-            return Err(MigrationError::Invalid { message });
-        };
+        let row = self.host(host).await?;
         let given_up = self.control.give_up(row.member, document.epoch, deadline()).await;
         let message = match given_up.map_err(|error| self.of_control(error))? {
             GivingUp::Done => return self.note(&format!("evict {host}")).await,
-            GivingUp::Alive => {
-                "its lease has not run out, so it may still be running: stop it, and wait until its lease has run out"
-            }
+            GivingUp::Alive => ALIVE,
             GivingUp::Changed => "it has acknowledged meanwhile, has started again, or is gone: look at the status",
         };
         Err(MigrationError::Invalid { message: format!("host `{host}` was not given up: {message}") })
     }
 
+    /// Whether [`Controller::evict`] could be made now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::evict`].
+    pub async fn look_at_eviction(&self, host: &str) -> Result<(), MigrationError> {
+        match self.host(host).await?.lease_left {
+            None => Ok(()),
+            Some(_) => {
+                Err(MigrationError::Invalid { message: format!("host `{host}` would not be given up: {ALIVE}") })
+            }
+        }
+    }
+
+    async fn hosts(&self) -> Result<Vec<HostRow>, MigrationError> {
+        let hosts = self.control.hosts(Arc::clone(&self.migration), deadline()).await;
+        hosts.map_err(|error| self.of_control(error))
+    }
+
+    async fn host(&self, host: &str) -> Result<HostRow, MigrationError> {
+        self.hosts().await?.into_iter().find(|row| &*row.member.host == host).ok_or_else(|| MigrationError::Invalid {
+            message: format!("the migration `{}` has no host `{}`", self.migration, host.escape_debug()),
+        })
+    }
+
     /// Writes a line into the log of decisions.
     pub(super) async fn note(&self, what: &str) -> Result<(), MigrationError> {
-        self.again(async |document| {
+        self.again(move |document| async move {
             let decision = self.decision(document.epoch, what, &[]);
             self.replace(document, Some(decision)).await
         })
@@ -478,7 +512,10 @@ impl Controller {
 
     /// Makes a change, again and again while hosts seal the epoch and jobs report beside it. Not once another epoch is
     /// in force: somebody else has made a step.
-    async fn again<T>(&self, change: impl AsyncFn(Document) -> Result<T, MigrationError>) -> Result<T, MigrationError> {
+    async fn again<T, F>(&self, change: impl Fn(Document) -> F) -> Result<T, MigrationError>
+    where
+        F: Future<Output = Result<T, MigrationError>> + Send,
+    {
         let mut document = self.document().await?;
         let epoch = document.epoch;
         for _ in 0..CHANGED_MAX {
@@ -613,6 +650,10 @@ pub(super) fn waits_for(hosts: &[HostRow], epoch: Epoch) -> Vec<String> {
             format!("host `{host}`, which has acknowledged epoch {acknowledged} ({lease}; {})", row.about)
         })
         .collect()
+}
+
+fn ensure_name(what: &str, name: &str) -> Result<(), MigrationError> {
+    check_name(name).map_err(|why| MigrationError::Invalid { message: format!("the name of the {what} {why}") })
 }
 
 fn edge_of(document: &Document, to: Phase) -> Option<&'static Edge> {

@@ -10,6 +10,7 @@ use switchover_core::DatabaseName;
 use switchover_core::capabilities::{Control, DatabaseError, Document, Epoch, Member};
 use switchover_runtime::Policy;
 
+use super::brakes::Brakes;
 use super::cache_rule::CacheRule;
 use crate::error::BuildError;
 
@@ -39,6 +40,7 @@ pub struct Migration {
     policies: BTreeMap<String, Policy>,
     policies_in: Option<PathBuf>,
     pub(crate) jobs: bool,
+    pub(crate) brakes: Brakes,
     pub(crate) cache_rule: CacheRule,
 }
 
@@ -56,6 +58,7 @@ impl Migration {
             policies: BTreeMap::new(),
             policies_in: None,
             jobs: true,
+            brakes: Brakes::default(),
             cache_rule: CacheRule::default(),
         }
     }
@@ -87,6 +90,13 @@ impl Migration {
     #[must_use]
     pub fn jobs(mut self, jobs: bool) -> Self {
         self.jobs = jobs;
+        self
+    }
+
+    /// Sets when this host's share of the jobs rests.
+    #[must_use]
+    pub fn brakes(mut self, brakes: Brakes) -> Self {
+        self.brakes = brakes;
         self
     }
 

@@ -1,6 +1,7 @@
 //! Migrations over a fleet: the control document, hosts, copies, the operator's steps; and a comparison of two
 //! databases that are in use.
 
+mod brakes;
 mod cache_rule;
 mod carried;
 mod compare;
@@ -15,6 +16,7 @@ mod repair;
 mod status;
 mod walks;
 
+pub use self::brakes::Brakes;
 pub use self::cache_rule::CacheRule;
 pub use self::carried::ensure_carried;
 pub use self::compare::{Comparison, Difference, PAGE, SHOWN_MAX, SUSPECTS_MAX, Seen, compare};

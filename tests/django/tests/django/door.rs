@@ -36,8 +36,9 @@ async fn django_runs_on_the_server(kind: Kind) -> Result<()> {
     let switchover = builder.database("default", place.open().await?).build().await?;
     let folder = TempDir::new()?;
     let socket = folder.path().join("s");
-    let mut server = Server::new(Doors::new(&switchover));
-    server.unix(&UnixDoor { path: socket.clone(), mode: 0o600 })?;
+    let doors = Doors::new(&switchover);
+    let mut server = Server::new(doors.clone());
+    server.unix(&UnixDoor { path: socket.clone(), mode: 0o600, group: None }, doors.routes())?;
 
     let database = place.django().to_string();
     let (printed, succeeded) = tokio::task::spawn_blocking(move || tested(&socket, &database)).await??;

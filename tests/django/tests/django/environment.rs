@@ -1,4 +1,5 @@
-//! The virtual environment with Django: made once, by whoever comes first, and kept beside the build.
+//! The virtual environments with Django and with Schemathesis: each made once, by whoever comes first, and kept beside the
+//! build.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,14 +9,32 @@ use anyhow::{Context, Result, bail};
 
 /// The project that the peer runs.
 pub(crate) const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/project");
-/// What it needs, to the patch.
-const REQUIREMENTS: &str = include_str!("../../project/requirements.txt");
+/// What Django needs, to the patch.
+const DJANGO: Environment = Environment {
+    name: "django-venv",
+    file: "requirements.txt",
+    requirements: include_str!("../../project/requirements.txt"),
+};
+/// What Schemathesis needs.
+const SCHEMATHESIS: Environment = Environment {
+    name: "schemathesis-venv",
+    file: "requirements-fuzz.txt",
+    requirements: include_str!("../../project/requirements-fuzz.txt"),
+};
 /// In the environment: the requirements that it was made for, written when it was whole.
 const MARKER: &str = "made-for.txt";
-const NO_VENV: &str = "these tests run Django in a virtual environment: install Python 3.10 or newer with its module \
+const NO_VENV: &str = "these tests run Python in a virtual environment: install Python 3.10 or newer with its module \
                        venv (Debian: apt-get install python3 python3-venv)";
 
-/// The Python of the environment, which is made if it is missing or was made for other requirements.
+/// A virtual environment.
+struct Environment {
+    name: &'static str,
+    /// The file in the project with what it needs.
+    file: &'static str,
+    requirements: &'static str,
+}
+
+/// The Python of the environment with Django, which is made if it is missing or was made for other requirements.
 ///
 /// Tests of this process and of others wait for the first one. Nothing that fails is kept.
 ///
@@ -23,16 +42,16 @@ const NO_VENV: &str = "these tests run Django in a virtual environment: install 
 ///
 /// If it cannot be made, with what to install or to reach.
 pub(crate) fn python() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the folder of the build has no parent")?;
-    let folder = target.join("django-venv");
-    let lock = File::create(target.join("django-venv.lock")).context("no lock for the virtual environment")?;
-    lock.lock().context("the virtual environment cannot be locked")?;
-    let python = folder.join("bin/python");
-    // `exists` follows the link: after an update of the system its Python may be gone.
-    if !python.exists() || fs::read_to_string(folder.join(MARKER)).ok().as_deref() != Some(REQUIREMENTS) {
-        make(&folder, &python)?;
-    }
-    Ok(python)
+    DJANGO.python()
+}
+
+/// Schemathesis, in an environment of its own.
+///
+/// # Errors
+///
+/// As for [`python`].
+pub(crate) fn schemathesis() -> Result<PathBuf> {
+    Ok(SCHEMATHESIS.python()?.with_file_name("schemathesis"))
 }
 
 /// The folder with the package `sessions_tests`: what Django asks of its own engines. Only its source package has it.
@@ -42,7 +61,8 @@ pub(crate) fn python() -> Result<PathBuf> {
 /// As for [`python`].
 pub(crate) fn suite() -> Result<PathBuf> {
     let python = python()?;
-    let version = REQUIREMENTS.lines().find_map(|line| line.strip_prefix("Django==")).context("Django is required")?;
+    let version =
+        DJANGO.requirements.lines().find_map(|line| line.strip_prefix("Django==")).context("Django is required")?;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the folder of the build has no parent")?;
     let folder = target.join(format!("django-suite-{version}"));
     let lock = File::create(target.join("django-suite.lock")).context("no lock for the suite")?;
@@ -58,19 +78,43 @@ pub(crate) fn suite() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn make(folder: &Path, python: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("{} cannot be made anew", folder.display()))?;
+impl Environment {
+    fn python(&self) -> Result<PathBuf> {
+        let target =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the folder of the build has no parent")?;
+        let folder = target.join(self.name);
+        let lock = File::create(folder.with_extension("lock")).context("no lock for the virtual environment")?;
+        lock.lock().context("the virtual environment cannot be locked")?;
+        let python = folder.join("bin/python");
+        // `exists` follows the link: after an update of the system its Python may be gone.
+        let made_for = fs::read_to_string(folder.join(MARKER)).ok();
+        if !python.exists() || made_for.as_deref() != Some(self.requirements) {
+            self.make(&folder, &python)?;
+        }
+        Ok(python)
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(NO_VENV)?;
-    let requirements = Path::new(PROJECT).join("requirements.txt");
-    let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
-    run(pip.arg("--requirement").arg(requirements)).context(
-        "these tests run Django from PyPI: Python must be 3.10 or newer, and PyPI reachable, or a mirror of it by \
-         pip's own settings (PIP_INDEX_URL)",
-    )?;
-    fs::write(folder.join(MARKER), REQUIREMENTS).context("the virtual environment cannot be marked as whole")
+
+    fn make(&self, folder: &Path, python: &Path) -> Result<()> {
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be made anew", folder.display()))?;
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(NO_VENV)?;
+        let mut pip = Command::new(python);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+        ]);
+        run(pip.arg("--requirement").arg(Path::new(PROJECT).join(self.file))).context(
+            "these tests run packages from PyPI: Python must be 3.10 or newer, and PyPI reachable, or a mirror of it by \
+             pip's own settings (PIP_INDEX_URL)",
+        )?;
+        fs::write(folder.join(MARKER), self.requirements).context("the virtual environment cannot be marked as whole")
+    }
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -313,11 +313,12 @@ impl KeyHistory {
             && self.deletes.iter().all(|delete| quiet(delete.acknowledged, delete.settled))
     }
 
-    /// Whether a write that an allowance covers was in progress at this instant.
-    pub(super) fn is_written_at(&self, at: Micros, allowed: Allowance) -> bool {
+    /// Whether a write that an allowance covers was in progress at this instant, other than that of `seen`.
+    pub(super) fn is_written_at(&self, at: Micros, allowed: Allowance, seen: Option<Row>) -> bool {
         let is_covered = |invoked: Micros| (allowed.from..=allowed.to).contains(&invoked);
         let spans = |invoked: Micros, settled: Micros| is_covered(invoked) && invoked <= at && settled > at;
-        self.writes.iter().any(|write| spans(write.invoked, write.settled))
+        let is_other = |write: &&Write| seen.is_none_or(|row| row.version != write.version);
+        self.writes.iter().filter(is_other).any(|write| spans(write.invoked, write.settled))
             || self.touches.iter().any(|touch| spans(touch.invoked, touch.settled))
             || self.deletes.iter().any(|delete| spans(delete.invoked, delete.settled))
     }

@@ -115,8 +115,12 @@ impl<'h> Review<'h> {
 
     /// Whether only an earlier sight forbids the answer, while a write was in progress.
     fn is_in_either_order(&self, call: &Operation, kind: Kind) -> bool {
-        let is_of_order = matches!(kind, Kind::WentBack | Kind::CameBack);
-        is_of_order && self.promises.either_order.iter().any(|allowed| self.key.is_written_at(call.invoked, *allowed))
+        matches!(kind, Kind::WentBack | Kind::CameBack) && self.is_written_at(call.invoked, None)
+    }
+
+    /// Whether a write, other than that of `seen`, was in progress that may be seen in either order.
+    fn is_written_at(&self, at: Micros, seen: Option<Row>) -> bool {
+        self.promises.either_order.iter().any(|allowed| self.key.is_written_at(at, *allowed, seen))
     }
 
     /// Only a load asks a cache. A write from a cache is never excused.
@@ -130,6 +134,8 @@ impl<'h> Review<'h> {
     /// Remembers what was rightly seen: it limits what later calls may see.
     fn remember(&mut self, call: &Operation) {
         match (call.action, call.outcome) {
+            // It may be what the write in progress replaces, which another call has seen before. Then it limits nothing.
+            (Action::Load, Outcome::Found(row)) if self.is_written_at(call.invoked, Some(row)) => {}
             (Action::Load, Outcome::Found(row)) => {
                 if let Some(weights) = self.key.weigh_row(row, self.promises.undone) {
                     self.seen.add_row(row, weights, call.invoked, call.returned);

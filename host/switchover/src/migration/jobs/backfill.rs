@@ -44,6 +44,7 @@ async fn walk(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
     }
     let mut is_at_end = false;
     while !is_at_end {
+        throttle.look(jobs).await;
         let began = Instant::now();
         let Some(turn) = jobs.turns.turn().filter(|turn| turn.fence.epoch == lease.epoch) else {
             return lease.leave(progress).await;

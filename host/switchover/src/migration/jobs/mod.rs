@@ -17,6 +17,7 @@ use switchover_core::capabilities::{Control, Document, Fence, Member};
 use switchover_protocol::Phase;
 use switchover_runtime::Ticket;
 
+use super::brakes::Brakes;
 use super::copy::Pair;
 
 /// How often the host that does a job looks whether there is something to do.
@@ -52,6 +53,8 @@ pub(crate) struct Jobs {
     pub(crate) member: Member,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) pair: Pair,
+    /// What makes them rest.
+    pub(crate) brakes: Brakes,
     /// How long one batch may take.
     pub(crate) patience: Duration,
 }

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use switchover_core::capabilities::{DatabaseError, Document};
 
+use super::Jobs;
+
 /// How long a held job waits before it looks again.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
-
+/// How often it looks at the host and the databases.
+const LOOK_EACH: Duration = Duration::from_secs(1);
 /// The longest pause after a stride: the job's lease is renewed between two.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Rows of a page, which is one batch: its keys are locked together.
@@ -35,12 +38,14 @@ pub(crate) struct Throttle {
     of_rate: u32,
     /// Rows of the next page, if no rate says fewer.
     rows: u32,
+    /// What was found when it last looked at the host and the databases.
+    looked: Option<(Instant, Option<String>)>,
 }
 
 impl Throttle {
     /// Of a job that may use all of the time and of the rate.
     pub(crate) fn new() -> Self {
-        Self { due: Instant::now(), of_time: 1, of_rate: 1, rows: PAGE }
+        Self { due: Instant::now(), of_time: 1, of_rate: 1, rows: PAGE, looked: None }
     }
 
     /// Of a job that uses one part in so many of the time.
@@ -53,9 +58,19 @@ impl Throttle {
         Self { of_time: share, of_rate: share, ..Self::new() }
     }
 
+    /// Looks whether the host or one of the databases wants the job to rest, once a second. Without a turn: a database
+    /// may take long to answer.
+    pub(crate) async fn look(&mut self, jobs: &Jobs) {
+        if self.looked.as_ref().is_none_or(|(at, _)| at.elapsed() >= LOOK_EACH) {
+            let found = jobs.brakes.found(&jobs.pair).await;
+            self.looked = Some((Instant::now(), found));
+        }
+    }
+
     /// Why nothing may be done now; `None`: go on.
     pub(crate) fn held(&self, document: &Document) -> Option<String> {
-        document.held.as_ref().map(|why| format!("held by the operator: {why}"))
+        let held = document.held.as_ref().map(|why| format!("held by the operator: {why}"));
+        held.or_else(|| self.looked.as_ref()?.1.as_ref().map(|why| format!("rests: {why}")))
     }
 
     /// The next stride. One at a rate takes a second at most.

@@ -116,6 +116,7 @@ async fn verify(jobs: &Jobs, mut lease: Lease<'_>, verification: Verification, s
         let doing = if from == Side::Old { "compares old with new" } else { "compares new with old" };
         let mut after = None;
         loop {
+            throttle.look(jobs).await;
             let began = Instant::now();
             let Some(turn) = jobs.turns.turn().filter(|turn| turn.fence.epoch == lease.epoch) else {
                 return lease.leave(progress).await;

@@ -43,6 +43,7 @@ pub(super) async fn run(jobs: Jobs) {
 async fn work(jobs: &Jobs, mut lease: Lease<'_>, mut progress: Progress) {
     let (mut failed, mut throttle, mut batch) = (Failed::new(), Throttle::resting(SHARE), MARKS);
     loop {
+        throttle.look(jobs).await;
         let began = Instant::now();
         let Some(turn) = jobs.turns.turn() else { break };
         if turn.fence.epoch != lease.epoch {

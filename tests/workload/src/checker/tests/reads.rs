@@ -106,6 +106,22 @@ fn write_in_progress_may_be_seen_in_either_order_where_that_is_allowed() {
 }
 
 #[test]
+fn value_from_before_a_write_in_progress_is_no_limit_where_either_order_is_allowed() {
+    let allowing =
+        |from, to| Promises { either_order: vec![Allowance { from, to, reason: "a test" }], ..Promises::default() };
+    let first = call(30, 60, Action::Save(row(2)), Outcome::Done);
+    let second = call(35, 100, Action::Save(row(3)), Outcome::Done);
+    // One host sees the second save; another one still sees the first, while the second is in progress.
+    let seen = [created(), first, second, found(40, row(3)), found(55, row(2)), found(110, row(3))];
+    assert_eq!(kinds(&seen), [Kind::WentBack]);
+    assert_eq!(kinds_by(&seen, &allowing(30, 40)), []);
+    assert_eq!(kinds_by(&seen, &allowing(36, 40)), [Kind::WentBack], "the write began at another time");
+    // Afterwards there is one order again.
+    let late = [&seen[..], &[found(120, row(2))]].concat();
+    assert_eq!(kinds_by(&late, &allowing(30, 40)), [Kind::WentBack]);
+}
+
+#[test]
 fn what_was_gone_is_not_found_again() {
     let delete = call(30, 100, Action::Delete, Outcome::Done);
     for gone in [Action::Load, Action::Save(row(2)), Action::Touch(FAR), Action::Exists, Action::CycleAway] {

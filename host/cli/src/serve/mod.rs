@@ -1,21 +1,27 @@
 //! `switchover serve`: the session store over HTTP, and `switchover token`, which makes a token for it.
 
+mod metrics;
+mod opened;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use switchover::backends::{Address, MemoryCache};
 use switchover::{Builtin, Config, Layout, Limits, Policy, Switchover};
-use switchover_server::{Doors, Server, Tls, Tokens, UnixDoor};
+use switchover_server::{CONNECTIONS_MAX, Doors, Server, Tokens};
 use tokio::signal::unix::{SignalKind, signal};
+
+use self::opened::{Known, open};
 
 use crate::output::{Colour, Verdict, note, paint_note, print};
 use crate::place;
 
 const SOCKET: &str = "switchover.sock";
 const DATABASE: &str = "switchover.sqlite3";
+const READ_AGAIN: &str = "read again";
 
 /// The options of `serve`.
 #[derive(Args)]
@@ -24,16 +30,20 @@ Examples:
   switchover serve
   curl --unix-socket switchover.sock -X POST -H 'Session-Expires: 2030-01-01T00:00:00Z' \\
       --data-binary hello -H 'Content-Type: application/octet-stream' http://localhost/v1/sessions
-  switchover serve --config switchover.toml --unix /run/switchover/sock --unix-mode 660
+  switchover serve --config switchover.toml --unix /run/switchover/sock --unix-mode 660 --unix-group www-data
   switchover token >> tokens
   switchover serve --listen 0.0.0.0:7655 --tokens tokens --cert cert.pem --key key.pem
+  switchover serve --config switchover.toml --admin-unix /run/switchover/admin --audit-log audit.jsonl
+  curl --unix-socket /run/switchover/admin http://localhost/v1/admin/status
 
 Without a configuration it keeps sessions in switchover.sqlite3, with a cache in its memory. Without
 --unix and --listen it listens at the unix socket switchover.sock, for its own user alone.
 
 SIGTERM and Ctrl-C: /readyz fails for --ready-delay, then requests under way end, then the databases
 are closed. A second one ends it at once. SIGHUP reads the policy, the tokens and the files of TLS
-again; if one of them is bad, the old one stays. Databases, cache, limits and addresses need a restart.")]
+again; if one of them is bad, the old one stays. Databases, cache, limits and addresses need a restart.
+
+The admin API is off unless --admin-unix or --admin-listen opens it.")]
 pub(crate) struct Options {
     /// The configuration
     #[arg(long, default_value = place::CONFIG)]
@@ -44,6 +54,9 @@ pub(crate) struct Options {
     /// The mode of the socket, octal: who may call
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
     unix_mode: u32,
+    /// The group of the socket, by name or number; the server's user must be in it
+    #[arg(long, value_name = "GROUP", value_parser = group)]
+    unix_group: Option<u32>,
     /// Listen at a port, as in 127.0.0.1:7655
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -51,7 +64,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "listen")]
     tokens: Option<PathBuf>,
     /// The certificate of the port, PEM
-    #[arg(long, value_name = "FILE", requires_all = ["key", "listen"])]
+    #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
     /// Its private key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
@@ -63,8 +76,29 @@ pub(crate) struct Options {
     #[arg(long, requires = "listen")]
     let_anyone_call: bool,
     /// Send sessions and tokens over the network as they are
-    #[arg(long, requires = "listen")]
+    #[arg(long)]
     without_tls: bool,
+    /// Listen for operators at a unix socket: status, policies, and the commands of `switchover migrate`
+    #[arg(long, value_name = "PATH")]
+    admin_unix: Option<PathBuf>,
+    /// The mode of that socket, octal
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
+    admin_unix_mode: u32,
+    /// The group of that socket
+    #[arg(long, value_name = "GROUP", value_parser = group, requires = "admin_unix")]
+    admin_unix_group: Option<u32>,
+    /// Listen for operators at a port, with the certificate of --cert if it is given
+    #[arg(long, value_name = "ADDRESS", requires = "admin_tokens")]
+    admin_listen: Option<SocketAddr>,
+    /// Operators at the port must have one of the tokens whose hashes are in this file
+    #[arg(long, value_name = "FILE", requires = "admin_listen")]
+    admin_tokens: Option<PathBuf>,
+    /// Write each command of an operator into this file, not into the log
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
+    /// How many connections may be open at a time, over all doors
+    #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_MAX)]
+    connections: usize,
     /// How long /readyz fails before requests are refused
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=600))]
     ready_delay: u64,
@@ -80,6 +114,17 @@ fn mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "an octal number such as 660".to_owned())
 }
 
+/// The number of a group. Names are those of /etc/group.
+fn group(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let number =
+        groups.lines().find_map(|line| line.strip_prefix(text)?.strip_prefix(':')?.split(':').nth(1)?.parse().ok());
+    number.ok_or_else(|| "/etc/group has no group of this name: give its number".to_owned())
+}
+
 /// Serves until a signal ends it.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
     tracing_subscriber::fmt()
@@ -88,16 +133,17 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
         .with_target(false)
         .with_ansi(false)
         .init();
-    let tls = options.tls();
-    options.ensure_nobody_is_let_in_unasked(tls.as_ref())?;
-    let tokens = options.read_tokens()?;
+    options.ensure_nobody_is_let_in_unasked()?;
+    let known = Known::read(&options)?;
+    let page = metrics::install()?;
     // Before the host, so that a signal that comes early ends the program as usual, and none is lost later.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut reload = signal(SignalKind::hangup())?;
     let switchover = options.host().await?;
 
-    let mut server = Server::new(Doors::new(&switchover));
-    if let Err(error) = options.open(&mut server, tokens.as_ref(), tls.as_ref()) {
+    let doors = Doors::new(&switchover).with_metrics(page);
+    let mut server = Server::new(doors.clone()).with_connections_max(options.connections);
+    if let Err(error) = open(&mut server, &doors, &switchover, &known, &options) {
         // A door that opened before the one that did not is closed, and its socket removed.
         let _closed = server.end(Duration::ZERO, Duration::ZERO).await;
         switchover.close().await;
@@ -109,7 +155,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
             error = server.failed() => break Some(error),
-            _ = reload.recv() => options.reload(&switchover, &server, tokens.as_ref()).await,
+            _ = reload.recv() => options.reload(&switchover, &server, &known).await,
         }
     };
     note(format_args!("ending; {} connections are open", server.connections()));
@@ -140,37 +186,6 @@ pub(crate) fn token() -> Result<Verdict> {
 }
 
 impl Options {
-    fn tls(&self) -> Option<Tls> {
-        let (cert, key) = (self.cert.clone()?, self.key.clone()?);
-        Some(Tls { cert, key, client_ca: self.client_ca.clone() })
-    }
-
-    /// Refuses a port that would let in who was not asked for.
-    fn ensure_nobody_is_let_in_unasked(&self, tls: Option<&Tls>) -> Result<()> {
-        let Some(address) = self.listen else { return Ok(()) };
-        let known = self.tokens.is_some() || self.client_ca.is_some();
-        ensure!(
-            known || self.let_anyone_call,
-            "everyone who reaches {address} could read and write every session: give --tokens or --client-ca, or say \
-             --let-anyone-call"
-        );
-        ensure!(
-            !(known && self.let_anyone_call),
-            "--let-anyone-call is given beside --tokens or --client-ca: leave one of them out"
-        );
-        ensure!(
-            tls.is_some() || address.ip().is_loopback() || self.without_tls,
-            "sessions and tokens would go over the network as they are: give --cert and --key, or say --without-tls"
-        );
-        Ok(())
-    }
-
-    fn read_tokens(&self) -> Result<Option<Tokens>> {
-        let Some(path) = &self.tokens else { return Ok(None) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Tokens::parse(&text).map(Some).with_context(|| path.display().to_string())
-    }
-
     /// The host of the configuration, or one with everything in a file and in memory.
     async fn host(&self) -> Result<Switchover> {
         if self.config.exists() {
@@ -191,38 +206,34 @@ impl Options {
         Ok(builder.policy(Policy::builtin(Builtin::CachedDb)).build().await?)
     }
 
-    fn open(&self, server: &mut Server, tokens: Option<&Tokens>, tls: Option<&Tls>) -> Result<()> {
-        let usual = self.listen.is_none().then(|| PathBuf::from(SOCKET));
-        if let Some(path) = self.unix.clone().or(usual) {
-            server.unix(&UnixDoor { path: path.clone(), mode: self.unix_mode })?;
-            note(format_args!("listening at {} (mode {:o})", path.display(), self.unix_mode));
-        }
-        if let Some(address) = self.listen {
-            let bound = server.tcp(address, tokens, tls)?;
-            note(format_args!("listening at {}://{bound}", if tls.is_some() { "https" } else { "http" }));
-        }
-        Ok(())
-    }
-
     /// Reads again what can change while it serves. Each part that is bad stays as it was.
-    async fn reload(&self, switchover: &Switchover, server: &Server, tokens: Option<&Tokens>) {
-        let told = |what: &str, result: Result<()>| match result {
-            Ok(()) => tracing::info!("{what}: read again"),
+    async fn reload(&self, switchover: &Switchover, server: &Server, known: &Known) {
+        let told = |what: &str, result: Result<&str>| match result {
+            Ok(how) => tracing::info!("{what}: {how}"),
             Err(error) => tracing::error!("{what}: {error:#}; the old one stays in force"),
         };
-        if let (Some(tokens), Some(path)) = (tokens, &self.tokens) {
-            let read = std::fs::read_to_string(path).map_err(anyhow::Error::from);
-            told("tokens", read.and_then(|text| Ok(tokens.replace(&text)?)));
+        for (what, result) in known.read_again(self) {
+            told(what, result.map(|()| READ_AGAIN));
         }
         if self.cert.is_some() {
-            told("certificate", server.reload_tls().map_err(anyhow::Error::from));
+            told("certificate", server.reload_tls().map(|()| READ_AGAIN).map_err(anyhow::Error::from));
         }
         // In a migration the control document names the policy.
         if !self.config.exists() {
             tracing::info!("there is no configuration to read again");
         } else if switchover.readiness().epochs.is_none() {
-            let swapped = async { Ok(switchover.swap_policy(Config::read(&self.config)?.policy()?).await?) };
-            told("policy", swapped.await.map(|_| ()));
+            told("policy", self.swap(switchover).await);
         }
+    }
+
+    /// Takes the policy of the configuration into use, if it is another than the one that runs.
+    async fn swap(&self, switchover: &Switchover) -> Result<&'static str> {
+        let policy = Config::read(&self.config)?.policy()?;
+        let (tried, _) = switchover.try_policy(&policy).await?;
+        if tried.digest == switchover.policy().version.digest {
+            return Ok("it is the one that runs");
+        }
+        switchover.swap_policy(policy).await?;
+        Ok(READ_AGAIN)
     }
 }
