@@ -19,7 +19,7 @@ pub use self::bindings::export_component;
 #[expect(missing_docs, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "policy",
         ownership: Borrowing { duplicate_if_necessary: true },
         pub_export_macro: true,

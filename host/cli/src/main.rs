@@ -14,10 +14,12 @@ mod stats;
 mod usage;
 mod verify;
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -85,6 +87,12 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write the pages of the manual, one for each command
+    #[command(hide = true, after_help = "Example:\n  switchover man target/man && man -l target/man/switchover.1")]
+    Man {
+        /// The folder; it is made if it is missing
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -106,8 +114,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<Verdict> {
-    if let Command::Completions { shell } = command {
-        return completions(shell);
+    match command {
+        Command::Completions { shell } => return completions(shell),
+        Command::Man { folder } => return man(&folder),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -123,6 +133,7 @@ fn run(command: Command) -> Result<Verdict> {
             Command::Serve(options) => serve::run(options).await,
             Command::Token => serve::token(),
             Command::Completions { shell } => completions(shell),
+            Command::Man { folder } => man(&folder),
         }
     })
 }
@@ -132,6 +143,12 @@ fn completions(shell: Shell) -> Result<Verdict> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "switchover", &mut script);
     io::stdout().lock().write_all(&script)?;
+    Ok(Verdict::Fine)
+}
+
+fn man(folder: &Path) -> Result<Verdict> {
+    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+    written.with_context(|| format!("the manual cannot be written to {}", folder.display()))?;
     Ok(Verdict::Fine)
 }
 

@@ -481,3 +481,15 @@ fn closed_pipe_is_no_panic() {
     let output = child.wait_with_output().unwrap();
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn manual_has_a_page_for_each_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = switchover(&["man", folder.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for page in ["switchover.1", "switchover-serve.1", "switchover-migrate-advance.1"] {
+        let page = std::fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(page.contains(".SH NAME"), "{page}");
+    }
+    assert!(!folder.path().join("switchover-man.1").exists());
+}

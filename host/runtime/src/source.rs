@@ -51,10 +51,10 @@ impl Builtin {
     /// The component itself.
     pub fn component(self) -> &'static [u8] {
         match self {
-            Self::CachedDb => include_bytes!("../../../guest/components/cached-db.wasm"),
-            Self::Fallback => include_bytes!("../../../guest/components/fallback.wasm"),
-            Self::Phased => include_bytes!("../../../guest/components/phased.wasm"),
-            Self::Shards => include_bytes!("../../../guest/components/shards.wasm"),
+            Self::CachedDb => include_bytes!("../components/cached-db.wasm"),
+            Self::Fallback => include_bytes!("../components/fallback.wasm"),
+            Self::Phased => include_bytes!("../components/phased.wasm"),
+            Self::Shards => include_bytes!("../components/shards.wasm"),
         }
     }
 }

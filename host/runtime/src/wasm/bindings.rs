@@ -2,7 +2,7 @@
 
 wasmtime::component::bindgen!({
     world: "policy",
-    path: "../../wit",
+    path: "wit",
     imports: {
         "switchover:policy/databases": async | trappable,
         "switchover:policy/cache.[drop]lease": trappable,

@@ -159,7 +159,7 @@ fn contract_message(error: &wasmtime::Error) -> String {
 mod tests {
     use super::*;
 
-    const COMPONENT: &[u8] = include_bytes!("../../../../guest/components/fallback.wasm");
+    const COMPONENT: &[u8] = include_bytes!("../../components/fallback.wasm");
 
     #[test]
     fn precompiled_native_code_is_refused() {
