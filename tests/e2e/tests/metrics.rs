@@ -71,7 +71,7 @@ async fn every_metric_is_collected_with_no_other_label_and_no_key() -> Result<()
 
     let give_up = Instant::now() + PATIENCE;
     let is_there = |series: &str, least: f64| collector.value(series).is_some_and(|value| value >= least);
-    while !(is_there("switchover_migration_job_rows_total{job=backfill}", f64::from(SESSIONS))
+    while !(is_there("switchover_migration_job_rows_total{kind=backfill}", f64::from(SESSIONS))
         && is_there("switchover_migration_phase{phase=mirror}", 1.0)
         && is_there("switchover_migration_epoch{epoch=acknowledged}", 2.0))
     {

@@ -35,10 +35,10 @@ pub(crate) fn policy_changed(result: &'static str) {
 
 /// This host does a job of the migration, or no longer.
 pub(crate) fn job_held(job: &'static str, held: bool) {
-    gauge!("switchover_migration_job_held", "job" => job).set(f64::from(u8::from(held)));
+    gauge!("switchover_migration_job_held", "kind" => job).set(f64::from(u8::from(held)));
 }
 
 /// A job of this host has done so many rows.
 pub(crate) fn job_rows(job: &'static str, rows: u64) {
-    counter!("switchover_migration_job_rows_total", "job" => job).increment(rows);
+    counter!("switchover_migration_job_rows_total", "kind" => job).increment(rows);
 }

@@ -147,13 +147,13 @@ pub const ALL: &[Metric] = &[
     Metric {
         name: "switchover_migration_job_held",
         kind: Kind::Gauge,
-        labels: &[("job", JOBS)],
+        labels: &[("kind", JOBS)],
         what: "1 if this host does the job.",
     },
     Metric {
         name: "switchover_migration_job_rows_total",
         kind: Kind::Counter,
-        labels: &[("job", JOBS)],
+        labels: &[("kind", JOBS)],
         what: "Rows that a job of this host has copied or compared.",
     },
 ];
