@@ -3,6 +3,7 @@
 mod batches;
 mod clear_expired;
 mod demo;
+mod health;
 mod init;
 mod migrate;
 mod output;
@@ -76,6 +77,8 @@ enum Command {
     Migrate(migrate::Command),
     /// Serve the session store over HTTP, for Django and for programs in any language
     Serve(serve::Options),
+    /// Ask a server whether it is ready
+    Health(health::Options),
     /// Make a token for callers of `serve`: the token on standard error, its hash on standard output
     Token,
     /// Check, describe or test a policy without any database
@@ -114,11 +117,6 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<Verdict> {
-    match command {
-        Command::Completions { shell } => return completions(shell),
-        Command::Man { folder } => return man(&folder),
-        _ => {}
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -131,6 +129,7 @@ fn run(command: Command) -> Result<Verdict> {
             Command::Migrate(command) => migrate::run(command).await,
             Command::Policy(command) => policy::run(command).await,
             Command::Serve(options) => serve::run(options).await,
+            Command::Health(options) => health::run(options),
             Command::Token => serve::token(),
             Command::Completions { shell } => completions(shell),
             Command::Man { folder } => man(&folder),

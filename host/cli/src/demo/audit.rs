@@ -12,7 +12,7 @@ use crate::demo::latency::Change;
 use crate::demo::told::{ByFlags, Scheme, Told};
 
 /// Why an unknown outcome may be undone: the policy of the story of 2016 does not promise more.
-const UNDONE_BY_FLAGS: &str = "`fallback` reads the mirror first, and home decides: README, \"Known hole\"";
+const UNDONE_BY_FLAGS: &str = "`fallback` reads the mirror first, and home decides: docs/warnings.md, \"Known hole\"";
 /// As `UNDONE_BY_FLAGS`, for a migration.
 const UNDONE_BY_PHASES: &str = "docs/protocol.md: it may be shown in one phase and not in the next";
 
