@@ -193,7 +193,7 @@ impl Config {
         let path = path.into();
         let text = std::fs::read_to_string(&path).map_err(|error| ConfigError {
             message: format!(
-                "cannot read {}: {error}; the README of Switchover has an example with every field",
+                "cannot read {}: {error}; docs/configuration.md of Switchover has every field",
                 path.display()
             ),
         })?;

@@ -13,7 +13,7 @@ pub(crate) struct HostClock(Arc<AtomicU64>);
 impl HostClock {
     /// Jumps ahead by so much; 0: back to the right time.
     ///
-    /// A clock that is late serves ended sessions from the cache for as long as it is late: README, "Warnings".
+    /// A clock that is late serves ended sessions from the cache for as long as it is late: docs/warnings.md.
     pub(crate) fn jump(&self, ahead_us: u32) {
         self.0.store(u64::from(ahead_us), Ordering::SeqCst);
     }
