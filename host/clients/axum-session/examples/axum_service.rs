@@ -1,4 +1,4 @@
-//! Counts the visits of each visitor: `cargo run -p switchover-axum-session --example service`.
+//! Counts the visits of each visitor: `cargo run -p switchover-axum-session --example axum_service`.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Counts the visits of each visitor: `cargo run -p switchover-actix-session --example service`.
+//! Counts the visits of each visitor: `cargo run -p switchover-actix-session --example actix_service`.
 
 use std::error::Error;
 
