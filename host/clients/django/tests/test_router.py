@@ -68,3 +68,5 @@ class SettingsTests(SimpleTestCase):
             self.assertEqual(found(), ["switchover.W001"])
         with override_settings(SWITCHOVER={"SOCKET": NOWHERE}):
             self.assertEqual(found(tags=["database"], databases=["default"]), ["switchover.E002"])
+            with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
+                self.assertEqual(found(tags=["database"], databases=["default"]), [])

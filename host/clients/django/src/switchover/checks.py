@@ -20,15 +20,15 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         conf.read()
     except ImproperlyConfigured as error:
         return [Error(str(error), id="switchover.E001")]
-    uses = settings.SESSION_ENGINE == ENGINE or any("switchover" in str(router) for router in settings.DATABASE_ROUTERS)
-    if not uses:
+    if not _is_used():
         hint = f'Set SESSION_ENGINE = "{ENGINE}", or DATABASE_ROUTERS = ["switchover.Router"].'
         return [Warning("Switchover is installed, and nothing uses it.", hint=hint, id="switchover.W001")]
     return []
 
 
 def check_server(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    if databases is None:
+    # Django's `migrate` asks too: a project that goes over must not need the server before its engine is changed.
+    if databases is None or not _is_used():
         return []
     try:
         client().ask("GET", "/readyz")
@@ -38,3 +38,7 @@ def check_server(app_configs: Any, databases: Any = None, **kwargs: Any) -> list
         hint = "Start it with `switchover serve`, and compare its address with the setting SWITCHOVER."
         return [Error(f"The Switchover server is not ready: {error}", hint=hint, id="switchover.E002")]
     return []
+
+
+def _is_used() -> bool:
+    return settings.SESSION_ENGINE == ENGINE or any("switchover" in str(router) for router in settings.DATABASE_ROUTERS)
