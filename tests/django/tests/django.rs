@@ -40,6 +40,7 @@ mod django {
     mod place;
     mod rows;
     mod samples;
+    mod shop;
     mod tables;
     mod zones;
 }

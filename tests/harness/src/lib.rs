@@ -56,3 +56,4 @@ pub use postgres::Postgres;
 pub use proxy::{Counts, Direction, End, Proxy, Upstream};
 pub use redis::Redis;
 pub use server::Server;
+pub use site::free_port;

@@ -117,8 +117,13 @@ pub(crate) fn in_query(path: &Path) -> String {
     text
 }
 
-/// A port that is free now. The caller must be ready to try another.
-fn free_port() -> anyhow::Result<u16> {
+/// Returns a port of 127.0.0.1 that is free now, below those that Linux gives to outgoing connections. The caller must be
+/// ready to try another.
+///
+/// # Errors
+///
+/// If none of a hundred random ports is free.
+pub fn free_port() -> anyhow::Result<u16> {
     let ports = std::iter::repeat_with(|| fastrand::u16(PORTS)).take(100);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.into_iter().find(free).context("no port of 127.0.0.1 between 20000 and 32000 is free")
