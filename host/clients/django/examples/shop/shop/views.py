@@ -24,5 +24,6 @@ def server_error(request):
     raised there into an answer before another one sees it.
     """
     if isinstance(sys.exc_info()[1], Unavailable):
-        return HttpResponse("We cannot reach your basket. Please try again.\n", status=503, headers={"Retry-After": "1"})
+        words = "We cannot reach your basket. Please try again.\n"
+        return HttpResponse(words, status=503, headers={"Retry-After": "1"})
     return defaults.server_error(request)
