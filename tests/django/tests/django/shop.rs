@@ -1,5 +1,5 @@
-//! The shop of the examples: it moves from Django's own engine to a server of Switchover, and its sessions then move from
-//! one PostgreSQL server to another. Visitors shop all the time, and processes are killed at every step.
+//! The shop of the examples: it goes over from Django's own engine to a server of Switchover, and its sessions then move
+//! from one PostgreSQL server to another. Visitors shop all the time, and processes are killed at every step.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
