@@ -24,8 +24,8 @@ Examples:
   switchover init new_session_store
   switchover init sqlite:new.sqlite3
 
-Asks the router of the configured policy first, as Django's `migrate` does. A Django project that
-shares the table then runs `manage.py migrate sessions --fake-initial --database=ALIAS`.")]
+Asks the router of the configured policy first, as Django's `migrate` does; in a migration both of
+its databases hold sessions, and nobody is asked. A Django project that shares the table then runs `manage.py migrate sessions --fake-initial --database=ALIAS`.")]
 pub(crate) struct Options {
     /// An alias of the configuration, or an address such as sqlite:PATH
     database: String,
@@ -80,6 +80,13 @@ async fn ask_the_router(options: &Options) -> Result<()> {
     if !config.database_names().contains(&options.database) {
         // The error of `place::open` lists the databases that exist.
         return place::open(&options.database, &options.config, false).await.map(drop);
+    }
+    if let Some(both) = config.migrates_between() {
+        if !both.contains(&options.database.as_str()) {
+            bail!("the configured migration is between `{}` and `{}`: give one of these", both[0], both[1]);
+        }
+        // The control document names the policy, and may not be there yet. Both databases hold sessions.
+        return Ok(());
     }
     let switchover = match config.builder().await?.build().await {
         // The new table may be the one that is to be made, and gets further columns after that.

@@ -76,7 +76,7 @@ enum Command {
     #[command(subcommand)]
     Migrate(migrate::Command),
     /// Serve the session store over HTTP, for Django and for programs in any language
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Ask a server whether it is ready
     Health(health::Options),
     /// Make a token for callers of `serve`: the token on standard error, its hash on standard output
@@ -128,7 +128,7 @@ fn run(command: Command) -> Result<Verdict> {
             Command::Purge(options) => purge::run(options).await,
             Command::Migrate(command) => migrate::run(command).await,
             Command::Policy(command) => policy::run(command).await,
-            Command::Serve(options) => serve::run(options).await,
+            Command::Serve(options) => serve::run(*options).await,
             Command::Health(options) => health::run(options),
             Command::Token => serve::token(),
             Command::Completions { shell } => completions(shell),

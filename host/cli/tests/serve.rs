@@ -286,6 +286,30 @@ fn visit(folder: &Path, visitor: usize, stop: &AtomicBool) -> u64 {
 }
 
 #[test]
+fn migration_into_a_table_that_is_missing_is_refused_until_init_made_it() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    // Without the name of a host, for the operator alone.
+    let config = "[databases.default]\naddress = \"sqlite:old.sqlite3\"\ncreate = true\n\n\
+                  [databases.new_session_store]\naddress = \"sqlite:new.sqlite3\"\ncreate = true\n\n\
+                  [databases.other]\naddress = \"sqlite:other.sqlite3\"\ncreate = true\n\n\
+                  [migration]\nname = \"to-new\"\ncontrol = \"sqlite:control.sqlite3\"\n";
+    fs::write(folder.join("switchover.toml"), config).unwrap();
+    let run = |arguments: &[&str]| program(folder, arguments).output().unwrap();
+    assert!(run(&["init", "default"]).status.success(), "{}", text(&run(&["init", "default"])));
+    for command in ["preflight", "init"] {
+        let said = text(&run(&["migrate", command]));
+        assert!(said.contains("new.sqlite3") && said.contains("django_session"), "{command}: {said}");
+    }
+    let said = text(&run(&["init", "other"]));
+    assert!(said.contains("between `default` and `new_session_store`"), "{said}");
+    assert!(run(&["init", "new_session_store"]).status.success());
+    for command in ["preflight", "init"] {
+        assert!(run(&["migrate", command]).status.success(), "{command}");
+    }
+}
+
+#[test]
 fn sessions_move_to_another_database_while_the_server_is_killed_at_every_step() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();

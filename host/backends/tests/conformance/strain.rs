@@ -1,7 +1,6 @@
 //! How busy a server says it is, as `pg_stat_activity`, a real receiver of the log and MariaDB's status see it; and that a
 //! user who may not see it is told nothing, and not zero.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -50,7 +49,7 @@ impl Receiver {
 /// A program of PostgreSQL, from where the harness takes the others.
 fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::var_os("SWITCHOVER_POSTGRES_BIN").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let folders = own.into_iter().chain(std::env::split_paths(&path)).chain(installed.map(|at| at.path().join("bin")));
     let mut found = folders.map(|folder| folder.join(name)).filter(|path: &PathBuf| Path::exists(path));

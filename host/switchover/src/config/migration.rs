@@ -60,6 +60,12 @@ impl std::fmt::Debug for MigrationTable {
 }
 
 impl Config {
+    /// The aliases of the two databases of the configured migration, the old one first; `None`: it names none.
+    pub fn migrates_between(&self) -> Option<[&str; 2]> {
+        let MigrationTable { old, new, .. } = self.file.migration.as_ref()?.get_ref();
+        Some([old, new])
+    }
+
     /// The operator's end of the configured migration, with both databases opened. `by` says in its log who decides.
     ///
     /// # Errors

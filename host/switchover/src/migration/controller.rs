@@ -476,6 +476,7 @@ impl Controller {
             self.side_tables(side)?;
             let upkeep = self.database(side).upkeep();
             upkeep.check_columns(patience()).await.map_err(|error| self.of_side(side, error))?;
+            self.ensure_table(side).await?;
             identities.push(upkeep.identity(patience()).await.map_err(|error| self.of_side(side, error))?);
         }
         if let [Some(old), Some(new)] = &identities[..] {
@@ -493,6 +494,12 @@ impl Controller {
             Err(CompareError::Database { database, source }) => Err(MigrationError::Database { database, source }),
             Err(error) => Err(MigrationError::Invalid { message: error.to_string() }),
         }
+    }
+
+    /// Fails if the session table is missing: columns that are not there cannot differ.
+    async fn ensure_table(&self, side: Side) -> Result<(), MigrationError> {
+        let looked = self.database(side).upkeep().scan(None, 1, patience()).await;
+        looked.map(drop).map_err(|error| self.of_side(side, error))
     }
 
     fn edge(&self, document: &Document, to: Phase) -> Result<&'static Edge, MigrationError> {
@@ -560,6 +567,7 @@ impl Controller {
         match guard {
             Guard::SideTables => facts.side_tables = Some(self.has_side_tables().await?),
             Guard::LosslessSchema => {
+                self.ensure_table(Side::New).await?;
                 facts.lossless_schema = match ensure_carried(self.old.as_ref(), self.new.as_ref(), PATIENCE).await {
                     Ok(()) => Some(true),
                     Err(CompareError::Database { database, source }) => {
