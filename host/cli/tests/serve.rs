@@ -200,7 +200,19 @@ fn operators_have_a_door_of_their_own_and_metrics_are_those_of_the_process() {
     let folder = TempDir::new().unwrap();
     let own = folder.path().metadata().unwrap().gid().to_string();
     let door = ["--admin-unix", "admin.sock", "--admin-unix-mode", "660", "--admin-unix-group", &own];
-    let server = serve(folder.path(), &[&door[..], &["--audit-log", "audit.jsonl"]].concat());
+    let more = ["--audit-log", "audit.jsonl", "--metrics-listen", "127.0.0.1:0"];
+    let server = serve(folder.path(), &[&door[..], &more].concat());
+    log_says(folder.path(), "health and metrics at http://");
+    let log = log_of(folder.path());
+    let watched = log.lines().find_map(|line| line.strip_prefix("health and metrics at http://")).unwrap();
+    for (path, expected) in [("/readyz", "200"), ("/metrics", "200"), ("/v1/sessions/key-of-somebody", "404")] {
+        let mut stream = std::net::TcpStream::connect(watched).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{path}: {answer}");
+        assert!(!answer.contains("no-session"), "watchers read no session");
+    }
     let socket = folder.path().join("admin.sock").metadata().unwrap();
     assert_eq!((socket.mode() & 0o777, socket.gid().to_string()), (0o660, own));
     assert_eq!(ask(folder.path(), "PUT", "/v1/sessions/key-of-somebody?mode=create", "basket").0, 204);

@@ -116,6 +116,11 @@ impl Doors {
         self.built(api().route_layer(middleware::from_fn_with_state(tokens.clone(), access::ensure_known)))
     }
 
+    /// Health and metrics alone, for whoever watches. They have no secret.
+    pub fn routes_for_watchers(&self) -> axum::Router {
+        self.served(health::routes().merge(metrics::routes()))
+    }
+
     /// From now on `/readyz` says that this server ends, so that load balancers send it nothing more. Everything else
     /// goes on.
     pub fn end(&self) {
@@ -123,9 +128,12 @@ impl Doors {
     }
 
     fn built(&self, api: OpenApiRouter<State>) -> axum::Router {
-        let (routes, _) = api.merge(health::routes()).split_for_parts();
         let document = get(async || ([(CONTENT_TYPE, "application/json")], document()));
-        let routes = routes.route("/v1/openapi.json", document);
+        self.served(api.merge(health::routes()).route("/v1/openapi.json", document))
+    }
+
+    fn served(&self, routes: OpenApiRouter<State>) -> axum::Router {
+        let (routes, _) = routes.split_for_parts();
         let routes = routes.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(self.state.clone());
         routes.layer(middleware::from_fn(counted))
     }

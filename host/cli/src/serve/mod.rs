@@ -96,6 +96,9 @@ pub(crate) struct Options {
     /// Write each command of an operator into this file, not into the log
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
+    /// Listen at a port for health checks and metrics alone; everyone who can reach it may ask
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     /// How many connections may be open at a time, over all doors
     #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_MAX)]
     connections: usize,

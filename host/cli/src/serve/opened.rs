@@ -108,5 +108,9 @@ pub(super) fn open(
         let bound = server.tcp(address, admin.routes_with_tokens(tokens), tls.as_ref())?;
         note(format_args!("operators at {scheme}://{bound}"));
     }
+    if let Some(address) = options.metrics_listen {
+        let bound = server.tcp(address, doors.routes_for_watchers(), None)?;
+        note(format_args!("health and metrics at http://{bound}"));
+    }
     Ok(())
 }
