@@ -23,7 +23,7 @@ use crate::tls::Tls;
 /// How long the head of a request may take to arrive, and the first request of a connection.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How many connections are open at most, if nothing else is said.
-pub const CONNECTIONS_MAX: usize = 1_000;
+pub const CONNECTIONS_MAX: usize = 10_000;
 /// How long a handshake of TLS may take.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 

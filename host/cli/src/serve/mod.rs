@@ -1,5 +1,6 @@
 //! `switchover serve`: the session store over HTTP, and `switchover token`, which makes a token for it.
 
+mod descriptors;
 mod metrics;
 mod opened;
 
@@ -99,7 +100,7 @@ pub(crate) struct Options {
     /// Listen at a port for health checks and metrics alone; everyone who can reach it may ask
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
-    /// How many connections may be open at a time, over all doors
+    /// How many connections may be open at a time, over all doors; fewer if the limit of open files is lower
     #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_MAX)]
     connections: usize,
     /// How long /readyz fails before requests are refused
@@ -145,7 +146,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let switchover = options.host().await?;
 
     let doors = Doors::new(&switchover).with_metrics(page);
-    let mut server = Server::new(doors.clone()).with_connections_max(options.connections);
+    let mut server = Server::new(doors.clone()).with_connections_max(descriptors::bounded(options.connections));
     if let Err(error) = open(&mut server, &doors, &switchover, &known, &options) {
         // A door that opened before the one that did not is closed, and its socket removed.
         let _closed = server.end(Duration::ZERO, Duration::ZERO).await;
