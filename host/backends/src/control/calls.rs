@@ -240,13 +240,8 @@ impl Control for SqlControl {
     ) -> Result<Option<Progress>, DatabaseError> {
         // Most hosts ask for a job that somebody does: that is one statement.
         let sql = "SELECT count(*) FROM switchover_job WHERE migration = ? AND job = ? AND lease_until > {now} \
-                   AND NOT (host = ? AND incarnation = ?)";
-        let asked = vec![
-            Value::text(&*member.migration),
-            Value::text(job),
-            Value::text(&*member.host),
-            Value::text(&*member.incarnation),
-        ];
+                   AND NOT host = ?";
+        let asked = vec![Value::text(&*member.migration), Value::text(job), Value::text(&*member.host)];
         if each(self.read(sql, asked, deadline).await?, Columns::number)?.first().is_some_and(|others| *others > 0) {
             return Ok(None);
         }
@@ -257,7 +252,7 @@ impl Control for SqlControl {
         let sql = format!(
             "UPDATE switchover_job SET host = ?, incarnation = ?, lease_until = {{now}} + ?, reported = {{now}}, {}, \
              {}, {}, {}, {}, epoch = ? WHERE migration = ? AND job = ? \
-             AND (lease_until <= {{now}} OR (host = ? AND incarnation = ?))",
+             AND (lease_until <= {{now}} OR host = ?)",
             kept("position", "NULL"),
             kept("done", "0"),
             kept("total", "NULL"),
@@ -268,7 +263,7 @@ impl Control for SqlControl {
         let (migration, epoch) = (Value::text(&*member.migration), Value::int(epoch.0));
         let mut values = vec![host.clone(), incarnation.clone(), micros(lease)];
         values.extend(std::iter::repeat_n(epoch.clone(), 6));
-        values.extend([migration.clone(), Value::text(job), host.clone(), incarnation.clone()]);
+        values.extend([migration.clone(), Value::text(job), host.clone()]);
         // A holder that has it already does not look at whose it was, so the first statement may be sent again.
         if self.statement(Kind::Repeatable, &sql, values, deadline).await?.written == 0 {
             let [insert, end] = self.dialect.insert_if_absent;

@@ -217,7 +217,7 @@ impl Control for MemoryControl {
             reported: now(),
         };
         let job = tables.jobs.entry(name).or_insert_with(fresh);
-        if job.holder != member && job.lease_until.is_some_and(|until| left(until).is_some()) {
+        if job.holder.host != member.host && job.lease_until.is_some_and(|until| left(until).is_some()) {
             return Ok(None);
         }
         if job.epoch != epoch {

@@ -274,7 +274,14 @@ async fn job_has_one_holder_and_keeps_its_progress_within_an_epoch(tables: &Tabl
         "it is not the first one's any more"
     );
     assert!(jobs[0].lease_left.is_some() && jobs[0].began <= jobs[0].reported);
-    control.leave_job("backfill", other.clone(), Epoch(2), far.clone(), soon()).await?;
+    let again = member("web-2", "cc");
+    assert_eq!(
+        take(&again, Epoch(2), LONG).await?,
+        Some(far.clone()),
+        "a process that starts again has its job at once"
+    );
+    assert!(!control.keep_job("backfill", other, Epoch(2), LONG, far.clone(), soon()).await?, "and the one before not");
+    control.leave_job("backfill", again, Epoch(2), far.clone(), soon()).await?;
     assert_eq!(control.jobs("to-new".into(), soon()).await?[0].lease_left, None);
     assert_eq!(take(&one, Epoch(3), LONG).await?, Some(Progress::default()), "the next epoch begins anew");
     Ok(())

@@ -230,8 +230,8 @@ pub trait Control: Send + Sync {
     /// waits for it until it acknowledges again.
     async fn give_up(&self, member: Member, epoch: Epoch, deadline: Instant) -> Result<GivingUp, DatabaseError>;
 
-    /// Takes a job if nobody holds it, if its holder's lease has run out, or if this member holds it. A job that was
-    /// begun under another epoch begins anew, with no progress. Returns the progress so far; `None`: somebody else
+    /// Takes a job if nobody holds it, if its holder's lease has run out, or if this host holds it, also in an earlier
+    /// process of its name. A job that was begun under another epoch begins anew, with no progress. Returns the progress so far; `None`: somebody else
     /// holds it.
     async fn take_job(
         &self,
