@@ -41,11 +41,12 @@ pub(super) async fn feeds(connection: &mut PgConnection, table: &str) -> Result<
     Ok(feeds)
 }
 
-/// Who may not see the sessions of others sees their rows with nothing in them: the result is NULL then. What a replica
-/// has replayed is NULL where it only stores the log.
-const STRAIN: &str = "SELECT (SELECT CASE WHEN bool_or(state IS NULL) THEN NULL \
+/// Who may not see the sessions of others sees their rows, and those of the server's own processes, with nothing in them:
+/// the result is NULL then. What a replica has replayed is NULL where it only stores the log.
+const STRAIN: &str = "SELECT (SELECT CASE WHEN bool_or(backend_type IS NULL) THEN NULL \
                                      ELSE count(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()) END \
-                              FROM pg_stat_activity WHERE backend_type = 'client backend'), \
+                              FROM pg_stat_activity \
+                              WHERE backend_type = 'client backend' OR backend_type IS NULL), \
                              (SELECT CASE WHEN bool_or(state IS NULL) THEN NULL \
                                      ELSE coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), \
                                          coalesce(replay_lsn, flush_lsn, write_lsn, sent_lsn))), 0)::bigint END \
