@@ -91,6 +91,8 @@ pub(crate) fn routes() -> OpenApiRouter<State> {
     responses(
         (status = 200, description = "The metrics", body = String, content_type = "text/plain"),
         (status = 404, description = "The service that mounts these routes shows none", body = Shape,
+         content_type = "application/problem+json"),
+        (status = "default", description = "The caller is not known", body = Shape,
          content_type = "application/problem+json")
     )
 )]

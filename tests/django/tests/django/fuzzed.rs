@@ -28,7 +28,7 @@ async fn no_request_that_a_machine_makes_up_breaks_the_server_or_its_document() 
         .build()
         .await?;
     let made = Tokens::make().context("no random numbers")?;
-    let doors = Doors::new(&switchover);
+    let doors = Doors::new(&switchover).with_metrics(|| "switchover_ready 1\n".to_owned());
     let mut server = Server::new(doors.clone());
     let routes = doors.routes_with_tokens(&Tokens::parse(&made.line)?);
     let bound = server.tcp(SocketAddr::from(([127, 0, 0, 1], 0)), routes, None)?;
