@@ -23,7 +23,7 @@ const SCHEMATHESIS: Environment = Environment {
 };
 /// In the environment: the requirements that it was made for, written when it was whole.
 const MARKER: &str = "made-for.txt";
-const NO_VENV: &str = "these tests run Python in a virtual environment: install Python 3.10 or newer with its module \
+const NO_VENV: &str = "these tests run Python in a virtual environment: install Python 3.11 or newer with its module \
                        venv (Debian: apt-get install python3 python3-venv)";
 
 /// A virtual environment.
@@ -110,7 +110,7 @@ impl Environment {
             "--only-binary=:all:",
         ]);
         run(pip.arg("--requirement").arg(Path::new(PROJECT).join(self.file))).context(
-            "these tests run packages from PyPI: Python must be 3.10 or newer, and PyPI reachable, or a mirror of it by \
+            "these tests run packages from PyPI: Python must be 3.11 or newer, and PyPI reachable, or a mirror of it by \
              pip's own settings (PIP_INDEX_URL)",
         )?;
         fs::write(folder.join(MARKER), self.requirements).context("the virtual environment cannot be marked as whole")
