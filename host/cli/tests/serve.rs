@@ -149,6 +149,9 @@ fn port_that_would_let_in_who_was_not_asked_for_is_refused() {
         (&["serve"], &["--admin-unix", "a", "--audit-log", "missing/audit"], "missing/audit"),
         (&["serve"], &["--unix-mode", "9"], "octal"),
         (&["serve"], &["--unix-group", "no-such-group"], "/etc/group"),
+        (&local, &["--let-anyone-call", "--unix-group", "0"], "--unix"),
+        (&["serve"], &["--audit-log", "audit"], "--admin-unix"),
+        (&["serve"], &["--connections", "0"], "--connections"),
     ];
     for (command, more, named) in cases {
         let refused = program(folder.path(), &[*command, *more].concat()).output().unwrap();

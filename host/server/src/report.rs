@@ -5,12 +5,35 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 use switchover::Timestamp;
 use switchover::capabilities::{Clock as _, Epoch, HostRow, JobRow, SystemClock};
-use switchover::migration::{Comparison, Difference, Finding, Guard, SHOWN_MAX, Seen, SideStatus, Status, Verdict};
+use switchover::migration::{
+    Comparison, Difference, Finding, Guard, Phase, SHOWN_MAX, Seen, SideStatus, Status, Verdict,
+};
 
 /// An instant, to the second.
 pub fn utc(at: Timestamp) -> String {
     let at = i64::try_from(at.as_micros()).ok().and_then(DateTime::from_timestamp_micros).unwrap_or_default();
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A phase by its word.
+///
+/// # Errors
+///
+/// The phases that there are.
+pub fn phase(word: &str) -> Result<Phase, String> {
+    let known = Phase::ALL.map(Phase::as_str).join(", ");
+    Phase::parse(word).ok_or_else(|| format!("`{word:.32}` is no phase; the phases are {known}"))
+}
+
+/// A guard by its word.
+///
+/// # Errors
+///
+/// The guards that can be overridden.
+pub fn guard(word: &str) -> Result<Guard, String> {
+    let soft = || Guard::ALL.into_iter().filter(|guard| !guard.is_hard()).map(Guard::as_str).collect::<Vec<_>>();
+    let found = Guard::ALL.into_iter().find(|guard| guard.as_str() == word);
+    found.ok_or_else(|| format!("`{word:.32}` is no guard; what can be overridden is {}", soft().join(", ")))
 }
 
 /// The guards of a step, with what they say.

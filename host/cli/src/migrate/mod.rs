@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use switchover::migration::{Beginning, Controller, Guard, MigrationError, Phase, Profile};
+use switchover::migration::{Beginning, Controller, Guard, MigrationError, Profile};
 use switchover_server::report;
 
 use crate::output::{Verdict, print};
@@ -396,16 +396,7 @@ async fn repair(options: Repair) -> Result<Verdict> {
 
 /// Guards by their words.
 fn overridden(words: &[String]) -> Result<Vec<Guard>> {
-    let guard = |word: &String| Guard::ALL.into_iter().find(|guard| guard.as_str() == word);
-    let soft = || Guard::ALL.into_iter().filter(|guard| !guard.is_hard()).map(Guard::as_str).collect::<Vec<_>>();
-    words
-        .iter()
-        .map(|word| {
-            let unknown =
-                || anyhow::anyhow!("`{word:.32}` is no guard; what can be overridden is {}", soft().join(", "));
-            guard(word).ok_or_else(unknown)
-        })
-        .collect()
+    words.iter().map(|word| report::guard(word).map_err(anyhow::Error::msg)).collect()
 }
 
 /// `NAME=VALUE` as a pair.
@@ -418,12 +409,6 @@ fn pairs(flags: &[String]) -> Result<Vec<(String, String)>> {
     };
     let pairs: Option<Vec<_>> = flags.iter().map(pair).collect();
     pairs.ok_or_else(|| anyhow::anyhow!("a flag is NAME=VALUE, for example --flag cache=on"))
-}
-
-/// A phase by its word.
-fn phase(word: &str) -> Result<Phase> {
-    let known = Phase::ALL.map(Phase::as_str).join(", ");
-    Phase::parse(word).ok_or_else(|| anyhow::anyhow!("`{word:.32}` is no phase; the phases are {known}"))
 }
 
 /// The exit status of an error that is a finding and no failure.

@@ -9,7 +9,7 @@ use switchover::capabilities::Epoch;
 use switchover::migration::{Controller, Finding, Guard, MigrationError, Phase, Verdict as GuardVerdict};
 use switchover_server::report;
 
-use super::{Named, Policy, Step, controller, done, is_red, overridden, pairs, phase};
+use super::{Named, Policy, Step, controller, done, is_red, overridden, pairs};
 use crate::output::{Colour, Verdict, note, paint_note, print};
 
 /// How often the spinner turns while nothing is heard.
@@ -19,7 +19,7 @@ pub(super) async fn advance(options: Step) -> Result<Verdict> {
     let controller = controller(&options.named).await?;
     let to = match &options.to {
         Some(word) => {
-            let (to, document) = (phase(word)?, controller.document().await?);
+            let (to, document) = (report::phase(word).map_err(anyhow::Error::msg)?, controller.document().await?);
             if document.phase == to.as_str() {
                 let what = format!("the migration is in {to} already");
                 let patience = Duration::from_secs(options.wait);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use switchover::backends::{Address, MemoryCache};
 use switchover::{Builtin, Config, Layout, Limits, Policy, Switchover};
 use switchover_server::{CONNECTIONS_MAX, Doors, Server, Tokens};
@@ -101,7 +102,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
     /// How many connections may be open at a time, over all doors; fewer if the limit of open files is lower
-    #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_MAX)]
+    #[arg(long, value_name = "NUMBER", default_value_t = CONNECTIONS_MAX, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     connections: usize,
     /// How long /readyz fails before requests are refused
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=600))]

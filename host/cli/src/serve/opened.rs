@@ -46,6 +46,14 @@ impl Options {
 
     /// Refuses a port that would let in who was not asked for.
     pub(super) fn ensure_nobody_is_let_in_unasked(&self) -> Result<()> {
+        ensure!(
+            self.unix_group.is_none() || self.unix.is_some() || self.listen.is_none(),
+            "--unix-group is for a socket, and none is opened: give --unix"
+        );
+        ensure!(
+            self.audit_log.is_none() || self.admin_unix.is_some() || self.admin_listen.is_some(),
+            "--audit-log is for operators, and they have no door: give --admin-unix or --admin-listen"
+        );
         let ports: Vec<SocketAddr> = self.listen.into_iter().chain(self.admin_listen).collect();
         ensure!(
             !ports.is_empty() || (self.cert.is_none() && !self.without_tls),

@@ -18,7 +18,7 @@ use crate::access::Caller;
 use crate::asked::written as instant;
 use crate::problem::Problem;
 
-/// The longest name that a caller may give itself.
+/// The longest name of a caller.
 const NAME_MAX: usize = 64;
 
 /// Where commands are written: before they are made, and once more when they have ended. A command that cannot be
@@ -85,11 +85,12 @@ pub(super) async fn written(FromState(state): FromState<Operated>, mut request: 
     response
 }
 
-/// The token's name, and the name that the caller gives itself in the header `From`.
+/// The token's name, and the name that the caller gives itself in the header `From`. The second can neither push out
+/// the first nor look like it.
 fn operator(request: &Request) -> String {
+    let clean = |name: &str| name.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect::<String>();
     let known = request.extensions().get::<Caller>();
-    let known = known.map_or("somebody at the socket", |Caller(name)| name);
+    let known = known.map_or_else(|| "somebody at the socket".to_owned(), |Caller(name)| clean(name));
     let own = request.headers().get(FROM).and_then(|name| name.to_str().ok());
-    let name = own.map_or_else(|| known.to_owned(), |own| format!("{own} ({known})"));
-    name.chars().filter(|c| !c.is_control()).take(NAME_MAX).collect()
+    own.map_or_else(|| known.clone(), |own| format!("{} ({known})", clean(&own.replace(['(', ')'], ""))))
 }

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use switchover::capabilities::Epoch;
-use switchover::migration::{Controller, Finding, Guard, MigrationError, Phase, compare};
+use switchover::migration::{Controller, Finding, MigrationError, Phase, compare};
 
 use super::Operated;
 use super::audit::Operator;
@@ -107,7 +107,7 @@ impl Default for Step {
 async fn advance((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
     let controller = controller(&state, &by)?;
     let to = match &step.to {
-        Some(word) => phase(word)?,
+        Some(word) => report::phase(word).map_err(Problem::invalid)?,
         None => match controller.next_phase().await? {
             Some(Phase::Complete) => return Err(Problem::new(StatusCode::CONFLICT, "no-step", NO_WAY)),
             Some(next) => next,
@@ -162,7 +162,8 @@ fn no_step(detail: &str) -> Problem {
 }
 
 async fn made(controller: &Controller, to: Phase, step: &Step) -> Result<Response, Problem> {
-    let overridden = step.r#override.iter().map(|word| guard(word)).collect::<Result<Vec<_>, _>>()?;
+    let overridden = step.r#override.iter().map(|word| report::guard(word)).collect::<Result<Vec<_>, _>>();
+    let overridden = overridden.map_err(Problem::invalid)?;
     if step.dry_run {
         let findings = controller.look(to).await?;
         let told = json!({"ok": report::is_open(&findings, &overridden), "to": to.as_str(), "guards": report::guards(&findings)});
@@ -302,16 +303,4 @@ async fn repair((FromState(state), Extension(by)): Asks, Order(order): Order<Res
 
 fn done() -> Json<Value> {
     Json(json!({"ok": true}))
-}
-
-fn phase(word: &str) -> Result<Phase, Problem> {
-    let known = Phase::ALL.map(Phase::as_str).join(", ");
-    Phase::parse(word).ok_or_else(|| Problem::invalid(format!("there is no such phase; the phases are {known}")))
-}
-
-fn guard(word: &str) -> Result<Guard, Problem> {
-    let soft = || Guard::ALL.into_iter().filter(|guard| !guard.is_hard()).map(Guard::as_str).collect::<Vec<_>>();
-    Guard::ALL.into_iter().find(|guard| guard.as_str() == word).ok_or_else(|| {
-        Problem::invalid(format!("there is no such guard; what can be overridden is {}", soft().join(", ")))
-    })
 }

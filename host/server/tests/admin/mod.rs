@@ -116,6 +116,13 @@ async fn policy_is_tried_swapped_and_taken_back_and_each_command_is_in_the_audit
     assert_eq!(whole["databases"].as_array().unwrap().len(), 2);
     assert!(!whole.to_string().contains(key.expose()));
 
+    let long = format!("From: (bob) {}\r\n", "b".repeat(200));
+    let headers = [operator.headers.replace("From: alice@example.org\r\n", &long).as_str(), WASM].concat();
+    let answer = operator.client.ask("POST", "/v1/admin/policy/swap", &headers, b"nothing").await;
+    assert_eq!(answer.status, 422);
+    let told = operator.audited().pop().unwrap().1;
+    assert!(told.starts_with("bob b") && told.ends_with(" (alice)"), "the token's name is always there: {told}");
+
     let audited = operator.audited();
     let by = "alice@example.org (alice)".to_owned();
     let of = |command: &str, status| (command.to_owned(), by.clone(), status);
@@ -123,7 +130,7 @@ async fn policy_is_tried_swapped_and_taken_back_and_each_command_is_in_the_audit
         &audited[..4],
         [of("policy/try", None), of("policy/try", Some(200)), of("policy/swap", None), of("policy/swap", Some(200))]
     );
-    assert_eq!(audited.len(), 2 * 10, "two lines for each command, none for what only looks: {audited:#?}");
+    assert_eq!(audited.len(), 2 * 11, "two lines for each command, none for what only looks: {audited:#?}");
     assert!(!std::fs::read_to_string(&operator.audit).unwrap().contains("previous"), "a setting is in the audit log");
 }
 
