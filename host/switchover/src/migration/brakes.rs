@@ -52,8 +52,12 @@ impl Brakes {
 
     /// Why the jobs should rest now.
     pub(crate) async fn found(&self, pair: &Pair) -> Option<String> {
-        if let Some(file) = self.file.as_ref().filter(|file| file.exists()) {
-            return Some(format!("the file {} is there", file.display()));
+        if let Some(file) = &self.file {
+            match file.try_exists() {
+                Ok(false) => {}
+                Ok(true) => return Some(format!("the file {} is there", file.display())),
+                Err(error) => return Some(format!("the file {} cannot be looked for: {error}", file.display())),
+            }
         }
         if self.active_max.is_none() && self.behind_max.is_none() {
             return None;
