@@ -61,18 +61,30 @@ async fn visitors_notice_what_should_not_be() -> Result<()> {
     let shop = Shop::new(&server, &server).await?;
     let (_webs, mut load) = tokio::task::block_in_place(|| shop.opens())?;
     let mut database = PgConnection::connect(&shop.old).await?;
-    for sabotage in [
-        "CREATE TABLE before AS SELECT * FROM django_session",
-        "INSERT INTO django_session SELECT * FROM before \
-         ON CONFLICT (session_key) DO UPDATE SET session_data = EXCLUDED.session_data",
-        "DELETE FROM django_session",
-    ] {
-        tokio::time::sleep(SHOPPING).await;
-        sqlx::raw_sql(sabotage).execute(&mut database).await?;
-    }
+    until(&mut database, "SELECT count(*) >= 20 FROM django_session").await?;
+    sqlx::raw_sql("CREATE TABLE before AS SELECT * FROM django_session").execute(&mut database).await?;
+    until(&mut database, TRAFFIC).await?;
+    sqlx::raw_sql("BEGIN; DELETE FROM django_session; INSERT INTO django_session SELECT * FROM before; COMMIT")
+        .execute(&mut database)
+        .await?;
+    // At the end of a visit each basket and each old cookie is looked at.
     let told = tokio::task::block_in_place(|| load.told())?;
     for fault in ["lost", "back", "logged_out"] {
-        ensure!(told[fault].as_u64() > Some(0), "nobody has seen {fault}: {told}");
+        ensure!(told[fault].as_u64() > Some(0), "nobody has seen {fault}: {told}\n{}", shop.log("load"));
+    }
+    Ok(())
+}
+
+/// Whether enough sessions of `before` have changed, some have ended, and others have begun since.
+const TRAFFIC: &str = "SELECT count(*) FILTER (WHERE b.session_data <> s.session_data) >= 5 \
+     AND count(*) FILTER (WHERE s.session_key IS NULL) >= 5 AND count(*) FILTER (WHERE b.session_key IS NULL) >= 5 \
+     FROM before b FULL JOIN django_session s USING (session_key)";
+
+async fn until(database: &mut PgConnection, question: &'static str) -> Result<()> {
+    let give_up = Instant::now() + PATIENCE;
+    while !sqlx::query_scalar::<_, bool>(question).fetch_one(&mut *database).await? {
+        ensure!(Instant::now() < give_up, "the visitors do not shop: {question}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
