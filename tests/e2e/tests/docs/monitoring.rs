@@ -1,7 +1,8 @@
-//! The expressions of alerts and of the dashboard, against the metrics that hosts publish.
+//! The expressions of alerts and of the dashboard, against the metrics that hosts and servers publish.
 
 use serde_json::Value;
 use switchover::metrics::{ALL, Kind, Metric};
+use switchover_server::METRICS;
 
 /// Labels that Prometheus adds to every series, or to the buckets of a histogram.
 const OF_PROMETHEUS: [&str; 3] = ["instance", "job", "le"];
@@ -90,7 +91,7 @@ pub(crate) fn problem(expression: &str) -> Option<String> {
 
 /// The metric of a series. Prometheus has a histogram as three series.
 fn metric(series: &str) -> Option<&'static Metric> {
-    ALL.iter().find(|metric| match metric.kind {
+    ALL.iter().chain(METRICS).find(|metric| match metric.kind {
         Kind::Seconds => ["_bucket", "_count", "_sum"].iter().any(|end| series.strip_suffix(end) == Some(metric.name)),
         Kind::Counter | Kind::Gauge => metric.name == series,
     })
