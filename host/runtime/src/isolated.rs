@@ -14,7 +14,7 @@ use crate::call::{
     Load, PolicyScope, Question, Save, Serves, Touch,
 };
 use crate::error::{Rejection, SwapError};
-use crate::limits::Limits;
+use crate::limits::{Limits, LimitsInForce};
 use crate::load::{Loaded, Loader};
 use crate::run::Linked;
 use crate::source::Policy;
@@ -49,7 +49,7 @@ impl Isolated {
     /// [`SwapError::Rejected`] says what is wrong with the policy.
     pub async fn load(policy: &Policy) -> std::result::Result<Self, SwapError> {
         let limits = Limits { calls_in_flight_max: 16, ..Limits::default() };
-        let loader = Loader::new(limits.clone(), BTreeSet::new(), Serves::OneHost, Arc::default());
+        let loader = Loader::new(LimitsInForce::new(limits.clone()), BTreeSet::new(), Serves::OneHost, Arc::default());
         let loader =
             loader.map_err(|error| Rejection::Machine.because(format!("no engine can be made here: {error}")))?;
         let settings = policy.settings.clone();

@@ -33,7 +33,7 @@ mod wasm;
 pub use error::{Error, PolicyFault, Rejection, SwapError};
 pub use gate::{Gate, Ticket};
 pub use isolated::Isolated;
-pub use limits::Limits;
+pub use limits::{Limits, LimitsInForce};
 pub use load::Loader;
 pub use slot::{Change, Entry, Slot};
 #[cfg(feature = "wasm")]

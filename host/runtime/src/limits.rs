@@ -1,7 +1,9 @@
 //! The limits that operators or policies can meet, each with its reason. `wasm` has the limits of components.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::time::Instant;
 
 /// Log lines of one call. Further lines are counted and dropped.
@@ -71,6 +73,32 @@ impl Limits {
     /// The time by which a call that began at `begun` must have ended.
     pub fn call_deadline_of(&self, begun: Instant) -> Instant {
         begun.checked_add(self.call_wall_time).unwrap_or_else(|| begun + FAR)
+    }
+}
+
+/// The limits in force. Clones share them. A change holds for what begins after it.
+#[derive(Clone, Debug)]
+pub struct LimitsInForce(Arc<ArcSwap<Limits>>);
+
+impl LimitsInForce {
+    /// Puts the first limits in force.
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(limits)))
+    }
+
+    /// The limits of this moment, at the cost of no shared counter. Let go of them before you wait.
+    pub fn now(&self) -> Guard<Arc<Limits>> {
+        self.0.load()
+    }
+
+    /// The limits of this moment, to keep: what needs several that fit each other, or waits, reads them once.
+    pub fn snapshot(&self) -> Arc<Limits> {
+        self.0.load_full()
+    }
+
+    /// Puts other limits in force.
+    pub fn change(&self, limits: Limits) {
+        self.0.store(Arc::new(limits));
     }
 }
 

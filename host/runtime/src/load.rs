@@ -14,7 +14,7 @@ use crate::call::Runner;
 use crate::call::{Grants, PolicyScope, Serves};
 use crate::counters::Counters;
 use crate::error::{Rejection, SwapError};
-use crate::limits::Limits;
+use crate::limits::LimitsInForce;
 use crate::run::Linked;
 use crate::source::{Code, Policy};
 use crate::status::PolicyVersion;
@@ -27,7 +27,7 @@ use crate::wasm::Compiler;
 pub struct Loader {
     #[cfg(feature = "wasm")]
     compiler: Compiler,
-    limits: Limits,
+    limits: LimitsInForce,
     databases: BTreeSet<String>,
     serves: Serves,
     counters: Arc<Counters>,
@@ -49,14 +49,14 @@ impl Loader {
     ///
     /// Says why no engine for components can be made on this machine.
     pub fn new(
-        limits: Limits,
+        limits: LimitsInForce,
         databases: BTreeSet<String>,
         serves: Serves,
         counters: Arc<Counters>,
     ) -> Result<Self, String> {
         Ok(Self {
             #[cfg(feature = "wasm")]
-            compiler: Compiler::new(&limits)?,
+            compiler: Compiler::new(&limits.now())?,
             limits,
             databases,
             serves,
@@ -84,7 +84,7 @@ impl Loader {
         }
         let grants =
             Grants { databases: Some(loaded.description.databases.iter().cloned().collect()), payload: policy.payload };
-        let scope = PolicyScope::new(name_of(&loaded.description), policy.settings.clone(), grants, &self.limits);
+        let scope = PolicyScope::new(name_of(&loaded.description), policy.settings.clone(), grants, &self.limits.now());
         let id = PolicyVersion {
             name: name_of(&loaded.description),
             version: loaded.description.version.chars().take(64).collect(),
@@ -95,7 +95,7 @@ impl Loader {
         let linked = Linked { scope, runner: loaded.runner };
         let version = Arc::new(Version::new(id, loaded.description, linked));
         self.try_out(&version, &flags).await?;
-        let warm = version.linked().runner.warm(self.limits.warm_instances).await;
+        let warm = version.linked().runner.warm(self.limits.snapshot().warm_instances).await;
         warm.map_err(|_| Rejection::Machine.because("no instances of it can be made"))?;
         Ok(version)
     }
@@ -109,8 +109,8 @@ impl Loader {
         if !version.was_tried(flags) {
             let databases = &version.description().databases;
             let flags_to_try = Arc::clone(flags);
-            let tried =
-                try_out(version.linked(), databases, flags_to_try, &self.counters, &self.limits, self.serves).await;
+            let limits = self.limits.snapshot();
+            let tried = try_out(version.linked(), databases, flags_to_try, &self.counters, &limits, self.serves).await;
             tried.map_err(|message| Rejection::Trial.because(message))?;
             version.passed(flags);
         }
@@ -123,11 +123,12 @@ impl Loader {
             Code::Native(runner) => (Arc::clone(runner), Sha256::digest(b"native").into(), 0),
             #[cfg(feature = "wasm")]
             Code::Wasm(source) => {
-                let compiled = self.compiler.link(source, &self.limits).await?;
+                let compiled = self.compiler.link(source, &self.limits.snapshot()).await?;
                 (compiled.runner, compiled.digest, compiled.bytes)
             }
         };
-        let described = describe(Arc::clone(&runner), policy.settings.clone(), &self.counters, &self.limits).await;
+        let limits = self.limits.snapshot();
+        let described = describe(Arc::clone(&runner), policy.settings.clone(), &self.counters, &limits).await;
         let description = described.map_err(|message| Rejection::Description.because(message))?;
         let digest = version_digest(&code_digest, &policy.settings, policy.payload, &description);
         Ok(Loaded { digest, component_bytes, runner, description })

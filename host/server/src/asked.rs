@@ -77,7 +77,7 @@ impl FromRequest<State> for Sent {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
         ensure_type(request.headers(), "application/octet-stream")?;
-        let body = body(request, state.payload_bytes_max).await?;
+        let body = body(request, state.switchover.limits().payload_bytes_max).await?;
         Ok(Self(Payload::from(body)))
     }
 }

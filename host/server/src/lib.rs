@@ -72,7 +72,6 @@ struct State {
     sessions: Sessions,
     router: Router,
     switchover: Switchover,
-    payload_bytes_max: usize,
     ending: Arc<AtomicBool>,
     metrics: Option<Page>,
 }
@@ -90,7 +89,6 @@ impl Doors {
             sessions: switchover.sessions(),
             router: switchover.router(),
             switchover: switchover.clone(),
-            payload_bytes_max: switchover.limits().payload_bytes_max,
             ending: Arc::default(),
             metrics: None,
         };

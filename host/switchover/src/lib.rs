@@ -48,7 +48,7 @@ mod store;
 
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
-pub use error::BuildError;
+pub use error::{BuildError, FixedLimit};
 pub use host::{Builder, DatabaseCheck, EpochsOfHost, Readiness, Switchover};
 pub use router::Router;
 pub use sessions::{CycleOutcome, Sessions};

@@ -88,6 +88,32 @@ async fn payload_over_the_limit_is_invalid_and_names_both_sizes() -> Result<()> 
 }
 
 #[tokio::test]
+async fn limits_change_while_the_host_runs_all_or_none() -> Result<()> {
+    let rig = Rig::new().await?;
+    let key = create(&rig.sessions(), "v1").await?;
+    let mut limits = (*rig.switchover.limits()).clone();
+    limits.call_wall_time = Duration::from_millis(50);
+    limits.warm_instances += 1;
+    let refused = rig.switchover.change_limits(limits.clone()).unwrap_err();
+    assert_eq!(refused.name(), "warm_instances");
+    assert_eq!(rig.switchover.limits().call_wall_time, patient().call_wall_time);
+
+    rig.old.hold(Operation::Write);
+    let under_way = tokio::spawn({
+        let (sessions, key) = (rig.sessions(), key.clone());
+        async move { sessions.save(&key, payload("v2"), expires_in(MINUTE)).await }
+    });
+    until("the save is held", async || rig.old.held(Operation::Write) == 1).await?;
+    limits.warm_instances -= 1;
+    rig.switchover.change_limits(limits)?;
+    let begun_since = rig.sessions().save(&key, payload("v3"), expires_in(MINUTE)).await.unwrap_err();
+    assert!(begun_since.is_unknown_outcome(), "{begun_since}");
+    rig.old.release();
+    assert_eq!(under_way.await??, SaveOutcome::Saved, "it ends under the limits that it began with");
+    Ok(())
+}
+
+#[tokio::test]
 async fn cycled_session_keeps_its_payload_and_end_under_a_new_key_alone() -> Result<()> {
     let sessions = Rig::new().await?.sessions();
     let old = create(&sessions, "v1").await?;

@@ -42,8 +42,9 @@ Without a configuration it keeps sessions in switchover.sqlite3, with a cache in
 --unix and --listen it listens at the unix socket switchover.sock, for its own user alone.
 
 SIGTERM and Ctrl-C: /readyz fails for --ready-delay, then requests under way end, then the databases
-are closed. A second one ends it at once. SIGHUP reads the policy, the tokens and the files of TLS
-again; if one of them is bad, the old one stays. Databases, cache, limits and addresses need a restart.
+are closed. A second one ends it at once. SIGHUP reads the policy, the limits, the tokens and the files
+of TLS again; if one of them is bad, the old one stays. Databases, cache and addresses need a restart,
+as do the limits `calls_in_flight_max`, `call_cpu_time_ms`, `host_calls_max` and `warm_instances`.
 
 The admin API is off unless --admin-unix or --admin-listen opens it.")]
 pub(crate) struct Options {
@@ -223,22 +224,39 @@ impl Options {
         if self.cert.is_some() {
             told("certificate", server.reload_tls().map(|()| READ_AGAIN).map_err(anyhow::Error::from));
         }
-        // In a migration the control document names the policy.
         if !self.config.exists() {
             tracing::info!("there is no configuration to read again");
-        } else if switchover.readiness().epochs.is_none() {
-            told("policy", self.swap(switchover).await);
+            return;
+        }
+        match Config::read(&self.config) {
+            Err(error) => told("configuration", Err(error.into())),
+            Ok(config) => {
+                told("limits", change_limits(&config, switchover));
+                // In a migration the control document names the policy.
+                if switchover.readiness().epochs.is_none() {
+                    told("policy", swap(&config, switchover).await);
+                }
+            }
         }
     }
+}
 
-    /// Takes the policy of the configuration into use, if it is another than the one that runs.
-    async fn swap(&self, switchover: &Switchover) -> Result<&'static str> {
-        let policy = Config::read(&self.config)?.policy()?;
-        let (tried, _) = switchover.try_policy(&policy).await?;
-        if tried.digest == switchover.policy().version.digest {
-            return Ok("it is the one that runs");
-        }
-        switchover.swap_policy(policy).await?;
-        Ok(READ_AGAIN)
+fn change_limits(config: &Config, switchover: &Switchover) -> Result<&'static str> {
+    let limits = config.limits();
+    if limits == *switchover.limits() {
+        return Ok("they are those in force");
     }
+    switchover.change_limits(limits)?;
+    Ok(READ_AGAIN)
+}
+
+/// Takes the policy of the configuration into use, if it is another than the one that runs.
+async fn swap(config: &Config, switchover: &Switchover) -> Result<&'static str> {
+    let policy = config.policy()?;
+    let (tried, _) = switchover.try_policy(&policy).await?;
+    if tried.digest == switchover.policy().version.digest {
+        return Ok("it is the one that runs");
+    }
+    switchover.swap_policy(policy).await?;
+    Ok(READ_AGAIN)
 }

@@ -84,7 +84,7 @@ async fn preflight((FromState(state), Extension(by)): Asks) -> Result<Json<Value
 /// Reads both tables whole. It ends if the caller goes away.
 async fn diff((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
     let [old, new] = controller(&state, &by)?.databases();
-    let compared = compare(old.as_ref(), new.as_ref(), state.switchover.limits(), &mut |_| {}).await?;
+    let compared = compare(old.as_ref(), new.as_ref(), &state.switchover.limits(), &mut |_| {}).await?;
     Ok(Json(report::comparison(&compared)))
 }
 
@@ -295,7 +295,7 @@ async fn evict((FromState(state), Extension(by)): Asks, Order(evict): Order<Evic
 /// Reads both tables whole, and marks what differs. It ends if the caller goes away; what is marked stays so.
 async fn repair((FromState(state), Extension(by)): Asks, Order(order): Order<Resume>) -> Result<Json<Value>, Problem> {
     let controller = controller(&state, &by)?;
-    let repaired = controller.repair(state.switchover.limits(), !order.dry_run, &mut |_| {}).await?;
+    let repaired = controller.repair(&state.switchover.limits(), !order.dry_run, &mut |_| {}).await?;
     let mut told = report::comparison(&repaired.comparison);
     told["marked"] = repaired.marked.into();
     Ok(Json(told))

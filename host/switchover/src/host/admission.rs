@@ -52,14 +52,14 @@ impl Host {
         if self.slot.is_closed() {
             return Err(Error::Closed);
         }
-        if waiting.others >= self.limits.calls_waiting_max {
+        if waiting.others >= self.limits.now().calls_waiting_max {
             return Err(self.overloaded("too many calls are waiting"));
         }
         let entered = async {
             let place = self.places.acquire().await.ok()?;
             Some((self.slot.enter().await?, place))
         };
-        match tokio::time::timeout(self.limits.admission_wait, entered).await {
+        match tokio::time::timeout(self.limits.now().admission_wait, entered).await {
             Ok(Some(entered)) => Ok(entered),
             Ok(None) => Err(Error::Closed),
             Err(_) => Err(self.overloaded("no place was free, or a change of flags took too long")),
@@ -79,7 +79,7 @@ impl Host {
     ) -> Result<Q::Answer, Error> {
         let Entry { admission, version } = entry;
         let begun = Instant::now();
-        let deadline = self.limits.call_deadline_of(begun);
+        let deadline = self.limits.now().call_deadline_of(begun);
         let answer = version.call(&question, &self.environment, admission, freshness, deadline).await;
         let unknown = answer.as_ref().is_err_and(Error::is_unknown_outcome);
         self.store.counters().call_ended(question.kind(), begun.elapsed(), answer.is_err(), unknown);

@@ -11,7 +11,7 @@ use switchover_core::capabilities::{
     Cache, Clock, Database, DatabaseError, Flags, Identity, IntoDatabase, SystemClock,
 };
 use switchover_runtime::call::{Environment, Serves};
-use switchover_runtime::{Limits, Loader, Policy, Slot};
+use switchover_runtime::{Limits, LimitsInForce, Loader, Policy, Slot};
 use tokio::sync::Semaphore;
 
 use super::carried::ensure_carried;
@@ -148,8 +148,9 @@ impl Builder {
         let pair = joined.as_ref().map(|joined| joined.pair.clone());
         let serves = if joined.is_some() { Serves::Fleet } else { Serves::OneHost };
         let fleet_cache = joined.as_ref().map(Joined::fleet_cache);
-        let store = Store::new(databases, self.cache, Arc::clone(&clock), limits.clone(), pair, fleet_cache);
-        let loader = Loader::new(limits.clone(), names, serves, store.shared_counters());
+        let in_force = LimitsInForce::new(limits.clone());
+        let store = Store::new(databases, self.cache, Arc::clone(&clock), in_force.clone(), pair, fleet_cache);
+        let loader = Loader::new(in_force.clone(), names, serves, store.shared_counters());
         let loader = loader
             .map_err(|error| BuildError::Invalid { message: format!("no wasm engine can be made here: {error}") })?;
         let latest_flags = flags.subscribe();
@@ -176,7 +177,7 @@ impl Builder {
             waiting: AtomicUsize::new(0),
             latest_flags: latest_flags.clone(),
             insist_on_flags: self.insist_on_flags,
-            limits,
+            limits: in_force,
             membership,
             _flags: flags,
         });

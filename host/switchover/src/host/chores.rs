@@ -76,7 +76,7 @@ pub(super) fn start(membership: &Arc<Membership>, host: &Arc<Host>) {
             control: Arc::clone(&membership.migration.control),
             pair: Pair { old, new },
             brakes: membership.migration.brakes.clone(),
-            patience: host.limits.write_deadline,
+            patience: host.limits.now().write_deadline,
         };
         migration::start_jobs(&jobs);
         tokio::spawn(seal_each(Arc::clone(membership), Arc::downgrade(host)));
@@ -111,7 +111,7 @@ async fn mark(host: &Host, keys: &[SessionKey]) -> bool {
     let Some(turn) = host.turn() else { return false };
     let Some(side) = migration::source_of(turn.phase) else { return true };
     let Ok(side_tables) = host.store.side_tables(side) else { return true };
-    let deadline = Instant::now() + host.limits.write_deadline;
+    let deadline = Instant::now() + host.limits.now().write_deadline;
     side_tables.mark(keys.to_vec(), side, turn.fence, deadline).await.is_ok()
 }
 

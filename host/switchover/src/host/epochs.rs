@@ -92,7 +92,7 @@ impl Membership {
         let asked_at = Instant::now();
         let control = &self.migration.control;
         let Beat { document, is_member, cache_suspended } =
-            match control.beat(self.member.clone(), host.limits.cache_max_age, deadline()).await {
+            match control.beat(self.member.clone(), host.limits.now().cache_max_age, deadline()).await {
                 Ok(Some(beat)) => beat,
                 Ok(None) => {
                     self.has_problem("its migration is no longer in the control tables".to_owned());
@@ -154,7 +154,7 @@ impl Membership {
                 .find_policy(&document.policy)
                 .ok_or_else(|| format!("this host has no policy called `{}`", document.policy))?;
             let version = host.loader.load(&policy, Arc::clone(&flags)).await.map_err(|error| error.to_string())?;
-            let carried = ensure_carried(&host.store, &policy, version.description(), host.limits.read_deadline);
+            let carried = ensure_carried(&host.store, &policy, version.description(), host.limits.now().read_deadline);
             carried.await.map_err(|error| error.to_string())?;
             version
         };

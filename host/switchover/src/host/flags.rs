@@ -22,7 +22,7 @@ impl Host {
         }
         let latest = || Arc::clone(&self.latest_flags.borrow());
         if *self.slot.flags() != *latest() {
-            self.store.repairs_done(self.limits.repair_patience).await;
+            self.store.repairs_done(self.limits.now().repair_patience).await;
         }
         self.slot.change_flags(latest, self).await
     }
@@ -31,14 +31,14 @@ impl Host {
     /// under the old rules if the databases answer. Repairs that are left are given up when the era ends.
     pub(super) async fn settle_repairs(&self, next: &Version) {
         if !self.slot.version().may_overlap(next) {
-            self.store.repairs_done(self.limits.repair_patience).await;
+            self.store.repairs_done(self.limits.now().repair_patience).await;
         }
     }
 }
 
 impl Change for Host {
     fn drain_wait(&self) -> Duration {
-        self.limits.drain_wait
+        self.limits.now().drain_wait
     }
 
     async fn try_out(&self, version: &Arc<Version>, flags: &Arc<FlagSnapshot>) -> Result<(), SwapError> {

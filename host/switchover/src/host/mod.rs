@@ -21,7 +21,9 @@ use switchover_core::DatabaseName;
 use switchover_core::capabilities::{FlagSnapshot, Flags};
 use switchover_runtime::call::Environment;
 use switchover_runtime::counters::{CallCounts, CallKind, HostCounts};
-use switchover_runtime::{Limits, Loader, Policy, PolicyStatus, PolicyVersion, Slot, SwapError, Version};
+use switchover_runtime::{
+    Limits, LimitsInForce, Loader, Policy, PolicyStatus, PolicyVersion, Slot, SwapError, Version,
+};
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::admission::Admitted;
@@ -31,6 +33,7 @@ pub use self::check::DatabaseCheck;
 use self::epochs::Membership;
 pub use self::readiness::{EpochsOfHost, Readiness};
 pub(crate) use self::work::to_the_end;
+use crate::error::FixedLimit;
 use crate::migration::Controller;
 use crate::store::Store;
 
@@ -46,7 +49,7 @@ pub struct Switchover {
 pub(crate) struct Host {
     pub(crate) store: Arc<Store>,
     environment: Arc<Environment>,
-    limits: Limits,
+    limits: LimitsInForce,
     slot: Slot,
     loader: Loader,
     places: Semaphore,
@@ -130,9 +133,22 @@ impl Switchover {
         self.host.slot.version().description().clone()
     }
 
-    /// The limits that it was built with.
-    pub fn limits(&self) -> &Limits {
-        &self.host.limits
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.host.limits.snapshot()
+    }
+
+    /// Puts other limits in force, for what begins from now on: a call that is under way ends under the limits that it
+    /// began with, and an entry of the cache keeps its age. No call waits.
+    ///
+    /// # Errors
+    ///
+    /// [`FixedLimit`] names a limit that cannot change while the host runs. The old limits stay, all of them.
+    pub fn change_limits(&self, limits: Limits) -> Result<(), FixedLimit> {
+        FixedLimit::ensure_same(&self.host.limits.now(), &limits, self.host.membership.is_some())?;
+        self.host.limits.change(limits);
+        tracing::info!("other limits are in force");
+        Ok(())
     }
 
     /// The flags in force.
@@ -179,7 +195,7 @@ impl Switchover {
     /// [`Error::Closed`](crate::Error::Closed)), waits for the calls under way, and closes the databases. Each wait
     /// takes at most `drain_wait`, and a last round of repairs at most `write_deadline`.
     pub async fn close(&self) {
-        self.host.store.repairs_done(self.host.limits.drain_wait).await;
+        self.host.store.repairs_done(self.host.limits.now().drain_wait).await;
         let drained = self.host.slot.close(&*self.host).await;
         if !drained {
             tracing::warn!("closed although calls were still under way");
@@ -206,7 +222,7 @@ impl Host {
 
     async fn load(&self, policy: &Policy) -> Result<Arc<Version>, SwapError> {
         let loaded = self.loader.load(policy, self.slot.flags()).await?;
-        ensure_carried(&self.store, policy, loaded.description(), self.limits.read_deadline).await?;
+        ensure_carried(&self.store, policy, loaded.description(), self.limits.now().read_deadline).await?;
         Ok(loaded)
     }
 

@@ -1,7 +1,7 @@
 //! A write in an epoch of a migration: at home alone, marked, or in both databases.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Guarantee, Result, Target};
 use switchover_core::capabilities::{DatabaseError, Fence, Side, Write, WriteOutcome};
@@ -31,10 +31,11 @@ impl Store {
         fence: &Fence,
         to: &Target,
         write: Write,
+        write_deadline: Duration,
     ) -> Answer {
         let way = self.way(admission, fence, to, &write)?;
         self.counters.asked(Asked::DatabaseWrite);
-        let deadline = Instant::now() + self.limits.write_deadline;
+        let deadline = Instant::now() + write_deadline;
         let (home, database) = self.database(&to.home)?;
         let written = match way {
             Way::Alone => database.write(vec![write], self.terms(home, deadline, Some(fence))).await,

@@ -10,12 +10,15 @@ use std::time::Instant;
 use switchover_contract::{Error, ErrorCode, Result};
 use switchover_core::SessionKey;
 use switchover_core::capabilities::Nonce;
+use switchover_runtime::Limits;
 
 use super::Store;
 
 impl Store {
     /// Runs a write with the key guarded in the cache. Without a cache it only runs the write. A cache that fails is
     /// counted.
+    ///
+    /// `limits` are those that the write itself has: the guard must last longer than the write may.
     ///
     /// In a fleet a write whose entry could not be removed may have to wait before it is acknowledged.
     ///
@@ -25,13 +28,14 @@ impl Store {
         self: &Arc<Self>,
         key: &SessionKey,
         is_delete: bool,
+        limits: &Limits,
         write: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let Ok(cache) = self.cache() else { return write.await };
         let nonce = next_nonce();
-        let ttl = self.limits.write_deadline * 2;
+        let ttl = limits.write_deadline * 2;
         // The last tenth of the call's time is for its answer.
-        let give_up = Instant::now() + self.limits.call_wall_time * 9 / 10;
+        let give_up = Instant::now() + limits.call_wall_time * 9 / 10;
         let _counted = self.bounded(cache.guard(key, nonce, ttl)).await;
         let outcome = write.await;
         if !matches!(&outcome, Err(Error { code: ErrorCode::UnknownOutcome, .. })) {

@@ -46,7 +46,7 @@ impl Lanes {
     fn send(&self, store: &Arc<Store>, lane: Lane, waiting: Waiting) -> std::result::Result<(), Waiting> {
         let mut lanes = self.lanes.lock();
         let start = |lane: &Lane| {
-            let (sender, receiver) = mpsc::channel(store.limits.calls_in_flight_max * 2);
+            let (sender, receiver) = mpsc::channel(store.limits.now().calls_in_flight_max * 2);
             tokio::spawn(run(Arc::downgrade(store), lane.clone(), receiver));
             sender
         };
@@ -89,7 +89,7 @@ async fn run(store: Weak<Store>, lane: Lane, mut queue: mpsc::Receiver<Waiting>)
             waiting.push_back(next);
         }
         let Some(store) = store.upgrade() else { return };
-        let batch = next_batch(&mut waiting, store.limits.write_deadline / 4);
+        let batch = next_batch(&mut waiting, store.limits.now().write_deadline / 4);
         match &lane {
             Lane::Strict(route) => strict::write_batch(&store, route, batch).await,
             Lane::Together(way) => together::write_batch(&store, way, batch, &mut busy).await,

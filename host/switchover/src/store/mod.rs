@@ -29,7 +29,7 @@ pub(crate) use self::reach::StoreReach;
 use self::repair::Repairs;
 use switchover_core::capabilities::{Cache, CacheError, Clock, Database, DatabaseError, Fence, Read, ReadOutcome};
 use switchover_core::{DatabaseName, SessionKey};
-use switchover_runtime::Limits;
+use switchover_runtime::LimitsInForce;
 use switchover_runtime::counters::{Asked, Counters};
 use tokio::sync::Notify;
 
@@ -38,7 +38,7 @@ pub(crate) struct Store {
     databases: BTreeMap<DatabaseName, Arc<dyn Database>>,
     cache: Option<Arc<dyn Cache>>,
     clock: Arc<dyn Clock>,
-    limits: Limits,
+    limits: LimitsInForce,
     counters: Arc<Counters>,
     lanes: Lanes,
     repairs: Repairs,
@@ -56,7 +56,7 @@ impl Store {
         databases: BTreeMap<DatabaseName, Arc<dyn Database>>,
         cache: Option<Arc<dyn Cache>>,
         clock: Arc<dyn Clock>,
-        limits: Limits,
+        limits: LimitsInForce,
         pair: Option<Pair>,
         fleet_cache: Option<Arc<FleetCache>>,
     ) -> Arc<Self> {
@@ -106,7 +106,7 @@ impl Store {
     async fn read_one(&self, database: &str, read: Read, fence: Option<&Fence>) -> Result<ReadOutcome> {
         let (name, database) = self.database(database)?;
         self.counters.asked(Asked::DatabaseRead);
-        let terms = self.terms(name, Instant::now() + self.limits.read_deadline, fence);
+        let terms = self.terms(name, Instant::now() + self.limits.now().read_deadline, fence);
         let mut outcomes =
             database.read(vec![read], terms).await.map_err(|error| self.fenced_or(database_error(name, &error)))?;
         match outcomes.pop().ok_or_else(|| internal(name, "a read without an answer"))? {
@@ -118,7 +118,7 @@ impl Store {
     /// Checks that a database answers, by asking for a random key.
     pub(crate) async fn ask(&self, database: &str) -> Result<()> {
         let asked = self.read_one(database, Read::Exists(SessionKey::random()), None);
-        match tokio::time::timeout(self.limits.read_deadline, asked).await {
+        match tokio::time::timeout(self.limits.now().read_deadline, asked).await {
             Ok(answer) => answer.map(drop),
             Err(_) => Err(Error::new(ErrorCode::Timeout, format!("database {database}: no answer in time"))),
         }
@@ -132,7 +132,7 @@ impl Store {
         &self,
         operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
     ) -> Result<T> {
-        self.bounded_by(self.limits.cache_deadline, operation).await
+        self.bounded_by(self.limits.now().cache_deadline, operation).await
     }
 
     /// Runs one operation of the cache, bounded in time: a cache that hangs counts as failed.

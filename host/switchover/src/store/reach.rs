@@ -95,7 +95,7 @@ impl Reach for StoreReach {
         let (store, database) = (Arc::clone(&self.0), database.to_owned());
         in_own_task(admission, move |_admission| async move {
             let (name, database) = store.database(&database)?;
-            let deadline = Instant::now() + store.limits.write_deadline;
+            let deadline = Instant::now() + store.limits.now().write_deadline;
             database
                 .upkeep()
                 .delete_expired(before, limit, deadline)
@@ -110,7 +110,8 @@ impl Reach for StoreReach {
             self.0.counters.asked(Asked::CacheMiss);
             return Ok(CacheLookup::Miss(Lease::DEAD));
         }
-        let (now, patience) = (self.0.clock.now(), self.0.limits.cache_deadline.min(self.0.limits.call_wall_time));
+        let limits = self.0.limits.now();
+        let (now, patience) = (self.0.clock.now(), limits.cache_deadline.min(limits.call_wall_time));
         let found = match self.0.bounded_by(patience, self.0.cache()?.get(key, now)).await? {
             // The cache is shared and never trusted. An entry of another key, or one that has ended, is a miss, and its
             // lease fills nothing.
@@ -127,7 +128,7 @@ impl Reach for StoreReach {
     }
 
     async fn cache_fill(&self, lease: Lease, session: &Session) -> Result<()> {
-        let ttl = session.expires_at.since(self.0.clock.now()).min(self.0.limits.cache_max_age);
+        let ttl = session.expires_at.since(self.0.clock.now()).min(self.0.limits.now().cache_max_age);
         if ttl.is_zero() {
             return Ok(());
         }

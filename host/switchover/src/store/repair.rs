@@ -96,7 +96,7 @@ impl Store {
         }
         gate.let_settle(true);
         self.repairs.rounds.send_modify(|rounds| *rounds += 1);
-        self.repairs_done(self.limits.write_deadline).await;
+        self.repairs_done(self.limits.now().write_deadline).await;
         gate.let_settle(false);
     }
 
@@ -123,7 +123,7 @@ impl Store {
 
 async fn repair_until_done(Pending { store, repair }: &Pending, gate: &Arc<Gate>) -> bool {
     let (route, key) = repair;
-    let give_up = Instant::now() + store.limits.repair_patience;
+    let give_up = Instant::now() + store.limits.now().repair_patience;
     let mut backoff = BACKOFF_FIRST;
     let mut rounds = store.repairs.rounds.subscribe();
     while !gate.is_retired() && Instant::now() < give_up {

@@ -1,7 +1,7 @@
 //! Writes: home decides the outcome, and mirrors follow with the guarantee that the policy asked for.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use switchover_contract::{Error, ErrorCode, Guarantee, MirrorAction, Result, SaveMode, SaveOutcome, Target};
 use switchover_core::capabilities::{DatabaseError, Terms, Write, WriteOutcome};
@@ -22,10 +22,11 @@ impl Store {
         session: Session,
         mode: SaveMode,
     ) -> Result<SaveOutcome> {
-        if session.payload.len() > self.limits.payload_bytes_max {
+        let limits = self.limits.snapshot();
+        if session.payload.len() > limits.payload_bytes_max {
             return Err(Error::new(
                 ErrorCode::TooLarge,
-                format!("a payload of {} bytes; {} are allowed", session.payload.len(), self.limits.payload_bytes_max),
+                format!("a payload of {} bytes; {} are allowed", session.payload.len(), limits.payload_bytes_max),
             ));
         }
         let key = session.key.clone();
@@ -33,7 +34,8 @@ impl Store {
             SaveMode::Create => Write::Insert(session),
             SaveMode::Update => Write::Update(session),
         };
-        let (outcome, _) = self.guarded(&key, false, self.write_to(admission, to, write)).await?;
+        let written = self.write_to(admission, to, write, limits.write_deadline);
+        let (outcome, _) = self.guarded(&key, false, &limits, written).await?;
         Ok(save_outcome(&outcome))
     }
 
@@ -45,7 +47,9 @@ impl Store {
         expires_at: Timestamp,
     ) -> Result<SaveOutcome> {
         let write = Write::Touch(key.clone(), expires_at);
-        let (outcome, _) = self.guarded(&key, false, self.write_to(admission, to, write)).await?;
+        let limits = self.limits.snapshot();
+        let written = self.write_to(admission, to, write, limits.write_deadline);
+        let (outcome, _) = self.guarded(&key, false, &limits, written).await?;
         Ok(save_outcome(&outcome))
     }
 
@@ -61,8 +65,9 @@ impl Store {
                 "a best-effort mirror of a delete would log users in again: ask for `strict`",
             ));
         }
-        let (outcome, at_mirror) =
-            self.guarded(&key, true, self.write_to(admission, to, Write::Delete(key.clone()))).await?;
+        let limits = self.limits.snapshot();
+        let written = self.write_to(admission, to, Write::Delete(key.clone()), limits.write_deadline);
+        let (outcome, at_mirror) = self.guarded(&key, true, &limits, written).await?;
         Ok(at_mirror || matches!(outcome, WriteOutcome::Done(_)))
     }
 
@@ -92,7 +97,8 @@ impl Store {
         for (name, action) in home.chain(mirrors).filter(|(name, _)| *name != source) {
             destinations.push((self.database(name)?, action));
         }
-        let deadline = Instant::now() + self.limits.write_deadline;
+        let limits = self.limits.snapshot();
+        let deadline = Instant::now() + limits.write_deadline;
         let copied = async {
             let at_source = |error: DatabaseError| database_error(source_name, &error);
             let mut transaction = source_database.begin(Terms::by(deadline)).await.map_err(at_source)?;
@@ -111,7 +117,7 @@ impl Store {
             transaction.roll_back().await;
             answer
         };
-        self.guarded(&key, false, copied).await
+        self.guarded(&key, false, &limits, copied).await
     }
 
     /// Makes a write. Returns home's outcome, and whether a strict mirror had the row of a delete.
@@ -120,13 +126,14 @@ impl Store {
         admission: &Admission,
         to: &Target,
         write: Write,
+        write_deadline: Duration,
     ) -> Result<(WriteOutcome, bool)> {
         if let Some(fence) = &admission.fence {
-            return self.write_in_epoch(admission, fence, to, write).await;
+            return self.write_in_epoch(admission, fence, to, write, write_deadline).await;
         }
         let (route, best_effort) = self.route(to)?;
         self.counters.asked(Asked::DatabaseWrite);
-        let deadline = Instant::now() + self.limits.write_deadline;
+        let deadline = Instant::now() + write_deadline;
         let key = write.key().clone();
         let (outcome, at_mirror) = if route.mirrors.is_empty() {
             let database = &self.databases[&route.home];
