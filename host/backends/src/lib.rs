@@ -61,6 +61,14 @@ pub use memory::{FlagSwitch, MemoryCache, MemoryControl, MemoryDatabase};
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
+/// Builds a table of PostgreSQL again while applications write it.
+#[cfg(feature = "postgres")]
+pub mod rebuild {
+    pub use crate::postgres::{
+        Carried, Compared, Cut, CutBound, KnownTable, Logged, Rebuild, RebuildSide as Side, RebuildState as State,
+        Scanned,
+    };
+}
 pub use prepare::prepare_table;
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisBuilder, RedisFlags, RedisFlagsBuilder};

@@ -55,6 +55,21 @@ impl Address {
         Ok(Self { kind, text: text.to_owned() })
     }
 
+    /// Opens a table that is to be built again within its database.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Invalid`] for another kind than PostgreSQL; otherwise as for
+    /// [`Rebuild::open`](crate::rebuild::Rebuild::open).
+    #[cfg(feature = "postgres")]
+    pub async fn rebuild(&self, table: &switchover_core::Table) -> Result<crate::rebuild::Rebuild, DatabaseError> {
+        if self.kind != Kind::Postgres {
+            let message = "a table is built again on PostgreSQL alone: give an address `postgres://…`";
+            return Err(DatabaseError::Invalid { message: message.to_owned() });
+        }
+        crate::rebuild::Rebuild::open(&self.text, table).await
+    }
+
     /// The kind of database or cache.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -6,6 +6,7 @@ mod demo;
 mod health;
 mod init;
 mod migrate;
+mod moving;
 mod output;
 mod place;
 mod policy;
@@ -75,6 +76,9 @@ enum Command {
     /// Move the sessions of a fleet to another database, phase by phase, with a way back
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Move a table whose programs know nothing of Switchover
+    #[command(subcommand)]
+    Move(moving::Command),
     /// Serve the session store over HTTP, for Django and for programs in any language
     Serve(Box<serve::Options>),
     /// Ask a server whether it is ready
@@ -127,6 +131,7 @@ fn run(command: Command) -> Result<Verdict> {
             Command::ClearExpired(options) => clear_expired::run(options).await,
             Command::Purge(options) => purge::run(options).await,
             Command::Migrate(command) => migrate::run(command).await,
+            Command::Move(command) => moving::run(command).await,
             Command::Policy(command) => policy::run(command).await,
             Command::Serve(options) => serve::run(*options).await,
             Command::Health(options) => health::run(options),

@@ -9,6 +9,7 @@ mod feeds;
 mod functions;
 mod others;
 mod pooler;
+mod rebuild;
 mod schema;
 mod statements;
 mod statistics;
@@ -22,6 +23,9 @@ use switchover_core::capabilities::DatabaseError;
 
 use self::connection::Connection;
 pub(crate) use self::control::PostgresControl;
+pub use self::rebuild::{
+    Carried, Compared, Cut, CutBound, KnownTable, Logged, Rebuild, Scanned, Side as RebuildSide, State as RebuildState,
+};
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};

@@ -1,0 +1,52 @@
+//! Tables of session libraries that are known by their columns, and which of their rows live.
+
+use super::Rebuild;
+
+/// A library's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownTable {
+    /// The library.
+    pub name: &'static str,
+    columns: &'static [&'static str],
+    /// The condition of rows that live.
+    pub living: &'static str,
+}
+
+/// The columns are from the libraries' own schemas.
+const KNOWN: [KnownTable; 6] = [
+    KnownTable {
+        name: "django",
+        columns: &["session_key", "session_data", "expire_date"],
+        living: "expire_date > now()",
+    },
+    // `expire` has no time zone, and is written in that of the application: a day is more than any two zones differ.
+    KnownTable {
+        name: "connect-pg-simple",
+        columns: &["sid", "sess", "expire"],
+        living: "expire > localtimestamp - interval '1 day'",
+    },
+    KnownTable { name: "tower-sessions", columns: &["id", "data", "expiry_date"], living: "expiry_date > now()" },
+    KnownTable {
+        name: "axum-session",
+        columns: &["id", "session", "expires"],
+        living: "expires IS NULL OR expires > extract(epoch FROM now())",
+    },
+    KnownTable {
+        name: "symfony",
+        columns: &["sess_id", "sess_data", "sess_lifetime", "sess_time"],
+        living: "sess_lifetime > extract(epoch FROM now())",
+    },
+    KnownTable {
+        name: "flask-session",
+        columns: &["session_id", "data", "expiry"],
+        living: "expiry > localtimestamp - interval '1 day'",
+    },
+];
+
+impl Rebuild {
+    /// The library whose table this is, by its columns.
+    pub fn known_table(&self) -> Option<&'static KnownTable> {
+        let has = |name: &&str| self.shape.columns.contains(&format!("\"{name}\""));
+        KNOWN.iter().find(|known| known.columns.iter().all(|name| has(name)))
+    }
+}

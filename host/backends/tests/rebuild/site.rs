@@ -1,0 +1,314 @@
+//! A site that keeps its sessions itself: a table of Django's, and programs that write it with plain SQL.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fastrand::Rng;
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use switchover_backends::rebuild::Rebuild;
+use switchover_core::Table;
+use switchover_core::capabilities::DatabaseError;
+use switchover_harness::{Durability, Postgres, Server};
+use tokio::task::JoinHandle;
+
+pub(crate) const LIVING: &str = "expire_date > now()";
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two statements of a program.
+const THINKING: Duration = Duration::from_millis(2);
+const TABLE: &str = "CREATE TABLE django_session (session_key varchar(40) NOT NULL PRIMARY KEY, session_data text NOT NULL, \
+                     expire_date timestamptz NOT NULL); \
+                     CREATE INDEX django_session_session_key_c0390e0f_like ON django_session (session_key varchar_pattern_ops); \
+                     CREATE INDEX django_session_expire_date_a5c62663 ON django_session (expire_date)";
+
+pub(crate) struct Site {
+    _server: Server,
+    url: String,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Result<Self> {
+        let server = Postgres::builder().durability(Durability::Fast).start().await?;
+        let url = server.create_database("site").await?;
+        let site = Self { _server: server, url };
+        site.connection().await?.execute(TABLE).await?;
+        Ok(site)
+    }
+
+    pub(crate) async fn connection(&self) -> Result<PgConnection> {
+        Ok(PgConnection::connect(&self.url).await?)
+    }
+
+    /// Rows that live, with the keys `k00000001` and so on, and rows that have ended.
+    pub(crate) async fn fill(&self, living: u32, ended: u32) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO django_session SELECT 'k' || lpad(n::text, 8, '0'), 'v' || n, now() + interval '1 hour' \
+             FROM generate_series(1, {living}) AS n; \
+             INSERT INTO django_session SELECT 'e' || lpad(n::text, 8, '0'), 'v' || n, now() - interval '1 hour' \
+             FROM generate_series(1, {ended}) AS n"
+        );
+        self.connection().await?.execute(sql.as_str()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn rebuild(&self) -> Result<Rebuild> {
+        self.rebuild_of("django_session").await
+    }
+
+    pub(crate) async fn rebuild_of(&self, table: &str) -> Result<Rebuild> {
+        Ok(Rebuild::open(&self.url, &Table::parse(table)?).await?)
+    }
+
+    /// Carries and compares until a whole comparison has found nothing.
+    pub(crate) async fn copied(&self, rebuild: &mut Rebuild) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        while rebuild.state().await?.context("it was begun")?.last_different != Some(0) {
+            step(rebuild).await?;
+            ensure!(Instant::now() < give_up, "it does not become alike: {:?}", rebuild.state().await?);
+        }
+        Ok(())
+    }
+
+    /// Waits until the copiers have made a comparison that found nothing.
+    pub(crate) async fn verified(&self) -> Result<()> {
+        let (mut rebuild, give_up) = (self.rebuild().await?, Instant::now() + PATIENCE);
+        let before = rebuild.state().await?.context("it was begun")?.rounds;
+        loop {
+            let state = rebuild.state().await?.context("it was begun")?;
+            ensure!(state.last_different.unwrap_or(0) == 0, "rows differ: {state:?}");
+            if state.rounds > before + 1 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < give_up, "no comparison ends: {state:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Two copiers at a time. Each loses its connection again and again, in the middle of whatever it does.
+    pub(crate) fn copier(&self) -> Copiers {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks = (0..2).map(|_| tokio::spawn(copy(self.url.clone(), Arc::clone(&stop)))).collect();
+        Copiers { tasks, stop }
+    }
+
+    pub(crate) fn traffic(&self, programs: u32) -> Traffic {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks =
+            (0..programs).map(|program| tokio::spawn(shop(self.url.clone(), program, Arc::clone(&stop)))).collect();
+        Traffic { tasks, stop }
+    }
+
+    pub(crate) async fn has_what_was_acknowledged(&self, told: &Told) -> Result<()> {
+        let mut connection = self.connection().await?;
+        let rows = connection.fetch_all("SELECT session_key, session_data FROM django_session").await?;
+        let mut found = HashMap::new();
+        for row in &rows {
+            found.insert(row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?);
+        }
+        for (key, value) in &told.rows {
+            match (value, found.get(key)) {
+                (Some(value), Some(there)) => ensure!(value == there, "stale: {there} instead of {value}"),
+                (Some(value), None) => return Err(anyhow!("lost: {value}")),
+                (None, Some(there)) => return Err(anyhow!("back: {there}")),
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn count(&self, table: &str) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM \"{table}\"");
+        let count: i64 = self.connection().await?.fetch_one(sql.as_str()).await?.try_get(0)?;
+        Ok(count.unsigned_abs())
+    }
+
+    pub(crate) async fn has_nothing_left(&self) -> Result<()> {
+        let sql = "SELECT string_agg(name, ', ') FROM (SELECT relname::text AS name FROM pg_class UNION ALL \
+                   SELECT proname::text FROM pg_proc UNION ALL SELECT tgname::text FROM pg_trigger) AS n \
+                   WHERE name LIKE '%\\_move%'";
+        let left: Option<String> = self.connection().await?.fetch_one(sql).await?.try_get(0)?;
+        ensure!(left.is_none(), "left: {left:?}");
+        Ok(())
+    }
+
+    /// Everything that an application or its migrations may know of a table.
+    pub(crate) async fn described(&self, table: &str) -> Result<String> {
+        let sql = format!(
+            "WITH t AS (SELECT '\"{table}\"'::regclass AS oid) SELECT concat_ws(E'\\n', \
+                (SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, \
+                    pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum) \
+                 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum \
+                 WHERE attrelid = t.oid AND attnum > 0 AND NOT attisdropped), \
+                (SELECT string_agg(pg_get_indexdef(indexrelid), E'\\n' ORDER BY indexrelid::regclass::text) \
+                 FROM pg_index WHERE indrelid = t.oid), \
+                (SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), ', ' ORDER BY conname) \
+                 FROM pg_constraint WHERE conrelid = t.oid), \
+                c.relacl, c.relowner::regrole, c.reloptions, obj_description(c.oid, 'pg_class'), \
+                (SELECT string_agg(d.objid::regclass::text, ', ') FROM pg_depend AS d \
+                 WHERE d.refobjid = t.oid AND d.deptype = 'a' AND d.objid IN (SELECT oid FROM pg_class WHERE relkind = 'S'))) \
+             FROM t JOIN pg_class AS c ON c.oid = t.oid"
+        );
+        Ok(self.connection().await?.fetch_one(sql.as_str()).await?.try_get(0)?)
+    }
+}
+
+async fn step(rebuild: &mut Rebuild) -> Result<(), DatabaseError> {
+    rebuild.carry(2_000).await?;
+    if rebuild.scan(1_000).await?.ended {
+        rebuild.compare(500).await?;
+    }
+    Ok(())
+}
+
+async fn copy(url: String, stop: Arc<AtomicBool>) -> Result<u32> {
+    let (table, mut rng, mut crashes) = (Table::parse("django_session")?, Rng::new(), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let mut rebuild = Rebuild::open(&url, &table).await?;
+        let until_crash = Duration::from_millis(rng.u64(20..500));
+        let copying = async {
+            loop {
+                match step(&mut rebuild).await {
+                    Ok(()) | Err(DatabaseError::Conflict { .. }) => {}
+                    Err(error) => return error,
+                }
+            }
+        };
+        match tokio::time::timeout(until_crash, copying).await {
+            Err(_) => crashes += 1,
+            Ok(error) => return Err(error.into()),
+        }
+    }
+    Ok(crashes)
+}
+
+pub(crate) struct Copiers {
+    tasks: Vec<JoinHandle<Result<u32>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Copiers {
+    pub(crate) async fn ends(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            ensure!(task.await?? > 3, "a copier was hardly interrupted");
+        }
+        Ok(())
+    }
+}
+
+/// What programs were told, and must find.
+#[derive(Default)]
+pub(crate) struct Told {
+    rows: HashMap<String, Option<String>>,
+    done: HashMap<&'static str, u64>,
+}
+
+impl Told {
+    pub(crate) fn living(&self) -> u64 {
+        self.rows.values().flatten().count() as u64
+    }
+
+    pub(crate) fn has_traffic(&self) -> Result<()> {
+        for what in ["insert", "upsert", "update", "delete", "delete many", "key change", "rolled back", "read"] {
+            let done = self.done.get(what).copied().unwrap_or(0);
+            ensure!(done > 20, "{what} was done {done} times: {:?}", self.done);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct Traffic {
+    tasks: Vec<JoinHandle<Result<Told>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Traffic {
+    pub(crate) async fn ends(self) -> Result<Told> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Told::default();
+        for task in self.tasks {
+            let told = task.await??;
+            all.rows.extend(told.rows);
+            for (what, times) in told.done {
+                *all.done.entry(what).or_default() += times;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A program writes keys that no other one writes, so it knows what it must read. It meets no error.
+async fn shop(url: String, program: u32, stop: Arc<AtomicBool>) -> Result<Told> {
+    let mut connection = PgConnection::connect(&url).await?;
+    let (mut told, mut rng, mut number) = (Told::default(), Rng::new(), 0_u64);
+    while !stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(THINKING).await;
+        number += 1;
+        let keys: Vec<_> = told.rows.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.clone()).collect();
+        let mine = (!keys.is_empty()).then(|| keys[rng.usize(..keys.len())].clone());
+        let (new, value) = (format!("p{program}x{number:08}"), format!("value{number}"));
+        const END: &str = "now() + interval '1 hour'";
+        let (what, sql) = match (rng.u32(..10), mine) {
+            (0 | 1, _) | (_, None) => {
+                told.rows.insert(new.clone(), Some(value.clone()));
+                ("insert", format!("INSERT INTO django_session VALUES ('{new}', '{value}', {END})"))
+            }
+            (2, Some(key)) => {
+                let sql = format!(
+                    "INSERT INTO django_session VALUES ('{key}', '{value}', {END}) \
+                     ON CONFLICT (session_key) DO UPDATE SET session_data = excluded.session_data"
+                );
+                told.rows.insert(key, Some(value.clone()));
+                ("upsert", sql)
+            }
+            (3 | 4, Some(key)) => {
+                let sql = format!("UPDATE django_session SET session_data = '{value}' WHERE session_key = '{key}'");
+                told.rows.insert(key, Some(value.clone()));
+                ("update", sql)
+            }
+            (5, Some(key)) => {
+                let sql = format!("DELETE FROM django_session WHERE session_key = '{key}'");
+                told.rows.insert(key, None);
+                ("delete", sql)
+            }
+            (6, _) if rng.u32(..8) == 0 => {
+                for key in keys {
+                    told.rows.insert(key, None);
+                }
+                ("delete many", format!("DELETE FROM django_session WHERE session_key LIKE 'p{program}x%'"))
+            }
+            (7, Some(key)) => {
+                let sql = format!("UPDATE django_session SET session_key = '{new}' WHERE session_key = '{key}'");
+                let value = told.rows.insert(key, None).flatten();
+                told.rows.insert(new, value);
+                ("key change", sql)
+            }
+            (8, Some(key)) => {
+                let sql = format!(
+                    "BEGIN; DELETE FROM django_session WHERE session_key = '{key}'; \
+                     INSERT INTO django_session VALUES ('{new}', 'never', {END}); ROLLBACK"
+                );
+                ("rolled back", sql)
+            }
+            (_, Some(key)) => {
+                let key = if rng.bool() {
+                    key
+                } else {
+                    told.rows.keys().nth(rng.usize(..told.rows.len())).cloned().unwrap_or(key)
+                };
+                let sql = format!("SELECT session_data FROM django_session WHERE session_key = '{key}'");
+                let row = connection.fetch_optional(sql.as_str()).await?;
+                let found = row.map(|row| row.try_get::<String, _>(0)).transpose()?;
+                let expected = told.rows.get(&key).cloned().flatten();
+                ensure!(found == expected, "read {found:?} where {expected:?} was acknowledged");
+                *told.done.entry("read").or_default() += 1;
+                continue;
+            }
+        };
+        connection.execute(sql.as_str()).await.with_context(|| format!("a program met an error at {what}"))?;
+        *told.done.entry(what).or_default() += 1;
+    }
+    Ok(told)
+}
