@@ -60,14 +60,14 @@ impl Address {
     /// # Errors
     ///
     /// [`DatabaseError::Invalid`] for another kind than PostgreSQL; otherwise as for
-    /// [`Rebuild::open`](crate::rebuild::Rebuild::open).
+    /// [`Rebuild::open`](crate::postgres::Rebuild::open).
     #[cfg(feature = "postgres")]
-    pub async fn rebuild(&self, table: &switchover_core::Table) -> Result<crate::rebuild::Rebuild, DatabaseError> {
+    pub async fn rebuild(&self, table: &switchover_core::Table) -> Result<crate::postgres::Rebuild, DatabaseError> {
         if self.kind != Kind::Postgres {
             let message = "a table is built again on PostgreSQL alone: give an address `postgres://…`";
             return Err(DatabaseError::Invalid { message: message.to_owned() });
         }
-        crate::rebuild::Rebuild::open(&self.text, table).await
+        crate::postgres::Rebuild::open(&self.text, table).await
     }
 
     /// The kind of database or cache.

@@ -8,6 +8,7 @@ mod feeds;
 mod init;
 mod large;
 mod migrate;
+mod moves;
 mod place;
 mod purge;
 mod stats;

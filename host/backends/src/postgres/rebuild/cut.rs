@@ -118,8 +118,19 @@ impl Rebuild {
             self.bounded(begun, wait).await?;
             self.simple(statement).await?;
         }
-        self.logged(&format!("the cut: {} counts, {carried} changes were carried under the lock", in_words(from)))
-            .await?;
+        let sql = "SELECT pg_size_pretty(pg_total_relation_size($1::regclass)), \
+                          pg_size_pretty(pg_total_relation_size($2::regclass))";
+        let aside = match from {
+            Side::Old => self.names.old.clone(),
+            Side::New => self.names.new.clone(),
+        };
+        let sizes = self.rows(sql, &[Bind::Text(Some(&table)), Bind::Text(Some(&aside))]).await?;
+        let size = |at: usize| sizes.first().map_or(Ok(String::new()), |row| column(row, at));
+        let (counts, whole, before) = (in_words(from), size(0)?, size(1)?);
+        let what = format!(
+            "the cut: {counts} counts and takes {whole}, the other one {before}; {carried} changes were carried under the lock"
+        );
+        self.logged(&what).await?;
         self.bounded(begun, wait).await?;
         Ok(carried)
     }

@@ -46,7 +46,11 @@ impl Rebuild {
             literal(&names.table)
         ));
         made.push(self.function());
-        let logged = format!("INSERT INTO {log} (what) VALUES ('writes are noted from here on')");
+        let logged = format!(
+            "INSERT INTO {log} (what) SELECT 'writes are noted from here on; the table takes ' \
+             || pg_size_pretty(pg_total_relation_size({}))",
+            literal(&names.table)
+        );
         let noted = [vec![LOCK_WAIT.to_owned()], self.triggers(), vec![logged]].concat();
         Ok([made, noted])
     }
