@@ -36,6 +36,7 @@ pub mod promises;
 pub mod reach;
 pub mod rules;
 mod schemes;
+pub mod searched;
 pub mod state;
 pub mod symmetry;
 pub mod table;

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use switchover_model::check::Outcome;
 use switchover_model::migration::Migration;
-use switchover_model::trace;
+use switchover_model::searched::{Promise as _, Searched as _};
 use switchover_model::weaken::Weakening;
 
 use crate::options::Explore;
@@ -67,7 +67,7 @@ fn per_second(count: usize, seconds: f64) -> u64 {
 }
 
 /// Prints the result of one search.
-pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -> Result<()> {
+pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome<Migration>) -> Result<()> {
     let seconds = outcome.elapsed.as_secs_f64();
     let rate = per_second(outcome.generated, seconds);
     if options.json {
@@ -92,7 +92,7 @@ pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -
         return print(&result.to_string());
     }
     for (promise, steps) in &outcome.broken {
-        print(&trace::render(model, steps, *promise))?;
+        print(&model.text(steps, *promise))?;
     }
     let how_far = if outcome.is_whole { "every state" } else { "stopped before the end" };
     print(&format!(
@@ -108,7 +108,7 @@ pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -
 }
 
 /// Prints the results of all weakenings. Returns whether each is as expected.
-pub(crate) fn weakenings(results: &[(Weakening, Outcome)], json: bool) -> Result<bool> {
+pub(crate) fn weakenings(results: &[(Weakening, Outcome<Migration>)], json: bool) -> Result<bool> {
     let mut wrong = 0;
     let mut listed = Vec::new();
     for (weakening, outcome) in results {

@@ -11,17 +11,18 @@ use switchover_model::check::{Outcome, Search, pinned, search, shortest};
 use switchover_model::diagram;
 use switchover_model::migration::Migration;
 use switchover_model::rules::{Rules, Size};
+use switchover_model::searched::Promise as _;
 use switchover_model::table::Table;
 use switchover_model::weaken;
 use switchover_protocol::{Guard, Operation, Phase, Profile, Side, edges, plan, route};
 
-fn explore(profile: Profile, size: Size) -> Outcome {
+fn explore(profile: Profile, size: Size) -> Outcome<Migration> {
     let model = Migration { table: Table::shipped(), rules: Rules::of(profile), size };
     search(&model, Search::WHOLE, |_, _, _| {})
 }
 
 #[track_caller]
-fn assert_holds(outcome: &Outcome) {
+fn assert_holds(outcome: &Outcome<Migration>) {
     let broken: Vec<_> = outcome.broken.iter().map(|(promise, _)| promise.promise()).collect();
     assert!(
         broken.is_empty(),
@@ -146,7 +147,7 @@ fn with_diagrams(page: &str) -> String {
     updated
 }
 
-fn diagram_of(case: &Case) -> String {
+fn diagram_of(case: &Case<Migration>) -> String {
     let runs = shortest(case).expect("every case breaks its promises");
     let (promise, steps) = &runs[0];
     diagram::render(&case.model, steps, *promise)
@@ -210,11 +211,11 @@ fn symmetry_of_hosts_makes_a_run_smaller() {
     assert!(fewer.states * 2 < all.states, "{} of {}", fewer.states, all.states);
 }
 
-fn finds_all(case: &Case, outcome: &Outcome) -> bool {
+fn finds_all(case: &Case<Migration>, outcome: &Outcome<Migration>) -> bool {
     case.breaks.iter().all(|promise| outcome.broken.iter().any(|(found, _)| found == promise))
 }
 
-fn words(outcome: &Outcome) -> Vec<&'static str> {
+fn words(outcome: &Outcome<Migration>) -> Vec<&'static str> {
     outcome.broken.iter().map(|(promise, _)| promise.word()).collect()
 }
 
