@@ -133,9 +133,11 @@ pub fn shortest<M: Searched>(case: &Case<M>) -> Result<Runs<M>, Vec<M::Promise>>
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
+/// The shortest run that breaks a promise; `None` if there is none.
+///
 /// The checker visits states in blocks, and keeps the last run that it finds in a block. So the search is repeated
 /// below the depth of the found run until it finds nothing shorter.
-fn shortest_of<M: Searched>(model: &M, promise: M::Promise) -> Option<Steps<M>> {
+pub fn shortest_of<M: Searched>(model: &M, promise: M::Promise) -> Option<Steps<M>> {
     let mut best: Option<Steps<M>> = None;
     loop {
         let only = HasDiscoveries::AllOf(BTreeSet::from([promise.promise()]));

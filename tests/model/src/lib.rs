@@ -29,6 +29,7 @@ mod host;
 mod late;
 pub mod migration;
 mod model;
+pub mod mover;
 pub mod outage;
 pub mod outage_cases;
 mod outages;
