@@ -125,7 +125,7 @@ fn every_guard_is_left_out_by_a_case_or_known_as_not_needed() {
 /// The rows of the page's table of edges: the edges, the guards.
 fn rows() -> Vec<(String, Vec<String>)> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol-move.md");
-    let page = fs::read_to_string(page).unwrap();
+    let page = fs::read_to_string(page).expect("the page is there");
     let (_, table) = page.split_once("| edge | guards |\n| --- | --- |\n").expect("the page has the table");
     let row = |line: &str| {
         let [edges, guards] = line.trim_matches('|').split('|').collect::<Vec<_>>()[..] else { panic!("{line}") };

@@ -1,6 +1,7 @@
 //! The cases of a move that must fail: each leaves out one rule, and lists the promises that it breaks.
 
 use crate::case::Case;
+use crate::mover::case::of;
 use crate::mover::cut_cases;
 use crate::mover::kept::{Capture, Clears, Holds, Kept, Looks, Move, Scan, Size};
 use crate::mover::rules::Form;
@@ -8,18 +9,6 @@ use crate::mover::state::Broken::{self, Back, Disturbed, Lost, Stale};
 
 const ALL: &[Broken] = &[Lost, Back, Stale];
 const CALM: Size = Size::CALM;
-
-/// A case.
-pub(crate) fn of(
-    name: &'static str,
-    about: &'static str,
-    breaks: &'static [Broken],
-    form: Form,
-    kept: Kept,
-    size: Size,
-) -> Case<Move> {
-    Case { name, about, model: Move { form, kept, size }, breaks }
-}
 
 /// All cases, in the order of the specification.
 pub fn all() -> Vec<Case<Move>> {

@@ -59,10 +59,8 @@ fn cutting(model: &Move, state: &State, actions: &mut Vec<Action>) {
     if may_cut && !control.is_cutting && (is_waited_for || !model.kept.cut_waits) {
         actions.push(Action::Lock);
     }
-    if may_cut && control.is_cutting {
-        if state.left.backs > 0 {
-            actions.push(Action::StepBack);
-        }
+    if may_cut && control.is_cutting && state.left.backs > 0 {
+        actions.push(Action::StepBack);
     }
     let leaves_out = |guard| model.kept.without.contains(&(control.stage, guard));
     let is_locked = control.is_cutting || leaves_out(Guard::Excluded);

@@ -1,7 +1,7 @@
 //! The cases of the cut, of the way back, of a second move, and of the handover to a fleet.
 
 use crate::case::Case;
-use crate::mover::cases::of;
+use crate::mover::case::of;
 use crate::mover::kept::{Kept, Move, Sealed, Size, WayBack};
 use crate::mover::rules::{Form, Guard, Stage};
 use crate::mover::state::Broken::{self, Back, Lost, Stale};

@@ -15,6 +15,7 @@
 
 pub mod action;
 mod broken;
+mod case;
 pub mod cases;
 mod client;
 mod copier;

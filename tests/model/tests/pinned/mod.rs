@@ -1,4 +1,5 @@
 //! Compares the pinned traces and the diagrams of a page with what the model finds, or writes them anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
