@@ -131,7 +131,7 @@ fn new_token(model: &Move, state: &State, side: Side, version: Version) -> Token
         Some(Task::Open { token, .. }) => all | token,
         Some(Task::Sent { .. } | Task::Snapshot { .. }) | None => all,
     });
-    1 << (Tokens::BITS - there.leading_zeros())
+    1 << (Tokens::BITS - there.leading_zeros()).max(1)
 }
 
 /// The row and its change become visible at once.

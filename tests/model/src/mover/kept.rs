@@ -5,7 +5,7 @@ use crate::mover::rules::{Edge, Form, Guard, Stage};
 /// How much may happen in one run. Every number is an upper bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Keys, 1 or 2. The first has a row when the move begins.
+    /// Keys, 1 or 2. The first one has a row when the move begins, or has none.
     pub keys: u8,
     /// Writes of applications.
     pub writes: u8,

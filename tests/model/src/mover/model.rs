@@ -4,11 +4,11 @@ use stateright::{Model, Property};
 use switchover_protocol::Side;
 
 use crate::mover::action::Action;
-use crate::mover::copies::Generation;
+use crate::mover::copies::{Generation, Step};
 use crate::mover::kept::{Move, Size};
 use crate::mover::rules::{Form, Stage};
 use crate::mover::state::{
-    Broken, CLIENTS, COPIERS, Client, Control, Copier, Door, Fleet, KEYS_MAX, Left, State, Table,
+    Broken, CLIENTS, COPIERS, Client, Control, Copier, Door, Fleet, KEYS_MAX, Left, State, Table, Version,
 };
 use crate::mover::{client, copier, cut, fleet, promises, symmetry, trace};
 use crate::searched::{Promise as _, Searched, Steps};
@@ -18,11 +18,10 @@ impl Model for Move {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let first = first(&self.size);
-        let mut states = vec![first.clone()];
+        let mut states = vec![first(&self.size, 1), first(&self.size, 0)];
         if self.size.snapshots > 0 && matches!(self.form, Form::Bridge | Form::Seal) {
             // An application that was restarted too early.
-            let mut early = first;
+            let mut early = first(&self.size, 1);
             early.clients[1].at = Side::New;
             states.push(early);
         }
@@ -108,7 +107,9 @@ fn hopes(model: &Move) -> Vec<Property<Move>> {
     if model.size.reverse && model.form != Form::Fleet {
         hopes.push(Property::<Move>::sometimes("the old table counts again", |_, state| is_back(state)));
         hopes.push(Property::<Move>::sometimes("a row that was written after the cut is carried back", |_, state| {
-            is_back(state) && (0..KEYS_MAX).any(|key| state.at(Side::Old).rows[key] > 1)
+            let copiers = state.copiers.iter().filter(|copier| copier.from == Side::New);
+            let mut copies = copiers.flat_map(|copier| copier.copies.iter().flatten());
+            copies.any(|copy| copy.step == Step::Clear && copy.row != 0)
         }));
     }
     if model.size.backs > 0 {
@@ -142,10 +143,11 @@ fn keeps(model: &Move, state: &State, promise: Broken) -> bool {
     state.broken != Some(promise) && !is_broken
 }
 
-fn first(size: &Size) -> State {
+/// The state in which a move begins, with this row of the first key.
+fn first(size: &Size, row: Version) -> State {
     let table = Table { rows: [0; KEYS_MAX], changes: [0; KEYS_MAX], is_captured: false, fence: Generation::FIRST };
     let mut old = table;
-    old.rows[0] = 1;
+    old.rows[0] = row;
     State {
         last: old.rows,
         tables: [old, table],
