@@ -98,3 +98,48 @@ pub fn may_begin(fence: Generation, generation: Generation, is_under_way: bool) 
 pub const fn may_clear(is_seen: bool, is_put: bool) -> bool {
     is_seen && is_put
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_goes_through_its_steps_in_their_order() {
+        let (mut step, mut steps) = (Step::Tokens, vec![Step::Tokens]);
+        while let Next::Go(following) = next(step, Answer::Done) {
+            step = following;
+            steps.push(step);
+        }
+        assert_eq!(steps, [Step::Tokens, Step::Row, Step::Put, Step::Clear]);
+        assert_eq!(next(step, Answer::Done), Next::Copied);
+    }
+
+    #[test]
+    fn put_without_an_answer_or_refused_ends_the_generation_and_nothing_else_does() {
+        for step in [Step::Tokens, Step::Row, Step::Put, Step::Clear] {
+            let expected = if step == Step::Put { Next::StandDown } else { Next::Again };
+            assert_eq!(next(step, Answer::Silent), expected, "{step:?}");
+        }
+        assert_eq!(next(Step::Put, Answer::Refused(Refusal::Deposed)), Next::StandDown);
+    }
+
+    #[test]
+    fn put_is_taken_under_its_own_generation_alone() {
+        let (first, second) = (Generation::FIRST, Generation::FIRST.next());
+        assert_eq!(refusal(second, second), None);
+        assert_eq!(refusal(second, first), Some(Refusal::Deposed));
+        assert_eq!(refusal(first, second), Some(Refusal::NotRaised));
+    }
+
+    #[test]
+    fn no_second_copy_of_a_key_begins_and_none_before_the_fence_is_raised() {
+        let (first, second) = (Generation::FIRST, Generation::FIRST.next());
+        assert!(may_begin(first, first, false));
+        assert!(!may_begin(first, first, true) && !may_begin(first, second, false));
+    }
+
+    #[test]
+    fn change_is_cleared_if_it_was_seen_and_its_row_was_put() {
+        assert!(may_clear(true, true) && !may_clear(true, false) && !may_clear(false, true));
+    }
+}

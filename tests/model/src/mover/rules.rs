@@ -227,3 +227,39 @@ const FLEET: &[Edge] = &[
 const fn of(from: Stage, to: Stage, guards: &'static [Guard]) -> Edge {
     Edge { from, to, guards }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_forms_are_read_back() {
+        for form in Form::ALL {
+            assert_eq!(Form::parse(form.as_str()), Some(form));
+        }
+        assert_eq!(Form::parse("Rename"), None);
+    }
+
+    #[test]
+    fn nothing_leaves_a_move_that_is_over() {
+        for edge in Form::ALL.into_iter().flat_map(edges) {
+            assert!(!matches!(edge.from, Done | Aborted), "{edge:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_changes_the_table_that_counts_is_fenced_and_nobody_can_write_meanwhile() {
+        let changes = |edge: &&Edge| edge.from.home() != edge.to.home();
+        for edge in Form::ALL.into_iter().flat_map(edges).filter(changes) {
+            assert!(edge.guards.contains(&Fenced) && edge.guards.contains(&Excluded), "{edge:?}");
+        }
+    }
+
+    #[test]
+    fn guard_of_an_unknown_fact_does_not_hold() {
+        for guard in Form::ALL.into_iter().flat_map(edges).flat_map(|edge| edge.guards) {
+            assert!(!guard.holds(&Facts::default()), "{guard:?}");
+        }
+        assert!(Drained.holds(&Facts { drained: true, ..Facts::default() }));
+    }
+}
