@@ -17,6 +17,9 @@ pub(crate) struct Moves {
     /// Writes of applications, up to 5
     #[arg(long, default_value_t = 2)]
     writes: u8,
+    /// How many of them change a key in place
+    #[arg(long, default_value_t = 0)]
+    rekeys: u8,
     /// How often a copier takes the lease; a way back needs 2
     #[arg(long, default_value_t = 2)]
     takes: u8,
@@ -55,6 +58,7 @@ impl Moves {
         let size = Size {
             keys: self.keys,
             writes: self.writes,
+            rekeys: self.rekeys,
             takes: self.takes,
             crashes: self.crashes,
             silences: self.silences,

@@ -47,6 +47,12 @@ fn two_keys() {
 }
 
 #[test]
+fn keys_that_change_in_place() {
+    let how = Search { symmetry: true, ..Search::WHOLE };
+    assert_holds(&TABLES, Size { keys: 2, writes: 2, rekeys: 1, takes: 2, ..Size::CALM }, how);
+}
+
+#[test]
 fn there_and_back_with_a_put_without_an_answer() {
     assert_holds(&TABLES, Size { takes: 3, silences: 1, ..BACK }, Search { symmetry: true, ..Search::WHOLE });
 }

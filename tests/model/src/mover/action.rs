@@ -3,6 +3,7 @@
 use switchover_protocol::Side;
 
 use crate::mover::rules::Stage;
+use crate::mover::state::Kind;
 
 /// What a put came to, as its copier sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +28,8 @@ pub enum Lane {
 /// One step of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// An application sends a write of a key, which deletes the row or puts one.
-    Send(u8, u8, bool),
+    /// An application sends a write of a key.
+    Send(u8, u8, Kind),
     /// The write reaches the server.
     Execute(u8),
     /// The transaction is committed.

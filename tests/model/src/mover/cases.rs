@@ -45,6 +45,13 @@ fn captures() -> Vec<Case<Move>> {
             CALM,
         ),
         of(
+            "key-changed-in-place",
+            "a key that is changed in place leaves a change for the new key alone",
+            &[Back],
+            Kept { both_keys: false, ..Kept::ALL },
+            Size { keys: 2, writes: 1, rekeys: 1, ..CALM },
+        ),
+        of(
             "token-given-twice",
             "a token is given again after its change was cleared",
             ALL,

@@ -5,7 +5,7 @@ use switchover_protocol::Side;
 use crate::mover::action::Action;
 use crate::mover::kept::{Capture, Move};
 use crate::mover::rules::{Form, Stage};
-use crate::mover::state::{Broken, Door, Fleet, State, Task, Tokens, Version};
+use crate::mover::state::{Broken, Door, Fleet, KEYS_MAX, Kind, State, Task, Tokens, Version, Write};
 use crate::mover::{copier, promises};
 
 /// What an application may do.
@@ -15,19 +15,12 @@ pub(crate) fn actions(model: &Move, state: &State, index: u8, actions: &mut Vec<
         None => {
             idle_actions(model, state, index, actions);
             for key in 0..model.size.keys {
-                if state.left.writes > 0 {
-                    actions.push(Action::Send(index, key, false));
-                    if state.last[key as usize] != 0 {
-                        actions.push(Action::Send(index, key, true));
-                    }
-                }
-                if state.left.snapshots > 0 {
-                    actions.push(Action::Look(index, key));
-                }
+                send_actions(state, index, key, actions);
             }
         }
-        Some(Task::Sent { key, .. }) => {
-            if may_execute(model, state, index, key) {
+        Some(Task::Sent { key, kind }) => {
+            let other = if kind == Kind::Rekey { 1 - key } else { key };
+            if [key, other].into_iter().all(|key| may_execute(model, state, index, key)) {
                 actions.push(Action::Execute(index));
             }
         }
@@ -37,6 +30,22 @@ pub(crate) fn actions(model: &Move, state: &State, index: u8, actions: &mut Vec<
                 actions.push(Action::Find(index));
             }
         }
+    }
+}
+
+fn send_actions(state: &State, index: u8, key: u8, actions: &mut Vec<Action>) {
+    let has_row = state.last[key as usize] != 0;
+    if state.left.writes > 0 {
+        actions.push(Action::Send(index, key, Kind::Put));
+    }
+    if state.left.writes > 0 && has_row {
+        actions.push(Action::Send(index, key, Kind::Delete));
+    }
+    if state.left.writes > 0 && state.left.rekeys > 0 && has_row {
+        actions.push(Action::Send(index, key, Kind::Rekey));
+    }
+    if state.left.snapshots > 0 {
+        actions.push(Action::Look(index, key));
     }
 }
 
@@ -86,14 +95,15 @@ pub(crate) fn waits_for_a_copier(model: &Move, state: &State) -> bool {
 }
 
 /// An application sends a write.
-pub(crate) fn send(state: &mut State, index: u8, key: u8, deletes: bool) {
+pub(crate) fn send(state: &mut State, index: u8, key: u8, kind: Kind) {
     state.left.writes -= 1;
-    state.clients[index as usize].task = Some(Task::Sent { key, deletes });
+    state.left.rekeys -= u8::from(kind == Kind::Rekey);
+    state.clients[index as usize].task = Some(Task::Sent { key, kind });
 }
 
 /// The write executes where the table's name leads now, and not where it led when the write was sent.
 pub(crate) fn execute(model: &Move, state: &mut State, index: u8) {
-    let Some(Task::Sent { key, deletes }) = state.clients[index as usize].task else { return };
+    let Some(Task::Sent { key, kind }) = state.clients[index as usize].task else { return };
     let is_refused = is_refused(model, state, index);
     let client = state.clients[index as usize];
     state.clients[index as usize].task = None;
@@ -105,20 +115,44 @@ pub(crate) fn execute(model: &Move, state: &mut State, index: u8) {
         return;
     }
     let Door::Leads(side) = state.doors[client.at as usize] else { return };
-    if deletes && state.at(side).rows[key as usize] == 0 {
+    let (at, other) = (key as usize, 1 - key as usize);
+    let has = |key: usize| state.at(side).rows[key] != 0;
+    let is_possible = match kind {
+        Kind::Put => true,
+        Kind::Delete => has(at),
+        Kind::Rekey => has(at) && !has(other),
+    };
+    if !is_possible {
         return;
     }
+    let mut writes = [None; KEYS_MAX];
+    if kind == Kind::Rekey {
+        writes[at] = Some(write(model, state, index, side, key, 0));
+        if !model.kept.both_keys {
+            writes[at] = Some(Write { row: 0, token: 0 });
+        }
+        let row = state.next;
+        writes[other] = Some(write(model, state, index, side, 1 - key, row));
+    } else {
+        let row = if kind == Kind::Delete { 0 } else { state.next };
+        writes[at] = Some(write(model, state, index, side, key, row));
+    }
+    state.clients[index as usize].task = Some(Task::Open { side, writes });
+}
+
+/// One row is written, and the trigger notes it.
+fn write(model: &Move, state: &mut State, index: u8, side: Side, key: u8, row: Version) -> Write {
     let version = state.next;
     state.next += 1;
-    let is_marked = client.is_host && matches!(state.control.fleet, Fleet::Mirror(_));
+    let is_host = state.clients[index as usize].is_host;
+    let is_marked = is_host && matches!(state.control.fleet, Fleet::Mirror(_));
     let leaves_change = state.at(side).is_captured || is_marked;
     let mut token = if leaves_change { new_token(model, state, side, version) } else { 0 };
     if !model.kept.change_with_row {
         state.at_mut(side).changes[key as usize] |= token;
         token = 0;
     }
-    let row = if deletes { 0 } else { version };
-    state.clients[index as usize].task = Some(Task::Open { side, key, row, token });
+    Write { row, token }
 }
 
 /// The token of a write. Without the rule it is one more than the highest that is still there, as some databases count.
@@ -128,28 +162,30 @@ fn new_token(model: &Move, state: &State, side: Side, version: Version) -> Token
     }
     let there = state.at(side).changes.iter().fold(0, |all, tokens| all | tokens);
     let there = state.clients.iter().fold(there, |all, client| match client.task {
-        Some(Task::Open { token, .. }) => all | token,
+        Some(Task::Open { writes, .. }) => writes.iter().flatten().fold(all, |all, write| all | write.token),
         Some(Task::Sent { .. } | Task::Snapshot { .. }) | None => all,
     });
     1 << (Tokens::BITS - there.leading_zeros()).max(1)
 }
 
-/// The row and its change become visible at once.
+/// Rows and their changes become visible at once.
 pub(crate) fn commit(model: &Move, state: &mut State, index: u8) {
-    let Some(Task::Open { side, key, row, token }) = state.clients[index as usize].task.take() else { return };
-    let at = key as usize;
-    let table = state.at_mut(side);
-    table.rows[at] = row;
-    table.changes[at] = match model.kept.capture {
-        Capture::PerKey if token != 0 => token,
-        Capture::Append | Capture::PerKey => table.changes[at] | token,
-    };
-    state.last[at] = row;
-    for client in &mut state.clients {
-        if let Some(Task::Snapshot { key: other, fine, .. }) = &mut client.task
-            && *other == key
-        {
-            *fine |= 1 << row;
+    let Some(Task::Open { side, writes }) = state.clients[index as usize].task.take() else { return };
+    for (at, write) in writes.iter().enumerate() {
+        let Some(Write { row, token }) = *write else { continue };
+        let table = state.at_mut(side);
+        table.rows[at] = row;
+        table.changes[at] = match model.kept.capture {
+            Capture::PerKey if token != 0 => token,
+            Capture::Append | Capture::PerKey => table.changes[at] | token,
+        };
+        state.last[at] = row;
+        for client in &mut state.clients {
+            if let Some(Task::Snapshot { key, fine, .. }) = &mut client.task
+                && usize::from(*key) == at
+            {
+                *fine |= 1 << row;
+            }
         }
     }
 }

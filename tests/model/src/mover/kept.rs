@@ -9,6 +9,8 @@ pub struct Size {
     pub keys: u8,
     /// Writes of applications.
     pub writes: u8,
+    /// How many of them change a key in place. These need 2 keys.
+    pub rekeys: u8,
     /// How often the lease is taken, in both directions.
     pub takes: u8,
     /// Crashes of a copier.
@@ -30,6 +32,7 @@ impl Size {
     pub const CALM: Self = Self {
         keys: 1,
         writes: 2,
+        rekeys: 0,
         takes: 1,
         crashes: 0,
         silences: 0,
@@ -44,7 +47,11 @@ impl Size {
         if !(1..=2).contains(&self.keys) {
             return Some("there can be 1 or 2 keys");
         }
-        (self.writes > 5).then_some("there can be up to 5 writes")
+        if self.rekeys > 0 && self.keys < 2 {
+            return Some("a key changes in place only with 2 keys");
+        }
+        (self.writes + self.rekeys > 5)
+            .then_some("there can be up to 5 writes, where one that changes a key counts twice")
     }
 }
 
@@ -130,6 +137,8 @@ pub struct Kept {
     pub without: &'static [(Stage, Guard)],
     /// A change is committed with its row.
     pub change_with_row: bool,
+    /// A key that is changed in place leaves a change for both keys. If not, for the new one.
+    pub both_keys: bool,
     /// The trigger is in force when every transaction that wrote before it has ended.
     pub trigger_waits: bool,
     /// The scan begins when the trigger is in force.
@@ -175,6 +184,7 @@ impl Kept {
     pub const ALL: Self = Self {
         without: &[],
         change_with_row: true,
+        both_keys: true,
         trigger_waits: true,
         trigger_first: true,
         capture: Capture::Append,

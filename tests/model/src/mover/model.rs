@@ -48,7 +48,7 @@ impl Model for Move {
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
         match action {
-            Action::Send(index, key, deletes) => client::send(&mut state, index, key, deletes),
+            Action::Send(index, key, kind) => client::send(&mut state, index, key, kind),
             Action::Execute(index) => client::execute(self, &mut state, index),
             Action::Commit(index) => client::commit(self, &mut state, index),
             Action::RollBack(index) => client::roll_back(&mut state, index),
@@ -167,6 +167,7 @@ fn first(size: &Size, row: Version) -> State {
         next: 2,
         left: Left {
             writes: size.writes,
+            rekeys: size.rekeys,
             takes: size.takes,
             crashes: size.crashes,
             silences: size.silences,

@@ -121,19 +121,15 @@ pub enum Task {
     Sent {
         /// The key.
         key: u8,
-        /// Whether it deletes the row. If not, it puts one.
-        deletes: bool,
+        /// What it does.
+        kind: Kind,
     },
-    /// The write was executed and is not committed. The row is locked.
+    /// The write was executed and is not committed. The rows that it has written are locked.
     Open {
         /// The table.
         side: Side,
-        /// The key.
-        key: u8,
-        /// The row after it.
-        row: Version,
-        /// The token of its change; 0 if it leaves none.
-        token: Tokens,
+        /// What it has written of each key.
+        writes: [Option<Write>; KEYS_MAX],
     },
     /// A transaction with one snapshot of the database has begun, and has not read the table yet.
     Snapshot {
@@ -146,6 +142,26 @@ pub enum Task {
         /// Whether the fence was closed since it began.
         is_old: bool,
     },
+}
+
+/// What a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Inserts or replaces the row.
+    Put,
+    /// Deletes it.
+    Delete,
+    /// Gives it the other key, in one statement.
+    Rekey,
+}
+
+/// A row that is written and not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Write {
+    /// The row after it.
+    pub row: Version,
+    /// The token of its change; 0 if it leaves none.
+    pub token: Tokens,
 }
 
 /// A process that carries changes over.
@@ -192,6 +208,7 @@ pub struct Put {
 #[expect(missing_docs, reason = "each is the bound of its name")]
 pub struct Left {
     pub writes: u8,
+    pub rekeys: u8,
     pub takes: u8,
     pub crashes: u8,
     pub silences: u8,
@@ -218,12 +235,12 @@ impl State {
 
     /// Whether an application has written the row of a key and not ended its transaction.
     pub fn is_row_locked(&self, side: Side, key: u8) -> bool {
-        self.open().any(|open| open == (side, key))
+        self.open().any(|(at, writes)| at == side && writes[key as usize].is_some())
     }
 
-    fn open(&self) -> impl Iterator<Item = (Side, u8)> {
+    fn open(&self) -> impl Iterator<Item = (Side, [Option<Write>; KEYS_MAX])> {
         self.clients.iter().filter_map(|client| match client.task {
-            Some(Task::Open { side, key, .. }) => Some((side, key)),
+            Some(Task::Open { side, writes }) => Some((side, writes)),
             Some(Task::Sent { .. } | Task::Snapshot { .. }) | None => None,
         })
     }

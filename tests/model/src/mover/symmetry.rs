@@ -1,7 +1,7 @@
 //! Applications are interchangeable, and so are copiers: states that differ only in their order are represented by one
 //! of them.
 
-use crate::mover::state::{Client, Copier, Copying, State, Task};
+use crate::mover::state::{Client, Copier, Copying, State, Task, Write};
 
 /// The state with its applications and its copiers in a fixed order.
 pub(crate) fn representative(state: &State) -> State {
@@ -11,12 +11,22 @@ pub(crate) fn representative(state: &State) -> State {
     sorted
 }
 
+fn row(write: Option<Write>) -> u8 {
+    write.map_or(0, |write| write.row + 1)
+}
+
+fn token(write: Option<Write>) -> u8 {
+    write.map_or(0, |write| write.token)
+}
+
 fn client(client: &Client) -> impl Ord + use<> {
     let task = match client.task {
         None => (0, 0, 0, 0, 0),
-        Some(Task::Sent { key, deletes }) => (1, key, u8::from(deletes), 0, 0),
-        Some(Task::Open { side, key, row, token }) => (2, key, row, token, side as u8),
-        Some(Task::Snapshot { key, rows: [old, new], fine, is_old }) => (3 + u8::from(is_old), key, old, new, fine),
+        Some(Task::Sent { key, kind }) => (1, key, kind as u8, 0, 0),
+        Some(Task::Open { side, writes: [first, second] }) => {
+            (2 + 2 * side as u8, row(first), token(first), row(second), token(second))
+        }
+        Some(Task::Snapshot { key, rows: [old, new], fine, is_old }) => (5 + 2 * u8::from(is_old), key, old, new, fine),
     };
     (client.at as u8, client.is_host, task)
 }

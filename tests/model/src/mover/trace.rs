@@ -10,7 +10,7 @@ use crate::mover::copies::Step;
 use crate::mover::kept::Move;
 use crate::mover::promises;
 use crate::mover::rules::{Form, Stage};
-use crate::mover::state::{Broken, Copying, Door, KEYS_MAX, State, Table, Task, Tokens, Version};
+use crate::mover::state::{Broken, Copying, Door, KEYS_MAX, Kind, State, Table, Task, Tokens, Version};
 use crate::searched::{Promise as _, Steps};
 
 /// Renders a run that breaks a promise, with one line for each step.
@@ -109,13 +109,16 @@ fn of(model: &Move, key: u8) -> String {
 /// What an action does.
 pub(crate) fn what(model: &Move, before: &State, action: Action, after: &State) -> String {
     match action {
-        Action::Send(_, key, true) => format!("sends a delete{}", of(model, key)),
-        Action::Send(_, key, false) => format!("sends a write{}", of(model, key)),
+        Action::Send(_, key, Kind::Delete) => format!("sends a delete{}", of(model, key)),
+        Action::Send(_, key, Kind::Put) => format!("sends a write{}", of(model, key)),
+        Action::Send(_, key, Kind::Rekey) => format!("sends a change{} to key {}", of(model, key), 2 - key),
         Action::Execute(index) => executed(model, before, after, index),
         Action::Commit(index) => match before.clients[index as usize].task {
-            Some(Task::Open { side, row, token, .. }) => {
-                let change = if token == 0 { "no change".to_owned() } else { names(token) };
-                format!("commits {} at {side}, with {change}", version(row))
+            Some(Task::Open { side, writes }) => {
+                let written = writes.iter().flatten().map(|write| version(write.row));
+                let tokens = writes.iter().flatten().fold(0, |all, write| all | write.token);
+                let change = if tokens == 0 { "no change".to_owned() } else { names(tokens) };
+                format!("commits {} at {side}, with {change}", written.collect::<Vec<_>>().join(" and "))
             }
             Some(Task::Sent { .. } | Task::Snapshot { .. }) | None => String::new(),
         },
@@ -169,17 +172,20 @@ pub(crate) fn what(model: &Move, before: &State, action: Action, after: &State) 
 }
 
 fn executed(model: &Move, before: &State, after: &State, index: u8) -> String {
-    let sent = before.clients[index as usize].task;
-    let deletes = matches!(sent, Some(Task::Sent { deletes: true, .. }));
-    match after.clients[index as usize].task {
-        Some(Task::Open { side, key, .. }) if deletes => {
+    let Some(Task::Sent { key, kind }) = before.clients[index as usize].task else { return String::new() };
+    match (after.clients[index as usize].task, kind) {
+        (Some(Task::Open { side, .. }), Kind::Delete) => {
             format!("deletes the row{} at {side}, not committed", of(model, key))
         }
-        Some(Task::Open { side, key, row, .. }) => {
+        (Some(Task::Open { side, .. }), Kind::Rekey) => {
+            format!("gives the row{} the key {} at {side}, not committed", of(model, key), 2 - key)
+        }
+        (Some(Task::Open { side, writes }), Kind::Put) => {
+            let row = writes[key as usize].map_or(0, |write| write.row);
             format!("writes {}{} at {side}, not committed", version(row), of(model, key))
         }
         _ if before.doors[before.clients[index as usize].at as usize] == Door::Refuses => "is refused".to_owned(),
-        _ => "finds no row to delete, or is refused".to_owned(),
+        _ => "finds no row to write, or is refused".to_owned(),
     }
 }
 
