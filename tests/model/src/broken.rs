@@ -1,5 +1,7 @@
 //! The promises that a run can break.
 
+use crate::searched::Promise;
+
 /// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Broken {
@@ -13,12 +15,10 @@ pub enum Broken {
     Gone,
 }
 
-impl Broken {
-    /// All promises.
-    pub const ALL: [Self; 4] = [Self::Lost, Self::Back, Self::Stale, Self::Gone];
+impl Promise for Broken {
+    const ALL: &'static [Self] = &[Self::Lost, Self::Back, Self::Stale, Self::Gone];
 
-    /// The name of the promise.
-    pub fn promise(self) -> &'static str {
+    fn promise(self) -> &'static str {
         match self {
             Self::Lost => "no acknowledged write is lost",
             Self::Back => "nothing comes back after an acknowledged delete",
@@ -27,8 +27,7 @@ impl Broken {
         }
     }
 
-    /// A word for lists.
-    pub fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Lost => "lost",
             Self::Back => "back",

@@ -1,17 +1,16 @@
 //! One model that must fail.
 
-use crate::migration::Migration;
-use crate::state::Broken;
+use crate::searched::Searched;
 
 /// A model that must fail.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct Case<M: Searched> {
     /// Its name, for files and the command line.
     pub name: &'static str,
     /// What is left out, or whose scheme it is.
     pub about: &'static str,
     /// The model.
-    pub model: Migration,
+    pub model: M,
     /// The promises that it breaks, in the order of the traces.
-    pub breaks: &'static [Broken],
+    pub breaks: &'static [M::Promise],
 }

@@ -13,12 +13,12 @@ use crate::table::Table;
 
 const ALL: &[Broken] = &[Lost, Back, Stale];
 
-fn of(name: &'static str, about: &'static str, breaks: &'static [Broken], rules: Rules, size: Size) -> Case {
+fn of(name: &'static str, about: &'static str, breaks: &'static [Broken], rules: Rules, size: Size) -> Case<Migration> {
     Case { name, about, model: Migration { table: Table::shipped(), rules, size }, breaks }
 }
 
 /// All cases: the schemes first, then the rules in the order of the protocol.
-pub fn all() -> Vec<Case> {
+pub fn all() -> Vec<Case<Migration>> {
     let mut cases = schemes::all();
     cases.extend(phases());
     cases.extend(epochs());
@@ -30,7 +30,7 @@ pub fn all() -> Vec<Case> {
 }
 
 /// Rules between phases.
-fn phases() -> Vec<Case> {
+fn phases() -> Vec<Case<Migration>> {
     let rules = Rules::of(Profile::Backfill);
     let lazy = Rules::of(Profile::Lazy);
     let calm = Size::CALM;
@@ -96,7 +96,7 @@ fn phases() -> Vec<Case> {
 }
 
 /// Rules between hosts.
-fn epochs() -> Vec<Case> {
+fn epochs() -> Vec<Case<Migration>> {
     let rules = Rules::of(Profile::Backfill);
     let lone = Rules { fence: Fence::AtEviction, ..rules };
     let calm = Size::CALM;
@@ -147,7 +147,7 @@ fn epochs() -> Vec<Case> {
 }
 
 /// Rules for copies.
-fn copies() -> Vec<Case> {
+fn copies() -> Vec<Case<Migration>> {
     let rules = Rules::of(Profile::Backfill);
     let calm = Size::CALM;
     vec![
@@ -163,7 +163,7 @@ fn copies() -> Vec<Case> {
 }
 
 /// Rules for statements to the database without the lock.
-fn statements() -> Vec<Case> {
+fn statements() -> Vec<Case<Migration>> {
     let rules = Rules::of(Profile::Backfill);
     let calm = Size::CALM;
     vec![
@@ -199,7 +199,7 @@ fn statements() -> Vec<Case> {
 }
 
 /// Rules for the cache, in the phase `off`: no migration is needed to break these.
-fn caches() -> Vec<Case> {
+fn caches() -> Vec<Case<Migration>> {
     let rules = Rules::of(Profile::Backfill);
     let size = Size { cache: true, loads: 1, transitions: 0, ..Size::CALM };
     let of = |name, about, breaks, cache| of(name, about, breaks, Rules { cache, ..rules }, size);
@@ -226,7 +226,7 @@ fn caches() -> Vec<Case> {
 }
 
 /// Cases that break nothing: each leaves out one rule that another one covers in the model.
-pub fn redundant() -> Vec<Case> {
+pub fn redundant() -> Vec<Case<Migration>> {
     let rules = Rules::of(Profile::Backfill);
     let busy = Size { failures: 1, transitions: 5, ..Size::CALM };
     let late = Size { lates: 1, ..Size::CALM };

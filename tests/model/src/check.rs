@@ -4,12 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, HasDiscoveries, Model as _};
+use stateright::{Checker, HasDiscoveries};
 
 use crate::case::Case;
-use crate::migration::Migration;
-use crate::state::Broken;
-use crate::trace::{self, Steps};
+use crate::searched::{Promise, Searched, Steps};
 
 /// The longest time of a search for the shortest trace. After it, the search ends with what it has found.
 const SEARCH_MAX: Duration = Duration::from_secs(60);
@@ -18,7 +16,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The result of a search.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Outcome<M: Searched> {
     /// The number of distinct states.
     pub states: usize,
     /// The number of states with repetitions, which measures the work.
@@ -30,12 +28,15 @@ pub struct Outcome {
     /// Whether every state was visited.
     pub is_whole: bool,
     /// The broken promises, each with a run that breaks it.
-    pub broken: Vec<(Broken, Steps)>,
+    pub broken: Runs<M>,
     /// What must happen in some run and did.
     pub reached: Vec<&'static str>,
     /// What must happen in some run and did not.
     pub missed: Vec<&'static str>,
 }
+
+/// Broken promises, each with a run that breaks it.
+pub type Runs<M> = Vec<(<M as Searched>::Promise, Steps<M>)>;
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ impl Search {
 }
 
 /// Searches, and reports its progress: distinct states, all states, depth.
-pub fn search(model: &Migration, how: Search, progress: impl FnMut(usize, usize, usize)) -> Outcome {
+pub fn search<M: Searched>(model: &M, how: Search, progress: impl FnMut(usize, usize, usize)) -> Outcome<M> {
     let finish = if how.goes_on { HasDiscoveries::AllFailures } else { HasDiscoveries::AnyFailures };
     let mut builder = model.clone().checker().threads(how.threads).finish_when(finish);
     if let Some(generated) = how.generated_max {
@@ -68,18 +69,18 @@ pub fn search(model: &Migration, how: Search, progress: impl FnMut(usize, usize,
         builder = builder.timeout(time);
     }
     if how.symmetry {
-        let builder = builder.symmetry_fn(crate::symmetry::representative);
+        let builder = builder.symmetry_fn(M::representative);
         return wait(model, how, builder.spawn_dfs(), progress);
     }
     wait(model, how, builder.spawn_bfs(), progress)
 }
 
-fn wait(
-    model: &Migration,
+fn wait<M: Searched>(
+    model: &M,
     how: Search,
-    mut checker: impl Checker<Migration>,
+    mut checker: impl Checker<M>,
     mut progress: impl FnMut(usize, usize, usize),
-) -> Outcome {
+) -> Outcome<M> {
     let begun = Instant::now();
     let handles = checker.handles();
     while handles.iter().any(|handle| !handle.is_finished()) {
@@ -92,14 +93,14 @@ fn wait(
     outcome(model, how, &checker, begun.elapsed())
 }
 
-fn outcome(model: &Migration, how: Search, checker: &impl Checker<Migration>, elapsed: Duration) -> Outcome {
+fn outcome<M: Searched>(model: &M, how: Search, checker: &impl Checker<M>, elapsed: Duration) -> Outcome<M> {
     let mut discoveries = checker.discoveries();
-    let broken: Vec<_> = Broken::ALL
-        .into_iter()
-        .filter_map(|broken| Some((broken, discoveries.remove(broken.promise())?.into_vec())))
+    let broken: Vec<_> = M::Promise::ALL
+        .iter()
+        .filter_map(|broken| Some((*broken, discoveries.remove(broken.promise())?.into_vec())))
         .collect();
     let hopes = model.properties().into_iter().map(|property| property.name);
-    let hopes = hopes.filter(|name| Broken::ALL.iter().all(|broken| broken.promise() != *name));
+    let hopes = hopes.filter(|name| M::Promise::ALL.iter().all(|broken| broken.promise() != *name));
     let (reached, missed) = hopes.partition(|name| discoveries.contains_key(name));
     let was_cut = how.generated_max.is_some_and(|most| checker.state_count() >= most)
         || how.time_max.is_some_and(|most| elapsed >= most);
@@ -120,7 +121,7 @@ fn outcome(model: &Migration, how: Search, checker: &impl Checker<Migration>, el
 /// # Errors
 ///
 /// The promises that are kept although the case should break them.
-pub fn shortest(case: &Case) -> Result<Vec<(Broken, Steps)>, Vec<Broken>> {
+pub fn shortest<M: Searched>(case: &Case<M>) -> Result<Runs<M>, Vec<M::Promise>> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for promise in case.breaks {
@@ -132,10 +133,12 @@ pub fn shortest(case: &Case) -> Result<Vec<(Broken, Steps)>, Vec<Broken>> {
     if missing.is_empty() { Ok(found) } else { Err(missing) }
 }
 
+/// The shortest run that breaks a promise; `None` if there is none.
+///
 /// The checker visits states in blocks, and keeps the last run that it finds in a block. So the search is repeated
 /// below the depth of the found run until it finds nothing shorter.
-fn shortest_of(model: &Migration, promise: Broken) -> Option<Steps> {
-    let mut best: Option<Steps> = None;
+pub fn shortest_of<M: Searched>(model: &M, promise: M::Promise) -> Option<Steps<M>> {
+    let mut best: Option<Steps<M>> = None;
     loop {
         let only = HasDiscoveries::AllOf(BTreeSet::from([promise.promise()]));
         let mut builder = model.clone().checker().finish_when(only).timeout(SEARCH_MAX);
@@ -155,8 +158,8 @@ fn shortest_of(model: &Migration, promise: Broken) -> Option<Steps> {
 /// # Errors
 ///
 /// The promises that the case does not break any more.
-pub fn pinned(case: &Case) -> Result<String, Vec<Broken>> {
+pub fn pinned<M: Searched>(case: &Case<M>) -> Result<String, Vec<M::Promise>> {
     let traces = shortest(case)?;
-    let traces = traces.iter().map(|(promise, steps)| trace::render(&case.model, steps, *promise));
+    let traces = traces.iter().map(|(promise, steps)| case.model.text(steps, *promise));
     Ok(format!("{}: {}\n\n{}", case.name, case.about, traces.collect::<Vec<_>>().join("\n\n")))
 }

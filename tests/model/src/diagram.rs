@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 use switchover_protocol::Side;
 
 use crate::migration::{Action, Migration, process_name};
+use crate::searched::Steps;
 use crate::state::{Broken, CopyStep, State, Step, WORKER};
-use crate::trace::{self, Steps};
+use crate::trace;
 
 /// The diagram of a run that breaks a promise.
-pub fn render(model: &Migration, steps: &Steps, promise: Broken) -> String {
+pub fn render(model: &Migration, steps: &Steps<Migration>, promise: Broken) -> String {
     let mut text = "sequenceDiagram\n".to_owned();
     for process in participants(model) {
         let _ = writeln!(text, "    participant {} as {}", id(process), process_name(process));
@@ -49,7 +50,7 @@ fn row(state: &State, side: Side) -> String {
 
 /// Whether a step is shown. Acknowledging and raising the fence are not. A decision is not if the next shown step
 /// enters the phase. The beginning of a call is not if the next shown step is the call's first one.
-fn is_shown(steps: &Steps, at: usize) -> bool {
+fn is_shown(steps: &Steps<Migration>, at: usize) -> bool {
     let action = |at: usize| steps.get(at).and_then(|(_, action)| *action);
     let next = (at + 1..steps.len()).filter_map(action).find(|action| !is_quiet(*action));
     match action(at) {

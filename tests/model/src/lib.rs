@@ -17,6 +17,8 @@
 //! it never decides one itself. Each case of `cases` leaves out one rule, or takes the table of a published scheme, and
 //! must fail. `weaken` changes one arm of the table. `docs/protocol.md` specifies the protocol, and lists what this
 //! model leaves out.
+//!
+//! `mover` is a model of its own, of `switchover move`. `searched` is what the search needs of either of them.
 
 mod broken;
 mod cached;
@@ -29,6 +31,7 @@ mod host;
 mod late;
 pub mod migration;
 mod model;
+pub mod mover;
 pub mod outage;
 pub mod outage_cases;
 mod outages;
@@ -36,6 +39,7 @@ pub mod promises;
 pub mod reach;
 pub mod rules;
 mod schemes;
+pub mod searched;
 pub mod state;
 pub mod symmetry;
 pub mod table;

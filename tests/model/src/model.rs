@@ -4,9 +4,10 @@ use stateright::{Model, Property};
 use switchover_protocol::Phase;
 
 use crate::migration::{Action, Migration};
+use crate::searched::{Promise as _, Searched, Steps};
 use crate::state::{Broken, Cache, Control, Database, HOSTS_MAX, Left, Process, State, Told, WAITING};
 use crate::view::Reach;
-use crate::{control, host, late, promises, reach, worker};
+use crate::{control, host, late, promises, reach, symmetry, trace, worker};
 
 impl Model for Migration {
     type State = State;
@@ -106,6 +107,18 @@ impl Model for Migration {
             properties.push(promises::acknowledges_in_the_dark());
         }
         properties
+    }
+}
+
+impl Searched for Migration {
+    type Promise = Broken;
+
+    fn representative(state: &State) -> State {
+        symmetry::representative(state)
+    }
+
+    fn text(&self, steps: &Steps<Self>, promise: Broken) -> String {
+        trace::render(self, steps, promise)
     }
 }
 

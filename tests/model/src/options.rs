@@ -10,6 +10,8 @@ use switchover_model::rules::{Rules, Size};
 use switchover_model::table::Table;
 use switchover_protocol::Profile;
 
+use crate::move_options::Moves;
+
 /// Explores the migration protocol by the policy's own table: every interleaving within the given bounds
 #[derive(Parser)]
 #[command(
@@ -20,6 +22,7 @@ Examples:
   switchover-model --profile lazy --operations 3 --lates 1 --lost-locks 1 --transitions 8 --rollbacks 2
   switchover-model mutate cutover
   switchover-model mutate \"lazy strict load\" --large --generated-max 20000000
+  switchover-model move --form bridge --writes 3 --takes 2 --crashes 1 --reverse
   switchover-model trace late-statement
 
 The exit status is 1 if a promise is broken. Memory grows with the states: about 80 bytes for each, including
@@ -50,6 +53,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Explore `switchover move`, whose writers know nothing of the project
+    Move(Moves),
     /// Show how a promise is broken without a rule, or by a published scheme
     Trace {
         /// Only cases whose names contain this

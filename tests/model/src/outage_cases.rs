@@ -15,13 +15,19 @@ pub const SIZE: Size = Size { cache: true, loads: 1, cuts: 1, transitions: 0, ..
 const RAISE: Outage = Outage { bound: false, ..Outage::by(Remedy::Raise, Covers::Writes) };
 const SUSPEND: Outage = Outage { bound: false, ..Outage::by(Remedy::Suspend, Covers::Writes) };
 
-fn of(name: &'static str, about: &'static str, breaks: &'static [Broken], outage: Outage, size: Size) -> Case {
+fn of(
+    name: &'static str,
+    about: &'static str,
+    breaks: &'static [Broken],
+    outage: Outage,
+    size: Size,
+) -> Case<Migration> {
     let rules = Rules { outage, ..Rules::of(Profile::Backfill) };
     Case { name, about, model: Migration { table: Table::shipped(), rules, size }, breaks }
 }
 
 /// The cases that must fail.
-pub(crate) fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case<Migration>> {
     let mut cases = bounds();
     cases.extend(generations());
     cases.extend(suspensions());
@@ -29,7 +35,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 /// What the published bound allows.
-fn bounds() -> Vec<Case> {
+fn bounds() -> Vec<Case<Migration>> {
     let nothing = Outage { bound: false, ..Outage::BOUND };
     let deletes = Outage { covers: Covers::Deletes, ..SUSPEND };
     vec![
@@ -51,7 +57,7 @@ fn bounds() -> Vec<Case> {
 }
 
 /// Rules of confirmations and generations.
-fn generations() -> Vec<Case> {
+fn generations() -> Vec<Case<Migration>> {
     let of = |name, about, outage| of(name, about, &[Back, Stale], outage, SIZE);
     vec![
         of(
@@ -93,7 +99,7 @@ fn generations() -> Vec<Case> {
 }
 
 /// Rules of suspensions.
-fn suspensions() -> Vec<Case> {
+fn suspensions() -> Vec<Case<Migration>> {
     vec![
         of(
             "cache-suspension-checked-early",
@@ -127,7 +133,7 @@ fn suspensions() -> Vec<Case> {
 }
 
 /// What breaks nothing.
-pub(crate) fn redundant() -> Vec<Case> {
+pub(crate) fn redundant() -> Vec<Case<Migration>> {
     let before = |name, outage| {
         let about = "a host looks at its confirmation before it asks the cache, and not after the hit";
         of(name, about, &[], Outage { look: Look::Before, ..outage }, SIZE)

@@ -8,10 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use switchover_model::check::Outcome;
 use switchover_model::migration::Migration;
-use switchover_model::trace;
+use switchover_model::searched::{Promise as _, Searched};
 use switchover_model::weaken::Weakening;
-
-use crate::options::Explore;
 
 /// The progress of a search, on the terminal.
 pub(crate) struct Progress {
@@ -66,17 +64,22 @@ fn per_second(count: usize, seconds: f64) -> u64 {
     (count as f64 / seconds.max(0.001)) as u64
 }
 
-/// Prints the result of one search.
-pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -> Result<()> {
+/// Prints the result of one search of a model, and for JSON what is modelled and how much may happen.
+pub(crate) fn outcome<M: Searched>(
+    model: &M,
+    json: bool,
+    about: [(&str, &str); 2],
+    outcome: &Outcome<M>,
+) -> Result<()> {
     let seconds = outcome.elapsed.as_secs_f64();
     let rate = per_second(outcome.generated, seconds);
-    if options.json {
+    if json {
         let broken: Vec<_> = outcome
             .broken
             .iter()
             .map(|(promise, steps)| json!({"promise": promise.promise(), "steps": steps.len()}))
             .collect();
-        let result = json!({
+        let mut result = json!({
             "states": outcome.states,
             "generated": outcome.generated,
             "depth": outcome.depth,
@@ -86,13 +89,14 @@ pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -
             "broken": broken,
             "reached": outcome.reached,
             "missed": outcome.missed,
-            "size": format!("{:?}", model.size),
-            "profile": model.rules.profile.as_str(),
         });
+        for (name, value) in about {
+            result[name] = value.into();
+        }
         return print(&result.to_string());
     }
     for (promise, steps) in &outcome.broken {
-        print(&trace::render(model, steps, *promise))?;
+        print(&model.text(steps, *promise))?;
     }
     let how_far = if outcome.is_whole { "every state" } else { "stopped before the end" };
     print(&format!(
@@ -108,7 +112,7 @@ pub(crate) fn outcome(model: &Migration, options: &Explore, outcome: &Outcome) -
 }
 
 /// Prints the results of all weakenings. Returns whether each is as expected.
-pub(crate) fn weakenings(results: &[(Weakening, Outcome)], json: bool) -> Result<bool> {
+pub(crate) fn weakenings(results: &[(Weakening, Outcome<Migration>)], json: bool) -> Result<bool> {
     let mut wrong = 0;
     let mut listed = Vec::new();
     for (weakening, outcome) in results {

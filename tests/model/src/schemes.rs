@@ -10,7 +10,7 @@ use crate::state::Broken::{Back, Lost, Stale};
 use crate::table::Table;
 
 /// The proxy of 2016 in its variants, then LaunchDarkly's order.
-pub(crate) fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case<Migration>> {
     let calm = Size { transitions: 2, ..Size::CALM };
     let of_2016 = Rules::bare(&[Phase::Off, Phase::Mirror, Phase::Complete]);
     let guarded = Rules { barrier: true, drain: true, ..of_2016 };

@@ -9,13 +9,11 @@ use switchover_protocol::{Operation, Side};
 use crate::migration::{Action, Migration, Reply, process_name};
 use crate::outages;
 use crate::promises::{self, Way};
+use crate::searched::{Promise as _, Steps};
 use crate::state::{Broken, Call, CopyStep, Database, State, Step, Version};
 
-/// The steps of a run, each with the state before it. The last state has no step.
-pub type Steps = Vec<(State, Option<Action>)>;
-
 /// Renders a run that breaks a promise, with one line for each step.
-pub fn render(model: &Migration, steps: &Steps, promise: Broken) -> String {
+pub fn render(model: &Migration, steps: &Steps<Migration>, promise: Broken) -> String {
     let mut rows = vec![["who", "does", "old", "new", "cache", "control document"].map(str::to_owned)];
     let (first, _) = &steps[0];
     rows.push(row(model, "", "at the beginning", first));

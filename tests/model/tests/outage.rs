@@ -6,6 +6,7 @@ use switchover_model::migration::Migration;
 use switchover_model::outage::{Covers, Outage, Remedy};
 use switchover_model::outage_cases::SIZE;
 use switchover_model::rules::{Rules, Size};
+use switchover_model::searched::Promise as _;
 use switchover_model::state::Broken;
 use switchover_model::table::Table;
 use switchover_protocol::Profile;
@@ -13,7 +14,7 @@ use switchover_protocol::Profile;
 const IN_THE_DARK: &str = "a delete is acknowledged although no host reaches the cache";
 const REMEDIES: [Remedy; 4] = [Remedy::Raise, Remedy::RaiseAndSuspend, Remedy::Suspend, Remedy::Relay];
 
-fn explore(outage: Outage, size: Size, how: Search) -> Outcome {
+fn explore(outage: Outage, size: Size, how: Search) -> Outcome<Migration> {
     let rules = Rules { outage, ..Rules::of(Profile::Backfill) };
     search(&Migration { table: Table::shipped(), rules, size }, how, |_, _, _| {})
 }

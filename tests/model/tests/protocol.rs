@@ -1,27 +1,26 @@
 //! The protocol keeps its promises in every state of a bounded size, and breaks some if any one of its rules is left
 //! out.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::{env, fs};
+mod pinned;
 
 use switchover_model::case::Case;
 use switchover_model::cases;
-use switchover_model::check::{Outcome, Search, pinned, search, shortest};
+use switchover_model::check::{Outcome, Search, search, shortest_of};
 use switchover_model::diagram;
 use switchover_model::migration::Migration;
 use switchover_model::rules::{Rules, Size};
+use switchover_model::searched::Promise as _;
 use switchover_model::table::Table;
 use switchover_model::weaken;
 use switchover_protocol::{Guard, Operation, Phase, Profile, Side, edges, plan, route};
 
-fn explore(profile: Profile, size: Size) -> Outcome {
+fn explore(profile: Profile, size: Size) -> Outcome<Migration> {
     let model = Migration { table: Table::shipped(), rules: Rules::of(profile), size };
     search(&model, Search::WHOLE, |_, _, _| {})
 }
 
 #[track_caller]
-fn assert_holds(outcome: &Outcome) {
+fn assert_holds(outcome: &Outcome<Migration>) {
     let broken: Vec<_> = outcome.broken.iter().map(|(promise, _)| promise.promise()).collect();
     assert!(
         broken.is_empty(),
@@ -88,78 +87,25 @@ fn lazy_with_late_statements_lost_locks_and_evictions() {
 
 #[test]
 fn every_rule_left_out_and_every_published_scheme_breaks_its_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
-    let updates = env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1");
-    let mut differing = Vec::new();
-    for case in cases::all() {
-        let text = match pinned(&case) {
-            Ok(text) => text,
-            Err(kept) => panic!("{} no longer breaks: {kept:?}", case.name),
-        };
-        let path = folder.join(format!("{}.trace", case.name));
-        if updates {
-            fs::write(&path, &text).unwrap();
-        } else if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-            differing.push(case.name);
-        }
-    }
-    assert!(differing.is_empty(), "these traces differ, UPDATE_GOLDENFILES=1 pins them: {differing:?}");
+    pinned::assert_traces("traces", &cases::all());
 }
 
-/// The page has the shortest run of each case, for its first promise, after a marker that names the case. If two cases
-/// have the same run, the marker names both: `<!-- a, b -->`.
 #[test]
 fn page_shows_what_happens_without_each_rule() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol-counterexamples.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let updated = with_diagrams(&page);
-    if env::var_os("UPDATE_GOLDENFILES").is_some_and(|value| value == "1") {
-        fs::write(&path, updated).unwrap();
-    } else {
-        assert!(page == updated, "the page shows other runs than the model finds: UPDATE_GOLDENFILES=1 rewrites them");
-    }
+    let all = cases::all();
+    let diagrams = all.iter().map(|case| (case.name, diagram_of(case))).collect();
+    pinned::assert_page("protocol-counterexamples.md", diagrams);
 }
 
-/// The page with the diagrams that the model finds.
-fn with_diagrams(page: &str) -> String {
-    let mut left: BTreeMap<_, _> = cases::all().iter().map(|case| (case.name, diagram_of(case))).collect();
-    let mut shown: Vec<String> = Vec::new();
-    let mut parts = page.split("<!-- ");
-    let mut updated = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (names, rest) = part.split_once(" -->\n").expect("a marker ends its line");
-        if names == "end" {
-            updated += &format!("<!-- end -->\n{rest}");
-            continue;
-        }
-        let mut diagrams: Vec<_> = names
-            .split(", ")
-            .map(|name| left.remove(name).unwrap_or_else(|| panic!("no case, or twice: {name}")))
-            .collect();
-        diagrams.dedup();
-        let [diagram] = &diagrams[..] else { panic!("they differ: give each of `{names}` a diagram of its own") };
-        assert!(!shown.contains(diagram), "`{names}`: the same is shown above, name both there");
-        updated += &format!("<!-- {names} -->\n```mermaid\n{diagram}```\n");
-        shown.push(diagram.clone());
-    }
-    assert!(left.is_empty(), "the page has no marker for {:?}", left.keys());
-    updated
-}
-
-fn diagram_of(case: &Case) -> String {
-    let runs = shortest(case).expect("every case breaks its promises");
-    let (promise, steps) = &runs[0];
-    diagram::render(&case.model, steps, *promise)
+fn diagram_of(case: &Case<Migration>) -> String {
+    let promise = case.breaks[0];
+    let steps = shortest_of(&case.model, promise).expect("every case breaks its promises");
+    diagram::render(&case.model, &steps, promise)
 }
 
 #[test]
 fn no_trace_is_pinned_that_no_case_has() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
-    let known: Vec<_> = cases::all().iter().map(|case| format!("{}.trace", case.name)).collect();
-    for entry in fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(known.contains(&name), "{name} belongs to no case: remove it");
-    }
+    pinned::assert_no_other_trace("traces", &cases::all());
 }
 
 #[test]
@@ -210,11 +156,11 @@ fn symmetry_of_hosts_makes_a_run_smaller() {
     assert!(fewer.states * 2 < all.states, "{} of {}", fewer.states, all.states);
 }
 
-fn finds_all(case: &Case, outcome: &Outcome) -> bool {
+fn finds_all(case: &Case<Migration>, outcome: &Outcome<Migration>) -> bool {
     case.breaks.iter().all(|promise| outcome.broken.iter().any(|(found, _)| found == promise))
 }
 
-fn words(outcome: &Outcome) -> Vec<&'static str> {
+fn words(outcome: &Outcome<Migration>) -> Vec<&'static str> {
     outcome.broken.iter().map(|(promise, _)| promise.word()).collect()
 }
 
