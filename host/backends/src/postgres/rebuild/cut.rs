@@ -34,11 +34,13 @@ pub struct Cut {
 }
 
 /// With more changes than this waiting, the lock is not asked for yet.
-const WAITING_MAX: u32 = 200;
+const WAITING_MAX: u64 = 200;
+/// How often it is tried to get below that.
+const CATCH_UP_MAX: u32 = 100;
 /// Between two looks at the transactions of others, under the lock.
 const LOOK: Duration = Duration::from_millis(5);
 /// What one statement of the last carrying takes.
-const CARRY: i64 = 10_000;
+const CARRY: u32 = 10_000;
 const TAKEN_BACK: &str = "the tables are as they were. Try again, with a longer bound if applications can wait";
 
 impl Rebuild {
@@ -55,7 +57,7 @@ impl Rebuild {
     pub async fn cut(&mut self, from: Side, bound: CutBound) -> Result<Cut, DatabaseError> {
         let mut taken_back = 0;
         loop {
-            while self.carry(WAITING_MAX).await?.more {}
+            self.carry_most().await?;
             match self.try_to_cut(from, bound.wait).await {
                 Ok(cut) => return Ok(Cut { taken_back, ..cut }),
                 Err(DatabaseError::Conflict { message }) => {
@@ -70,6 +72,17 @@ impl Rebuild {
         }
     }
 
+    /// Carries until few changes wait, so that the lock is short.
+    async fn carry_most(&mut self) -> Result<(), DatabaseError> {
+        for _ in 0..CATCH_UP_MAX {
+            if self.carry(CARRY).await?.changes < WAITING_MAX {
+                return Ok(());
+            }
+        }
+        let message = "writes come faster than they are carried: cut when less is written";
+        Err(DatabaseError::Conflict { message: message.to_owned() })
+    }
+
     async fn try_to_cut(&mut self, from: Side, wait: Duration) -> Result<Cut, DatabaseError> {
         self.simple("BEGIN").await?;
         let Locked { state, .. } = match self.locked().await {
@@ -79,7 +92,7 @@ impl Rebuild {
         if let Some(refused) = state.refusal(from) {
             return self.end(Err(invalid(refused))).await;
         }
-        let exchange = match self.exchange(from).await {
+        let exchange = match self.prepared(from).await {
             Ok(exchange) => exchange,
             Err(error) => return self.end(Err(error)).await,
         };
@@ -89,8 +102,18 @@ impl Rebuild {
         let waited = begun.elapsed();
         let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
         let sql = format!("UPDATE {} SET cut_waited_ms = $1", self.names.state);
-        self.run(&sql, &[Bind::Int(ms)]).await?;
+        // The cut is made, whether this can be noted or not.
+        let _noted = self.run(&sql, &[Bind::Int(ms)]).await;
         Ok(Cut { waited, carried, taken_back: 0 })
+    }
+
+    /// What takes time and needs no application to wait. The lock keeps autovacuum out, which holds a lock for as long
+    /// as it works and gives it up for one who waits a second; it is in nobody else's way.
+    async fn prepared(&mut self, from: Side) -> Result<Vec<String>, DatabaseError> {
+        let (table, other) = (self.names.table.clone(), self.other(from).to_owned());
+        self.simple("SET LOCAL lock_timeout = '5s'").await?;
+        self.simple(&format!("LOCK TABLE {table}, {other} IN SHARE UPDATE EXCLUSIVE MODE")).await?;
+        self.exchange(from).await
     }
 
     /// Everything from the lock to the commit.
@@ -109,7 +132,7 @@ impl Rebuild {
         let mut carried = 0;
         loop {
             self.bounded(begun, wait).await?;
-            match self.carry_locked(CARRY, false, from, living).await? {
+            match self.carry_locked(CARRY.into(), true, from, living).await? {
                 0 => break,
                 changes => carried += changes,
             }
@@ -154,7 +177,8 @@ impl Rebuild {
         let rows = self.rows("SELECT clock_timestamp()::text", &[]).await?;
         let locked: String = rows.first().map_or_else(|| Err(invalid("no answer")), |row| column(row, 0))?;
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
-                   AND backend_type = 'client backend' AND coalesce(wait_event_type, '') <> 'Lock' \
+                   AND backend_type = 'client backend' \
+                   AND (wait_event_type = 'Lock' AND pg_backend_pid() = ANY(pg_blocking_pids(pid))) IS NOT TRUE \
                    AND (backend_xmin IS NOT NULL AND xact_start < $1::timestamptz \
                         OR state IS NULL AND usename <> current_user)";
         loop {
