@@ -83,7 +83,8 @@ impl Rebuild {
                  WHERE CASE WHEN o.{key} IS NULL THEN t.switchover_lives WHEN t.{key} IS NULL THEN o.switchover_lives \
                             ELSE t.switchover_row *<> o.switchover_row AND (t.switchover_lives OR o.switchover_lives) END\
                  ) AS found \
-             WHERE NOT EXISTS (SELECT FROM {changes} AS c WHERE c.key IS NULL OR c.key = found.key)",
+             WHERE NOT EXISTS (SELECT FROM {changes} AS c WHERE c.key = found.key) \
+                 AND NOT EXISTS (SELECT FROM {changes} AS c WHERE c.key IS NULL)",
             side(table),
             side(other),
         )
