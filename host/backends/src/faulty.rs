@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Strain, Swept,
-    Terms, Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, Endpoint, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics,
+    Strain, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::sync::Mutex;
 use switchover_core::{Column, Layout, Session, SessionKey, Timestamp};
@@ -321,6 +321,10 @@ impl<D: Database + 'static> Database for Faulty<D> {
 
     fn summary(&self) -> String {
         self.shared.inner.summary()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.inner.endpoint()
     }
 }
 

@@ -39,15 +39,17 @@ mod questions;
 pub mod report;
 mod sessions;
 mod tls;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::routing::get;
 use switchover::{Router, Sessions, Switchover};
+use tracing::Span;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use crate::access::{InvalidTokens, NewToken, Tokens};
@@ -56,9 +58,10 @@ pub use crate::document::document;
 pub use crate::error::ServeError;
 pub use crate::listen::{CONNECTIONS_MAX, Server, UnixDoor};
 pub use crate::metrics::{METRICS, describe_metrics};
-use crate::metrics::{Page, counted};
+use crate::metrics::{Page, observed};
 use crate::problem::Problem;
 pub use crate::tls::Tls;
+use crate::trace::Parent;
 
 /// The routes of a host. Cheap to clone.
 #[derive(Clone)]
@@ -74,6 +77,7 @@ struct State {
     switchover: Switchover,
     ending: Arc<AtomicBool>,
     metrics: Option<Page>,
+    parent: Parent,
 }
 
 impl State {
@@ -91,6 +95,7 @@ impl Doors {
             switchover: switchover.clone(),
             ending: Arc::default(),
             metrics: None,
+            parent: Parent::default(),
         };
         Self { state }
     }
@@ -100,6 +105,14 @@ impl Doors {
     #[must_use]
     pub fn with_metrics(mut self, page: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.state.metrics = Some(Page(Arc::new(page)));
+        self
+    }
+
+    /// Continues the traces of callers: `find` is given the headers of each request that is traced, and its span, which
+    /// has not been entered yet. With `tracing-opentelemetry` it is `span.set_parent(propagator.extract(..))`.
+    #[must_use]
+    pub fn with_trace_parents(mut self, find: impl Fn(&HeaderMap, &Span) + Send + Sync + 'static) -> Self {
+        self.state.parent = Parent::new(find);
         self
     }
 
@@ -133,7 +146,7 @@ impl Doors {
     fn served(&self, routes: OpenApiRouter<State>) -> axum::Router {
         let (routes, _) = routes.split_for_parts();
         let routes = routes.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(self.state.clone());
-        routes.layer(middleware::from_fn(counted))
+        routes.layer(middleware::from_fn_with_state(self.state.parent.clone(), observed))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::Doors;
 use crate::bound::Bounded;
 use crate::error::ServeError;
 use crate::tls::Tls;
+use crate::trace::Scheme;
 
 /// How long the head of a request may take to arrive, and the first request of a connection.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
@@ -26,6 +27,9 @@ const HEAD_WAIT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// How long a handshake of TLS may take.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+
+const HTTP: Scheme = Scheme("http");
+const HTTPS: Scheme = Scheme("https");
 
 /// A unix socket. Its mode and its group say who may call.
 #[derive(Clone, Debug)]
@@ -87,7 +91,7 @@ impl Server {
         let server = axum_server::from_unix(listener).map_err(failed)?;
         self.sockets.push(path.clone());
         let server = ready(server).handle(Handle::with_control(self.control.clone()));
-        let server = server.acceptor(self.bounded(DefaultAcceptor::new()));
+        let server = server.acceptor(self.bounded(DefaultAcceptor::new(), HTTP));
         self.tasks.spawn(server.serve(routes.into_make_service()));
         Ok(())
     }
@@ -108,11 +112,11 @@ impl Server {
         match &config {
             Some((_, config)) => {
                 let acceptor = RustlsAcceptor::new(config.clone()).handshake_timeout(HANDSHAKE_WAIT);
-                let acceptor = self.bounded(acceptor);
+                let acceptor = self.bounded(acceptor, HTTPS);
                 self.tasks.spawn(server.acceptor(acceptor).serve(routes.into_make_service()));
             }
             None => {
-                let acceptor = self.bounded(NoDelayAcceptor::new());
+                let acceptor = self.bounded(NoDelayAcceptor::new(), HTTP);
                 self.tasks.spawn(server.acceptor(acceptor).serve(routes.into_make_service()));
             }
         }
@@ -120,8 +124,8 @@ impl Server {
         Ok(bound)
     }
 
-    fn bounded<A>(&self, acceptor: A) -> Bounded<A> {
-        Bounded { acceptor, places: Arc::clone(&self.places) }
+    fn bounded<A>(&self, acceptor: A, scheme: Scheme) -> Bounded<A> {
+        Bounded { acceptor, places: Arc::clone(&self.places), scheme }
     }
 
     /// Reads the files of TLS again; new connections have them.

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use crate::State;
 use crate::problem::{Problem, Shape};
+use crate::trace::{self, Parent};
 
 /// The media type of the format that Prometheus reads.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -103,12 +104,14 @@ async fn metrics(FromState(state): FromState<State>) -> Response {
     }
 }
 
-/// Counts a request and its time.
-pub(crate) async fn counted(request: Request, next: Next) -> Response {
+/// Counts a request and its time, and makes its span.
+pub(crate) async fn observed(FromState(parent): FromState<Parent>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("none", |path| known_route(path.as_str()));
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = path.map_or("none", known_route);
     let method = known_method(request.method());
-    let response = next.run(request).await;
+    let span = trace::begin(&parent, &request, method, path);
+    let response = trace::answered(&span, next.run(request)).await;
     let status = match response.status().as_u16() {
         ..300 => "2xx",
         300..400 => "3xx",

@@ -12,7 +12,7 @@ use switchover::{Error, ErrorCode};
 use utoipa::ToSchema;
 
 /// The header with the code of an error. An answer to HEAD has no body.
-const SWITCHOVER_ERROR: HeaderName = HeaderName::from_static("switchover-error");
+pub(crate) const SWITCHOVER_ERROR: HeaderName = HeaderName::from_static("switchover-error");
 /// The media type of RFC 9457.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 

@@ -45,6 +45,7 @@ pub mod migration;
 mod router;
 mod sessions;
 mod store;
+pub mod trace;
 
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};

@@ -9,6 +9,7 @@ use switchover_runtime::call::{ClearExpired, Delete, Exists, Load, Save, Touch};
 use switchover_runtime::limits::DELETE_EXPIRED_MAX;
 
 use crate::host::{Admitted, Host, Switchover, to_the_end};
+use crate::trace::CallSpan;
 
 /// New keys that are tried before a create gives up. With 165 random bits even the second one is hardly ever needed.
 const NEW_KEYS_MAX: u32 = 3;
@@ -49,9 +50,9 @@ pub enum CycleOutcome {
 impl Sessions {
     /// Creates a session under a new key from the operating system's random source.
     pub async fn create(&self, payload: Payload, expires_at: Timestamp) -> Result<SessionKey, Error> {
-        let admitted = self.host.admit().await?;
-        to_the_end(async move { create(&admitted, Session::new(SessionKey::random(), payload, expires_at)).await })
-            .await
+        let admitted = self.host.admit(CallSpan::begin("create")).await?;
+        let like = Session::new(SessionKey::random(), payload, expires_at);
+        to_the_end(async move { admitted.ended(create(&admitted, like).await) }).await
     }
 
     /// As [`Sessions::create`], under a key that the caller made, as the clients of Django and of other libraries do.
@@ -139,9 +140,9 @@ impl Sessions {
     ///
     /// [`Error::CycleIncomplete`] carries the new key. It means that the old key may still be valid.
     pub async fn cycle_key(&self, key: &SessionKey) -> Result<CycleOutcome, Error> {
-        let admitted = self.host.admit().await?;
+        let admitted = self.host.admit(CallSpan::begin("cycle-key")).await?;
         let old_key = key.clone();
-        to_the_end(async move { cycle(&admitted, old_key).await }).await
+        to_the_end(async move { admitted.ended(cycle(&admitted, old_key).await) }).await
     }
 }
 

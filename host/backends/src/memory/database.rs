@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use switchover_core::capabilities::{
-    Clock, Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan, Statistics, Swept,
-    SystemClock, Terms, Transaction, Upkeep, Write, WriteOutcome,
+    Clock, Cursor, Database, DatabaseError, Endpoint, ExpiredLeft, Feeds, Identity, Read, ReadOutcome, Scan,
+    Statistics, Swept, SystemClock, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::sync::Mutex;
 use switchover_core::{Layout, Session, SessionKey, Timestamp};
@@ -251,6 +251,10 @@ impl Database for MemoryDatabase {
 
     fn summary(&self) -> String {
         "memory of this process".to_owned()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::of("memory")
     }
 }
 

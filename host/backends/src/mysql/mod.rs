@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use sqlx::ConnectOptions as _;
 use sqlx::mysql::MySqlConnectOptions;
-use switchover_core::capabilities::DatabaseError;
+use switchover_core::capabilities::{DatabaseError, Endpoint};
 
 use self::connection::Connection;
 pub(crate) use self::control::MySqlControl;
@@ -112,6 +112,17 @@ impl Driver for MySqlDriver {
 
     fn summary(&self) -> String {
         format!("{}, table {}", place_of(&self.address), self.options.table.table)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        let (address, table) = (&self.address, &self.options.table.table);
+        // Here a schema is a database.
+        let database = table.schema().or(address.get_database()).unwrap_or_default();
+        let endpoint = Endpoint::of("mysql").namespace(database).collection(table.name());
+        match address.get_socket() {
+            Some(socket) => endpoint.server(socket.display().to_string(), None),
+            None => endpoint.server(address.get_host(), Some(address.get_port())),
+        }
     }
 
     async fn connect(&self) -> Result<Connection, DatabaseError> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
-use switchover_core::capabilities::DatabaseError;
+use switchover_core::capabilities::{DatabaseError, Endpoint};
 
 use self::connection::Connection;
 pub(crate) use self::control::PostgresControl;
@@ -128,6 +128,18 @@ impl Driver for PostgresDriver {
 
     fn summary(&self) -> String {
         format!("{}, table {}", place_of(&self.address), self.options.table.table)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        let (address, table) = (&self.address, &self.options.table.table);
+        let database = address.get_database().unwrap_or(address.get_username());
+        // The conventions join the two where the schema is known.
+        let namespace = table.schema().map_or_else(|| database.to_owned(), |schema| format!("{database}|{schema}"));
+        let endpoint = Endpoint::of("postgresql").namespace(namespace).collection(table.name());
+        match address.get_socket() {
+            Some(socket) => endpoint.server(socket.display().to_string(), None),
+            None => endpoint.server(address.get_host(), Some(address.get_port())),
+        }
     }
 
     async fn check(&self) -> Result<(), DatabaseError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates};
-use switchover_core::capabilities::CacheError;
+use switchover_core::capabilities::{CacheError, Endpoint};
 
 use super::cache::Redis;
 use super::link::ConnectError;
@@ -141,8 +141,8 @@ impl RedisBuilder {
         if prefix.len() > PREFIX_BYTES_MAX {
             return Err(CacheError { message: format!("the prefix has more than {PREFIX_BYTES_MAX} bytes") });
         }
-        let (client, place) = address.client().map_err(|message| CacheError { message })?;
-        Ok(Arc::new(Shared::new(client, client_name, place, prefix, (response_timeout, connect_timeout))))
+        let (client, place, endpoint) = address.client().map_err(|message| CacheError { message })?;
+        Ok(Arc::new(Shared::new(client, client_name, (place, endpoint), prefix, (response_timeout, connect_timeout))))
     }
 }
 
@@ -191,13 +191,21 @@ impl Address {
         Self { text: text.to_owned(), ca_file: None }
     }
 
-    /// Makes a client, and the name of the place for people. Errors never repeat the address.
-    pub(super) fn client(&self) -> Result<(Client, String), String> {
+    /// Makes a client, and names its place for people and for traces. Errors never repeat the address.
+    pub(super) fn client(&self) -> Result<(Client, String, Endpoint), String> {
         check(&self.text)?;
         let info = self.text.as_str().into_connection_info().map_err(|error| wrong(&error))?;
         let place = match info.addr() {
             ConnectionAddr::Unix(path) => format!("{}, database {}", path.display(), info.redis_settings().db()),
             addr => format!("{addr}, database {}", info.redis_settings().db()),
+        };
+        let endpoint = Endpoint::of("redis").namespace(info.redis_settings().db().to_string());
+        let endpoint = match info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                endpoint.server(host, Some(*port))
+            }
+            ConnectionAddr::Unix(path) => endpoint.server(path.display().to_string(), None),
+            _ => endpoint,
         };
         let tls = match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => {
@@ -217,7 +225,7 @@ impl Address {
             // redis-rs uses the process's provider. If the service has already chosen one, it stays.
             let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         }
-        Ok((client, place))
+        Ok((client, place, endpoint))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ::redis::ScriptInvocation;
 use async_trait::async_trait;
-use switchover_core::capabilities::{Cache, CacheError, CacheLookup, Lease, Nonce};
+use switchover_core::capabilities::{Cache, CacheError, CacheLookup, Endpoint, Lease, Nonce};
 use switchover_core::{Session, SessionKey, Timestamp};
 
 use super::looks::look_up;
@@ -139,6 +139,10 @@ impl Cache for Redis {
 
     fn summary(&self) -> String {
         format!("redis at {}, prefix {}", self.shared.place, self.shared.scripts.prefix())
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(self.shared.endpoint.clone())
     }
 }
 

@@ -106,7 +106,7 @@ impl RedisFlagsBuilder {
             let message = "this must be the name of a hash, and it is the address of a server".to_owned();
             return Err(FlagError { message });
         }
-        let (client, place) = self.address.client().map_err(|message| FlagError { message })?;
+        let (client, place, _) = self.address.client().map_err(|message| FlagError { message })?;
         let place = format!("{} on redis at {place}", self.hash);
         let mut looker = Looker { client, hash: self.hash, place: place.clone(), connection: None };
         let first = looker.look().await.map_err(|message| FlagError { message })?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ::redis::Client;
 use arc_swap::ArcSwapOption;
-use switchover_core::capabilities::Nonce;
+use switchover_core::capabilities::{Endpoint, Nonce};
 use switchover_core::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) client_name: String,
     /// The server's place for people, without user and password.
     pub(super) place: String,
+    /// The same for traces.
+    pub(super) endpoint: Endpoint,
     pub(super) scripts: Scripts,
     pub(super) debts: Debts,
     pub(super) looks: Looks,
@@ -38,7 +40,7 @@ impl Shared {
     pub(super) fn new(
         client: Client,
         client_name: String,
-        place: String,
+        (place, endpoint): (String, Endpoint),
         prefix: String,
         timeouts: (Duration, Duration),
     ) -> Self {
@@ -46,6 +48,7 @@ impl Shared {
             client,
             client_name,
             place,
+            endpoint,
             scripts: Scripts::new(prefix),
             debts: Debts::new(),
             looks: Looks::default(),

@@ -149,6 +149,7 @@ impl ServerBuilder {
     }
 
     pub(super) async fn start<D: Driver>(&self, summary: String, driver: D) -> Result<Server, DatabaseError> {
+        let endpoint = driver.endpoint();
         let connector = Arc::new(Connector::new(driver));
         let first = async {
             let deadline = Instant::now() + OPEN_TIME_MAX;
@@ -186,9 +187,8 @@ impl ServerBuilder {
 
         let queues = Queues { reads, writes: WriteSender(writes), transactions, tools };
         let queues = UntilClosed::new(queues, ended);
-        Ok(Server {
-            shared: Arc::new(Shared { queues, summary, layout: self.layout, has_side_tables: D::HAS_SIDE_TABLES }),
-        })
+        let (layout, has_side_tables) = (self.layout, D::HAS_SIDE_TABLES);
+        Ok(Server { shared: Arc::new(Shared { queues, summary, endpoint, layout, has_side_tables }) })
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use switchover_core::capabilities::{
-    Clock, Cursor, DatabaseError, Epoch, ExpiredLeft, Feeds, Fence, Identity, KeyLock, LockPurpose, LockedKey, Mark,
-    MarkedRow, Number, Numbered, Scan, Side, Statistics, Strain, Unreadable, Write, WriteOutcome,
+    Clock, Cursor, DatabaseError, Endpoint, Epoch, ExpiredLeft, Feeds, Fence, Identity, KeyLock, LockPurpose,
+    LockedKey, Mark, MarkedRow, Number, Numbered, Scan, Side, Statistics, Strain, Unreadable, Write, WriteOutcome,
 };
 use switchover_core::{Column, Session, SessionKey, Timestamp};
 
@@ -58,6 +58,9 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// Names the database for people, without a password.
     fn summary(&self) -> String;
+
+    /// Where the database is, for traces.
+    fn endpoint(&self) -> Endpoint;
 
     /// Checks once, before the first connection, whether the database at the address can be used. The caller limits its
     /// time.

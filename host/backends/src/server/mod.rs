@@ -48,8 +48,8 @@ use super::transaction::{Open, Opening, Step};
 use crate::fit;
 use crate::manner::Manner;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, SideTables,
-    Statistics, Strain, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, Endpoint, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan,
+    SideTables, Statistics, Strain, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Layout, Timestamp};
 
@@ -81,6 +81,7 @@ pub struct Server {
 struct Shared {
     queues: UntilClosed<Queues>,
     summary: String,
+    endpoint: Endpoint,
     layout: Layout,
     has_side_tables: bool,
 }
@@ -192,6 +193,10 @@ impl Database for Server {
 
     fn summary(&self) -> String {
         self.shared.summary.clone()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.endpoint.clone()
     }
 }
 

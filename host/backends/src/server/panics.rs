@@ -32,6 +32,10 @@ impl Driver for Fragile {
         "fragile".to_owned()
     }
 
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::of("fragile")
+    }
+
     async fn connect(&self) -> Result<FragileLink, DatabaseError> {
         Ok(FragileLink { may_have_written: false })
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use switchover_core::Layout;
-use switchover_core::capabilities::{Clock, DatabaseError, SystemClock};
+use switchover_core::capabilities::{Clock, DatabaseError, Endpoint, SystemClock};
 use switchover_core::sync::Mutex;
 use tokio::sync::watch;
 
@@ -133,6 +133,7 @@ impl SqliteBuilder {
             return Err(DatabaseError::Invalid { message });
         }
         let summary = format!("sqlite at {}, table {}", self.path.display(), table.table);
+        let endpoint = Endpoint::of("sqlite").namespace(self.path.to_string_lossy()).collection(table.table.name());
         let connections = Connections::open(&self.path, self.create_if_missing, self.readers, self.synchronous)?;
         let others = schema::other_columns(&connections.writer, &table)?;
         let statements = Arc::new(Shared::new(Statements::of(table, others)));
@@ -150,7 +151,7 @@ impl SqliteBuilder {
             spawn("sqlite-reader", alive.clone(), move || reader.run())?;
         }
         let queues = UntilClosed::new(Queues { writes, reads }, ended);
-        Ok(Sqlite { shared: Arc::new(super::Shared { queues, summary, layout: self.layout }) })
+        Ok(Sqlite { shared: Arc::new(super::Shared { queues, summary, endpoint, layout: self.layout }) })
     }
 }
 

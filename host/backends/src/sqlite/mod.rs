@@ -44,8 +44,8 @@ use crate::fit;
 use crate::manner::Manner;
 use crate::sweep::Sweep;
 use switchover_core::capabilities::{
-    Cursor, Database, DatabaseError, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan, SideTables,
-    Statistics, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
+    Cursor, Database, DatabaseError, Endpoint, ExpiredLeft, Feeds, Fence, Identity, Read, ReadOutcome, Scan,
+    SideTables, Statistics, Swept, Terms, Transaction, Upkeep, Write, WriteOutcome,
 };
 use switchover_core::{Column, Layout, Timestamp};
 
@@ -76,6 +76,7 @@ pub struct Sqlite {
 struct Shared {
     queues: UntilClosed<Queues>,
     summary: String,
+    endpoint: Endpoint,
     layout: Layout,
 }
 
@@ -173,6 +174,10 @@ impl Database for Sqlite {
 
     fn summary(&self) -> String {
         self.shared.summary.clone()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.shared.endpoint.clone()
     }
 }
 

@@ -1,8 +1,11 @@
 //! `switchover serve`: the session store over HTTP, and `switchover token`, which makes a token for it.
 
 mod descriptors;
+mod log;
 mod metrics;
 mod opened;
+#[cfg(any(feature = "otel", test))]
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -133,12 +136,13 @@ fn group(text: &str) -> Result<u32, String> {
 
 /// Serves until a signal ends it.
 pub(crate) async fn run(options: Options) -> Result<Verdict> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::INFO)
-        .with_target(false)
-        .with_ansi(false)
-        .init();
+    let traces = log::start()?;
+    let served = serve(options).await;
+    log::end(traces).await;
+    served
+}
+
+async fn serve(options: Options) -> Result<Verdict> {
     options.ensure_nobody_is_let_in_unasked()?;
     let known = Known::read(&options)?;
     let page = metrics::install()?;
@@ -147,7 +151,7 @@ pub(crate) async fn run(options: Options) -> Result<Verdict> {
     let mut reload = signal(SignalKind::hangup())?;
     let switchover = options.host().await?;
 
-    let doors = Doors::new(&switchover).with_metrics(page);
+    let doors = Doors::new(&switchover).with_metrics(page).with_trace_parents(log::continue_trace);
     let mut server = Server::new(doors.clone()).with_connections_max(descriptors::bounded(options.connections));
     if let Err(error) = open(&mut server, &doors, &switchover, &known, &options) {
         // A door that opened before the one that did not is closed, and its socket removed.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use switchover::Switchover;
 use switchover_server::{Admin, Audit, Doors, Server, Tls, Tokens, UnixDoor};
 
-use super::{Options, SOCKET};
+use super::{Options, SOCKET, log};
 use crate::output::note;
 
 /// The tokens of callers and of operators.
@@ -106,7 +106,7 @@ pub(super) fn open(
         None => Audit::to_log(),
         Some(path) => Audit::to_file(path).with_context(|| format!("cannot write {}", path.display()))?,
     };
-    let admin = Admin::new(switchover, audit);
+    let admin = Admin::new(switchover, audit).with_trace_parents(log::continue_trace);
     if let Some(path) = &options.admin_unix {
         let door = UnixDoor { path: path.clone(), mode: options.admin_unix_mode, group: options.admin_unix_group };
         server.unix(&door, admin.routes())?;

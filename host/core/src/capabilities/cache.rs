@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::Endpoint;
 use crate::{Session, SessionKey, Timestamp};
 
 /// The right to fill one key once. The cache stores nothing for [`Lease::DEAD`].
@@ -62,6 +63,11 @@ pub trait Cache: Send + Sync {
 
     /// Names the cache for people, without passwords.
     fn summary(&self) -> String;
+
+    /// The server that it asks, for traces; `None`: it is in this process, or nothing is known.
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
+    }
 }
 
 /// Why a cache did not answer. The call goes on without the cache, and the error is counted and shown. It has no

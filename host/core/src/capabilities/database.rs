@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{DatabaseError, Read, ReadOutcome, SideTables, Terms, Transaction, Upkeep, Write, WriteOutcome};
+use super::{DatabaseError, Endpoint, Read, ReadOutcome, SideTables, Terms, Transaction, Upkeep, Write, WriteOutcome};
 use crate::Layout;
 
 /// A database of sessions, as calls need it. Every function returns by the deadline of its terms, even if the server
@@ -43,6 +43,11 @@ pub trait Database: Send + Sync {
 
     /// Names the database for people, without passwords ("sqlite at old.sqlite3, table django_session").
     fn summary(&self) -> String;
+
+    /// Where it is, for traces. By default nothing is known but that it is a database.
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::of("other_sql")
+    }
 }
 
 /// A database, or one that is already shared.

@@ -4,6 +4,7 @@ mod cache;
 mod clock;
 mod control;
 mod database;
+mod endpoint;
 mod flags;
 mod operations;
 mod side_tables;
@@ -16,6 +17,7 @@ pub use cache::{Cache, CacheError, CacheLookup, Lease, Nonce};
 pub use clock::{Clock, SystemClock};
 pub use control::{Beat, Control, Decision, Document, GivingUp, HostRow, JobRow, LoggedDecision, Member, Progress};
 pub use database::{Database, IntoDatabase};
+pub use endpoint::Endpoint;
 pub use flags::{FlagError, FlagSnapshot, Flags};
 pub use operations::{DatabaseError, Read, ReadOutcome, Unreadable, Write, WriteOutcome};
 pub use side_tables::{

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State as FromState};
+use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,11 +21,13 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 use serde_json::{Value, json};
 use switchover::{PolicyVersion, Switchover};
+use tracing::Span;
 
 pub use self::audit::Audit;
 use crate::access::{self, Tokens};
-use crate::metrics::counted;
+use crate::metrics::observed;
 use crate::problem::Problem;
+use crate::trace::Parent;
 use crate::{not_allowed, unknown};
 
 /// Commands a second, in the long run.
@@ -44,13 +47,22 @@ struct Operated {
     switchover: Switchover,
     audit: Audit,
     limiter: Arc<DefaultDirectRateLimiter>,
+    parent: Parent,
 }
 
 impl Admin {
     /// For the operators of this host. Each command is written to `audit`.
     pub fn new(switchover: &Switchover, audit: Audit) -> Self {
         let limiter = DefaultDirectRateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
-        Self { state: Operated { switchover: switchover.clone(), audit, limiter: Arc::new(limiter) } }
+        let (limiter, parent) = (Arc::new(limiter), Parent::default());
+        Self { state: Operated { switchover: switchover.clone(), audit, limiter, parent } }
+    }
+
+    /// Continues the traces of operators, as [`Doors::with_trace_parents`](crate::Doors::with_trace_parents).
+    #[must_use]
+    pub fn with_trace_parents(mut self, find: impl Fn(&HeaderMap, &Span) + Send + Sync + 'static) -> Self {
+        self.state.parent = Parent::new(find);
+        self
     }
 
     /// Every route, for anyone who can reach it.
@@ -66,7 +78,7 @@ impl Admin {
 
     fn built(&self, commands: Router<Operated>) -> Router {
         let routes = commands.fallback(unknown).method_not_allowed_fallback(not_allowed);
-        routes.with_state(self.state.clone()).layer(middleware::from_fn(counted))
+        routes.with_state(self.state.clone()).layer(middleware::from_fn_with_state(self.state.parent.clone(), observed))
     }
 }
 

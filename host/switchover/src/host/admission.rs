@@ -12,31 +12,34 @@ use tokio::time::Instant;
 
 use super::Host;
 use super::work::{caught, to_the_end};
+use crate::trace::CallSpan;
 
 impl Host {
     /// Puts one question to the running policy, which reads in the databases and never in the cache.
     pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
-        let (entry, _place) = self.enter().await?;
-        let work = pin!(self.ask_under(entry, question, Freshness::PastCache));
-        caught(work).await
+        let span = CallSpan::begin(question.kind().as_str());
+        let (entry, _place) = span.ended(self.enter().await)?;
+        let work = pin!(self.ask_under(&span, entry, question, Freshness::PastCache));
+        span.ended(caught(work).await)
     }
 
     /// Puts one question to the running policy. A question that may write runs to its end even if its caller goes away.
     pub(crate) async fn ask<Q: Question>(self: &Arc<Self>, question: Q) -> Result<Q::Answer, Error> {
+        let span = CallSpan::begin(question.kind().as_str());
         if Q::MAY_WRITE {
-            to_the_end(self.admit().await?.ask_alone(question)).await
+            to_the_end(self.admit(span).await?.ask_alone(question)).await
         } else {
-            let (entry, _place) = self.enter().await?;
-            let work = pin!(self.ask_under(entry, question, Freshness::Cached));
-            caught(work).await
+            let (entry, _place) = span.ended(self.enter().await)?;
+            let work = pin!(self.ask_under(&span, entry, question, Freshness::Cached));
+            span.ended(caught(work).await)
         }
     }
 
     /// As [`Host::enter`], for work that may outlive its caller.
-    pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admitted, Error> {
-        let (entry, place) = self.enter().await?;
+    pub(crate) async fn admit(self: &Arc<Self>, span: CallSpan) -> Result<Admitted, Error> {
+        let (entry, place) = span.ended(self.enter().await)?;
         place.forget();
-        Ok(Admitted { entry, place: Place(Arc::clone(self)) })
+        Ok(Admitted { entry, place: Place(Arc::clone(self)), span })
     }
 
     /// A place among the calls in flight, under the flags and the policy in force.
@@ -73,6 +76,7 @@ impl Host {
 
     async fn ask_under<Q: Question>(
         &self,
+        span: &CallSpan,
         entry: Entry,
         question: Q,
         freshness: Freshness,
@@ -80,7 +84,9 @@ impl Host {
         let Entry { admission, version } = entry;
         let begun = Instant::now();
         let deadline = self.limits.now().call_deadline_of(begun);
-        let answer = version.call(&question, &self.environment, admission, freshness, deadline).await;
+        let span = span.policy(version.id(), question.kind().as_str(), &admission);
+        let call = pin!(version.call(&question, &self.environment, admission, freshness, deadline));
+        let answer = span.around(call).await;
         let unknown = answer.as_ref().is_err_and(Error::is_unknown_outcome);
         self.store.counters().call_ended(question.kind(), begun.elapsed(), answer.is_err(), unknown);
         answer
@@ -91,23 +97,29 @@ impl Host {
 pub(crate) struct Admitted {
     entry: Entry,
     place: Place,
+    span: CallSpan,
 }
 
 impl Admitted {
     /// Puts one of several questions.
     pub(crate) async fn ask<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
-        self.place.0.ask_under(self.entry.clone(), question, Freshness::Cached).await
+        self.place.0.ask_under(&self.span, self.entry.clone(), question, Freshness::Cached).await
     }
 
     /// Puts one of several questions, past the cache. For a session that is read in order to be written.
     pub(crate) async fn ask_past_cache<Q: Question>(&self, question: Q) -> Result<Q::Answer, Error> {
-        self.place.0.ask_under(self.entry.clone(), question, Freshness::PastCache).await
+        self.place.0.ask_under(&self.span, self.entry.clone(), question, Freshness::PastCache).await
     }
 
     /// Puts the only question.
     async fn ask_alone<Q: Question>(self, question: Q) -> Result<Q::Answer, Error> {
-        let Self { entry, place } = self;
-        place.0.ask_under(entry, question, Freshness::Cached).await
+        let Self { entry, place, span } = self;
+        span.ended(place.0.ask_under(&span, entry, question, Freshness::Cached).await)
+    }
+
+    /// Writes down in its span how it ended.
+    pub(crate) fn ended<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        self.span.ended(answer)
     }
 
     /// Counts a new key that no caller got and that could not be deleted.

@@ -112,7 +112,7 @@ async fn mark(host: &Host, keys: &[SessionKey]) -> bool {
     let Some(side) = migration::source_of(turn.phase) else { return true };
     let Ok(side_tables) = host.store.side_tables(side) else { return true };
     let deadline = Instant::now() + host.limits.now().write_deadline;
-    side_tables.mark(keys.to_vec(), side, turn.fence, deadline).await.is_ok()
+    side_tables.plain().mark(keys.to_vec(), side, turn.fence, deadline).await.is_ok()
 }
 
 /// Seals each epoch as soon as its barrier is complete. One host of the fleet does it at a time.

@@ -1,6 +1,7 @@
 //! A host in a migration follows the control document: it opens each next epoch, drains the last one, acknowledges, and
 //! renews its lease.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::Host;
 use super::carried::ensure_carried;
 use crate::migration::{self, BEAT_EACH, LEASE, Migration, Place, RENEW_EACH, about, deadline};
+use crate::trace::ChangeSpan;
 
 /// The shortest time between two beats, however many calls find that a later epoch is in force.
 const BEAT_PAUSE: Duration = Duration::from_millis(50);
@@ -158,8 +160,10 @@ impl Membership {
             carried.await.map_err(|error| error.to_string())?;
             version
         };
-        let opened = host.slot.open_next(flags, Arc::clone(&version), migration::fence(document), &**host).await;
-        opened.map_err(|error| error.to_string())?;
+        let (span, fence) = (ChangeSpan::begin("epoch"), migration::fence(document));
+        let open = host.slot.open_next(Arc::clone(&flags), Arc::clone(&version), fence.clone(), &**host);
+        span.around(pin!(open)).await.map_err(|error| error.to_string())?;
+        span.made(version.id(), &flags, Some(&fence));
         *self.policy.lock() = (document.policy.clone(), version);
         tracing::info!(
             migration = %document.migration, epoch = document.epoch.0, phase = %document.phase,

@@ -13,6 +13,7 @@ mod published;
 mod readiness;
 mod work;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -36,6 +37,7 @@ pub(crate) use self::work::to_the_end;
 use crate::error::FixedLimit;
 use crate::migration::Controller;
 use crate::store::Store;
+use crate::trace::ChangeSpan;
 
 /// A session store whose policy can be swapped while it runs. Cheap to clone; all clones are one host.
 ///
@@ -85,7 +87,9 @@ impl Switchover {
     /// one. [`SwapError::NotDrained`] means that calls under the old one did not end in time.
     /// [`SwapError::InMigration`]: the control document names the policy, for the whole fleet.
     pub async fn swap_policy(&self, policy: Policy) -> Result<PolicyVersion, SwapError> {
-        let swapped = self.host.swap(&policy).await;
+        let span = ChangeSpan::begin("swap");
+        let swapped = span.around(pin!(self.host.swap(&policy))).await;
+        self.host.changed(&span, &swapped);
         #[cfg(feature = "metrics")]
         crate::metrics::policy_changed(if swapped.is_ok() { "swapped" } else { "refused" });
         swapped
@@ -98,7 +102,9 @@ impl Switchover {
     ///
     /// [`SwapError::NoPrevious`] before the first swap; otherwise as for [`Switchover::swap_policy`].
     pub async fn rollback_policy(&self) -> Result<PolicyVersion, SwapError> {
-        let rolled_back = self.host.roll_back().await;
+        let span = ChangeSpan::begin("roll-back");
+        let rolled_back = span.around(pin!(self.host.roll_back())).await;
+        self.host.changed(&span, &rolled_back);
         #[cfg(feature = "metrics")]
         crate::metrics::policy_changed(if rolled_back.is_ok() { "rolled-back" } else { "refused" });
         rolled_back
@@ -234,6 +240,12 @@ impl Host {
         let version = self.slot.roll_back(self).await?;
         tracing::info!(policy = %version.id(), "rolled back to the previous policy");
         Ok(version.id().clone())
+    }
+
+    fn changed(&self, span: &ChangeSpan, change: &Result<PolicyVersion, SwapError>) {
+        if let Ok(version) = change {
+            span.made(version, &self.slot.flags(), None);
+        }
     }
 
     fn ensure_no_migration(&self) -> Result<(), SwapError> {

@@ -9,6 +9,7 @@ use switchover_core::capabilities::{Write, WriteOutcome};
 use switchover_runtime::Ticket;
 use switchover_runtime::limits::{STRICT_BATCH_BYTES_MAX, STRICT_BATCH_MAX};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 /// How long a key that was busy is written alone, so that the batches of others do not wait for it.
 const BUSY_FOR: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ pub(super) struct Waiting {
     pub(super) change: Change,
     pub(super) ticket: Ticket,
     pub(super) answer: oneshot::Sender<Answer>,
+    /// The span of its call.
+    pub(super) span: Span,
 }
 
 /// Takes the first write of each key, as many as fit. They are sorted by key. A write whose key is already in the batch

@@ -143,7 +143,7 @@ impl Store {
         let mut suspended = tokio::spawn(async move { suspending.suspend().await });
         let mut in_force_from: Option<Option<Instant>> = None;
         loop {
-            if !cache.owes(Some(key)) && self.bounded(cache.release(key, nonce)).await.is_ok() {
+            if !cache.owes(Some(key)) && self.bounded("release", cache.release(key, nonce)).await.is_ok() {
                 return Ok(());
             }
             let now = Instant::now();

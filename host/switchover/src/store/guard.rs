@@ -36,10 +36,10 @@ impl Store {
         let ttl = limits.write_deadline * 2;
         // The last tenth of the call's time is for its answer.
         let give_up = Instant::now() + limits.call_wall_time * 9 / 10;
-        let _counted = self.bounded(cache.guard(key, nonce, ttl)).await;
+        let _counted = self.bounded("guard", cache.guard(key, nonce, ttl)).await;
         let outcome = write.await;
         if !matches!(&outcome, Err(Error { code: ErrorCode::UnknownOutcome, .. })) {
-            let released = self.bounded(cache.release(key, nonce)).await;
+            let released = self.bounded("release", cache.release(key, nonce)).await;
             if released.is_err() && outcome.is_ok() {
                 self.told(cache, key, nonce, is_delete, give_up).await?;
             }

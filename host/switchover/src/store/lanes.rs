@@ -5,6 +5,7 @@
 //! in the same order.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use switchover_contract::{Error, ErrorCode};
@@ -17,6 +18,7 @@ use super::batch::{Answer, Busy, Change, Waiting, next_batch};
 use super::route::Route;
 use super::together::Together;
 use super::{strict, together};
+use crate::trace;
 
 /// What a lane does with its batches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,14 +38,15 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) async fn write(&self, store: &Arc<Store>, lane: Lane, change: Change, ticket: &Ticket) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { change, ticket: ticket.clone(), answer };
-        if self.send(store, lane, waiting).is_err() {
+        let waiting = Waiting { change, ticket: ticket.clone(), answer, span: trace::current() };
+        if !self.send(store, lane, waiting) {
             return Err(Error::new(ErrorCode::Overloaded, "too many writes of both databases are waiting"));
         }
         answered.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a write was lost")))
     }
 
-    fn send(&self, store: &Arc<Store>, lane: Lane, waiting: Waiting) -> std::result::Result<(), Waiting> {
+    /// Returns `false` if too many wait.
+    fn send(&self, store: &Arc<Store>, lane: Lane, waiting: Waiting) -> bool {
         let mut lanes = self.lanes.lock();
         let start = |lane: &Lane| {
             let (sender, receiver) = mpsc::channel(store.limits.now().calls_in_flight_max * 2);
@@ -55,12 +58,12 @@ impl Lanes {
         }
         let sender = lanes.entry(lane.clone()).or_insert_with(|| start(&lane));
         match sender.try_send(waiting) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(waiting)) => Err(waiting),
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => false,
             // The lane's task has ended with its runtime, or by a panic in a backend, so start a new one.
             Err(mpsc::error::TrySendError::Closed(waiting)) => {
                 *sender = start(&lane);
-                sender.try_send(waiting).map_err(mpsc::error::TrySendError::into_inner)
+                sender.try_send(waiting).is_ok()
             }
         }
     }
@@ -90,9 +93,13 @@ async fn run(store: Weak<Store>, lane: Lane, mut queue: mpsc::Receiver<Waiting>)
         }
         let Some(store) = store.upgrade() else { return };
         let batch = next_batch(&mut waiting, store.limits.now().write_deadline / 4);
-        match &lane {
-            Lane::Strict(route) => strict::write_batch(&store, route, batch).await,
-            Lane::Together(way) => together::write_batch(&store, way, batch, &mut busy).await,
-        }
+        let span = trace::batch(batch.iter().map(|waiting| &waiting.span));
+        let work = async {
+            match &lane {
+                Lane::Strict(route) => strict::write_batch(&store, route, batch).await,
+                Lane::Together(way) => together::write_batch(&store, way, batch, &mut busy).await,
+            }
+        };
+        trace::inside(&span, pin!(work)).await;
     }
 }

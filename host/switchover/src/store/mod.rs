@@ -33,10 +33,13 @@ use switchover_runtime::LimitsInForce;
 use switchover_runtime::counters::{Asked, Counters};
 use tokio::sync::Notify;
 
+use crate::trace::{CacheSpans, TracedDatabase};
+
 /// The databases and the cache of one host.
 pub(crate) struct Store {
-    databases: BTreeMap<DatabaseName, Arc<dyn Database>>,
+    databases: BTreeMap<DatabaseName, TracedDatabase>,
     cache: Option<Arc<dyn Cache>>,
+    cache_spans: CacheSpans,
     clock: Arc<dyn Clock>,
     limits: LimitsInForce,
     counters: Arc<Counters>,
@@ -60,8 +63,10 @@ impl Store {
         pair: Option<Pair>,
         fleet_cache: Option<Arc<FleetCache>>,
     ) -> Arc<Self> {
+        let traced = |(name, database)| (name, TracedDatabase::new(database));
         Arc::new(Self {
-            databases,
+            databases: databases.into_iter().map(traced).collect(),
+            cache_spans: CacheSpans::of(cache.as_deref()),
             cache,
             clock,
             limits,
@@ -77,7 +82,7 @@ impl Store {
     }
 
     pub(crate) fn databases(&self) -> impl Iterator<Item = (&DatabaseName, &Arc<dyn Database>)> {
-        self.databases.iter()
+        self.databases.iter().map(|(name, database)| (name, database.plain()))
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -90,11 +95,11 @@ impl Store {
 
     pub(crate) async fn close(&self) {
         for database in self.databases.values() {
-            database.close().await;
+            database.plain().close().await;
         }
     }
 
-    fn database(&self, name: &str) -> Result<(&DatabaseName, &Arc<dyn Database>)> {
+    fn database(&self, name: &str) -> Result<(&DatabaseName, &TracedDatabase)> {
         self.databases.get_key_value(name).ok_or_else(|| {
             Error::new(
                 ErrorCode::Denied,
@@ -130,21 +135,23 @@ impl Store {
 
     async fn bounded<T>(
         &self,
-        operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
+        operation: &'static str,
+        work: impl Future<Output = std::result::Result<T, CacheError>> + Send,
     ) -> Result<T> {
-        self.bounded_by(self.limits.now().cache_deadline, operation).await
+        self.bounded_by(operation, self.limits.now().cache_deadline, work).await
     }
 
     /// Runs one operation of the cache, bounded in time: a cache that hangs counts as failed.
     async fn bounded_by<T>(
         &self,
+        operation: &'static str,
         patience: Duration,
-        operation: impl Future<Output = std::result::Result<T, CacheError>> + Send,
+        work: impl Future<Output = std::result::Result<T, CacheError>> + Send,
     ) -> Result<T> {
-        let message = match tokio::time::timeout(patience, operation).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error.message,
-            Err(_) => "no answer in time".to_owned(),
+        let message = match self.cache_spans.bounded(operation, patience, work).await {
+            Ok(value) => return Ok(value),
+            Err(Some(error)) => error.message,
+            Err(None) => "no answer in time".to_owned(),
         };
         self.counters.cache_failed();
         Err(Error::new(ErrorCode::Unavailable, format!("the cache failed: {message}")))

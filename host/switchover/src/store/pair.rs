@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use switchover_contract::{Error, ErrorCode, Result};
-use switchover_core::capabilities::{Database, DatabaseError, Fence, Side, SideTables, Terms};
+use switchover_core::capabilities::{Database, DatabaseError, Fence, Side, Terms};
 use switchover_core::sync::Mutex;
 use switchover_core::{DatabaseName, SessionKey};
 use tokio::sync::Notify;
 
 use super::together::Together;
 use super::{Store, internal};
+use crate::trace::TracedSideTables;
 
 /// Keys that wait for a mark at one time. A key beyond this is left to its next write, or to the verification.
 const SUSPECTS_MAX: usize = 4_096;
@@ -85,11 +86,11 @@ impl Store {
 
     /// The two databases, the old one first.
     pub(crate) fn both(&self) -> [Arc<dyn Database>; 2] {
-        [Side::Old, Side::New].map(|side| Arc::clone(&self.databases[self.pair().name(side)]))
+        [Side::Old, Side::New].map(|side| Arc::clone(self.databases[self.pair().name(side)].plain()))
     }
 
     /// The side tables of one of the two databases.
-    pub(crate) fn side_tables(&self, side: Side) -> Result<&dyn SideTables> {
+    pub(crate) fn side_tables(&self, side: Side) -> Result<TracedSideTables<'_>> {
         let name = self.pair().name(side);
         self.databases[name].side_tables().ok_or_else(|| internal(name, "it has no side tables"))
     }

@@ -10,8 +10,10 @@ use switchover_core::capabilities::{CacheLookup, Lease, Read, ReadOutcome};
 use switchover_core::{Session, SessionKey, Timestamp};
 use switchover_runtime::call::{Admission, Reach};
 use switchover_runtime::counters::Asked;
+use tracing::Instrument as _;
 
 use super::{Store, database_error};
+use crate::trace;
 
 /// The store of a host.
 pub(crate) struct StoreReach(pub(crate) Arc<Store>);
@@ -37,7 +39,8 @@ impl Reach for StoreReach {
         for (at, database) in databases.iter().enumerate() {
             let (store, database, key, admission) =
                 (Arc::clone(&self.0), database.clone(), key.clone(), admission.clone());
-            loads.spawn(async move { (at, Self(store).load(&admission, &database, &key).await) });
+            let load = async move { (at, Self(store).load(&admission, &database, &key).await) };
+            loads.spawn(load.instrument(trace::current()));
         }
         let lost = || Err(Error::new(ErrorCode::Internal, "a read panicked"));
         let mut answers: Vec<_> = databases.iter().map(|_| lost()).collect();
@@ -96,11 +99,8 @@ impl Reach for StoreReach {
         in_own_task(admission, move |_admission| async move {
             let (name, database) = store.database(&database)?;
             let deadline = Instant::now() + store.limits.now().write_deadline;
-            database
-                .upkeep()
-                .delete_expired(before, limit, deadline)
-                .await
-                .map_err(|error| database_error(name, &error))
+            let deleted = database.delete_expired(before, limit, deadline).await;
+            deleted.map_err(|error| database_error(name, &error))
         })
         .await
     }
@@ -110,9 +110,12 @@ impl Reach for StoreReach {
             self.0.counters.asked(Asked::CacheMiss);
             return Ok(CacheLookup::Miss(Lease::DEAD));
         }
-        let limits = self.0.limits.now();
-        let (now, patience) = (self.0.clock.now(), limits.cache_deadline.min(limits.call_wall_time));
-        let found = match self.0.bounded_by(patience, self.0.cache()?.get(key, now)).await? {
+        let patience = {
+            let limits = self.0.limits.now();
+            limits.cache_deadline.min(limits.call_wall_time)
+        };
+        let now = self.0.clock.now();
+        let found = match self.0.bounded_by("get", patience, self.0.cache()?.get(key, now)).await? {
             // The cache is shared and never trusted. An entry of another key, or one that has ended, is a miss, and its
             // lease fills nothing.
             CacheLookup::Hit(session) if session.key != *key || session.expires_at <= now => {
@@ -134,18 +137,19 @@ impl Reach for StoreReach {
         }
         let cache = self.0.cache()?;
         if session.others.is_empty() {
-            return self.0.bounded(cache.fill(lease, session, ttl)).await.map(|_filled| ());
+            return self.0.bounded("fill", cache.fill(lease, session, ttl)).await.map(|_filled| ());
         }
         // No caller reads the other columns, and none of them may be written from a cache.
         let plain = Box::new(Session::new(session.key.clone(), session.payload.clone(), session.expires_at));
-        self.0.bounded(cache.fill(lease, &plain, ttl)).await.map(|_filled| ())
+        self.0.bounded("fill", cache.fill(lease, &plain, ttl)).await.map(|_filled| ())
     }
 
     async fn cache_invalidate(&self, key: &SessionKey) -> Result<()> {
         let (store, key) = (Arc::clone(&self.0), key.clone());
         // It runs to its end even if the caller of the load goes away: a dropped operation would look to the cache's
         // client as if the cache did not answer.
-        let invalidated = tokio::spawn(async move { store.bounded(store.cache()?.invalidate(&key)).await }).await;
+        let invalidate = async move { store.bounded("invalidate", store.cache()?.invalidate(&key)).await };
+        let invalidated = tokio::spawn(invalidate.instrument(trace::current())).await;
         invalidated.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "an invalidation panicked")))
     }
 }
@@ -156,7 +160,7 @@ async fn in_own_task<T: Send + 'static, F: Future<Output = Result<T>> + Send + '
     admission: &Admission,
     write: impl FnOnce(Admission) -> F,
 ) -> Result<T> {
-    let written = tokio::spawn(write(admission.clone())).await;
+    let written = tokio::spawn(write(admission.clone()).instrument(trace::current())).await;
     written.unwrap_or_else(|_| Err(Error::new(ErrorCode::UnknownOutcome, "a write panicked in the host")))
 }
 

@@ -14,10 +14,12 @@ use switchover_core::capabilities::{
     WriteOutcome,
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use super::batch::{Answer, Busy, Waiting};
 use super::route::mirror_write;
 use super::{Store, database_error, internal};
+use crate::trace::{self, TracedTransaction};
 
 /// How long new may take while keys are locked at old. A database that hangs must not use up the time of those who
 /// wait for these keys.
@@ -171,10 +173,11 @@ async fn write_alone(store: &Arc<Store>, way: &Together, items: Vec<Item>) -> Ve
     for item in items {
         let (store, way, places) = (Arc::clone(store), way.clone(), Arc::clone(&places));
         let key = item.key().clone();
-        let task = writes.spawn(async move {
+        let write = async move {
             let _place = places.acquire().await;
             write_one(&store, &way, item).await
-        });
+        };
+        let task = writes.spawn(write.instrument(trace::current()));
         keys.insert(task.id(), key);
     }
     while let Some(written) = writes.join_next_with_id().await {
@@ -301,7 +304,7 @@ async fn finish(
     store: &Arc<Store>,
     way: &Together,
     items: &[Item],
-    mut transaction: Box<dyn KeyTransaction>,
+    mut transaction: TracedTransaction<dyn KeyTransaction>,
     mut outcomes: Vec<Option<WriteOutcome>>,
     written: Vec<(usize, WriteOutcome)>,
 ) -> Attempt {
