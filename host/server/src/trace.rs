@@ -21,9 +21,12 @@ const WATCHED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scheme(pub(crate) &'static str);
 
-/// Puts the span of a request under its caller's, from the headers of the request.
+/// Finds the caller's span in the headers of a request, and puts that of the request under it.
+type Find = dyn Fn(&HeaderMap, &Span) + Send + Sync;
+
+/// Puts the span of a request under its caller's.
 #[derive(Clone, Default)]
-pub(crate) struct Parent(Option<Arc<dyn Fn(&HeaderMap, &Span) + Send + Sync>>);
+pub(crate) struct Parent(Option<Arc<Find>>);
 
 impl Parent {
     pub(crate) fn new(find: impl Fn(&HeaderMap, &Span) + Send + Sync + 'static) -> Self {
