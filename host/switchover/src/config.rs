@@ -33,6 +33,7 @@
 //! jobs = true                       # take part in copies, backfill, verification and seals
 //! # They rest while the file is there, while more statements run on a server, while a replica is further behind.
 //! brakes = { file = "rest", active_max = 50, behind_max_mib = 64 }
+//! cache_rule = "deletes"            # or "writes", "bound": which writes wait while the cache cannot be told of them
 //!
 //! [limits]
 //! calls_in_flight_max = 1024

@@ -36,6 +36,7 @@ mod django {
     mod environment;
     mod fallback;
     mod fuzzed;
+    mod interpreters;
     mod peer;
     mod place;
     mod rows;

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::{Config, ConfigError};
 use crate::host::Builder;
-use crate::migration::{Brakes, Controller, Migration};
+use crate::migration::{Brakes, CacheRule, Controller, Migration};
 
 /// A host's name, for a fleet whose hosts share one configuration.
 const HOST_VARIABLE: &str = "SWITCHOVER_HOST";
@@ -30,6 +30,27 @@ pub(super) struct MigrationTable {
     jobs: bool,
     #[serde(default)]
     brakes: BrakesTable,
+    #[serde(default)]
+    cache_rule: RuleName,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RuleName {
+    Bound,
+    #[default]
+    Deletes,
+    Writes,
+}
+
+impl From<RuleName> for CacheRule {
+    fn from(name: RuleName) -> Self {
+        match name {
+            RuleName::Bound => CacheRule::Bound,
+            RuleName::Deletes => CacheRule::Deletes,
+            RuleName::Writes => CacheRule::Writes,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -95,7 +116,7 @@ impl Config {
         builder: Builder,
         table: &Spanned<MigrationTable>,
     ) -> Result<Builder, ConfigError> {
-        let MigrationTable { name, host, old, new, policies, jobs, brakes, .. } = table.get_ref();
+        let MigrationTable { name, host, old, new, policies, jobs, brakes, cache_rule, .. } = table.get_ref();
         let policy = &self.file.policy;
         if policy.builtin.is_some() || policy.file.is_some() || !policy.settings.is_empty() || self.file.flags.is_some()
         {
@@ -112,7 +133,7 @@ impl Config {
             Some(folder) => migration.policies_in(self.beside(folder)),
             None => migration,
         };
-        Ok(builder.migration(migration.brakes(self.brakes(brakes))))
+        Ok(builder.migration(migration.brakes(self.brakes(brakes)).cache_rule((*cache_rule).into())))
     }
 
     fn brakes(&self, table: &BrakesTable) -> Brakes {
