@@ -3,6 +3,7 @@
 
 mod outages;
 mod premises;
+mod rebuilt;
 
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};

@@ -114,10 +114,16 @@ impl Shop {
         Ok(said)
     }
 
-    fn try_switchover(&self, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    pub(crate) fn try_switchover(&self, arguments: &[&str]) -> Result<(Option<i32>, String)> {
         let output = Command::new(&self.program).args(arguments).current_dir(self.folder.path()).output()?;
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// A command that goes on until it is dropped.
+    pub(crate) fn run(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        self.start(name, command.args(arguments).stdout(Stdio::null()), || true)
     }
 
     pub(crate) fn serve(&self, host: usize) -> Result<Process> {
