@@ -38,6 +38,7 @@ mod django {
     mod fuzzed;
     mod peer;
     mod place;
+    mod program;
     mod rows;
     mod samples;
     mod shop;

@@ -27,11 +27,11 @@ const NO_VENV: &str = "these tests run Python in a virtual environment: install 
                        venv (Debian: apt-get install python3 python3-venv)";
 
 /// A virtual environment.
-struct Environment {
-    name: &'static str,
+pub(crate) struct Environment {
+    pub(crate) name: &'static str,
     /// The file in the project with what it needs.
-    file: &'static str,
-    requirements: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) requirements: &'static str,
 }
 
 /// The Python of the environment with Django, which is made if it is missing or was made for other requirements.
@@ -79,7 +79,12 @@ pub(crate) fn suite() -> Result<PathBuf> {
 }
 
 impl Environment {
-    fn python(&self) -> Result<PathBuf> {
+    /// Its Python. The environment is made if it is missing or was made for other requirements.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made, with what to install or to reach.
+    pub(crate) fn python(&self) -> Result<PathBuf> {
         let target =
             Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the folder of the build has no parent")?;
         let folder = target.join(self.name);

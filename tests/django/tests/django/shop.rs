@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use switchover::expires_in;
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use super::environment::{PROJECT, python};
 use super::place::PATIENCE;
+use super::program::program;
 
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../host/clients/django");
 /// Each has a web server and a server of Switchover.
@@ -292,18 +293,4 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// The program `switchover`, which is built beside the tests.
-fn program() -> Result<PathBuf> {
-    if let Some(program) = std::env::var_os("SWITCHOVER_PROGRAM") {
-        return Ok(program.into());
-    }
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("a test is in a folder of the build")?;
-    let program = folder.join("switchover");
-    if !program.exists() {
-        bail!("{} is missing: build the program first, `cargo build --release -p switchover-cli`", program.display());
-    }
-    Ok(program)
 }
