@@ -39,6 +39,7 @@ mod django {
     mod interpreters;
     mod peer;
     mod place;
+    mod program;
     mod rows;
     mod samples;
     mod shop;

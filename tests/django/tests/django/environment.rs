@@ -46,15 +46,15 @@ pub(crate) const NO_NEWER: &str = "it needs Python 3.12, 3.13 or 3.14, and none 
 
 /// A virtual environment.
 pub(crate) struct Environment {
-    name: &'static str,
-    pythons: Pythons,
+    pub(crate) name: &'static str,
+    pub(crate) pythons: Pythons,
     /// The file in the project with what it needs, to the patch.
-    file: &'static str,
-    requirements: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) requirements: &'static str,
 }
 
 /// What an environment is made with.
-enum Pythons {
+pub(crate) enum Pythons {
     /// The machine's own: it must be there.
     Own,
     /// The first of these that is there.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use switchover::expires_in;
 use switchover_harness::free_port;
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::django::environment::{PROJECT, python};
 use crate::django::place::PATIENCE;
+use crate::django::program::program;
 
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../host/clients/django");
 /// Each has a web server and a server of Switchover.
@@ -265,18 +266,4 @@ pub(crate) fn note(what: &str) {
 
 fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
-}
-
-/// The program `switchover`, which is built beside the tests.
-fn program() -> Result<PathBuf> {
-    if let Some(program) = std::env::var_os("SWITCHOVER_PROGRAM") {
-        return Ok(program.into());
-    }
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("a test is in a folder of the build")?;
-    let program = folder.join("switchover");
-    if !program.exists() {
-        bail!("{} is missing: build the program first, `cargo build --release -p switchover-cli`", program.display());
-    }
-    Ok(program)
 }
