@@ -199,11 +199,15 @@ fn what_is_bad_is_not_taken_into_use_while_it_serves() {
     write("[limits]\npayload_bytes_max = 10\nwarm_instances = 9");
     signal(&server, "-HUP");
     log_says(folder.path(), "`warm_instances` cannot change while the host runs");
-    assert_eq!(ask(folder.path(), "PUT", "/v1/sessions/keyofsomebody", "eleven byte").0, 204, "all or none");
+    assert_eq!(
+        ask(folder.path(), "PUT", "/v1/sessions/keyofsomebody?mode=update", "eleven byte").0,
+        204,
+        "all or none"
+    );
     write("[limits]\npayload_bytes_max = 10");
     signal(&server, "-HUP");
     log_says(folder.path(), "limits: read again");
-    assert_eq!(ask(folder.path(), "PUT", "/v1/sessions/keyofsomebody", "eleven byte").0, 413);
+    assert_eq!(ask(folder.path(), "PUT", "/v1/sessions/keyofsomebody?mode=update", "eleven byte").0, 413);
     assert_eq!(ask(folder.path(), "GET", "/v1/sessions/keyofsomebody", "").1, "eleven byte");
     assert_eq!(ended(server, "-INT"), Some(0), "{}", log_of(folder.path()));
 }

@@ -59,16 +59,20 @@ pub(super) async fn status(options: &Watched) -> Result<Verdict> {
     let mut rebuild = open(&options.named).await?;
     loop {
         let state = begun(&mut rebuild).await?;
-        if options.named.json {
-            print(show::as_json(&state))?;
-        } else {
-            show::block(rebuild.summary(), &state)?;
-        }
+        told(&options.named, &rebuild, &state)?;
         if !options.watch {
             return Ok(verdict(&state));
         }
         tokio::time::sleep(SHOW_EACH).await;
     }
+}
+
+fn told(named: &Named, rebuild: &Rebuild, state: &State) -> Result<()> {
+    if named.json {
+        print(show::as_json(state))?;
+        return Ok(());
+    }
+    show::block(rebuild.summary(), state)
 }
 
 fn verdict(state: &State) -> Verdict {
@@ -88,6 +92,8 @@ pub(super) async fn run(options: &Options) -> Result<Verdict> {
             shown.ends();
             return Ok(Verdict::Stopped);
         }
+        let braked = options.brake.as_deref().filter(|brake| brake.try_exists().unwrap_or(true));
+        shown.braked = braked.map(|brake| format!("rests: {} is there", brake.display()));
         match look(&mut rebuild, &mut shown).await {
             Ok(None) => {
                 shown.ends();
@@ -99,10 +105,9 @@ pub(super) async fn run(options: &Options) -> Result<Verdict> {
                 first = first.min(state.rounds);
                 if options.until_verified && state.rounds > first && state.last_different.is_some() {
                     shown.ends();
+                    told(named, &rebuild, &state)?;
                     return Ok(verdict(&state));
                 }
-                let braked = options.brake.as_deref().filter(|brake| brake.try_exists().unwrap_or(true));
-                shown.braked = braked.map(|brake| format!("rests: {} is there", brake.display()));
                 match step(&mut rebuild, &state, braked.is_some(), &mut pace).await {
                     Ok(()) | Err(DatabaseError::Conflict { .. }) => {}
                     Err(error) => again(named, &mut rebuild, error, &stop).await?,
