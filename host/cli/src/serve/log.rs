@@ -43,15 +43,17 @@ mod kind {
     /// What says that traces are wanted.
     const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
-    pub(in crate::serve) fn start() -> Result<()> {
+    pub(in crate::serve) struct NoTraces;
+
+    pub(in crate::serve) fn start() -> Result<NoTraces> {
         Registry::default().with(lines()).init();
         if let Some(name) = ENDPOINTS.into_iter().find(|name| std::env::var_os(name).is_some()) {
             tracing::warn!("{name} is set, but this program was built without the feature `otel`: it sends no traces");
         }
-        Ok(())
+        Ok(NoTraces)
     }
 
-    pub(in crate::serve) async fn end((): ()) {}
+    pub(in crate::serve) async fn end(_: NoTraces) {}
 
     pub(in crate::serve) fn continue_trace(_: &HeaderMap, _: &Span) {}
 }

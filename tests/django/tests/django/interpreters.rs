@@ -13,7 +13,7 @@ pub(crate) fn named(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(of_pyenv());
     // A name in `PATH` may stand for one that is not there: pyenv has such.
-    folders.map(|folder| folder.join(name)).chain(of_uv(name)).find(|python| suits(python))
+    folders.map(|folder| folder.join(name)).chain(of_uv(name)).find(suits)
 }
 
 fn suits(python: &PathBuf) -> bool {

@@ -15,7 +15,6 @@ use switchover_harness::{Durability, Postgres, Server};
 
 use self::premises::{Door, HOSTS, Process, STEPS, Shop, Stores, count, note};
 use super::place::PATIENCE;
-use super::program::program;
 
 /// The visitors shop at least this long before the first step, and between two.
 const SHOPPING: Duration = Duration::from_millis(2_000);

@@ -47,6 +47,6 @@ impl Rebuild {
     /// The library whose table this is, by its columns.
     pub fn known_table(&self) -> Option<&'static KnownTable> {
         let has = |name: &&str| self.shape.columns.contains(&format!("\"{name}\""));
-        KNOWN.iter().find(|known| known.columns.iter().all(|name| has(name)))
+        KNOWN.iter().find(|known| known.columns.iter().all(has))
     }
 }
