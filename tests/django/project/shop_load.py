@@ -123,7 +123,8 @@ class Browser:
             answer = connection.getresponse()
             page = answer.read().decode()
             # The end of a connection looks like the end of the headers, or of a page whose length is not known.
-            if "Content-Length" not in answer.headers:
+            # Django's own pages of errors have no length.
+            if answer.status < 400 and "Content-Length" not in answer.headers:
                 raise http.client.HTTPException("the answer was cut")
         except (OSError, http.client.HTTPException) as error:
             connection.close()
