@@ -252,3 +252,33 @@ async fn aborted_move_leaves_the_table_as_it_was() -> Result<()> {
     connection.close().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn trigger_that_was_switched_off_forbids_the_cut_until_all_is_compared_again() -> Result<()> {
+    let site = Site::new().await?;
+    site.fill(50, 0).await?;
+    let mut rebuild = site.rebuild().await?;
+    rebuild.begin(LIVING).await?;
+    site.copied(&mut rebuild).await?;
+    let mut connection = site.connection().await?;
+    connection
+        .execute(
+            "ALTER TABLE django_session DISABLE TRIGGER switchover_move;
+             UPDATE django_session SET session_data = 'unseen' WHERE session_key = 'k00000002'",
+        )
+        .await?;
+    let refused = rebuild.cut(Side::Old, CutBound::default()).await.unwrap_err();
+    ensure!(refused.to_string().contains("the trigger is gone"), "{refused}");
+    let refused = rebuild.begin("true").await.unwrap_err();
+    ensure!(refused.to_string().contains(LIVING), "{refused}");
+    rebuild.begin(LIVING).await?;
+    let refused = rebuild.cut(Side::Old, CutBound::default()).await.unwrap_err();
+    ensure!(refused.to_string().contains("no comparison"), "{refused}");
+    site.copied(&mut rebuild).await?;
+    rebuild.cut(Side::Old, CutBound::default()).await?;
+    let (data,): (String,) = sqlx::query_as("SELECT session_data FROM django_session WHERE session_key = 'k00000002'")
+        .fetch_one(&mut connection)
+        .await?;
+    ensure!(data == "unseen", "{data}");
+    Ok(())
+}

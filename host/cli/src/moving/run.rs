@@ -158,7 +158,8 @@ async fn step(rebuild: &mut Rebuild, state: &State, braked: bool, pace: &mut Pac
 /// Connects again after the server went away. Any other error ends the command.
 async fn again(named: &Named, rebuild: &mut Rebuild, error: DatabaseError, stop: &Stop) -> Result<()> {
     if !matches!(error, DatabaseError::Unavailable { .. } | DatabaseError::Timeout) {
-        return Err(error.into());
+        // `finish` or `abort` may have taken the tables away in the middle of a step.
+        return if matches!(rebuild.state().await, Ok(None)) { Ok(()) } else { Err(error.into()) };
     }
     note(format_args!("the database is away, and tried again: {error}"));
     while !stop.is_asked() {

@@ -128,6 +128,9 @@ impl Rebuild {
         let (table, other) = (self.names.table.clone(), self.other(from).to_owned());
         self.bounded(begun, wait).await?;
         self.simple(&format!("LOCK TABLE {table}, {other} IN ACCESS EXCLUSIVE MODE")).await?;
+        if !self.is_noted().await? {
+            return Err(invalid("the trigger is gone or switched off, so writes may be missing: start `run` again"));
+        }
         self.no_old_snapshot(begun, wait).await?;
         let mut carried = 0;
         loop {

@@ -51,7 +51,11 @@ impl Rebuild {
              || pg_size_pretty(pg_total_relation_size({}))",
             literal(&names.table)
         );
-        let noted = [vec![LOCK_WAIT.to_owned()], self.triggers(), vec![logged]].concat();
+        // What was written while no trigger was there is found by a comparison that begins after it.
+        let anew = format!(
+            "UPDATE {state} SET compared_to = NULL, compared = 0, different = 0, rounds = 0, last_different = NULL"
+        );
+        let noted = [self.untriggered(), self.triggers(), vec![anew, logged]].concat();
         Ok([made, noted])
     }
 
@@ -71,8 +75,13 @@ impl Rebuild {
             return Err(invalid(format!("the table cannot be built again: {first}")));
         }
         let [made, noted] = self.planned(living).await?;
-        if !self.is_begun().await? {
-            self.transaction(&made).await?;
+        match self.state().await? {
+            None => self.transaction(&made).await?,
+            Some(state) if state.living != living => {
+                let message = format!("the move was begun for rows where {}: say so again, or abort it", state.living);
+                return Err(invalid(message));
+            }
+            Some(_) => {}
         }
         if !self.is_noted().await? {
             self.patiently(&noted, PATIENCE).await?;
@@ -154,7 +163,7 @@ impl Rebuild {
         ]
     }
 
-    async fn is_noted(&mut self) -> Result<bool, DatabaseError> {
+    pub(super) async fn is_noted(&mut self) -> Result<bool, DatabaseError> {
         let sql = "SELECT count(*) = 2 FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgenabled = 'A' \
                    AND tgname IN ('switchover_move', 'switchover_move_all')";
         let table = self.names.table.clone();
