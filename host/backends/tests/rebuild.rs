@@ -122,6 +122,35 @@ async fn cut_steps_back_rather_than_keep_applications_waiting() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copiers_that_wait_for_their_turn_are_in_no_cuts_way() -> Result<()> {
+    let site = Site::new().await?;
+    site.fill(50, 0).await?;
+    let mut rebuild = site.rebuild().await?;
+    rebuild.begin(LIVING).await?;
+    site.copied(&mut rebuild).await?;
+    let mut copiers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut copier = site.rebuild().await?;
+        copiers.spawn(async move {
+            loop {
+                match copier.carry(100).await {
+                    Ok(_) | Err(DatabaseError::Conflict { .. }) => {}
+                    Err(error) => return error,
+                }
+            }
+        });
+    }
+    for from in [Side::Old, Side::New, Side::Old] {
+        site.copied(&mut rebuild).await?;
+        rebuild.cut(from, CutBound { tries: 3, ..CutBound::default() }).await?;
+    }
+    match copiers.try_join_next() {
+        Some(ended) => Err(ended?.into()),
+        None => Ok(()),
+    }
+}
+
 #[tokio::test]
 async fn names_rights_indexes_and_options_stay() -> Result<()> {
     let site = Site::new().await?;

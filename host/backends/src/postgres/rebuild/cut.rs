@@ -175,17 +175,20 @@ impl Rebuild {
     /// Waits for transactions that began before the lock was there. One that reads under one snapshot would not see in
     /// the other table what was copied since it began, and tell its user that there is no session. PostgreSQL does not
     /// show the isolation of another session, so every snapshot counts; but not that of a statement that waits for this
-    /// lock.
+    /// lock, nor that of another copier: it waits for the state, maybe behind a third one, and reads again after that.
     async fn no_old_snapshot(&mut self, begun: Instant, wait: Duration) -> Result<(), DatabaseError> {
         let rows = self.rows("SELECT clock_timestamp()::text", &[]).await?;
         let locked: String = rows.first().map_or_else(|| Err(invalid("no answer")), |row| column(row, 0))?;
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
                    AND backend_type = 'client backend' \
                    AND (wait_event_type = 'Lock' AND pg_backend_pid() = ANY(pg_blocking_pids(pid))) IS NOT TRUE \
+                   AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = pg_stat_activity.pid \
+                                   AND l.locktype = 'tuple' AND l.relation = to_regclass($2)) \
                    AND (backend_xmin IS NOT NULL AND xact_start < $1::timestamptz \
                         OR state IS NULL AND usename <> current_user)";
+        let state = self.names.state.clone();
         loop {
-            let rows = self.rows(sql, &[Bind::Text(Some(&locked))]).await?;
+            let rows = self.rows(sql, &[Bind::Text(Some(&locked)), Bind::Text(Some(&state))]).await?;
             let open = rows.first().map_or(Ok(0), |row| column::<i64>(row, 0))?;
             if open == 0 {
                 return Ok(());
