@@ -61,13 +61,12 @@ pub use memory::{FlagSwitch, MemoryCache, MemoryControl, MemoryDatabase};
 pub use mysql::MySql;
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;
-/// Builds a table of PostgreSQL again while applications write it.
+/// Moves of tables that applications write themselves.
 #[cfg(feature = "postgres")]
-pub mod rebuild {
-    pub use crate::postgres::{
-        Carried, Compared, Cut, CutBound, KnownTable, Logged, Rebuild, RebuildSide as Side, RebuildState as State,
-        Scanned,
-    };
+pub mod moves {
+    pub use switchover_core::moves::*;
+
+    pub use crate::postgres::Rebuild;
 }
 pub use prepare::prepare_table;
 #[cfg(feature = "redis")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rebuild::site::{LIVING, Site};
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use switchover_backends::rebuild::{CutBound, Side};
+use switchover_backends::moves::{CutBound, Mover as _, Side};
 use switchover_core::capabilities::DatabaseError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

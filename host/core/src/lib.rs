@@ -11,6 +11,7 @@
 pub mod capabilities;
 mod key;
 mod layout;
+pub mod moves;
 mod others;
 mod payload;
 mod session;

@@ -7,9 +7,9 @@ mod control;
 mod errors;
 mod feeds;
 mod functions;
+mod moves;
 mod others;
 mod pooler;
-mod rebuild;
 mod schema;
 mod statements;
 mod statistics;
@@ -23,9 +23,7 @@ use switchover_core::capabilities::{DatabaseError, Endpoint};
 
 use self::connection::Connection;
 pub(crate) use self::control::PostgresControl;
-pub use self::rebuild::{
-    Carried, Compared, Cut, CutBound, KnownTable, Logged, Rebuild, Scanned, Side as RebuildSide, State as RebuildState,
-};
+pub use self::moves::Rebuild;
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fastrand::Rng;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
-use switchover_backends::rebuild::Rebuild;
+use switchover_backends::moves::{Mover, Rebuild};
 use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
 use switchover_harness::{Durability, Postgres, Server};
@@ -62,11 +62,11 @@ impl Site {
     }
 
     /// Carries and compares until a whole comparison has found nothing.
-    pub(crate) async fn copied(&self, rebuild: &mut Rebuild) -> Result<()> {
+    pub(crate) async fn copied(&self, mover: &mut dyn Mover) -> Result<()> {
         let give_up = Instant::now() + PATIENCE;
-        while rebuild.state().await?.context("it was begun")?.last_different != Some(0) {
-            step(rebuild).await?;
-            ensure!(Instant::now() < give_up, "it does not become alike: {:?}", rebuild.state().await?);
+        while mover.state().await?.context("it was begun")?.last_different != Some(0) {
+            step(mover).await?;
+            ensure!(Instant::now() < give_up, "it does not become alike: {:?}", mover.state().await?);
         }
         Ok(())
     }
@@ -154,10 +154,10 @@ impl Site {
     }
 }
 
-async fn step(rebuild: &mut Rebuild) -> Result<(), DatabaseError> {
-    rebuild.carry(2_000).await?;
-    if rebuild.scan(1_000).await?.ended {
-        rebuild.compare(500).await?;
+async fn step(mover: &mut dyn Mover) -> Result<(), DatabaseError> {
+    mover.carry(2_000).await?;
+    if mover.scan(1_000).await?.ended {
+        mover.compare(500).await?;
     }
     Ok(())
 }

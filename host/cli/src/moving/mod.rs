@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use switchover::Table;
-use switchover::backends::rebuild::{CutBound, Rebuild, Side, State};
+use switchover::backends::moves::{CutBound, Mover, Plan, Side, State};
 use switchover::backends::{Address, Kind};
 
 use crate::output::{Verdict, note, print};
@@ -113,32 +113,32 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
             done(&named, "nothing is noted any more; there is no way back")
         }
         Command::Evidence(named) => {
-            let mut rebuild = open(&named).await?;
-            let state = begun(&mut rebuild).await?;
+            let mut mover = open(&named).await?;
+            let state = begun(&mut *mover).await?;
             let mut told = show::as_json(&state);
-            told["log"] = show::log(&rebuild.log().await?);
+            told["log"] = show::log(&mover.log().await?);
             print(told)?;
             Ok(Verdict::Fine)
         }
     }
 }
 
-async fn open(named: &Named) -> Result<Rebuild> {
+async fn open(named: &Named) -> Result<Box<dyn Mover>> {
     // No message repeats the address, because it may hold a password.
     let address = Address::parse(&named.database).ok().filter(|address| address.kind() == Kind::Postgres);
     let address = address.context("the database is an address that begins with `postgres://`")?;
     let table = Table::parse(&named.table)?;
-    Ok(address.rebuild(&table).await?)
+    Ok(Box::new(address.rebuild(&table).await?))
 }
 
-async fn begun(rebuild: &mut Rebuild) -> Result<State> {
-    rebuild.state().await?.context("no move of this table was begun: `switchover move run` begins one")
+async fn begun(mover: &mut dyn Mover) -> Result<State> {
+    mover.state().await?.context("no move of this table was begun: `switchover move run` begins one")
 }
 
 impl Begin {
     /// Which rows are carried.
-    fn living(&self, rebuild: &Rebuild) -> Result<String> {
-        match (&self.living, rebuild.known_table()) {
+    fn living(&self, mover: &dyn Mover) -> Result<String> {
+        match (&self.living, mover.known_table()) {
             (Some(condition), _) => Ok(condition.clone()),
             (None, _) if self.all => Ok("true".to_owned()),
             (None, Some(known)) => Ok(known.living.to_owned()),
@@ -151,16 +151,20 @@ impl Begin {
 }
 
 async fn preflight(begin: &Begin) -> Result<Verdict> {
-    let mut rebuild = open(&begin.named).await?;
-    let living = begin.living(&rebuild)?;
-    let obstacles = rebuild.obstacles(&living).await?;
-    let [made, noted] = rebuild.planned(&living).await?;
+    let mut mover = open(&begin.named).await?;
+    let living = begin.living(&*mover)?;
+    let obstacles = mover.obstacles(&living).await?;
+    let Plan { made, made_at_new, noted } = mover.planned(&living).await?;
     if begin.named.json {
-        let (ok, statements) = (obstacles.is_empty(), [made, noted].concat());
+        let (ok, statements) = (obstacles.is_empty(), [made, made_at_new, noted].concat());
         print(json!({"ok": ok, "living": living, "obstacles": obstacles, "statements": statements}))?;
     } else {
-        print(format_args!("-- {}, rows where {living}", rebuild.summary()))?;
+        print(format_args!("-- {}, rows where {living}", mover.summary()))?;
         made.iter().try_for_each(|statement| print(format_args!("{statement};")))?;
+        if !made_at_new.is_empty() {
+            print("-- at the new server")?;
+            made_at_new.iter().try_for_each(|statement| print(format_args!("{statement};")))?;
+        }
         print("-- writes wait at most 100 ms while these are made")?;
         noted.iter().try_for_each(|statement| print(format_args!("{statement};")))?;
         obstacles.iter().try_for_each(|obstacle| print(format_args!("-- in the way: {obstacle}")))?;
@@ -169,8 +173,8 @@ async fn preflight(begin: &Begin) -> Result<Verdict> {
 }
 
 async fn exchange(options: &Exchange, from: Side) -> Result<Verdict> {
-    let mut rebuild = open(&options.named).await?;
-    let refusal = begun(&mut rebuild).await?.refusal(from);
+    let mut mover = open(&options.named).await?;
+    let refusal = begun(&mut *mover).await?.refusal(from);
     if options.dry_run || refusal.is_some() {
         let made = if options.dry_run { "would be made" } else { "was made" };
         let told = match &refusal {
@@ -185,7 +189,7 @@ async fn exchange(options: &Exchange, from: Side) -> Result<Verdict> {
         return Ok(if refusal.is_none() { Verdict::Fine } else { Verdict::Red });
     }
     let bound = CutBound { wait: Duration::from_millis(options.wait_ms), tries: options.tries };
-    match rebuild.cut(from, bound).await {
+    match mover.cut(from, bound).await {
         Ok(cut) if options.named.json => {
             let waited = u64::try_from(cut.waited.as_millis()).unwrap_or(u64::MAX);
             let told = json!({"ok": true, "made": true, "waited_ms": waited, "carried": cut.carried, "taken_back": cut.taken_back});

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use switchover::backends::rebuild::{Rebuild, State};
+use switchover::backends::moves::{Mover, State};
 use switchover::capabilities::DatabaseError;
 
 use super::{Begin, Named, begun, open, rate, show};
@@ -56,10 +56,10 @@ pub(crate) struct Watched {
 }
 
 pub(super) async fn status(options: &Watched) -> Result<Verdict> {
-    let mut rebuild = open(&options.named).await?;
+    let mut mover = open(&options.named).await?;
     loop {
-        let state = begun(&mut rebuild).await?;
-        told(&options.named, &rebuild, &state)?;
+        let state = begun(&mut *mover).await?;
+        told(&options.named, &*mover, &state)?;
         if !options.watch {
             return Ok(verdict(&state));
         }
@@ -67,12 +67,12 @@ pub(super) async fn status(options: &Watched) -> Result<Verdict> {
     }
 }
 
-fn told(named: &Named, rebuild: &Rebuild, state: &State) -> Result<()> {
+fn told(named: &Named, mover: &dyn Mover, state: &State) -> Result<()> {
     if named.json {
         print(show::as_json(state))?;
         return Ok(());
     }
-    show::block(rebuild.summary(), state)
+    show::block(mover.summary(), state)
 }
 
 fn verdict(state: &State) -> Verdict {
@@ -82,11 +82,11 @@ fn verdict(state: &State) -> Verdict {
 pub(super) async fn run(options: &Options) -> Result<Verdict> {
     let named = &options.begin.named;
     let stop = Stop::on_signal(STOPPED)?;
-    let mut rebuild = open(named).await?;
-    rebuild.begin(&options.begin.living(&rebuild)?).await?;
+    let mut mover = open(named).await?;
+    mover.begin(&options.begin.living(&*mover)?).await?;
     let mut shown = Shown::new(named.json)?;
     let mut pace = Pace { scan: ROWS_MIN * 10, compare: ROWS_MIN * 10, rate: options.rate };
-    let mut first = begun(&mut rebuild).await?.rounds;
+    let mut first = begun(&mut *mover).await?.rounds;
     loop {
         if stop.is_asked() {
             shown.ends();
@@ -94,7 +94,7 @@ pub(super) async fn run(options: &Options) -> Result<Verdict> {
         }
         let braked = options.brake.as_deref().filter(|brake| brake.try_exists().unwrap_or(true));
         shown.braked = braked.map(|brake| format!("rests: {} is there", brake.display()));
-        match look(&mut rebuild, &mut shown).await {
+        match look(&mut *mover, &mut shown).await {
             Ok(None) => {
                 shown.ends();
                 note("the move was ended by `finish` or `abort`");
@@ -105,31 +105,31 @@ pub(super) async fn run(options: &Options) -> Result<Verdict> {
                 first = first.min(state.rounds);
                 if options.until_verified && state.rounds > first && state.last_different.is_some() {
                     shown.ends();
-                    told(named, &rebuild, &state)?;
+                    told(named, &*mover, &state)?;
                     return Ok(verdict(&state));
                 }
-                match step(&mut rebuild, &state, braked.is_some(), &mut pace).await {
+                match step(&mut *mover, &state, braked.is_some(), &mut pace).await {
                     Ok(()) | Err(DatabaseError::Conflict { .. }) => {}
-                    Err(error) => again(named, &mut rebuild, error, &stop).await?,
+                    Err(error) => again(named, &mut mover, error, &stop).await?,
                 }
             }
-            Err(error) => again(named, &mut rebuild, error, &stop).await?,
+            Err(error) => again(named, &mut mover, error, &stop).await?,
         }
     }
 }
 
 /// Looks where it stands. It shows it now and then.
-async fn look(rebuild: &mut Rebuild, shown: &mut Shown) -> Result<Option<State>, DatabaseError> {
-    let state = rebuild.state().await?;
+async fn look(mover: &mut dyn Mover, shown: &mut Shown) -> Result<Option<State>, DatabaseError> {
+    let state = mover.state().await?;
     if let Some(state) = &state {
-        shown.state(rebuild.summary(), state);
+        shown.state(mover.summary(), state);
     }
     Ok(state)
 }
 
 /// What was written is carried first, then the next rows are scanned or compared.
-async fn step(rebuild: &mut Rebuild, state: &State, braked: bool, pace: &mut Pace) -> Result<(), DatabaseError> {
-    let carried = rebuild.carry(CHANGES).await?;
+async fn step(mover: &mut dyn Mover, state: &State, braked: bool, pace: &mut Pace) -> Result<(), DatabaseError> {
+    let carried = mover.carry(CHANGES).await?;
     if braked {
         if !carried.more {
             tokio::time::sleep(IDLE).await;
@@ -138,11 +138,11 @@ async fn step(rebuild: &mut Rebuild, state: &State, braked: bool, pace: &mut Pac
     }
     let begun = Instant::now();
     if !state.scan_ended {
-        let scanned = rebuild.scan(pace.scan).await?;
+        let scanned = mover.scan(pace.scan).await?;
         pace.scan = next_size(pace.scan, begun.elapsed());
         pace.rest(scanned.rows, begun.elapsed()).await;
     } else if !carried.more {
-        let compared = rebuild.compare(pace.compare).await?;
+        let compared = mover.compare(pace.compare).await?;
         let took = begun.elapsed();
         pace.compare = next_size(pace.compare, took);
         pace.rest(compared.keys, took).await;
@@ -156,17 +156,17 @@ async fn step(rebuild: &mut Rebuild, state: &State, braked: bool, pace: &mut Pac
 }
 
 /// Connects again after the server went away. Any other error ends the command.
-async fn again(named: &Named, rebuild: &mut Rebuild, error: DatabaseError, stop: &Stop) -> Result<()> {
+async fn again(named: &Named, mover: &mut Box<dyn Mover>, error: DatabaseError, stop: &Stop) -> Result<()> {
     if !matches!(error, DatabaseError::Unavailable { .. } | DatabaseError::Timeout) {
         // `finish` or `abort` may have taken the tables away in the middle of a step.
-        return if matches!(rebuild.state().await, Ok(None)) { Ok(()) } else { Err(error.into()) };
+        return if matches!(mover.state().await, Ok(None)) { Ok(()) } else { Err(error.into()) };
     }
     note(format_args!("the database is away, and tried again: {error}"));
     while !stop.is_asked() {
         tokio::time::sleep(AWAY).await;
         match open(named).await {
             Ok(opened) => {
-                *rebuild = opened;
+                *mover = opened;
                 break;
             }
             Err(error) => match error.downcast_ref::<DatabaseError>() {

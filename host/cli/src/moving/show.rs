@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use switchover::backends::rebuild::{Logged, Side, State};
+use switchover::backends::moves::{Logged, Side, State};
 use switchover_server::report::utc;
 
 use crate::output::{Colour, paint, print};
@@ -65,6 +65,7 @@ pub(super) fn block(place: &str, state: &State) -> Result<()> {
 pub(super) fn word(side: Side) -> &'static str {
     match side {
         Side::Old => "old",
+        Side::Neither => "neither",
         Side::New => "new",
     }
 }

@@ -3,29 +3,11 @@
 use std::collections::BTreeSet;
 
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::moves::{Carried, Scanned, Side};
 
-use super::state::{Locked, Side};
-use super::{Bind, Rebuild, column};
-
-/// What a step of the scan did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scanned {
-    /// Rows that it looked at.
-    pub rows: u64,
-    /// Rows that it copied. The others have ended, or were there already.
-    pub copied: u64,
-    /// Whether it has reached the last key.
-    pub ended: bool,
-}
-
-/// What a step did with the keys that were written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
-    /// Changes that it has cleared.
-    pub changes: u64,
-    /// Whether it took as many as it may, so that there are probably more.
-    pub more: bool,
-}
+use super::super::captured::Locked;
+use super::super::link::{Bind, column};
+use super::Rebuild;
 
 /// How many changes one step takes when two of them are in each other's way.
 const WIDE: i64 = 100_000;
@@ -35,77 +17,69 @@ impl Rebuild {
     ///
     /// A row that is there already was carried after its change, and stays. So does one that is in the way of another
     /// unique index: the row that has its value now was written since, and is carried after its change.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError::Conflict`]: another copier is at work. Otherwise what the server says.
-    pub async fn scan(&mut self, limit: u32) -> Result<Scanned, DatabaseError> {
-        self.simple("BEGIN").await?;
+    pub(super) async fn scan_step(&mut self, limit: u32) -> Result<Scanned, DatabaseError> {
+        self.table.link.simple("BEGIN").await?;
         let done = self.scan_locked(limit).await;
-        self.end(done).await
+        self.table.link.end(done).await
     }
 
     async fn scan_locked(&mut self, limit: u32) -> Result<Scanned, DatabaseError> {
-        let Locked { state, scanned_to, .. } = self.locked().await?;
+        let Locked { state, scanned_to, .. } = self.table.locked().await?;
         if state.scan_ended {
             return Ok(Scanned { ended: true, ..Scanned::default() });
         }
-        let (table, key, kind) = (&self.names.table, &self.shape.key, &self.shape.key_type);
+        let (table, key, kind) = (&self.table.names.table, &self.table.shape.key, &self.table.shape.key_type);
         let from = after(key, kind, scanned_to.as_deref());
         let sql = format!(
             "SELECT key::text, count(*) OVER () FROM (SELECT {key} AS key FROM {table}{from} ORDER BY 1 LIMIT $2) AS page \
              ORDER BY page.key DESC LIMIT 1"
         );
-        let page = self.rows(&sql, &[Bind::Text(scanned_to.as_deref()), Bind::Int(limit.into())]).await?;
+        let page = self.table.link.rows(&sql, &[Bind::Text(scanned_to.as_deref()), Bind::Int(limit.into())]).await?;
         let Some(last) = page.first() else {
             let what = format!("the scan has reached the last key: {} rows, {} copied", state.scanned, state.copied);
-            self.logged(&what).await?;
-            self.run(&format!("UPDATE {} SET scan_ended = true", self.names.state), &[]).await?;
+            self.table.logged(&what).await?;
+            self.table.link.run(&format!("UPDATE {} SET scan_ended = true", self.table.names.state), &[]).await?;
             return Ok(Scanned { ended: true, ..Scanned::default() });
         };
         let (last, rows): (String, i64) = (column(last, 0)?, column(last, 1)?);
-        let (names, columns) = (&self.names, self.shape.filled.join(", "));
-        let (table, key, kind) = (&names.table, &self.shape.key, &self.shape.key_type);
+        let (names, columns) = (&self.table.names, self.table.shape.filled.join(", "));
+        let (table, key, kind) = (&names.table, &self.table.shape.key, &self.table.shape.key_type);
         let sql = format!(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {table}{from} AND {key} <= $2::{kind} AND ({}) \
              ON CONFLICT DO NOTHING",
             names.new, state.living
         );
-        let copied = self.run(&sql, &[Bind::Text(scanned_to.as_deref()), Bind::Text(Some(&last))]).await?;
+        let copied = self.table.link.run(&sql, &[Bind::Text(scanned_to.as_deref()), Bind::Text(Some(&last))]).await?;
         let sql = format!(
             "UPDATE {} SET scanned_to = $1, scanned = scanned + $2, copied = copied + $3, about = greatest(about, scanned + $2)",
-            self.names.state
+            self.table.names.state
         );
         let counted = i64::try_from(copied).unwrap_or(i64::MAX);
-        self.run(&sql, &[Bind::Text(Some(&last)), Bind::Int(rows), Bind::Int(counted)]).await?;
+        self.table.link.run(&sql, &[Bind::Text(Some(&last)), Bind::Int(rows), Bind::Int(counted)]).await?;
         Ok(Scanned { rows: rows.unsigned_abs(), copied, ended: false })
     }
 
     /// Carries the rows of at most `limit` changes, as the rows are now, and clears these changes and no others.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Rebuild::scan`].
-    pub async fn carry(&mut self, limit: u32) -> Result<Carried, DatabaseError> {
-        self.simple("BEGIN").await?;
+    pub(super) async fn carry_step(&mut self, limit: u32) -> Result<Carried, DatabaseError> {
+        self.table.link.simple("BEGIN").await?;
         let done = self.carry_counted(i64::from(limit), false).await;
-        match self.end(done).await {
+        match self.table.link.end(done).await {
             // Two rows have exchanged a value that must be unique, and their changes are in different steps.
             Err(DatabaseError::Corrupt { .. }) => {
-                self.simple("BEGIN").await?;
+                self.table.link.simple("BEGIN").await?;
                 let done = self.carry_counted(WIDE, true).await;
-                self.end(done).await
+                self.table.link.end(done).await
             }
             done => done,
         }
     }
 
     async fn carry_counted(&mut self, limit: i64, anew: bool) -> Result<Carried, DatabaseError> {
-        let Locked { state, .. } = self.locked().await?;
+        let Locked { state, .. } = self.table.locked().await?;
         let changes = self.carry_locked(limit, anew, state.side, &state.living).await?;
         if changes > 0 {
-            let sql = format!("UPDATE {} SET carried = carried + $1", self.names.state);
-            self.run(&sql, &[Bind::Int(i64::try_from(changes).unwrap_or(i64::MAX))]).await?;
+            let sql = format!("UPDATE {} SET carried = carried + $1", self.table.names.state);
+            self.table.link.run(&sql, &[Bind::Int(i64::try_from(changes).unwrap_or(i64::MAX))]).await?;
         }
         Ok(Carried { changes, more: changes.cast_signed() >= limit })
     }
@@ -120,11 +94,11 @@ impl Rebuild {
         side: Side,
         living: &str,
     ) -> Result<u64, DatabaseError> {
-        let changes = &self.names.changes;
+        let changes = &self.table.names.changes;
         let sql = format!(
             "DELETE FROM {changes} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {changes} LIMIT $1)) RETURNING key::text"
         );
-        let cleared = self.rows(&sql, &[Bind::Int(limit)]).await?;
+        let cleared = self.table.link.rows(&sql, &[Bind::Int(limit)]).await?;
         let (mut keys, mut emptied) = (BTreeSet::new(), false);
         for row in &cleared {
             match column::<Option<String>>(row, 0)? {
@@ -133,12 +107,12 @@ impl Rebuild {
             }
         }
         let keys: Vec<_> = keys.into_iter().collect();
-        let (table, other) = (self.names.table.clone(), self.other(side).to_owned());
-        let (key, kind) = (self.shape.key.clone(), self.shape.key_type.clone());
+        let (table, other) = (self.table.names.table.clone(), self.table.other(side).to_owned());
+        let (key, kind) = (self.table.shape.key.clone(), self.table.shape.key_type.clone());
         if emptied {
             let sql =
                 format!("DELETE FROM {other} AS o WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = o.{key})");
-            self.run(&sql, &[]).await?;
+            self.table.link.run(&sql, &[]).await?;
         }
         if !keys.is_empty() {
             let gone = if anew {
@@ -147,16 +121,16 @@ impl Rebuild {
                 format!(" AND NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = o.{key} AND ({living}))")
             };
             let these = [Bind::Texts(&keys)];
-            self.run(&format!("DELETE FROM {other} AS o WHERE o.{key} = ANY($1::text[]::{kind}[]){gone}"), &these)
+            self.table.link.run(&format!("DELETE FROM {other} AS o WHERE o.{key} = ANY($1::text[]::{kind}[]){gone}"), &these)
                 .await?;
-            let columns = self.shape.filled.join(", ");
-            let set: Vec<_> = self.shape.filled.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            let columns = self.table.shape.filled.join(", ");
+            let set: Vec<_> = self.table.shape.filled.iter().map(|column| format!("{column} = excluded.{column}")).collect();
             let sql = format!(
                 "INSERT INTO {other} ({columns}) SELECT {columns} FROM {table} \
                  WHERE {key} = ANY($1::text[]::{kind}[]) AND ({living}) ON CONFLICT ({key}) DO UPDATE SET {}",
                 set.join(", ")
             );
-            self.run(&sql, &these).await?;
+            self.table.link.run(&sql, &these).await?;
         }
         Ok(cleared.len() as u64)
     }

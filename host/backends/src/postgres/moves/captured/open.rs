@@ -7,8 +7,9 @@ use sqlx::{Connection as _, Executor as _};
 use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
 
+use super::super::link::{Bind, Link, column, invalid};
+use super::Captured;
 use super::names::Names;
-use super::{Bind, Rebuild, bound, column, error_of, invalid};
 use crate::postgres::errors::unavailable;
 use crate::postgres::{address_of, place_of};
 
@@ -20,66 +21,80 @@ const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; SE
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What stands in the table.
-pub(super) struct Shape {
+#[derive(PartialEq, Eq)]
+pub(in super::super) struct Shape {
     /// The column of the key, in quotes.
-    pub(super) key: String,
+    pub(in super::super) key: String,
     /// Its type, as SQL writes it.
-    pub(super) key_type: String,
+    pub(in super::super) key_type: String,
     /// Every column, in quotes.
-    pub(super) columns: Vec<String>,
+    pub(in super::super) columns: Vec<String>,
+    /// Their types, as SQL writes them.
+    pub(in super::super) kinds: Vec<String>,
     /// Those that an insert may fill.
-    pub(super) filled: Vec<String>,
+    pub(in super::super) filled: Vec<String>,
+    /// Their types.
+    pub(in super::super) filled_kinds: Vec<String>,
 }
 
-impl Rebuild {
+impl Captured {
     /// Connects, and finds the table by its name, as an operator writes it.
     ///
     /// # Errors
     ///
     /// The address is wrong, the server does not answer, or there is no such table with a key of one column.
-    pub async fn open(url: &str, table: &Table) -> Result<Self, DatabaseError> {
-        let address = address_of(url, "switchover move")?;
-        let connected = tokio::time::timeout(PATIENCE, PgConnection::connect_with(&address)).await;
-        let mut connection = connected.map_err(|_| DatabaseError::Timeout)?.map_err(|error| unavailable(&error))?;
-        connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
-        let (schema, name) = found(&mut connection, table).await?;
+    pub(in super::super) async fn open(url: &str, table: &Table, form: &'static str) -> Result<Self, DatabaseError> {
+        let (mut link, place) = connected(url).await?;
+        let (schema, name) = found(&mut link, table).await?;
         let names = Names::of(&schema, &name);
-        let shape = shape(&mut connection, &names, table).await?;
-        Ok(Self { connection, names, shape, place: format!("{}, table {table}", place_of(&address)) })
+        let shape = shape(&mut link, &names, table).await?;
+        Ok(Self { link, names, shape, form, place: format!("{place}, table {table}") })
     }
 }
 
-async fn found(connection: &mut PgConnection, table: &Table) -> Result<(String, String), DatabaseError> {
+/// A connection, and its server and database for people.
+pub(in super::super) async fn connected(url: &str) -> Result<(Link, String), DatabaseError> {
+    let address = address_of(url, "switchover move")?;
+    let connected = tokio::time::timeout(PATIENCE, PgConnection::connect_with(&address)).await;
+    let mut connection = connected.map_err(|_| DatabaseError::Timeout)?.map_err(|error| unavailable(&error))?;
+    connection.execute(sqlx::raw_sql(SETTINGS)).await.map_err(|error| unavailable(&error))?;
+    Ok((Link { connection }, place_of(&address)))
+}
+
+async fn found(link: &mut Link, table: &Table) -> Result<(String, String), DatabaseError> {
     let sql = "SELECT n.nspname::text, c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
                WHERE c.oid = to_regclass($1)";
     let name = table.quoted('"');
-    let row =
-        bound(sql, &[Bind::Text(Some(&name))]).fetch_optional(connection).await.map_err(|error| error_of(&error))?;
-    let row = row.ok_or_else(|| invalid(format!("there is no table {table}: check the name and the schema")))?;
-    Ok((column(&row, 0)?, column(&row, 1)?))
+    let rows = link.rows(sql, &[Bind::Text(Some(&name))]).await?;
+    let row = rows.first().ok_or_else(|| invalid(format!("there is no table {table}: check the name and the schema")))?;
+    Ok((column(row, 0)?, column(row, 1)?))
 }
 
-async fn shape(connection: &mut PgConnection, names: &Names, table: &Table) -> Result<Shape, DatabaseError> {
+pub(in super::super) async fn shape(link: &mut Link, names: &Names, table: &Table) -> Result<Shape, DatabaseError> {
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '', \
                       EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisprimary \
                               AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) \
                FROM pg_attribute AS a \
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let bind = [Bind::Text(Some(&names.table))];
-    let rows = bound(sql, &bind).fetch_all(connection).await.map_err(|error| error_of(&error))?;
-    let (mut key, mut columns, mut filled) = (None, Vec::new(), Vec::new());
+    let rows = link.rows(sql, &bind).await?;
+    let (mut key, mut columns, mut kinds) = (None, Vec::new(), Vec::new());
+    let (mut filled, mut filled_kinds) = (Vec::new(), Vec::new());
     for row in &rows {
         let name = Table::quote(column(row, 0)?, '"');
         if column(row, 3)? {
             key = Some((name.clone(), column(row, 1)?));
         }
+        let kind: String = column(row, 1)?;
         if !column::<bool>(row, 2)? {
             filled.push(name.clone());
+            filled_kinds.push(kind.clone());
         }
         columns.push(name);
+        kinds.push(kind);
     }
     let (key, key_type) = key.ok_or_else(|| {
         invalid(format!("{table} has no primary key of one column, so its rows cannot be told apart: give it one"))
     })?;
-    Ok(Shape { key, key_type, columns, filled })
+    Ok(Shape { key, key_type, columns, kinds, filled, filled_kinds })
 }

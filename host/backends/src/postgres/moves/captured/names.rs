@@ -5,29 +5,34 @@ use switchover_core::Table;
 /// PostgreSQL cuts names after 63 bytes, and the longest ending has 14.
 const BASE_BYTES_MAX: usize = 48;
 /// The triggers on the table that counts.
-pub(super) const TRIGGERS: [&str; 2] = ["switchover_move", "switchover_move_all"];
+pub(in super::super) const TRIGGERS: [&str; 2] = ["switchover_move", "switchover_move_all"];
 
 /// Each in quotes and with its schema.
-pub(super) struct Names {
+pub(in super::super) struct Names {
     /// The table of the applications, whichever of the two it is.
-    pub(super) table: String,
+    pub(in super::super) table: String,
     /// The new table until the cut, and again after a way back.
-    pub(super) new: String,
+    pub(in super::super) new: String,
     /// The old table after the cut.
-    pub(super) old: String,
+    pub(in super::super) old: String,
     /// The keys that were written and not carried yet.
-    pub(super) changes: String,
-    pub(super) state: String,
-    pub(super) log: String,
+    pub(in super::super) changes: String,
+    pub(in super::super) state: String,
+    pub(in super::super) log: String,
+    /// Beside the new table on another server: which copier may put.
+    pub(in super::super) fence: String,
+    /// The functions of a sealed table.
+    pub(in super::super) sealed: String,
+    pub(in super::super) refuse: String,
     /// The function of the triggers.
-    pub(super) note: String,
+    pub(in super::super) note: String,
     schema: String,
     base: String,
     plain: String,
 }
 
 impl Names {
-    pub(super) fn of(schema: &str, table: &str) -> Self {
+    pub(in super::super) fn of(schema: &str, table: &str) -> Self {
         let base = table[..table.floor_char_boundary(BASE_BYTES_MAX)].to_owned();
         let name = |ending: &str| quoted(schema, &format!("{base}{ending}"));
         Self {
@@ -37,6 +42,9 @@ impl Names {
             changes: name("_move_changes"),
             state: name("_move"),
             log: name("_move_log"),
+            fence: name("_move_fence"),
+            sealed: name("_move_sealed"),
+            refuse: name("_move_refuse"),
             note: name("_move_note"),
             schema: schema.to_owned(),
             plain: table.to_owned(),
@@ -45,20 +53,20 @@ impl Names {
     }
 
     /// The name of the table without its schema, in quotes: what `RENAME TO` takes.
-    pub(super) fn plain(&self) -> String {
+    pub(in super::super) fn plain(&self) -> String {
         Table::quote(&self.plain, '"')
     }
 
-    pub(super) fn plain_new(&self) -> String {
+    pub(in super::super) fn plain_new(&self) -> String {
         Table::quote(&format!("{}_move_new", self.base), '"')
     }
 
-    pub(super) fn plain_old(&self) -> String {
+    pub(in super::super) fn plain_old(&self) -> String {
         Table::quote(&format!("{}_move_old", self.base), '"')
     }
 
     /// An index of the schema.
-    pub(super) fn index(&self, name: &str) -> String {
+    pub(in super::super) fn index(&self, name: &str) -> String {
         quoted(&self.schema, name)
     }
 }

@@ -4,39 +4,26 @@
 //! change that waits, or something is wrong: no difference has to be looked at twice.
 
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::moves::Compared;
 use switchover_core::short_hash;
 
+use super::super::captured::Locked;
+use super::super::link::{Bind, column};
+use super::Rebuild;
 use super::carry::after;
-use super::state::Locked;
-use super::{Bind, Rebuild, column};
-
-/// What a step of the comparison found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Compared {
-    /// Keys that it looked at.
-    pub keys: u64,
-    /// The rows that differ and wait for no copy, by a hash of their keys. They are carried again.
-    pub different: Vec<String>,
-    /// Whether it has reached the last key: the next step begins a new round.
-    pub ended: bool,
-}
 
 impl Rebuild {
     /// Compares the rows of the next `limit` keys. Call it once the scan has ended.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Rebuild::scan`].
-    pub async fn compare(&mut self, limit: u32) -> Result<Compared, DatabaseError> {
-        self.simple("BEGIN").await?;
+    pub(super) async fn compare_step(&mut self, limit: u32) -> Result<Compared, DatabaseError> {
+        self.table.link.simple("BEGIN").await?;
         let done = self.compare_locked(limit).await;
-        self.end(done).await
+        self.table.link.end(done).await
     }
 
     async fn compare_locked(&mut self, limit: u32) -> Result<Compared, DatabaseError> {
-        let Locked { state, compared_to, .. } = self.locked().await?;
-        let (table, other) = (self.names.table.clone(), self.other(state.side).to_owned());
-        let (key, kind) = (self.shape.key.clone(), self.shape.key_type.clone());
+        let Locked { state, compared_to, .. } = self.table.locked().await?;
+        let (table, other) = (self.table.names.table.clone(), self.table.other(state.side).to_owned());
+        let (key, kind) = (self.table.shape.key.clone(), self.table.shape.key_type.clone());
         let from = after(&key, &kind, compared_to.as_deref());
         let keys = |of: &str| format!("(SELECT {key} AS key FROM {of}{from} ORDER BY 1 LIMIT $2)");
         let sql = format!(
@@ -45,22 +32,22 @@ impl Rebuild {
             keys(&table),
             keys(&other)
         );
-        let page = self.rows(&sql, &[Bind::Text(compared_to.as_deref()), Bind::Int(limit.into())]).await?;
+        let page = self.table.link.rows(&sql, &[Bind::Text(compared_to.as_deref()), Bind::Int(limit.into())]).await?;
         let Some(last) = page.first() else { return self.round_ended(state.compared, state.different).await };
         let (last, count): (String, i64) = (column(last, 0)?, column(last, 1)?);
         let sql = self.differences(&table, &other, &from, &state.living);
-        let found = self.rows(&sql, &[Bind::Text(compared_to.as_deref()), Bind::Text(Some(&last))]).await?;
+        let found = self.table.link.rows(&sql, &[Bind::Text(compared_to.as_deref()), Bind::Text(Some(&last))]).await?;
         let different = found.iter().map(|row| column::<String>(row, 0)).collect::<Result<Vec<_>, _>>()?;
         if !different.is_empty() {
-            let sql = format!("INSERT INTO {} (key) SELECT unnest($1::text[])::{kind}", self.names.changes);
-            self.run(&sql, &[Bind::Texts(&different)]).await?;
+            let sql = format!("INSERT INTO {} (key) SELECT unnest($1::text[])::{kind}", self.table.names.changes);
+            self.table.link.run(&sql, &[Bind::Texts(&different)]).await?;
         }
         let sql = format!(
             "UPDATE {} SET compared_to = $1, compared = compared + $2, different = different + $3",
-            self.names.state
+            self.table.names.state
         );
         let wrong = i64::try_from(different.len()).unwrap_or(i64::MAX);
-        self.run(&sql, &[Bind::Text(Some(&last)), Bind::Int(count), Bind::Int(wrong)]).await?;
+        self.table.link.run(&sql, &[Bind::Text(Some(&last)), Bind::Int(count), Bind::Int(wrong)]).await?;
         let different = different.iter().map(|key| short_hash(key.as_bytes())).collect();
         Ok(Compared { keys: count.unsigned_abs(), different, ended: false })
     }
@@ -68,8 +55,8 @@ impl Rebuild {
     /// Every column counts, by its bytes: a type may have no equality, as `json` has none. A row that has ended on both
     /// sides does not count.
     fn differences(&self, table: &str, other: &str, from: &str, living: &str) -> String {
-        let (key, kind, changes) = (&self.shape.key, &self.shape.key_type, &self.names.changes);
-        let columns = self.shape.columns.join(", ");
+        let (key, kind, changes) = (&self.table.shape.key, &self.table.shape.key_type, &self.table.names.changes);
+        let columns = self.table.shape.columns.join(", ");
         // A row that is written out would be compared column by column, each by an operator of its type.
         let side = |of: &str| {
             format!(
@@ -91,12 +78,12 @@ impl Rebuild {
     }
 
     async fn round_ended(&mut self, compared: u64, different: u64) -> Result<Compared, DatabaseError> {
-        self.logged(&format!("a comparison has reached the last key: {compared} keys, {different} different")).await?;
+        self.table.logged(&format!("a comparison has reached the last key: {compared} keys, {different} different")).await?;
         let sql = format!(
             "UPDATE {} SET compared_to = NULL, compared = 0, last_different = different, different = 0, rounds = rounds + 1",
-            self.names.state
+            self.table.names.state
         );
-        self.run(&sql, &[]).await?;
+        self.table.link.run(&sql, &[]).await?;
         Ok(Compared { ended: true, ..Compared::default() })
     }
 }

@@ -1,16 +1,8 @@
 //! Tables of session libraries that are known by their columns, and which of their rows live.
 
-use super::Rebuild;
+use switchover_core::moves::KnownTable;
 
-/// A library's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownTable {
-    /// The library.
-    pub name: &'static str,
-    columns: &'static [&'static str],
-    /// The condition of rows that live.
-    pub living: &'static str,
-}
+use super::Captured;
 
 /// The columns are from the libraries' own schemas.
 const KNOWN: [KnownTable; 6] = [
@@ -43,9 +35,9 @@ const KNOWN: [KnownTable; 6] = [
     },
 ];
 
-impl Rebuild {
+impl Captured {
     /// The library whose table this is, by its columns.
-    pub fn known_table(&self) -> Option<&'static KnownTable> {
+    pub(in super::super) fn known_table(&self) -> Option<&'static KnownTable> {
         let has = |name: &&str| self.shape.columns.contains(&format!("\"{name}\""));
         KNOWN.iter().find(|known| known.columns.iter().all(has))
     }

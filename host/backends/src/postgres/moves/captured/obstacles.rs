@@ -2,7 +2,8 @@
 
 use switchover_core::capabilities::DatabaseError;
 
-use super::{Bind, Rebuild, column};
+use super::super::link::{Bind, column};
+use super::Captured;
 
 /// Each question finds names; each answer says what they are in the way of.
 const QUESTIONS: [(&str, &str); 19] = [
@@ -104,27 +105,23 @@ const QUESTIONS: [(&str, &str); 19] = [
     ),
 ];
 
-impl Rebuild {
+impl Captured {
     /// What is in the way, each as a sentence with the name first. Nothing is changed.
-    ///
-    /// # Errors
-    ///
-    /// The server does not answer, or `living` is no condition on the table's columns.
-    pub async fn obstacles(&mut self, living: &str) -> Result<Vec<String>, DatabaseError> {
+    pub(in super::super) async fn obstacles(&mut self, living: &str) -> Result<Vec<String>, DatabaseError> {
         let table = self.names.table.clone();
         let mut found = Vec::new();
         for (question, what) in QUESTIONS {
-            for row in self.rows(question, &[Bind::Text(Some(&table))]).await? {
+            for row in self.link.rows(question, &[Bind::Text(Some(&table))]).await? {
                 found.push(format!("{} {what}", column::<String>(&row, 0)?));
             }
         }
         let sql = format!("SELECT count(*) FROM (SELECT FROM {table} WHERE ({living}) IS TRUE LIMIT 1) AS one");
-        if let Err(error) = self.rows(&sql, &[]).await {
+        if let Err(error) = self.link.rows(&sql, &[]).await {
             found.push(format!("the condition of living rows is not understood: {error}"));
         }
         if !self.is_begun().await? {
             for name in [&self.names.new, &self.names.old, &self.names.changes, &self.names.log].map(Clone::clone) {
-                let rows = self.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(&name))]).await?;
+                let rows = self.link.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(&name))]).await?;
                 if rows.first().is_some_and(|row| column(row, 0).unwrap_or(false)) {
                     found.push(format!("{name} is there already: drop or rename it, if nobody needs it"));
                 }

@@ -1,0 +1,126 @@
+//! Where a move stands. It is one row beside the table, which each step locks first.
+
+use sqlx::postgres::PgRow;
+use switchover_core::Timestamp;
+use switchover_core::capabilities::DatabaseError;
+use switchover_core::moves::{Logged, Side, State};
+
+use super::super::link::{Bind, column, invalid};
+use super::Captured;
+
+pub(in super::super) const COLUMNS: &str = "side, living, (extract(epoch FROM began) * 1000000)::bigint, scan_ended, scanned, about, copied, \
+                       carried, compared, different, rounds, last_different, \
+                       (extract(epoch FROM cut) * 1000000)::bigint, cut_waited_ms, scanned_to, compared_to, form, move, generation";
+
+/// The state under its lock.
+pub(in super::super) struct Locked {
+    pub(in super::super) state: State,
+    pub(in super::super) scanned_to: Option<String>,
+    pub(in super::super) compared_to: Option<String>,
+    form: String,
+    /// Of this move, and of no other one.
+    pub(in super::super) id: String,
+    /// Counts the holders of the lease.
+    pub(in super::super) generation: i64,
+}
+
+impl Captured {
+    /// Where it stands; `None` if nothing was begun.
+    pub(in super::super) async fn state(&mut self) -> Result<Option<State>, DatabaseError> {
+        if !self.is_begun().await? {
+            return Ok(None);
+        }
+        let (state, changes) = (&self.names.state, &self.names.changes);
+        let sql = format!("SELECT {COLUMNS}, (SELECT count(*) FROM {changes}) FROM {state}");
+        let rows = self.link.rows(&sql, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let mut locked = read(row)?;
+        locked.state.waiting = number(row, 19)?;
+        Ok(Some(locked.state))
+    }
+
+    /// What was done, the oldest first.
+    pub(in super::super) async fn log(&mut self) -> Result<Vec<Logged>, DatabaseError> {
+        let sql =
+            format!("SELECT (extract(epoch FROM at) * 1000000)::bigint, what FROM {} ORDER BY at", self.names.log);
+        let rows = self.link.rows(&sql, &[]).await?;
+        rows.iter().map(|row| Ok(Logged { at: instant(row, 0)?, what: column(row, 1)? })).collect()
+    }
+
+    pub(in super::super) async fn is_begun(&mut self) -> Result<bool, DatabaseError> {
+        let name = self.names.state.clone();
+        let rows = self.link.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(&name))]).await?;
+        rows.first().map_or(Ok(false), |row| column(row, 0))
+    }
+
+    /// Locks the state within a transaction. Another copier waits for it, and so no two steps overlap.
+    pub(in super::super) async fn locked(&mut self) -> Result<Locked, DatabaseError> {
+        let sql = format!("SELECT {COLUMNS} FROM {} FOR UPDATE", self.names.state);
+        let rows = self.link.rows(&sql, &[]).await?;
+        self.locked_row(rows.first())
+    }
+
+    pub(in super::super) fn locked_row(&self, row: Option<&PgRow>) -> Result<Locked, DatabaseError> {
+        let locked = row.map_or_else(|| Err(invalid("the move was ended by somebody else")), read)?;
+        if locked.form != self.form {
+            return Err(invalid(format!("this is a move of the form {}: say so, or abort it", locked.form)));
+        }
+        Ok(locked)
+    }
+
+    /// Writes a line into the log, within a transaction.
+    pub(in super::super) async fn logged(&mut self, what: &str) -> Result<(), DatabaseError> {
+        let sql = format!("INSERT INTO {} (what) VALUES ($1)", self.names.log);
+        self.link.run(&sql, &[Bind::Text(Some(what))]).await.map(drop)
+    }
+
+    /// The table that rows are carried to.
+    pub(in super::super) fn other(&self, side: Side) -> &str {
+        match side {
+            Side::New => &self.names.old,
+            Side::Old | Side::Neither => &self.names.new,
+        }
+    }
+}
+
+fn read(row: &PgRow) -> Result<Locked, DatabaseError> {
+    let side = match column::<&str>(row, 0)? {
+        "old" => Side::Old,
+        "new" => Side::New,
+        _ => Side::Neither,
+    };
+    let maybe = |at: usize| column::<Option<i64>>(row, at);
+    let state = State {
+        side,
+        living: column(row, 1)?,
+        began: instant(row, 2)?,
+        scan_ended: column(row, 3)?,
+        scanned: number(row, 4)?,
+        about: number(row, 5)?,
+        copied: number(row, 6)?,
+        carried: number(row, 7)?,
+        waiting: 0,
+        compared: number(row, 8)?,
+        different: number(row, 9)?,
+        rounds: number(row, 10)?,
+        last_different: maybe(11)?.map(i64::unsigned_abs),
+        cut: maybe(12)?.map(|micros| Timestamp::from_micros(micros.unsigned_abs())),
+        cut_waited_ms: maybe(13)?.map(i64::unsigned_abs),
+    };
+    Ok(Locked {
+        state,
+        scanned_to: column(row, 14)?,
+        compared_to: column(row, 15)?,
+        form: column(row, 16)?,
+        id: column(row, 17)?,
+        generation: column(row, 18)?,
+    })
+}
+
+fn number(row: &PgRow, at: usize) -> Result<u64, DatabaseError> {
+    column::<i64>(row, at).map(i64::unsigned_abs)
+}
+
+fn instant(row: &PgRow, at: usize) -> Result<Timestamp, DatabaseError> {
+    number(row, at).map(Timestamp::from_micros)
+}

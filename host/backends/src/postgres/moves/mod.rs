@@ -1,0 +1,8 @@
+//! Moves of a table that applications write themselves, captured by triggers of the project's own.
+
+mod captured;
+mod cuts;
+mod link;
+mod rebuild;
+
+pub use self::rebuild::Rebuild;
