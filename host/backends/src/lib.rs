@@ -66,7 +66,7 @@ pub use postgres::Postgres;
 pub mod moves {
     pub use switchover_core::moves::*;
 
-    pub use crate::postgres::Rebuild;
+    pub use crate::postgres::{Rebuild, Transfer};
 }
 pub use prepare::prepare_table;
 #[cfg(feature = "redis")]

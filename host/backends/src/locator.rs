@@ -60,14 +60,34 @@ impl Address {
     /// # Errors
     ///
     /// [`DatabaseError::Invalid`] for another kind than PostgreSQL; otherwise as for
-    /// [`Rebuild::open`](crate::postgres::Rebuild::open).
+    /// [`Rebuild::open`](crate::moves::Rebuild::open).
     #[cfg(feature = "postgres")]
-    pub async fn rebuild(&self, table: &switchover_core::Table) -> Result<crate::postgres::Rebuild, DatabaseError> {
-        if self.kind != Kind::Postgres {
-            let message = "a table is built again on PostgreSQL alone: give an address `postgres://…`";
-            return Err(DatabaseError::Invalid { message: message.to_owned() });
+    pub async fn rebuild(&self, table: &switchover_core::Table) -> Result<crate::moves::Rebuild, DatabaseError> {
+        crate::moves::Rebuild::open(self.of_postgres()?, table).await
+    }
+
+    /// Opens a table that is to be carried to another server.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Invalid`] if either is of another kind than PostgreSQL; otherwise as for
+    /// [`Transfer::open`](crate::moves::Transfer::open).
+    #[cfg(feature = "postgres")]
+    pub async fn transfer(
+        &self,
+        to: &Self,
+        table: &switchover_core::Table,
+    ) -> Result<crate::moves::Transfer, DatabaseError> {
+        crate::moves::Transfer::open(self.of_postgres()?, to.of_postgres()?, table).await
+    }
+
+    #[cfg(feature = "postgres")]
+    fn of_postgres(&self) -> Result<&str, DatabaseError> {
+        if self.kind == Kind::Postgres {
+            return Ok(&self.text);
         }
-        crate::postgres::Rebuild::open(&self.text, table).await
+        let message = "a table is moved between databases of PostgreSQL alone: give addresses `postgres://…`";
+        Err(DatabaseError::Invalid { message: message.to_owned() })
     }
 
     /// The kind of database or cache.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::capabilities::DatabaseError;
 use crate::Timestamp;
+use crate::capabilities::DatabaseError;
 
 /// A table, and the one that it becomes, while programs that know nothing of Switchover write it.
 ///
@@ -117,9 +117,30 @@ pub enum Side {
     New,
 }
 
+/// How the new table comes to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Both tables are in one database, and exchange their names.
+    Rename,
+    /// The old table refuses, in words that name the new place.
+    Seal,
+}
+
+impl Form {
+    /// Its name, as operators write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rename => "rename",
+            Self::Seal => "seal",
+        }
+    }
+}
+
 /// Where a move stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
+    /// How it is cut.
+    pub form: Form,
     /// The table that counts.
     pub side: Side,
     /// The condition of rows that are carried.
@@ -156,6 +177,7 @@ impl State {
     /// Why the cut from this side is not to be made; `None` if it may be.
     pub fn refusal(&self, from: Side) -> Option<String> {
         match (self.side == from, self.scan_ended, self.last_different) {
+            _ if self.side == Side::Neither => None,
             (false, ..) => Some("the other table counts already".to_owned()),
             (_, false, _) => Some("the scan has not ended: the other table has not all rows yet".to_owned()),
             (.., None) => Some("no comparison since was whole: let the move run until one is".to_owned()),

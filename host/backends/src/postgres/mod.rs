@@ -23,7 +23,7 @@ use switchover_core::capabilities::{DatabaseError, Endpoint};
 
 use self::connection::Connection;
 pub(crate) use self::control::PostgresControl;
-pub use self::moves::Rebuild;
+pub use self::moves::{Rebuild, Transfer};
 use self::statements::Statements;
 use super::address::Shape;
 use super::server::{Driver, Options, Server, ServerBuilder};

@@ -17,11 +17,12 @@ use crate::output::{Verdict, note, print};
 /// The commands of `move`.
 #[derive(Subcommand)]
 #[command(after_help = "\
-A table of PostgreSQL is built again within its database, without its ended rows, while applications use it:
+A table of PostgreSQL is built again within its database, without its ended rows, while applications use it; or with
+`--to postgres://…` it is carried to another server, and the cut seals the old one until applications are restarted:
   switchover move preflight postgres://…        what is in the way, and what would be made
   switchover move run postgres://…              carry rows over and compare; leave it running
-  switchover move cut postgres://…              the new table takes the name; applications notice nothing
-  switchover move back postgres://…             or the old one takes it back, with everything written since
+  switchover move cut postgres://…              the new table counts; where it takes the name, applications notice nothing
+  switchover move back postgres://…             the old one counts again
   switchover move finish postgres://…           end the way back
 
 Exit status: 0 all is well; 1 the command failed; 2 rows differ, or the cut was not made.")]
@@ -32,9 +33,9 @@ pub(crate) enum Command {
     Run(run::Options),
     /// Show where the move stands
     Status(run::Watched),
-    /// Exchange the two tables: the new one takes the name
+    /// Make the new table the one that counts. With --to, the old one refuses from then on, in words
     Cut(Exchange),
-    /// Exchange them again: the old one, which has what was written since, takes its name back
+    /// Make the old table count again, with what was written since. With --to, only before the new one is open
     Back(Exchange),
     /// Before the cut: take everything away, and leave the table as it was
     Abort(Named),
@@ -49,6 +50,9 @@ pub(crate) enum Command {
 pub(crate) struct Named {
     /// The database: an address such as `postgres://USER:PASSWORD@HOST/DATABASE`
     database: String,
+    /// The database on another server that the table is carried to. Without it the table is built again where it is
+    #[arg(long, value_name = "DATABASE")]
+    to: Option<String>,
     /// The table
     #[arg(long, value_name = "NAME", default_value = "django_session")]
     table: String,
@@ -124,11 +128,17 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
 }
 
 async fn open(named: &Named) -> Result<Box<dyn Mover>> {
-    // No message repeats the address, because it may hold a password.
-    let address = Address::parse(&named.database).ok().filter(|address| address.kind() == Kind::Postgres);
-    let address = address.context("the database is an address that begins with `postgres://`")?;
-    let table = Table::parse(&named.table)?;
-    Ok(Box::new(address.rebuild(&table).await?))
+    let (address, table) = (postgres(&named.database)?, Table::parse(&named.table)?);
+    Ok(match &named.to {
+        None => Box::new(address.rebuild(&table).await?),
+        Some(to) => Box::new(address.transfer(&postgres(to)?, &table).await?),
+    })
+}
+
+/// No message repeats the address, because it may hold a password.
+fn postgres(text: &str) -> Result<Address> {
+    let address = Address::parse(text).ok().filter(|address| address.kind() == Kind::Postgres);
+    address.context("a database is an address that begins with `postgres://`")
 }
 
 async fn begun(mover: &mut dyn Mover) -> Result<State> {
@@ -199,6 +209,9 @@ async fn exchange(options: &Exchange, from: Side) -> Result<Verdict> {
         Ok(cut) => {
             let ms = cut.waited.as_millis();
             print(format_args!("done: applications waited {ms} ms at most; {} tries were taken back", cut.taken_back))?;
+            if options.named.to.is_some() && from == Side::Old {
+                print("the old table refuses now: restart the applications with the new address")?;
+            }
             Ok(Verdict::Fine)
         }
         Err(switchover::capabilities::DatabaseError::Conflict { message }) => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use switchover::backends::moves::{Mover, State};
+use switchover::backends::moves::{Mover, Side, State};
 use switchover::capabilities::DatabaseError;
 
 use super::{Begin, Named, begun, open, rate, show};
@@ -98,6 +98,11 @@ pub(super) async fn run(options: &Options) -> Result<Verdict> {
             Ok(None) => {
                 shown.ends();
                 note("the move was ended by `finish` or `abort`");
+                return Ok(Verdict::Fine);
+            }
+            Ok(Some(state)) if named.to.is_some() && state.side == Side::New => {
+                shown.ends();
+                note("the new table is open, and nothing is left to carry");
                 return Ok(Verdict::Fine);
             }
             Ok(Some(state)) => {

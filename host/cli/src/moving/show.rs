@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use switchover::backends::moves::{Logged, Side, State};
+use switchover::backends::moves::{Form, Logged, Side, State};
 use switchover_server::report::utc;
 
 use crate::output::{Colour, paint, print};
@@ -10,6 +10,7 @@ use crate::output::{Colour, paint, print};
 pub(super) fn as_json(state: &State) -> Value {
     json!({
         "ok": state.last_different.unwrap_or(0) == 0 && state.different == 0,
+        "form": state.form.name(),
         "counts": word(state.side),
         "may_exchange": state.refusal(state.side).is_none(),
         "why_not": state.refusal(state.side),
@@ -36,14 +37,25 @@ pub(super) fn log(lines: &[Logged]) -> Value {
 
 /// One block, the reason first.
 pub(super) fn block(place: &str, state: &State) -> Result<()> {
-    print(format_args!("{place}: the {} table counts", word(state.side)))?;
+    let counts = match state.side {
+        Side::Neither => {
+            paint(Colour::Red, "the old table is sealed, and the new one is not open: `cut` again opens it")
+        }
+        side => format!("the {} table counts", word(side)),
+    };
+    print(format_args!("{place}: {counts}"))?;
     match state.refusal(state.side) {
         None => print(format_args!("  exchange   {}", paint(Colour::Green, "may be made")))?,
         Some(why) => print(format_args!("  exchange   {}", paint(Colour::Red, why)))?,
     }
     if let Some(cut) = state.cut {
         let waited = state.cut_waited_ms.map(|ms| format!(", applications waited {ms} ms at most")).unwrap_or_default();
-        print(format_args!("  cut        {}{waited}; `back` goes back until `finish`", utc(cut)))?;
+        let back = match (state.form, state.side) {
+            (Form::Rename, _) => "`back` goes back until `finish`",
+            (_, Side::New) => "there is no way back",
+            (..) => "`back` breaks the seal, if nothing was opened",
+        };
+        print(format_args!("  cut        {}{waited}; {back}", utc(cut)))?;
     }
     let scan = if state.scan_ended { "the last key is reached" } else { "under way" };
     print(format_args!(

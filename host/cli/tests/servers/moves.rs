@@ -91,6 +91,34 @@ async fn table_is_built_again_and_goes_back_while_it_is_written() {
 }
 
 #[tokio::test]
+async fn table_is_carried_to_another_server_and_sealed() {
+    let (old, new) = (Place::postgres("leaves").await.with_table(), Place::postgres("arrives").await);
+    old.insert(&[("aliveandwell", "v1", LIVING), ("toberemoved", "v1", LIVING), ("endedlongago", "v1", ENDED)]).await;
+    let to = new.address();
+    let moved = |command: &[&str]| moved(&old, &[command, &["--to", &to]].concat());
+    let (code, plan) = moved(&["preflight"]);
+    let statements = plan["statements"].to_string();
+    assert!(code == Some(0) && statements.contains("CREATE INDEX") && statements.contains("_move_fence"), "{plan}");
+    let (code, told) = moved(&["run", "--until-verified"]);
+    assert_eq!((code, &told["form"], &told["copied"]), (Some(0), &"seal".into(), &2.into()), "{told}");
+    let (code, told) = self::moved(&old, &["cut"]);
+    assert!(code == Some(1) && told.to_string().contains("seal"), "it says what is missing: {told}");
+    old.execute("DELETE FROM django_session WHERE session_key = 'toberemoved'").await;
+    let (code, told) = moved(&["cut"]);
+    assert_eq!((code, &told["made"], &told["carried"]), (Some(0), &true.into(), &0.into()), "{told}");
+    assert_eq!((&state(&old)["counts"], &state(&old)["form"]), (&"new".into(), &"seal".into()));
+    assert_eq!(new.number("SELECT count(*) FROM django_session").await, 1);
+    let (code, told) = moved(&["back"]);
+    assert!(code == Some(2) || code == Some(1), "{told}");
+    let (code, told) = moved(&["run"]);
+    assert_eq!(code, Some(0), "it ends, since nothing is left to carry: {told}");
+    let (code, told) = moved(&["finish", "--drop-old"]);
+    assert_eq!(code, Some(0), "{told}");
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE '%move%'";
+    assert_eq!((old.number(left).await, new.number(left).await), (0, 0));
+}
+
+#[tokio::test]
 async fn brake_holds_the_scan_and_what_is_written_is_carried() {
     let place = Place::postgres("brakes").await.with_table();
     place.insert(&[("aliveandwell", "v1", LIVING), ("ended", "v1", ENDED)]).await;

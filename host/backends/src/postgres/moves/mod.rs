@@ -4,5 +4,7 @@ mod captured;
 mod cuts;
 mod link;
 mod rebuild;
+mod transfer;
 
 pub use self::rebuild::Rebuild;
+pub use self::transfer::Transfer;

@@ -5,13 +5,15 @@ mod layouts;
 mod names;
 mod obstacles;
 mod open;
+mod progress;
 mod state;
 mod triggers;
 
+use switchover_core::moves::Form;
+
 pub(super) use self::names::Names;
-pub(super) use self::open::{connected, shape};
-pub(super) use self::open::Shape;
-pub(super) use self::state::Locked;
+pub(super) use self::open::{Shape, connected, shape};
+pub(super) use self::state::{COLUMNS, Locked};
 pub(super) use self::triggers::{PATIENCE, literal};
 use super::link::Link;
 
@@ -22,5 +24,5 @@ pub(super) struct Captured {
     pub(super) shape: Shape,
     pub(super) place: String,
     /// The form of the move, which whoever goes on with it must know.
-    form: &'static str,
+    form: Form,
 }

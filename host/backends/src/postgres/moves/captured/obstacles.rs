@@ -1,12 +1,13 @@
 //! What a table must not have to be built again: what would be lost with the old table, or written past the trigger.
 
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::moves::Form;
 
 use super::super::link::{Bind, column};
 use super::Captured;
 
 /// Each question finds names; each answer says what they are in the way of.
-const QUESTIONS: [(&str, &str); 19] = [
+const QUESTIONS: [(&str, &str); 18] = [
     (
         "SELECT c.relname FROM pg_class AS c WHERE c.oid = to_regclass($1) AND c.relkind <> 'r'",
         "is no ordinary table: a partitioned table, a view or a foreign table is not built again",
@@ -89,15 +90,6 @@ const QUESTIONS: [(&str, &str); 19] = [
         "is an index that is not valid: drop it, or build it again",
     ),
     (
-        "SELECT setting FROM pg_settings WHERE name = 'default_transaction_isolation' AND $1::text IS NOT NULL \
-             AND reset_val <> 'read committed' UNION \
-         SELECT split_part(s.one, '=', 2) FROM pg_db_role_setting AS d, unnest(d.setconfig) AS s (one) \
-         WHERE d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
-             AND s.one LIKE 'default_transaction_isolation=%' AND s.one <> 'default_transaction_isolation=read committed'",
-        "is the isolation of transactions here: one that begins during the cut would not see the last rows. Set READ \
-         COMMITTED first",
-    ),
-    (
         "SELECT current_user::text WHERE $1::text IS NOT NULL AND NOT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') \
          AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
                      AND usename <> current_user)",
@@ -105,12 +97,24 @@ const QUESTIONS: [(&str, &str); 19] = [
     ),
 ];
 
+/// In one database a transaction with an older snapshot would read the new table.
+const ISOLATION: (&str, &str) = (
+    "SELECT setting FROM pg_settings WHERE name = 'default_transaction_isolation' AND $1::text IS NOT NULL \
+             AND reset_val <> 'read committed' UNION \
+         SELECT split_part(s.one, '=', 2) FROM pg_db_role_setting AS d, unnest(d.setconfig) AS s (one) \
+         WHERE d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+             AND s.one LIKE 'default_transaction_isolation=%' AND s.one <> 'default_transaction_isolation=read committed'",
+    "is the isolation of transactions here: one that begins during the cut would not see the last rows. Set READ \
+         COMMITTED first",
+);
+
 impl Captured {
     /// What is in the way, each as a sentence with the name first. Nothing is changed.
     pub(in super::super) async fn obstacles(&mut self, living: &str) -> Result<Vec<String>, DatabaseError> {
         let table = self.names.table.clone();
         let mut found = Vec::new();
-        for (question, what) in QUESTIONS {
+        let isolation = (self.form == Form::Rename).then_some(ISOLATION);
+        for (question, what) in QUESTIONS.into_iter().chain(isolation) {
             for row in self.link.rows(question, &[Bind::Text(Some(&table))]).await? {
                 found.push(format!("{} {what}", column::<String>(&row, 0)?));
             }

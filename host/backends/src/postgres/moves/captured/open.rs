@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _};
 use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
+use switchover_core::moves::Form;
 
 use super::super::link::{Bind, Link, column, invalid};
 use super::Captured;
@@ -37,17 +38,31 @@ pub(in super::super) struct Shape {
     pub(in super::super) filled_kinds: Vec<String>,
 }
 
+impl Shape {
+    /// The condition of rows after a key. `$1` is the key, or is not looked at.
+    pub(in super::super) fn after(&self, from: Option<&str>) -> String {
+        match from {
+            Some(_) => format!("{} > $1::{}", self.key, self.key_type),
+            None => "$1::text IS NULL".to_owned(),
+        }
+    }
+}
+
 impl Captured {
     /// Connects, and finds the table by its name, as an operator writes it.
     ///
     /// # Errors
     ///
     /// The address is wrong, the server does not answer, or there is no such table with a key of one column.
-    pub(in super::super) async fn open(url: &str, table: &Table, form: &'static str) -> Result<Self, DatabaseError> {
+    pub(in super::super) async fn open(url: &str, table: &Table, form: Form) -> Result<Self, DatabaseError> {
         let (mut link, place) = connected(url).await?;
         let (schema, name) = found(&mut link, table).await?;
         let names = Names::of(&schema, &name);
-        let shape = shape(&mut link, &names, table).await?;
+        // Where the table was, a seal may be.
+        let sealed = "SELECT relkind = 'v' AND to_regclass($2) IS NOT NULL FROM pg_class WHERE oid = to_regclass($1)";
+        let rows = link.rows(sealed, &[Bind::Text(Some(&names.table)), Bind::Text(Some(&names.old))]).await?;
+        let is_sealed = rows.first().map_or(Ok(false), |row| column(row, 0))?;
+        let shape = shape(&mut link, if is_sealed { &names.old } else { &names.table }).await?;
         Ok(Self { link, names, shape, form, place: format!("{place}, table {table}") })
     }
 }
@@ -66,17 +81,18 @@ async fn found(link: &mut Link, table: &Table) -> Result<(String, String), Datab
                WHERE c.oid = to_regclass($1)";
     let name = table.quoted('"');
     let rows = link.rows(sql, &[Bind::Text(Some(&name))]).await?;
-    let row = rows.first().ok_or_else(|| invalid(format!("there is no table {table}: check the name and the schema")))?;
+    let row =
+        rows.first().ok_or_else(|| invalid(format!("there is no table {table}: check the name and the schema")))?;
     Ok((column(row, 0)?, column(row, 1)?))
 }
 
-pub(in super::super) async fn shape(link: &mut Link, names: &Names, table: &Table) -> Result<Shape, DatabaseError> {
+pub(in super::super) async fn shape(link: &mut Link, table: &str) -> Result<Shape, DatabaseError> {
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '', \
                       EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisprimary \
                               AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) \
                FROM pg_attribute AS a \
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let bind = [Bind::Text(Some(&names.table))];
+    let bind = [Bind::Text(Some(table))];
     let rows = link.rows(sql, &bind).await?;
     let (mut key, mut columns, mut kinds) = (None, Vec::new(), Vec::new());
     let (mut filled, mut filled_kinds) = (Vec::new(), Vec::new());

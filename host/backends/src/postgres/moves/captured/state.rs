@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use switchover_core::Timestamp;
 use switchover_core::capabilities::DatabaseError;
-use switchover_core::moves::{Logged, Side, State};
+use switchover_core::moves::{Form, Logged, Side, State};
 
 use super::super::link::{Bind, column, invalid};
 use super::Captured;
@@ -17,7 +17,6 @@ pub(in super::super) struct Locked {
     pub(in super::super) state: State,
     pub(in super::super) scanned_to: Option<String>,
     pub(in super::super) compared_to: Option<String>,
-    form: String,
     /// Of this move, and of no other one.
     pub(in super::super) id: String,
     /// Counts the holders of the lease.
@@ -62,8 +61,11 @@ impl Captured {
 
     pub(in super::super) fn locked_row(&self, row: Option<&PgRow>) -> Result<Locked, DatabaseError> {
         let locked = row.map_or_else(|| Err(invalid("the move was ended by somebody else")), read)?;
-        if locked.form != self.form {
-            return Err(invalid(format!("this is a move of the form {}: say so, or abort it", locked.form)));
+        if locked.state.form != self.form {
+            return Err(invalid(format!(
+                "this is a move of the form {}: say so, or abort it",
+                locked.state.form.name()
+            )));
         }
         Ok(locked)
     }
@@ -90,7 +92,13 @@ fn read(row: &PgRow) -> Result<Locked, DatabaseError> {
         _ => Side::Neither,
     };
     let maybe = |at: usize| column::<Option<i64>>(row, at);
+    let form = match column::<&str>(row, 16)? {
+        "rename" => Form::Rename,
+        "seal" => Form::Seal,
+        other => return Err(invalid(format!("a move of the form {other}, which this version does not know"))),
+    };
     let state = State {
+        form,
         side,
         living: column(row, 1)?,
         began: instant(row, 2)?,
@@ -111,7 +119,6 @@ fn read(row: &PgRow) -> Result<Locked, DatabaseError> {
         state,
         scanned_to: column(row, 14)?,
         compared_to: column(row, 15)?,
-        form: column(row, 16)?,
         id: column(row, 17)?,
         generation: column(row, 18)?,
     })

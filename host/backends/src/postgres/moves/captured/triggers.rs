@@ -37,7 +37,7 @@ impl Captured {
             format!(
                 "INSERT INTO {state} (form, living, about) SELECT {}, {}, greatest(reltuples, 0)::bigint FROM pg_class \
                  WHERE oid = to_regclass({})",
-                literal(self.form),
+                literal(self.form.name()),
                 literal(living),
                 literal(&names.table)
             ),
@@ -73,10 +73,9 @@ impl Captured {
     pub(in super::super) async fn is_new(&mut self, living: &str) -> Result<bool, DatabaseError> {
         match self.state().await? {
             None => Ok(true),
-            Some(state) if state.living != living => Err(invalid(format!(
-                "the move was begun for rows where {}: say so again, or abort it",
-                state.living
-            ))),
+            Some(state) if state.living != living => {
+                Err(invalid(format!("the move was begun for rows where {}: say so again, or abort it", state.living)))
+            }
             Some(_) => Ok(false),
         }
     }

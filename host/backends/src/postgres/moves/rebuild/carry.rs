@@ -6,7 +6,7 @@ use switchover_core::capabilities::DatabaseError;
 use switchover_core::moves::{Carried, Scanned, Side};
 
 use super::super::captured::Locked;
-use super::super::link::{Bind, column};
+use super::super::link::Bind;
 use super::Rebuild;
 
 /// How many changes one step takes when two of them are in each other's way.
@@ -28,35 +28,23 @@ impl Rebuild {
         if state.scan_ended {
             return Ok(Scanned { ended: true, ..Scanned::default() });
         }
-        let (table, key, kind) = (&self.table.names.table, &self.table.shape.key, &self.table.shape.key_type);
-        let from = after(key, kind, scanned_to.as_deref());
-        let sql = format!(
-            "SELECT key::text, count(*) OVER () FROM (SELECT {key} AS key FROM {table}{from} ORDER BY 1 LIMIT $2) AS page \
-             ORDER BY page.key DESC LIMIT 1"
-        );
-        let page = self.table.link.rows(&sql, &[Bind::Text(scanned_to.as_deref()), Bind::Int(limit.into())]).await?;
-        let Some(last) = page.first() else {
-            let what = format!("the scan has reached the last key: {} rows, {} copied", state.scanned, state.copied);
-            self.table.logged(&what).await?;
-            self.table.link.run(&format!("UPDATE {} SET scan_ended = true", self.table.names.state), &[]).await?;
+        let from = scanned_to.as_deref();
+        let Some((last, rows)) = self.table.page(from, limit).await? else {
+            self.table.scan_ended(&state).await?;
             return Ok(Scanned { ended: true, ..Scanned::default() });
         };
-        let (last, rows): (String, i64) = (column(last, 0)?, column(last, 1)?);
         let (names, columns) = (&self.table.names, self.table.shape.filled.join(", "));
         let (table, key, kind) = (&names.table, &self.table.shape.key, &self.table.shape.key_type);
         let sql = format!(
-            "INSERT INTO {} ({columns}) SELECT {columns} FROM {table}{from} AND {key} <= $2::{kind} AND ({}) \
+            "INSERT INTO {} ({columns}) SELECT {columns} FROM {table} WHERE {} AND {key} <= $2::{kind} AND ({}) \
              ON CONFLICT DO NOTHING",
-            names.new, state.living
+            names.new,
+            self.table.after(from),
+            state.living
         );
-        let copied = self.table.link.run(&sql, &[Bind::Text(scanned_to.as_deref()), Bind::Text(Some(&last))]).await?;
-        let sql = format!(
-            "UPDATE {} SET scanned_to = $1, scanned = scanned + $2, copied = copied + $3, about = greatest(about, scanned + $2)",
-            self.table.names.state
-        );
-        let counted = i64::try_from(copied).unwrap_or(i64::MAX);
-        self.table.link.run(&sql, &[Bind::Text(Some(&last)), Bind::Int(rows), Bind::Int(counted)]).await?;
-        Ok(Scanned { rows: rows.unsigned_abs(), copied, ended: false })
+        let copied = self.table.link.run(&sql, &[Bind::Text(from), Bind::Text(Some(&last))]).await?;
+        self.table.scanned(&last, rows, copied).await?;
+        Ok(Scanned { rows, copied, ended: false })
     }
 
     /// Carries the rows of at most `limit` changes, as the rows are now, and clears these changes and no others.
@@ -77,10 +65,7 @@ impl Rebuild {
     async fn carry_counted(&mut self, limit: i64, anew: bool) -> Result<Carried, DatabaseError> {
         let Locked { state, .. } = self.table.locked().await?;
         let changes = self.carry_locked(limit, anew, state.side, &state.living).await?;
-        if changes > 0 {
-            let sql = format!("UPDATE {} SET carried = carried + $1", self.table.names.state);
-            self.table.link.run(&sql, &[Bind::Int(i64::try_from(changes).unwrap_or(i64::MAX))]).await?;
-        }
+        self.table.carried(changes).await?;
         Ok(Carried { changes, more: changes.cast_signed() >= limit })
     }
 
@@ -94,18 +79,9 @@ impl Rebuild {
         side: Side,
         living: &str,
     ) -> Result<u64, DatabaseError> {
-        let changes = &self.table.names.changes;
-        let sql = format!(
-            "DELETE FROM {changes} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {changes} LIMIT $1)) RETURNING key::text"
-        );
-        let cleared = self.table.link.rows(&sql, &[Bind::Int(limit)]).await?;
-        let (mut keys, mut emptied) = (BTreeSet::new(), false);
-        for row in &cleared {
-            match column::<Option<String>>(row, 0)? {
-                Some(key) => drop(keys.insert(key)),
-                None => emptied = true,
-            }
-        }
+        let cleared = self.table.cleared(limit).await?;
+        let emptied = cleared.contains(&None);
+        let keys: BTreeSet<_> = cleared.iter().flatten().cloned().collect();
         let keys: Vec<_> = keys.into_iter().collect();
         let (table, other) = (self.table.names.table.clone(), self.table.other(side).to_owned());
         let (key, kind) = (self.table.shape.key.clone(), self.table.shape.key_type.clone());
@@ -121,10 +97,13 @@ impl Rebuild {
                 format!(" AND NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = o.{key} AND ({living}))")
             };
             let these = [Bind::Texts(&keys)];
-            self.table.link.run(&format!("DELETE FROM {other} AS o WHERE o.{key} = ANY($1::text[]::{kind}[]){gone}"), &these)
+            self.table
+                .link
+                .run(&format!("DELETE FROM {other} AS o WHERE o.{key} = ANY($1::text[]::{kind}[]){gone}"), &these)
                 .await?;
             let columns = self.table.shape.filled.join(", ");
-            let set: Vec<_> = self.table.shape.filled.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            let set: Vec<_> =
+                self.table.shape.filled.iter().map(|column| format!("{column} = excluded.{column}")).collect();
             let sql = format!(
                 "INSERT INTO {other} ({columns}) SELECT {columns} FROM {table} \
                  WHERE {key} = ANY($1::text[]::{kind}[]) AND ({living}) ON CONFLICT ({key}) DO UPDATE SET {}",
@@ -133,13 +112,5 @@ impl Rebuild {
             self.table.link.run(&sql, &these).await?;
         }
         Ok(cleared.len() as u64)
-    }
-}
-
-/// The rows after a key. `$1` is the key, or is not looked at.
-pub(super) fn after(key: &str, kind: &str, from: Option<&str>) -> String {
-    match from {
-        Some(_) => format!(" WHERE {key} > $1::{kind}"),
-        None => " WHERE $1::text IS NULL".to_owned(),
     }
 }

@@ -10,7 +10,6 @@ use switchover_core::short_hash;
 use super::super::captured::Locked;
 use super::super::link::{Bind, column};
 use super::Rebuild;
-use super::carry::after;
 
 impl Rebuild {
     /// Compares the rows of the next `limit` keys. Call it once the scan has ended.
@@ -23,8 +22,8 @@ impl Rebuild {
     async fn compare_locked(&mut self, limit: u32) -> Result<Compared, DatabaseError> {
         let Locked { state, compared_to, .. } = self.table.locked().await?;
         let (table, other) = (self.table.names.table.clone(), self.table.other(state.side).to_owned());
-        let (key, kind) = (self.table.shape.key.clone(), self.table.shape.key_type.clone());
-        let from = after(&key, &kind, compared_to.as_deref());
+        let key = self.table.shape.key.clone();
+        let from = format!(" WHERE {}", self.table.after(compared_to.as_deref()));
         let keys = |of: &str| format!("(SELECT {key} AS key FROM {of}{from} ORDER BY 1 LIMIT $2)");
         let sql = format!(
             "SELECT key::text, count(*) OVER () FROM \
@@ -33,21 +32,12 @@ impl Rebuild {
             keys(&other)
         );
         let page = self.table.link.rows(&sql, &[Bind::Text(compared_to.as_deref()), Bind::Int(limit.into())]).await?;
-        let Some(last) = page.first() else { return self.round_ended(state.compared, state.different).await };
+        let Some(last) = page.first() else { return self.table.round_ended(&state).await };
         let (last, count): (String, i64) = (column(last, 0)?, column(last, 1)?);
         let sql = self.differences(&table, &other, &from, &state.living);
         let found = self.table.link.rows(&sql, &[Bind::Text(compared_to.as_deref()), Bind::Text(Some(&last))]).await?;
         let different = found.iter().map(|row| column::<String>(row, 0)).collect::<Result<Vec<_>, _>>()?;
-        if !different.is_empty() {
-            let sql = format!("INSERT INTO {} (key) SELECT unnest($1::text[])::{kind}", self.table.names.changes);
-            self.table.link.run(&sql, &[Bind::Texts(&different)]).await?;
-        }
-        let sql = format!(
-            "UPDATE {} SET compared_to = $1, compared = compared + $2, different = different + $3",
-            self.table.names.state
-        );
-        let wrong = i64::try_from(different.len()).unwrap_or(i64::MAX);
-        self.table.link.run(&sql, &[Bind::Text(Some(&last)), Bind::Int(count), Bind::Int(wrong)]).await?;
+        self.table.compared(&last, count.unsigned_abs(), &different).await?;
         let different = different.iter().map(|key| short_hash(key.as_bytes())).collect();
         Ok(Compared { keys: count.unsigned_abs(), different, ended: false })
     }
@@ -75,15 +65,5 @@ impl Rebuild {
             side(table),
             side(other),
         )
-    }
-
-    async fn round_ended(&mut self, compared: u64, different: u64) -> Result<Compared, DatabaseError> {
-        self.table.logged(&format!("a comparison has reached the last key: {compared} keys, {different} different")).await?;
-        let sql = format!(
-            "UPDATE {} SET compared_to = NULL, compared = 0, last_different = different, different = 0, rounds = rounds + 1",
-            self.table.names.state
-        );
-        self.table.link.run(&sql, &[]).await?;
-        Ok(Compared { ended: true, ..Compared::default() })
     }
 }

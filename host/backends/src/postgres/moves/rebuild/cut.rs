@@ -105,7 +105,11 @@ impl Rebuild {
         let mut statements = self.table.untriggered().split_off(1);
         for (index, (here, there)) in self.pairs_of_indexes(&table, &other).await?.into_iter().enumerate() {
             let rename = |from: &str, to: &str| {
-                format!("ALTER INDEX {} RENAME TO {}", self.table.names.index(from), switchover_core::Table::quote(to, '"'))
+                format!(
+                    "ALTER INDEX {} RENAME TO {}",
+                    self.table.names.index(from),
+                    switchover_core::Table::quote(to, '"')
+                )
             };
             let between = format!("switchover_move_{index}");
             statements.extend([rename(&here, &between), rename(&there, &here), rename(&between, &there)]);

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
 use switchover_core::moves::{
-    Carried, Compared, Cut, CutBound, KnownTable, Logged, Mover, Plan, Scanned, Side, State,
+    Carried, Compared, Cut, CutBound, Form, KnownTable, Logged, Mover, Plan, Scanned, Side, State,
 };
 
 use super::captured::Captured;
@@ -37,7 +37,7 @@ impl Rebuild {
     ///
     /// The address is wrong, the server does not answer, or there is no such table with a key of one column.
     pub async fn open(url: &str, table: &Table) -> Result<Self, DatabaseError> {
-        Ok(Self { table: Captured::open(url, table, "rename").await? })
+        Ok(Self { table: Captured::open(url, table, Form::Rename).await? })
     }
 }
 

@@ -1,14 +1,9 @@
 //! A table of PostgreSQL is built again while programs that know nothing of it write it.
-#![cfg(feature = "postgres")]
-
-mod rebuild {
-    pub(crate) mod site;
-}
 
 use std::time::Duration;
 
+use crate::site::{LIVING, Site};
 use anyhow::{Context as _, Result, ensure};
-use rebuild::site::{LIVING, Site};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use switchover_backends::moves::{CutBound, Mover as _, Side};
 use switchover_core::capabilities::DatabaseError;

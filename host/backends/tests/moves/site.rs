@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fastrand::Rng;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
-use switchover_backends::moves::{Mover, Rebuild};
+use switchover_backends::moves::{Mover, Rebuild, Transfer};
 use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
 use switchover_harness::{Durability, Postgres, Server};
@@ -26,15 +26,53 @@ const TABLE: &str = "CREATE TABLE django_session (session_key varchar(40) NOT NU
 pub(crate) struct Site {
     _server: Server,
     url: String,
+    /// The server that the table is carried to, if it is another one.
+    new: Option<(Server, String)>,
 }
 
 impl Site {
     pub(crate) async fn new() -> Result<Self> {
         let server = Postgres::builder().durability(Durability::Fast).start().await?;
         let url = server.create_database("site").await?;
-        let site = Self { _server: server, url };
+        let site = Self { _server: server, url, new: None };
         site.connection().await?.execute(TABLE).await?;
         Ok(site)
+    }
+
+    pub(crate) async fn with_another_server() -> Result<Self> {
+        let server = Postgres::builder().durability(Durability::Fast).start().await?;
+        let url = server.create_database("site").await?;
+        Ok(Self { new: Some((server, url)), ..Self::new().await? })
+    }
+
+    pub(crate) fn new_server(&self) -> Result<&Server> {
+        self.new.as_ref().map(|(server, _)| server).context("a site with another server")
+    }
+
+    pub(crate) async fn new_connection(&self) -> Result<PgConnection> {
+        let (_, url) = self.new.as_ref().context("a site with another server")?;
+        Ok(PgConnection::connect(url).await?)
+    }
+
+    pub(crate) async fn transfer(&self) -> Result<Transfer> {
+        let (_, new) = self.new.as_ref().context("a site with another server")?;
+        Ok(Transfer::open(&self.url, new, &Table::parse("django_session")?).await?)
+    }
+
+    async fn mover(&self) -> Result<Box<dyn Mover>> {
+        mover(&self.url, self.new_url().as_deref()).await
+    }
+
+    fn new_url(&self) -> Option<String> {
+        self.new.as_ref().map(|(_, url)| url.clone())
+    }
+
+    /// To the server whose table counts after a cut.
+    async fn counting(&self) -> Result<PgConnection> {
+        match &self.new {
+            Some(_) => self.new_connection().await,
+            None => self.connection().await,
+        }
     }
 
     pub(crate) async fn connection(&self) -> Result<PgConnection> {
@@ -73,10 +111,10 @@ impl Site {
 
     /// Waits until the copiers have made a comparison that found nothing.
     pub(crate) async fn verified(&self) -> Result<()> {
-        let (mut rebuild, give_up) = (self.rebuild().await?, Instant::now() + PATIENCE);
-        let before = rebuild.state().await?.context("it was begun")?.rounds;
+        let (mut mover, give_up) = (self.mover().await?, Instant::now() + PATIENCE);
+        let before = mover.state().await?.context("it was begun")?.rounds;
         loop {
-            let state = rebuild.state().await?.context("it was begun")?;
+            let state = mover.state().await?.context("it was begun")?;
             ensure!(state.last_different.unwrap_or(0) == 0, "rows differ: {state:?}");
             if state.rounds > before + 1 {
                 return Ok(());
@@ -89,19 +127,20 @@ impl Site {
     /// Two copiers at a time. Each loses its connection again and again, in the middle of whatever it does.
     pub(crate) fn copier(&self) -> Copiers {
         let stop = Arc::new(AtomicBool::new(false));
-        let tasks = (0..2).map(|_| tokio::spawn(copy(self.url.clone(), Arc::clone(&stop)))).collect();
+        let tasks = (0..2).map(|_| tokio::spawn(copy(self.url.clone(), self.new_url(), Arc::clone(&stop)))).collect();
         Copiers { tasks, stop }
     }
 
     pub(crate) fn traffic(&self, programs: u32) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
-        let tasks =
-            (0..programs).map(|program| tokio::spawn(shop(self.url.clone(), program, Arc::clone(&stop)))).collect();
+        let tasks = (0..programs)
+            .map(|program| tokio::spawn(shop(self.url.clone(), self.new_url(), program, Arc::clone(&stop))))
+            .collect();
         Traffic { tasks, stop }
     }
 
     pub(crate) async fn has_what_was_acknowledged(&self, told: &Told) -> Result<()> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.counting().await?;
         let rows = connection.fetch_all("SELECT session_key, session_data FROM django_session").await?;
         let mut found = HashMap::new();
         for row in &rows {
@@ -120,7 +159,7 @@ impl Site {
 
     pub(crate) async fn count(&self, table: &str) -> Result<u64> {
         let sql = format!("SELECT count(*) FROM \"{table}\"");
-        let count: i64 = self.connection().await?.fetch_one(sql.as_str()).await?.try_get(0)?;
+        let count: i64 = self.counting().await?.fetch_one(sql.as_str()).await?.try_get(0)?;
         Ok(count.unsigned_abs())
     }
 
@@ -162,21 +201,40 @@ async fn step(mover: &mut dyn Mover) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-async fn copy(url: String, stop: Arc<AtomicBool>) -> Result<u32> {
-    let (table, mut rng, mut crashes) = (Table::parse("django_session")?, Rng::new(), 0);
+async fn mover(old: &str, new: Option<&str>) -> Result<Box<dyn Mover>> {
+    let table = Table::parse("django_session")?;
+    Ok(match new {
+        Some(new) => Box::new(Transfer::open(old, new, &table).await?),
+        None => Box::new(Rebuild::open(old, &table).await?),
+    })
+}
+
+async fn copy(url: String, new: Option<String>, stop: Arc<AtomicBool>) -> Result<u32> {
+    let (mut rng, mut crashes) = (Rng::new(), 0);
     while !stop.load(Ordering::Relaxed) {
-        let mut rebuild = Rebuild::open(&url, &table).await?;
-        let until_crash = Duration::from_millis(rng.u64(20..500));
+        let mut mover = match mover(&url, new.as_deref()).await {
+            Ok(mover) => mover,
+            Err(_) if new.is_some() => continue,
+            Err(error) => return Err(error),
+        };
+        // The lease of one that is gone keeps the other waiting for a moment.
+        let until_crash = Duration::from_millis(if new.is_some() { rng.u64(100..1_500) } else { rng.u64(20..500) });
         let copying = async {
             loop {
-                match step(&mut rebuild).await {
-                    Ok(()) | Err(DatabaseError::Conflict { .. }) => {}
+                match step(&mut *mover).await {
+                    Ok(()) => {}
+                    Err(DatabaseError::Conflict { .. }) => tokio::time::sleep(THINKING).await,
+                    // The new server died. Another mover goes on.
+                    Err(DatabaseError::Unavailable { .. } | DatabaseError::Timeout) if new.is_some() => {
+                        return DatabaseError::Timeout;
+                    }
                     Err(error) => return error,
                 }
             }
         };
         match tokio::time::timeout(until_crash, copying).await {
             Err(_) => crashes += 1,
+            Ok(DatabaseError::Timeout) => tokio::time::sleep(THINKING).await,
             Ok(error) => return Err(error.into()),
         }
     }
@@ -239,8 +297,9 @@ impl Traffic {
     }
 }
 
-/// A program writes keys that no other one writes, so it knows what it must read. It meets no error.
-async fn shop(url: String, program: u32, stop: Arc<AtomicBool>) -> Result<Told> {
+/// A program writes keys that no other one writes, so it knows what it must read. It meets no error, except that a sealed
+/// table refuses it: then it is started again with the new address, and says the same.
+async fn shop(url: String, moved: Option<String>, program: u32, stop: Arc<AtomicBool>) -> Result<Told> {
     let mut connection = PgConnection::connect(&url).await?;
     let (mut told, mut rng, mut number) = (Told::default(), Rng::new(), 0_u64);
     while !stop.load(Ordering::Relaxed) {
@@ -299,7 +358,13 @@ async fn shop(url: String, program: u32, stop: Arc<AtomicBool>) -> Result<Told> 
                     told.rows.keys().nth(rng.usize(..told.rows.len())).cloned().unwrap_or(key)
                 };
                 let sql = format!("SELECT session_data FROM django_session WHERE session_key = '{key}'");
-                let row = connection.fetch_optional(sql.as_str()).await?;
+                let row = match connection.fetch_optional(sql.as_str()).await {
+                    Err(error) if is_seal(&error) => {
+                        connection = restarted(moved.as_deref()).await?;
+                        connection.fetch_optional(sql.as_str()).await?
+                    }
+                    row => row?,
+                };
                 let found = row.map(|row| row.try_get::<String, _>(0)).transpose()?;
                 let expected = told.rows.get(&key).cloned().flatten();
                 ensure!(found == expected, "read {found:?} where {expected:?} was acknowledged");
@@ -307,8 +372,32 @@ async fn shop(url: String, program: u32, stop: Arc<AtomicBool>) -> Result<Told> 
                 continue;
             }
         };
-        connection.execute(sql.as_str()).await.with_context(|| format!("a program met an error at {what}"))?;
+        let mut done = connection.execute(sql.as_str()).await;
+        if matches!(&done, Err(error) if is_seal(error)) {
+            connection = restarted(moved.as_deref()).await?;
+            done = connection.execute(sql.as_str()).await;
+        }
+        done.with_context(|| format!("a program met an error at {what}"))?;
         *told.done.entry(what).or_default() += 1;
     }
     Ok(told)
+}
+
+/// The seal's own words, or those of a clause that a view does not have.
+fn is_seal(error: &sqlx::Error) -> bool {
+    let words = error.to_string();
+    words.contains("has moved to postgres at ") || words.contains("no unique or exclusion constraint matching")
+}
+
+/// A program that is started again with the new address, again and again until the new table is there.
+async fn restarted(new: Option<&str>) -> Result<PgConnection> {
+    let (new, give_up) = (new.context("nothing was to be sealed")?, Instant::now() + PATIENCE);
+    loop {
+        let mut connection = PgConnection::connect(new).await?;
+        match connection.execute("SELECT FROM django_session LIMIT 1").await {
+            Ok(_) => return Ok(connection),
+            Err(error) => ensure!(Instant::now() < give_up, "the new table is not opened: {error}"),
+        }
+        tokio::time::sleep(THINKING).await;
+    }
 }

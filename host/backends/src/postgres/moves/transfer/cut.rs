@@ -1,0 +1,147 @@
+//! The cut in the form `seal`: the old table refuses, then the last changes are carried, then the new one is opened.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use switchover_core::capabilities::DatabaseError;
+use switchover_core::moves::{Cut, Side};
+use tokio::time::timeout;
+
+use super::super::captured::Locked;
+use super::super::cuts::{CARRY, Cutting};
+use super::super::link::{Bind, column, invalid};
+use super::Transfer;
+
+/// A step of a cut for which nobody waits.
+pub(super) const NO_WAIT: Cut = Cut { waited: Duration::ZERO, carried: 0, taken_back: 0 };
+
+#[async_trait]
+impl Cutting for Transfer {
+    async fn try_to_cut(&mut self, from: Side, wait: Duration) -> Result<Cut, DatabaseError> {
+        if self.generation.is_none() {
+            self.take(true).await?;
+        }
+        let locked = self.locked().await?;
+        if let Some(refused) = locked.state.refusal(from) {
+            return self.ended(Err(invalid(refused))).await;
+        }
+        // It keeps autovacuum out, which would hold a lock for long, and is in nobody else's way.
+        let table = self.old.names.table.clone();
+        let quiet = format!("SET LOCAL lock_timeout = '5s'; LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE");
+        if let Err(error) = self.old.link.simple(&quiet).await {
+            return self.ended(Err(error)).await;
+        }
+        let begun = Instant::now();
+        let done = self.sealed(&locked, begun, wait).await;
+        let carried = self.ended(done).await?;
+        let waited = begun.elapsed();
+        let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        let sql = format!("UPDATE {} SET cut_waited_ms = $1", self.old.names.state);
+        // The seal is there, whether this can be noted or not.
+        let _noted = self.old.link.run(&sql, &[Bind::Int(ms)]).await;
+        Ok(Cut { waited, carried, taken_back: 0 })
+    }
+}
+
+impl Transfer {
+    /// Everything from the lock to the commit.
+    async fn sealed(&mut self, locked: &Locked, begun: Instant, wait: Duration) -> Result<u64, DatabaseError> {
+        let (table, place) = (self.old.names.table.clone(), self.new.place.clone());
+        self.old.link.bounded(begun, wait).await?;
+        self.old.link.simple(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
+        if !self.old.is_noted().await? {
+            return Err(invalid("the trigger is gone or switched off, so writes may be missing: start `run` again"));
+        }
+        let mut carried = 0;
+        loop {
+            self.old.link.bounded(begun, wait).await?;
+            match self.within(begun, wait, locked).await? {
+                0 => break,
+                changes => carried += changes,
+            }
+        }
+        timeout(left(begun, wait), self.close()).await.map_err(|_| DatabaseError::Timeout)??;
+        self.new.link.no_old_snapshot(None, begun, wait).await?;
+        let statements = [self.old.untriggered().split_off(1), self.old.sealing(&place)].concat();
+        for statement in statements {
+            self.old.link.bounded(begun, wait).await?;
+            self.old.link.simple(&statement).await?;
+        }
+        let sql = format!("UPDATE {} SET side = 'sealed', cut = now()", self.old.names.state);
+        self.old.link.run(&sql, &[]).await?;
+        self.old.logged(&format!("the table is sealed; {carried} changes were carried under the lock")).await?;
+        self.old.link.bounded(begun, wait).await?;
+        Ok(carried)
+    }
+
+    /// Carries under the lock. A new server that does not answer keeps nobody waiting for longer than the bound.
+    async fn within(&mut self, begun: Instant, wait: Duration, locked: &Locked) -> Result<u64, DatabaseError> {
+        timeout(left(begun, wait), self.carry_locked(locked, CARRY)).await.map_err(|_| DatabaseError::Timeout)?
+    }
+
+    /// Opens the new table to applications, once the old one is sealed. It may be called again.
+    ///
+    /// The stage is committed before the new table is opened, so a seal is never broken after that.
+    pub(super) async fn open_new(&mut self) -> Result<(), DatabaseError> {
+        if !self.old.stage("'sealed', 'opening'", "opening").await? {
+            return match self.old.state().await?.map(|state| state.side) {
+                Some(Side::New) => Ok(()),
+                _ => Err(invalid("the old table is not sealed")),
+            };
+        }
+        let (new, plain) = (self.new.names.new.clone(), self.new.names.plain());
+        if self.new.is_there(&new).await? {
+            let mut statements = self.counters(&new).await?;
+            statements.push(format!("ALTER TABLE {new} RENAME TO {plain}"));
+            let opened = self.new.link.transaction(&statements).await;
+            // Somebody else may have opened it meanwhile.
+            if opened.is_err() && self.new.is_there(&new).await? {
+                return opened;
+            }
+        }
+        let (state, log) = (&self.old.names.state, &self.old.names.log);
+        let opened = [
+            format!("UPDATE {state} SET side = 'new' WHERE side = 'opening'"),
+            format!("INSERT INTO {log} (what) VALUES ('the new table is open')"),
+        ];
+        self.old.link.transaction(&opened).await
+    }
+
+    /// Sequences go on behind the rows that were carried.
+    async fn counters(&mut self, new: &str) -> Result<Vec<String>, DatabaseError> {
+        let sql = "SELECT quote_literal(s.oid::regclass::text), quote_ident(a.attname) FROM pg_depend AS d \
+                   JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S' \
+                   JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+                   WHERE d.classid = 'pg_class'::regclass AND d.refobjid = to_regclass($1) AND d.deptype IN ('a', 'i')";
+        let rows = self.new.link.rows(sql, &[Bind::Text(Some(new))]).await?;
+        rows.iter()
+            .map(|row| {
+                let (sequence, of): (String, String) = (column(row, 0)?, column(row, 1)?);
+                Ok(format!("SELECT setval({sequence}, coalesce(max({of}), 0) + 1, false) FROM {new}"))
+            })
+            .collect()
+    }
+
+    /// Breaks the seal, as long as the new table was not opened: the old one counts again, with every row it had.
+    pub(super) async fn break_seal(&mut self) -> Result<(), DatabaseError> {
+        self.old.link.simple("BEGIN").await?;
+        let done = self.broken().await;
+        self.ended(done).await
+    }
+
+    async fn broken(&mut self) -> Result<(), DatabaseError> {
+        self.old.locked().await?;
+        if !self.old.stage("'sealed'", "old").await? {
+            return Err(invalid("there is no seal to break: the old table counts, or the new one was opened"));
+        }
+        let statements = [self.old.unsealing(), self.old.triggers()].concat();
+        for statement in statements {
+            self.old.link.simple(&statement).await?;
+        }
+        self.old.logged("the seal was broken; the old table counts").await
+    }
+}
+
+fn left(begun: Instant, wait: Duration) -> Duration {
+    wait.saturating_sub(begun.elapsed())
+}
