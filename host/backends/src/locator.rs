@@ -66,7 +66,8 @@ impl Address {
         crate::moves::Rebuild::open(self.of_postgres()?, table).await
     }
 
-    /// Opens a table that is to be carried to another server.
+    /// Opens a table that is to be carried to another server. With a bridge, which is the new database as the old server
+    /// reaches it, applications go on through the old one.
     ///
     /// # Errors
     ///
@@ -76,9 +77,11 @@ impl Address {
     pub async fn transfer(
         &self,
         to: &Self,
+        bridge: Option<&Self>,
         table: &switchover_core::Table,
     ) -> Result<crate::moves::Transfer, DatabaseError> {
-        crate::moves::Transfer::open(self.of_postgres()?, to.of_postgres()?, table).await
+        let bridge = bridge.map(Self::of_postgres).transpose()?;
+        crate::moves::Transfer::open(self.of_postgres()?, to.of_postgres()?, bridge, table).await
     }
 
     #[cfg(feature = "postgres")]

@@ -111,7 +111,8 @@ pub trait Mover: Send {
 pub enum Side {
     /// The table that was there.
     Old,
-    /// Neither: the cut is made at one of two servers, and is to be made at the other one. Applications are refused.
+    /// Neither yet: the cut is made at one of two servers, and is to be made at the other one. Applications are refused,
+    /// or use the bridge.
     Neither,
     /// The new one, after the cut.
     New,
@@ -124,6 +125,8 @@ pub enum Form {
     Rename,
     /// The old table refuses, in words that name the new place.
     Seal,
+    /// In the old table's place stands a foreign table of the new one, so applications may be restarted one by one.
+    Bridge,
 }
 
 impl Form {
@@ -132,6 +135,7 @@ impl Form {
         match self {
             Self::Rename => "rename",
             Self::Seal => "seal",
+            Self::Bridge => "bridge",
         }
     }
 }
@@ -275,4 +279,6 @@ pub struct KnownTable {
     pub columns: &'static [&'static str],
     /// The condition of rows that live.
     pub living: &'static str,
+    /// Whether every insert of the library overwrites the row that is there, and asks for no count of rows.
+    pub upserts: bool,
 }

@@ -28,13 +28,15 @@ pub(crate) struct Site {
     url: String,
     /// The server that the table is carried to, if it is another one.
     new: Option<(Server, String)>,
+    /// Whether a bridge leads there.
+    bridged: bool,
 }
 
 impl Site {
     pub(crate) async fn new() -> Result<Self> {
         let server = Postgres::builder().durability(Durability::Fast).start().await?;
         let url = server.create_database("site").await?;
-        let site = Self { _server: server, url, new: None };
+        let site = Self { _server: server, url, new: None, bridged: false };
         site.connection().await?.execute(TABLE).await?;
         Ok(site)
     }
@@ -43,6 +45,15 @@ impl Site {
         let server = Postgres::builder().durability(Durability::Fast).start().await?;
         let url = server.create_database("site").await?;
         Ok(Self { new: Some((server, url)), ..Self::new().await? })
+    }
+
+    pub(crate) async fn with_a_bridge() -> Result<Self> {
+        Ok(Self { bridged: true, ..Self::with_another_server().await? })
+    }
+
+    fn place(&self) -> Place {
+        let new = self.new.as_ref().map(|(_, url)| url.clone());
+        Place { old: self.url.clone(), new, bridged: self.bridged }
     }
 
     pub(crate) fn new_server(&self) -> Result<&Server> {
@@ -56,15 +67,12 @@ impl Site {
 
     pub(crate) async fn transfer(&self) -> Result<Transfer> {
         let (_, new) = self.new.as_ref().context("a site with another server")?;
-        Ok(Transfer::open(&self.url, new, &Table::parse("django_session")?).await?)
+        let bridge = self.bridged.then_some(new.as_str());
+        Ok(Transfer::open(&self.url, new, bridge, &Table::parse("django_session")?).await?)
     }
 
     async fn mover(&self) -> Result<Box<dyn Mover>> {
-        mover(&self.url, self.new_url().as_deref()).await
-    }
-
-    fn new_url(&self) -> Option<String> {
-        self.new.as_ref().map(|(_, url)| url.clone())
+        self.place().mover().await
     }
 
     /// To the server whose table counts after a cut.
@@ -127,15 +135,13 @@ impl Site {
     /// Two copiers at a time. Each loses its connection again and again, in the middle of whatever it does.
     pub(crate) fn copier(&self) -> Copiers {
         let stop = Arc::new(AtomicBool::new(false));
-        let tasks = (0..2).map(|_| tokio::spawn(copy(self.url.clone(), self.new_url(), Arc::clone(&stop)))).collect();
+        let tasks = (0..2).map(|_| tokio::spawn(copy(self.place(), Arc::clone(&stop)))).collect();
         Copiers { tasks, stop }
     }
 
     pub(crate) fn traffic(&self, programs: u32) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
-        let tasks = (0..programs)
-            .map(|program| tokio::spawn(shop(self.url.clone(), self.new_url(), program, Arc::clone(&stop))))
-            .collect();
+        let tasks = (0..programs).map(|program| tokio::spawn(shop(self.place(), program, Arc::clone(&stop)))).collect();
         Traffic { tasks, stop }
     }
 
@@ -201,31 +207,44 @@ async fn step(mover: &mut dyn Mover) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-async fn mover(old: &str, new: Option<&str>) -> Result<Box<dyn Mover>> {
-    let table = Table::parse("django_session")?;
-    Ok(match new {
-        Some(new) => Box::new(Transfer::open(old, new, &table).await?),
-        None => Box::new(Rebuild::open(old, &table).await?),
-    })
+/// Where programs and copiers find the tables.
+struct Place {
+    old: String,
+    new: Option<String>,
+    bridged: bool,
 }
 
-async fn copy(url: String, new: Option<String>, stop: Arc<AtomicBool>) -> Result<u32> {
+impl Place {
+    async fn mover(&self) -> Result<Box<dyn Mover>> {
+        let table = Table::parse("django_session")?;
+        Ok(match &self.new {
+            Some(new) => {
+                let bridge = self.bridged.then_some(new.as_str());
+                Box::new(Transfer::open(&self.old, new, bridge, &table).await?)
+            }
+            None => Box::new(Rebuild::open(&self.old, &table).await?),
+        })
+    }
+}
+
+async fn copy(place: Place, stop: Arc<AtomicBool>) -> Result<u32> {
     let (mut rng, mut crashes) = (Rng::new(), 0);
     while !stop.load(Ordering::Relaxed) {
-        let mut mover = match mover(&url, new.as_deref()).await {
+        let mut mover = match place.mover().await {
             Ok(mover) => mover,
-            Err(_) if new.is_some() => continue,
+            Err(_) if place.new.is_some() => continue,
             Err(error) => return Err(error),
         };
         // The lease of one that is gone keeps the other waiting for a moment.
-        let until_crash = Duration::from_millis(if new.is_some() { rng.u64(100..1_500) } else { rng.u64(20..500) });
+        let until_crash =
+            Duration::from_millis(if place.new.is_some() { rng.u64(100..1_500) } else { rng.u64(20..500) });
         let copying = async {
             loop {
                 match step(&mut *mover).await {
                     Ok(()) => {}
                     Err(DatabaseError::Conflict { .. }) => tokio::time::sleep(THINKING).await,
                     // The new server died. Another mover goes on.
-                    Err(DatabaseError::Unavailable { .. } | DatabaseError::Timeout) if new.is_some() => {
+                    Err(DatabaseError::Unavailable { .. } | DatabaseError::Timeout) if place.new.is_some() => {
                         return DatabaseError::Timeout;
                     }
                     Err(error) => return error,
@@ -299,8 +318,8 @@ impl Traffic {
 
 /// A program writes keys that no other one writes, so it knows what it must read. It meets no error, except that a sealed
 /// table refuses it: then it is started again with the new address, and says the same.
-async fn shop(url: String, moved: Option<String>, program: u32, stop: Arc<AtomicBool>) -> Result<Told> {
-    let mut connection = PgConnection::connect(&url).await?;
+async fn shop(place: Place, program: u32, stop: Arc<AtomicBool>) -> Result<Told> {
+    let mut connection = PgConnection::connect(&place.old).await?;
     let (mut told, mut rng, mut number) = (Told::default(), Rng::new(), 0_u64);
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(THINKING).await;
@@ -313,6 +332,11 @@ async fn shop(url: String, moved: Option<String>, program: u32, stop: Arc<Atomic
             (0 | 1, _) | (_, None) => {
                 told.rows.insert(new.clone(), Some(value.clone()));
                 ("insert", format!("INSERT INTO django_session VALUES ('{new}', '{value}', {END})"))
+            }
+            // A bridge takes none.
+            (2, Some(key)) if place.bridged => {
+                told.rows.insert(key.clone(), Some(value.clone()));
+                ("upsert", format!("UPDATE django_session SET session_data = '{value}' WHERE session_key = '{key}'"))
             }
             (2, Some(key)) => {
                 let sql = format!(
@@ -360,7 +384,7 @@ async fn shop(url: String, moved: Option<String>, program: u32, stop: Arc<Atomic
                 let sql = format!("SELECT session_data FROM django_session WHERE session_key = '{key}'");
                 let row = match connection.fetch_optional(sql.as_str()).await {
                     Err(error) if is_seal(&error) => {
-                        connection = restarted(moved.as_deref()).await?;
+                        connection = restarted(place.new.as_deref()).await?;
                         connection.fetch_optional(sql.as_str()).await?
                     }
                     row => row?,
@@ -374,7 +398,7 @@ async fn shop(url: String, moved: Option<String>, program: u32, stop: Arc<Atomic
         };
         let mut done = connection.execute(sql.as_str()).await;
         if matches!(&done, Err(error) if is_seal(error)) {
-            connection = restarted(moved.as_deref()).await?;
+            connection = restarted(place.new.as_deref()).await?;
             done = connection.execute(sql.as_str()).await;
         }
         done.with_context(|| format!("a program met an error at {what}"))?;

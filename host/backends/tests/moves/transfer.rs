@@ -279,3 +279,114 @@ async fn truncated_table_and_exchanged_values_are_carried() -> Result<()> {
     ensure!(there.matches("INDEX").count() == 4 && there.contains("varchar_pattern_ops"), "{there}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_go_on_over_a_bridge_and_meet_no_error() -> Result<()> {
+    let site = Site::with_a_bridge().await?;
+    site.fill(1_000, 500).await?;
+    let traffic = site.traffic(8);
+    let mut transfer = site.transfer().await?;
+    transfer.begin(LIVING).await?;
+    let copier = site.copier();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    site.verified().await?;
+    let cut = site.transfer().await?.cut(Side::Old, CutBound::default()).await?;
+    eprintln!("applications waited {:?} for the bridge, after {} tries", cut.waited, cut.taken_back);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // One that was restarted, beside those that come over the bridge.
+    let mut restarted = site.new_connection().await?;
+    restarted.execute("INSERT INTO django_session VALUES ('restarted', 'x', now() + interval '1 hour')").await?;
+    let mut over = site.connection().await?;
+    let (there,): (i64,) = sqlx::query_as("SELECT count(*) FROM django_session WHERE session_key = 'restarted'")
+        .fetch_one(&mut over)
+        .await?;
+    ensure!(there == 1, "both ways lead to the same rows");
+    let refused = transfer.finish(true).await.unwrap_err();
+    ensure!(refused.to_string().contains("used the bridge"), "{refused}");
+    let told = traffic.ends().await?;
+    told.has_traffic()?;
+    copier.ends().await?;
+    site.has_what_was_acknowledged(&told).await?;
+    let refused = transfer.cut(Side::New, CutBound::default()).await.unwrap_err();
+    ensure!(refused.to_string().contains("over the bridge already"), "{refused}");
+    drop(over);
+    // As a minute later.
+    restarted
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'switchover move bridge'",
+        )
+        .await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    transfer.finish(true).await?;
+    let mut forgotten = site.connection().await?;
+    let refused = forgotten.execute("SELECT * FROM django_session").await.unwrap_err().to_string();
+    ensure!(refused.contains("has moved to postgres at"), "{refused}");
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE '%_move%'";
+    for connection in [&mut forgotten, &mut restarted] {
+        ensure!(sqlx::query_scalar::<_, i64>(left).fetch_one(connection).await? == 0, "something is left");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bridge_takes_the_statements_of_connect_pg_simple() -> Result<()> {
+    let site = Site::with_a_bridge().await?;
+    let mut old = site.connection().await?;
+    old.execute(
+        "DROP TABLE django_session; CREATE TABLE django_session (sid varchar NOT NULL COLLATE \"default\", sess json NOT NULL, \
+             expire timestamp(6) NOT NULL, CONSTRAINT session_pkey PRIMARY KEY (sid)); \
+         CREATE INDEX \"IDX_session_expire\" ON django_session (expire); CREATE ROLE shop LOGIN; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON django_session TO shop",
+    )
+    .await?;
+    let set = "INSERT INTO django_session (sess, expire, sid) SELECT $1::json, to_timestamp($2), $3 \
+               ON CONFLICT (sid) DO UPDATE SET sess = $1::json, expire = to_timestamp($2) RETURNING sid";
+    let get = "SELECT sess::text FROM django_session WHERE sid = $1 AND expire >= to_timestamp($2)";
+    let touch = "UPDATE django_session SET expire = to_timestamp($1) WHERE sid = $2 RETURNING sid";
+    old.execute("SET ROLE shop").await?;
+    let (late, now) = (4_000_000_000_f64, 1_000_000_000_f64);
+    sqlx::query(set).bind("{\"n\":1}").bind(late).bind("a").execute(&mut old).await?;
+    let living = site.transfer().await?.known_table().context("connect-pg-simple's")?.living;
+    let mut transfer = site.transfer().await?;
+    transfer.begin(living).await?;
+    site.copied(&mut transfer).await?;
+    transfer.cut(Side::Old, CutBound::default()).await?;
+    for (sid, value) in [("a", "{\"n\":2}"), ("b", "{\"n\":3}"), ("b", "{\"n\":4}")] {
+        sqlx::query(set).bind(value).bind(late).bind(sid).execute(&mut old).await?;
+    }
+    sqlx::query(touch).bind(late + 1.0).bind("a").execute(&mut old).await?;
+    let (a,): (String,) = sqlx::query_as(get).bind("a").bind(now).fetch_one(&mut old).await?;
+    let (b,): (String,) = sqlx::query_as(get).bind("b").bind(now).fetch_one(&mut old).await?;
+    ensure!((a.as_str(), b.as_str()) == ("{\"n\":2}", "{\"n\":4}"), "{a} {b}");
+    sqlx::query("DELETE FROM django_session WHERE sid = $1").bind("a").execute(&mut old).await?;
+    old.execute("DELETE FROM django_session WHERE expire < to_timestamp(5)").await?;
+    let rows = sqlx::query(get).bind("a").bind(now).fetch_all(&mut old).await?;
+    ensure!(rows.is_empty() && site.count("django_session").await? == 1, "a logout is one at both servers");
+    drop(old);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_in_a_bridges_way_is_named() -> Result<()> {
+    let site = Site::with_a_bridge().await?;
+    let mut old = site.connection().await?;
+    old.execute("ALTER TABLE django_session ADD n bigserial").await?;
+    let refused = site.transfer().await?.begin(LIVING).await.unwrap_err();
+    ensure!(refused.to_string().contains("a default that counts"), "{refused}");
+    old.execute("ALTER TABLE django_session DROP n").await?;
+    site.new_server()?.stop().await?;
+    ensure!(site.transfer().await.is_err());
+    site.new_server()?.restart().await?;
+    let mut transfer = site.transfer().await?;
+    transfer.begin(LIVING).await?;
+    site.copied(&mut transfer).await?;
+    old.execute("ALTER SERVER django_session_move_bridge OPTIONS (SET dbname 'postgres')").await?;
+    let refused = transfer.cut(Side::Old, CutBound { tries: 1, ..CutBound::default() }).await.unwrap_err();
+    ensure!(transfer.state().await?.context("begun")?.side == Side::Old, "{refused}");
+    old.execute("SELECT * FROM django_session").await?;
+    old.execute("ALTER SERVER django_session_move_bridge OPTIONS (SET dbname 'site')").await?;
+    transfer.abort().await?;
+    let (left,): (i64,) = sqlx::query_as("SELECT count(*) FROM pg_foreign_server").fetch_one(&mut old).await?;
+    ensure!(left == 0);
+    Ok(())
+}

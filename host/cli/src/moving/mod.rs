@@ -18,7 +18,8 @@ use crate::output::{Verdict, note, print};
 #[derive(Subcommand)]
 #[command(after_help = "\
 A table of PostgreSQL is built again within its database, without its ended rows, while applications use it; or with
-`--to postgres://…` it is carried to another server, and the cut seals the old one until applications are restarted:
+`--to postgres://…` it is carried to another server. There the cut seals the old table until applications are restarted
+with the new address, or with `--bridge postgres://…` lets them go on through it until then:
   switchover move preflight postgres://…        what is in the way, and what would be made
   switchover move run postgres://…              carry rows over and compare; leave it running
   switchover move cut postgres://…              the new table counts; where it takes the name, applications notice nothing
@@ -53,6 +54,10 @@ pub(crate) struct Named {
     /// The database on another server that the table is carried to. Without it the table is built again where it is
     #[arg(long, value_name = "DATABASE")]
     to: Option<String>,
+    /// The new database as the old server reaches it, with the user of the bridge. Applications go on through the old
+    /// server after the cut, until each is restarted with the new address
+    #[arg(long, value_name = "DATABASE", requires = "to")]
+    bridge: Option<String>,
     /// The table
     #[arg(long, value_name = "NAME", default_value = "django_session")]
     table: String,
@@ -131,7 +136,10 @@ async fn open(named: &Named) -> Result<Box<dyn Mover>> {
     let (address, table) = (postgres(&named.database)?, Table::parse(&named.table)?);
     Ok(match &named.to {
         None => Box::new(address.rebuild(&table).await?),
-        Some(to) => Box::new(address.transfer(&postgres(to)?, &table).await?),
+        Some(to) => {
+            let bridge = named.bridge.as_deref().map(postgres).transpose()?;
+            Box::new(address.transfer(&postgres(to)?, bridge.as_ref(), &table).await?)
+        }
     })
 }
 
@@ -210,7 +218,11 @@ async fn exchange(options: &Exchange, from: Side) -> Result<Verdict> {
             let ms = cut.waited.as_millis();
             print(format_args!("done: applications waited {ms} ms at most; {} tries were taken back", cut.taken_back))?;
             if options.named.to.is_some() && from == Side::Old {
-                print("the old table refuses now: restart the applications with the new address")?;
+                let (meanwhile, when) = match options.named.bridge {
+                    Some(_) => ("the old table leads to the new one", "one by one"),
+                    None => ("the old table refuses", "now"),
+                };
+                print(format_args!("{meanwhile}: restart the applications with the new address, {when}"))?;
             }
             Ok(Verdict::Fine)
         }

@@ -10,28 +10,38 @@ const KNOWN: [KnownTable; 6] = [
         name: "django",
         columns: &["session_key", "session_data", "expire_date"],
         living: "expire_date > now()",
+        upserts: false,
     },
     // `expire` has no time zone, and is written in that of the application: a day is more than any two zones differ.
     KnownTable {
         name: "connect-pg-simple",
         columns: &["sid", "sess", "expire"],
         living: "expire > localtimestamp - interval '1 day'",
+        upserts: true,
     },
-    KnownTable { name: "tower-sessions", columns: &["id", "data", "expiry_date"], living: "expiry_date > now()" },
+    KnownTable {
+        name: "tower-sessions",
+        columns: &["id", "data", "expiry_date"],
+        living: "expiry_date > now()",
+        upserts: false,
+    },
     KnownTable {
         name: "axum-session",
         columns: &["id", "session", "expires"],
         living: "expires IS NULL OR expires > extract(epoch FROM now())",
+        upserts: false,
     },
     KnownTable {
         name: "symfony",
         columns: &["sess_id", "sess_data", "sess_lifetime", "sess_time"],
         living: "sess_lifetime > extract(epoch FROM now())",
+        upserts: false,
     },
     KnownTable {
         name: "flask-session",
         columns: &["session_id", "data", "expiry"],
         living: "expiry > localtimestamp - interval '1 day'",
+        upserts: false,
     },
 ];
 

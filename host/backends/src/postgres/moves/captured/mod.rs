@@ -24,5 +24,5 @@ pub(super) struct Captured {
     pub(super) shape: Shape,
     pub(super) place: String,
     /// The form of the move, which whoever goes on with it must know.
-    form: Form,
+    pub(super) form: Form,
 }

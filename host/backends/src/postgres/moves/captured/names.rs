@@ -2,6 +2,8 @@
 
 use switchover_core::Table;
 
+use super::triggers::literal;
+
 /// PostgreSQL cuts names after 63 bytes, and the longest ending has 14.
 const BASE_BYTES_MAX: usize = 48;
 /// The triggers on the table that counts.
@@ -24,6 +26,10 @@ pub(in super::super) struct Names {
     /// The functions of a sealed table.
     pub(in super::super) sealed: String,
     pub(in super::super) refuse: String,
+    /// The server of a bridge, and the foreign table behind a table that takes upserts.
+    pub(in super::super) bridge: String,
+    /// The function that carries an insert over the bridge.
+    pub(in super::super) over: String,
     /// The function of the triggers.
     pub(in super::super) note: String,
     schema: String,
@@ -45,6 +51,8 @@ impl Names {
             fence: name("_move_fence"),
             sealed: name("_move_sealed"),
             refuse: name("_move_refuse"),
+            bridge: name("_move_bridge"),
+            over: name("_move_over"),
             note: name("_move_note"),
             schema: schema.to_owned(),
             plain: table.to_owned(),
@@ -59,6 +67,21 @@ impl Names {
 
     pub(in super::super) fn plain_new(&self) -> String {
         Table::quote(&format!("{}_move_new", self.base), '"')
+    }
+
+    /// The name of the bridge's server, which is in no schema.
+    pub(in super::super) fn server(&self) -> String {
+        Table::quote(&format!("{}_move_bridge", self.base), '"')
+    }
+
+    /// The names of the schema and of a table in it, as a foreign table's options.
+    pub(in super::super) fn options(&self, plain: &str) -> String {
+        format!("schema_name {}, table_name {}", literal(&self.schema), literal(plain))
+    }
+
+    /// The table's name, and that of the new one, without quotes.
+    pub(in super::super) fn unquoted(&self) -> (String, String) {
+        (self.plain.clone(), format!("{}_move_new", self.base))
     }
 
     pub(in super::super) fn plain_old(&self) -> String {

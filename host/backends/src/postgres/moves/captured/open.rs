@@ -58,12 +58,31 @@ impl Captured {
         let (mut link, place) = connected(url).await?;
         let (schema, name) = found(&mut link, table).await?;
         let names = Names::of(&schema, &name);
-        // Where the table was, a seal may be.
-        let sealed = "SELECT relkind = 'v' AND to_regclass($2) IS NOT NULL FROM pg_class WHERE oid = to_regclass($1)";
+        // Where the table was, a seal or a bridge may be.
+        let sealed = "SELECT (relkind IN ('v', 'f') OR relhassubclass) AND to_regclass($2) IS NOT NULL \
+                      FROM pg_class WHERE oid = to_regclass($1)";
         let rows = link.rows(sealed, &[Bind::Text(Some(&names.table)), Bind::Text(Some(&names.old))]).await?;
         let is_sealed = rows.first().map_or(Ok(false), |row| column(row, 0))?;
         let shape = shape(&mut link, if is_sealed { &names.old } else { &names.table }).await?;
         Ok(Self { link, names, shape, form, place: format!("{place}, table {table}") })
+    }
+
+    /// Gives another table the rights of this one.
+    pub(in super::super) async fn rights(&mut self, other: &str) -> Result<Vec<String>, DatabaseError> {
+        let (table, mut granted) = (self.names.table.clone(), Vec::new());
+        let sql = "SELECT a.privilege_type, a.is_grantable, a.grantee::bigint, pg_get_userbyid(a.grantee)::text \
+                   FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = to_regclass($1)";
+        for right in self.link.rows(sql, &[Bind::Text(Some(&table))]).await? {
+            let (what, passes): (String, bool) = (column(&right, 0)?, column(&right, 1)?);
+            let grantee = if column::<i64>(&right, 2)? == 0 {
+                "PUBLIC".to_owned()
+            } else {
+                Table::quote(column(&right, 3)?, '"')
+            };
+            let option = if passes { " WITH GRANT OPTION" } else { "" };
+            granted.push(format!("GRANT {what} ON {other} TO {grantee}{option}"));
+        }
+        Ok(granted)
     }
 }
 

@@ -52,6 +52,12 @@ impl Captured {
         rows.first().map_or(Ok(false), |row| column(row, 0))
     }
 
+    /// The move's own mark, which no other move has.
+    pub(in super::super) async fn id(&mut self) -> Result<String, DatabaseError> {
+        let rows = self.link.rows(&format!("SELECT move FROM {}", self.names.state), &[]).await?;
+        rows.first().map_or_else(|| Err(invalid("no move was begun")), |row| column(row, 0))
+    }
+
     /// Locks the state within a transaction. Another copier waits for it, and so no two steps overlap.
     pub(in super::super) async fn locked(&mut self) -> Result<Locked, DatabaseError> {
         let sql = format!("SELECT {COLUMNS} FROM {} FOR UPDATE", self.names.state);
@@ -95,6 +101,7 @@ fn read(row: &PgRow) -> Result<Locked, DatabaseError> {
     let form = match column::<&str>(row, 16)? {
         "rename" => Form::Rename,
         "seal" => Form::Seal,
+        "bridge" => Form::Bridge,
         other => return Err(invalid(format!("a move of the form {other}, which this version does not know"))),
     };
     let state = State {

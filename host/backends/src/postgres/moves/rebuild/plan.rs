@@ -69,18 +69,7 @@ impl Rebuild {
         if let Some(comment) = option(3)? {
             made.push(format!("COMMENT ON TABLE {new} IS {}", literal(&comment)));
         }
-        let sql = "SELECT a.privilege_type, a.is_grantable, a.grantee::bigint, pg_get_userbyid(a.grantee)::text \
-                   FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = to_regclass($1)";
-        for right in self.table.link.rows(sql, &[Bind::Text(Some(&table))]).await? {
-            let (what, passes): (String, bool) = (column(&right, 0)?, column(&right, 1)?);
-            let grantee = if column::<i64>(&right, 2)? == 0 {
-                "PUBLIC".to_owned()
-            } else {
-                Table::quote(column(&right, 3)?, '"')
-            };
-            let option = if passes { " WITH GRANT OPTION" } else { "" };
-            made.push(format!("GRANT {what} ON {new} TO {grantee}{option}"));
-        }
+        made.extend(self.table.rights(&new).await?);
         Ok(made)
     }
 }

@@ -12,6 +12,10 @@ use super::super::cuts::{CARRY, Cutting};
 use super::super::link::{Bind, column, invalid};
 use super::Transfer;
 
+/// Whoever comes over the bridge waits no longer than this at a time.
+const OPENING_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
+/// How long it is tried. Whoever comes next goes on with it.
+const OPENING_PATIENCE: Duration = Duration::from_secs(10);
 /// A step of a cut for which nobody waits.
 pub(super) const NO_WAIT: Cut = Cut { waited: Duration::ZERO, carried: 0, taken_back: 0 };
 
@@ -20,6 +24,10 @@ impl Cutting for Transfer {
     async fn try_to_cut(&mut self, from: Side, wait: Duration) -> Result<Cut, DatabaseError> {
         if self.generation.is_none() {
             self.take(true).await?;
+        }
+        if self.bridge.is_some() {
+            let id = self.old.id().await?;
+            self.bridge_leads_to_new(&id).await?;
         }
         let locked = self.locked().await?;
         if let Some(refused) = locked.state.refusal(from) {
@@ -31,8 +39,12 @@ impl Cutting for Transfer {
         if let Err(error) = self.old.link.simple(&quiet).await {
             return self.ended(Err(error)).await;
         }
+        let replaced = match self.replacing().await {
+            Ok(replaced) => replaced,
+            Err(error) => return self.ended(Err(error)).await,
+        };
         let begun = Instant::now();
-        let done = self.sealed(&locked, begun, wait).await;
+        let done = self.sealed(&locked, &replaced, begun, wait).await;
         let carried = self.ended(done).await?;
         let waited = begun.elapsed();
         let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
@@ -44,9 +56,24 @@ impl Cutting for Transfer {
 }
 
 impl Transfer {
+    /// The statements that put something else in the table's place.
+    async fn replacing(&mut self) -> Result<Vec<String>, DatabaseError> {
+        let place = match self.bridge {
+            Some(_) => self.bridging().await?,
+            None => self.old.sealing(&self.new.place),
+        };
+        Ok([self.old.untriggered().split_off(1), place].concat())
+    }
+
     /// Everything from the lock to the commit.
-    async fn sealed(&mut self, locked: &Locked, begun: Instant, wait: Duration) -> Result<u64, DatabaseError> {
-        let (table, place) = (self.old.names.table.clone(), self.new.place.clone());
+    async fn sealed(
+        &mut self,
+        locked: &Locked,
+        replaced: &[String],
+        begun: Instant,
+        wait: Duration,
+    ) -> Result<u64, DatabaseError> {
+        let table = self.old.names.table.clone();
         self.old.link.bounded(begun, wait).await?;
         self.old.link.simple(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await?;
         if !self.old.is_noted().await? {
@@ -62,14 +89,17 @@ impl Transfer {
         }
         timeout(left(begun, wait), self.close()).await.map_err(|_| DatabaseError::Timeout)??;
         self.new.link.no_old_snapshot(None, begun, wait).await?;
-        let statements = [self.old.untriggered().split_off(1), self.old.sealing(&place)].concat();
-        for statement in statements {
+        for statement in replaced {
             self.old.link.bounded(begun, wait).await?;
-            self.old.link.simple(&statement).await?;
+            self.old.link.simple(statement).await?;
         }
         let sql = format!("UPDATE {} SET side = 'sealed', cut = now()", self.old.names.state);
         self.old.link.run(&sql, &[]).await?;
-        self.old.logged(&format!("the table is sealed; {carried} changes were carried under the lock")).await?;
+        self.old
+            .logged(&format!(
+                "something else stands in the table's place; {carried} changes were carried under the lock"
+            ))
+            .await?;
         self.old.link.bounded(begun, wait).await?;
         Ok(carried)
     }
@@ -89,15 +119,18 @@ impl Transfer {
                 _ => Err(invalid("the old table is not sealed")),
             };
         }
-        let (new, plain) = (self.new.names.new.clone(), self.new.names.plain());
-        if self.new.is_there(&new).await? {
-            let mut statements = self.counters(&new).await?;
-            statements.push(format!("ALTER TABLE {new} RENAME TO {plain}"));
-            let opened = self.new.link.transaction(&statements).await;
+        let new = self.new.names.new.clone();
+        if self.new.is_table(&new).await? {
+            let opening = self.opening().await?;
+            let opened = self.new.link.patiently(&opening, OPENING_PATIENCE).await;
             // Somebody else may have opened it meanwhile.
-            if opened.is_err() && self.new.is_there(&new).await? {
+            if opened.is_err() && self.new.is_table(&new).await? {
                 return opened;
             }
+        }
+        if self.bridge.is_some() {
+            self.bridge_follows().await?;
+            self.new.link.simple(&format!("DROP VIEW IF EXISTS {new}")).await?;
         }
         let (state, log) = (&self.old.names.state, &self.old.names.log);
         let opened = [
@@ -105,6 +138,21 @@ impl Transfer {
             format!("INSERT INTO {log} (what) VALUES ('the new table is open')"),
         ];
         self.old.link.transaction(&opened).await
+    }
+
+    /// The statements that give the new table its name. Who comes over a bridge finds it by its former name too, until the
+    /// bridge leads to the new one.
+    async fn opening(&mut self) -> Result<Vec<String>, DatabaseError> {
+        let mut statements = vec![OPENING_WAIT.to_owned()];
+        let names = &self.new.names;
+        let (new, table, plain) = (names.new.clone(), names.table.clone(), names.plain());
+        statements.extend(self.counters(&new).await?);
+        statements.push(format!("ALTER TABLE {new} RENAME TO {plain}"));
+        if self.bridge.is_some() {
+            statements.push(format!("CREATE VIEW {new} AS SELECT * FROM {table}"));
+            statements.extend(self.bridge_rights(&new));
+        }
+        Ok(statements)
     }
 
     /// Sequences go on behind the rows that were carried.
@@ -130,6 +178,9 @@ impl Transfer {
     }
 
     async fn broken(&mut self) -> Result<(), DatabaseError> {
+        if self.bridge.is_some() {
+            return Err(invalid("applications write the new table over the bridge already: there is no way back yet"));
+        }
         self.old.locked().await?;
         if !self.old.stage("'sealed'", "old").await? {
             return Err(invalid("there is no seal to break: the old table counts, or the new one was opened"));

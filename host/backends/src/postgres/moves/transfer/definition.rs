@@ -11,23 +11,11 @@ impl Captured {
     pub(super) async fn definition(&mut self, name: &str) -> Result<Vec<String>, DatabaseError> {
         let table = self.names.table.clone();
         let bind = [Bind::Text(Some(&table))];
-        let columns = "SELECT quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod) \
-                 || CASE WHEN a.attcollation <> t.typcollation THEN ' COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname) \
-                    ELSE '' END \
-                 || CASE WHEN a.attgenerated <> '' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') STORED' \
-                    WHEN d.adbin IS NOT NULL THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) ELSE '' END \
-                 || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END \
-             FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
-             LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-             LEFT JOIN pg_collation AS l ON l.oid = a.attcollation LEFT JOIN pg_namespace AS n ON n.oid = l.collnamespace \
-             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
         let constraints = "SELECT 'CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid) FROM pg_constraint \
              WHERE conrelid = to_regclass($1) AND contype IN ('p', 'u', 'c', 'x') ORDER BY contype, conname";
-        let mut parts = Vec::new();
-        for sql in [columns, constraints] {
-            for row in self.link.rows(sql, &bind).await? {
-                parts.push(column::<String>(&row, 0)?);
-            }
+        let mut parts = self.columns().await?;
+        for row in self.link.rows(constraints, &bind).await? {
+            parts.push(column::<String>(&row, 0)?);
         }
         let mut made = vec![format!("CREATE TABLE {name} (\n    {}\n)", parts.join(",\n    "))];
         let indexes = "SELECT c.relname::text, i.indisunique, pg_get_indexdef(i.indexrelid) \
@@ -42,6 +30,22 @@ impl Captured {
             made.push(format!("CREATE {unique}INDEX {} ON {name} USING {how}", Table::quote(&index, '"')));
         }
         Ok(made)
+    }
+
+    /// The columns, as `CREATE TABLE` takes them.
+    pub(super) async fn columns(&mut self) -> Result<Vec<String>, DatabaseError> {
+        let table = self.names.table.clone();
+        let sql = "SELECT quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod) \
+                 || CASE WHEN a.attcollation <> t.typcollation THEN ' COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname) \
+                    ELSE '' END \
+                 || CASE WHEN a.attgenerated <> '' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') STORED' \
+                    WHEN d.adbin IS NOT NULL THEN ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) ELSE '' END \
+                 || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END \
+             FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
+             LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+             LEFT JOIN pg_collation AS l ON l.oid = a.attcollation LEFT JOIN pg_namespace AS n ON n.oid = l.collnamespace \
+             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+        self.link.rows(sql, &[Bind::Text(Some(&table))]).await?.iter().map(|row| column(row, 0)).collect()
     }
 
     /// Columns whose default or type another server need not have, each as a sentence.

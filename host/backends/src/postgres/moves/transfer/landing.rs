@@ -48,6 +48,13 @@ impl Landing {
         rows.first().map_or(Ok(false), |row| column(row, 0))
     }
 
+    /// Whether there is a table, and not a view.
+    pub(super) async fn is_table(&mut self, name: &str) -> Result<bool, DatabaseError> {
+        let sql = "SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass($1)";
+        let rows = self.link.rows(sql, &[Bind::Text(Some(name))]).await?;
+        rows.first().map_or(Ok(false), |row| column(row, 0))
+    }
+
     /// The columns of a table that is there.
     pub(super) async fn shape_of(&mut self, name: &str) -> Result<Shape, DatabaseError> {
         shape(&mut self.link, name).await

@@ -4,6 +4,7 @@
 //! old server that each step locks. A step deletes changes, reads their rows, puts them at the new server, and commits the
 //! deletion once the put is proven. A fence at the new server refuses the put of whoever had the lease before.
 
+mod bridge;
 mod carry;
 mod compare;
 mod cut;
@@ -21,14 +22,16 @@ use switchover_core::moves::{
     Carried, Compared, Cut, CutBound, Form, KnownTable, Logged, Mover, Plan, Scanned, Side, State,
 };
 
+use self::bridge::Bridge;
 use self::landing::Landing;
 use super::captured::Captured;
 use super::cuts;
 
-/// A table, and the one that it becomes at another server, in the form `seal`.
+/// A table, and the one that it becomes at another server, in the form `seal` or `bridge`.
 pub struct Transfer {
     old: Captured,
     new: Landing,
+    bridge: Option<Bridge>,
     /// Of this copier, among others.
     holder: String,
     /// The lease, if this copier has it and the fence is raised.
@@ -45,13 +48,16 @@ impl std::fmt::Debug for Transfer {
 }
 
 impl Transfer {
-    /// Connects to both servers, and finds the table by its name at the old one. The new one has the same name.
+    /// Connects to both servers, and finds the table by its name at the old one. The new one has the same name. `bridge` is
+    /// the new database as the old server reaches it, with the user by whom it is used; without it the old table is sealed.
     ///
     /// # Errors
     ///
     /// An address is wrong, a server does not answer, or there is no such table with a key of one column.
-    pub async fn open(old: &str, new: &str, table: &Table) -> Result<Self, DatabaseError> {
-        let old = Captured::open(old, table, Form::Seal).await?;
+    pub async fn open(old: &str, new: &str, bridge: Option<&str>, table: &Table) -> Result<Self, DatabaseError> {
+        let bridge = bridge.map(Bridge::of).transpose()?;
+        let form = if bridge.is_some() { Form::Bridge } else { Form::Seal };
+        let old = Captured::open(old, table, form).await?;
         let new = Landing::open(new, table).await?;
         let place = format!("{}, to {}", old.place, new.place);
         let mut random = [0; 16];
@@ -59,6 +65,7 @@ impl Transfer {
         Ok(Self {
             old,
             new,
+            bridge,
             holder: format!("{:032x}", u128::from_ne_bytes(random)),
             generation: None,
             forces: false,
@@ -109,7 +116,7 @@ impl Mover for Transfer {
         self.compare_step(limit).await
     }
 
-    /// From the old side: seals the old table, and opens the new one. From neither side it goes on with that. From the new
+    /// From the old side: seals the old table or builds the bridge, and opens the new one. From neither side it goes on. From the new
     /// side, before the new one was opened: breaks the seal.
     async fn cut(&mut self, from: Side, bound: CutBound) -> Result<Cut, DatabaseError> {
         match (from, self.state().await?.map(|state| state.side)) {

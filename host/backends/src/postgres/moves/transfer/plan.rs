@@ -10,6 +10,7 @@ use super::Transfer;
 impl Transfer {
     pub(super) async fn in_the_way(&mut self, living: &str) -> Result<Vec<String>, DatabaseError> {
         let mut found = self.old.obstacles(living).await?;
+        found.extend(self.in_the_bridges_way().await?);
         if self.old.is_begun().await? {
             return Ok(found);
         }
@@ -36,7 +37,7 @@ impl Transfer {
         }
         if self.new.is_there(&table).await? {
             found.extend(self.unfit_table(&table).await?);
-        } else {
+        } else if self.bridge.is_none() {
             found.extend(self.old.foreign_parts().await?);
         }
         Ok(found)
@@ -87,7 +88,7 @@ impl Transfer {
     }
 
     pub(super) async fn plan(&mut self, living: &str) -> Result<Plan, DatabaseError> {
-        let (made, noted) = (self.old.side_tables(living), self.old.noting());
+        let (made, noted) = ([self.old.side_tables(living), self.bridge_made(true)].concat(), self.old.noting());
         let made_at_new = self.at_new("...").await?;
         Ok(Plan { made, made_at_new, noted })
     }
@@ -103,6 +104,7 @@ impl Transfer {
         } else {
             self.old.definition(&new).await?
         };
+        made.extend(self.bridge_rights(&new));
         made.push(format!(
             "CREATE TABLE {fence} (move text NOT NULL, generation bigint NOT NULL, given boolean NOT NULL)"
         ));
@@ -116,7 +118,7 @@ impl Transfer {
             return Err(invalid(format!("the table cannot be carried over: {first}")));
         }
         if self.old.is_new(living).await? {
-            let made = self.old.side_tables(living);
+            let made = [self.old.side_tables(living), self.bridge_made(false)].concat();
             self.old.link.transaction(&made).await?;
         }
         self.generation = None;
@@ -150,6 +152,7 @@ impl Transfer {
         self.new.link.transaction(&gone).await?;
         let mut taken = self.old.untriggered();
         taken.extend(self.old.taken_away());
+        taken.extend(self.bridge_taken_away());
         self.old.link.patiently(&taken, PATIENCE).await
     }
 
@@ -183,8 +186,18 @@ impl Transfer {
             Some(Side::New) => {}
             Some(_) => return Err(invalid("the cut was not made: make it, or abort")),
         }
-        self.new.link.simple(&format!("DROP TABLE IF EXISTS {}", self.new.names.fence)).await?;
         let mut taken = Vec::new();
+        if self.bridge.is_some() {
+            let users = self.bridge_users().await?;
+            if users > 0 {
+                return Err(invalid(format!(
+                    "{users} sessions have used the bridge within the last minute: restart their applications with the \
+                     new address first"
+                )));
+            }
+            taken.extend(self.bridge_sealed());
+        }
+        self.new.link.simple(&format!("DROP TABLE IF EXISTS {}", self.new.names.fence)).await?;
         if drop_old {
             taken.push(format!("DROP TABLE IF EXISTS {}", self.old.names.old));
         }

@@ -8,9 +8,15 @@ use super::super::captured::{Captured, literal};
 const CODE: &str = "25006";
 
 impl Captured {
-    /// Puts the table aside, and a view in its place whose reading and writing fail. It has the same columns, so a
-    /// statement that was prepared before fails with the same words.
+    /// Puts the table aside, and the seal in its place.
     pub(super) fn sealing(&self, place: &str) -> Vec<String> {
+        let aside = format!("ALTER TABLE {} RENAME TO {}", self.names.table, self.names.plain_old());
+        [vec![aside], self.seal(place)].concat()
+    }
+
+    /// A view whose reading and writing fail. It has the same columns, so a
+    /// statement that was prepared before fails with the same words.
+    pub(super) fn seal(&self, place: &str) -> Vec<String> {
         let (names, shape) = (&self.names, &self.shape);
         let words = literal(&format!("this table has moved to {place}: restart with the new address"));
         let raise = format!(
@@ -23,7 +29,6 @@ impl Captured {
         };
         let (table, sealed, refuse) = (&names.table, &names.sealed, &names.refuse);
         vec![
-            format!("ALTER TABLE {table} RENAME TO {}", names.plain_old()),
             format!(
                 "CREATE FUNCTION {sealed}() RETURNS TABLE ({}) LANGUAGE plpgsql {raise}",
                 each(&|c, k| format!("{c} {k}"))
