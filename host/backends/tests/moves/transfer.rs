@@ -25,8 +25,7 @@ async fn nothing_is_lost_or_back_through_a_seal() -> Result<()> {
     }
     site.verified().await?;
     let mut transfer = site.transfer().await?;
-    let cut = transfer.cut(Side::Old, CutBound::default()).await?;
-    eprintln!("applications waited {:?} for the seal, after {} tries", cut.waited, cut.taken_back);
+    transfer.cut(Side::Old, CutBound::default()).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let told = traffic.ends().await?;
     told.has_traffic()?;
@@ -290,8 +289,7 @@ async fn programs_go_on_over_a_bridge_and_meet_no_error() -> Result<()> {
     let copier = site.copier();
     tokio::time::sleep(Duration::from_secs(5)).await;
     site.verified().await?;
-    let cut = site.transfer().await?.cut(Side::Old, CutBound::default()).await?;
-    eprintln!("applications waited {:?} for the bridge, after {} tries", cut.waited, cut.taken_back);
+    site.transfer().await?.cut(Side::Old, CutBound::default()).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     // One that was restarted, beside those that come over the bridge.
     let mut restarted = site.new_connection().await?;

@@ -96,10 +96,13 @@ impl Transfer {
 
     /// What is in the way of a bridge. It is tried: what is made for that is rolled back.
     pub(super) async fn in_the_bridges_way(&mut self) -> Result<Vec<String>, DatabaseError> {
-        if self.bridge.is_none() {
-            return Ok(Vec::new());
-        }
+        let Some(bridge) = &self.bridge else { return Ok(Vec::new()) };
+        let without = bridge.password.is_none();
         let mut found = self.old.foreign_parts().await?;
+        if without {
+            let what = "--bridge has no password, and PostgreSQL lets no role but a superuser come over without one";
+            found.push(what.to_owned());
+        }
         if !self.upserts() {
             found.extend(self.upserts_seen().await?);
         }

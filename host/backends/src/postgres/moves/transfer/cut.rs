@@ -88,7 +88,8 @@ impl Transfer {
             }
         }
         timeout(left(begun, wait), self.close()).await.map_err(|_| DatabaseError::Timeout)??;
-        self.new.link.no_old_snapshot(None, begun, wait).await?;
+        let unseen = self.new.link.no_old_snapshot(None, begun, wait);
+        timeout(left(begun, wait), unseen).await.map_err(|_| DatabaseError::Timeout)??;
         for statement in replaced {
             self.old.link.bounded(begun, wait).await?;
             self.old.link.simple(statement).await?;
