@@ -17,9 +17,8 @@ use crate::reader::Reader;
 /// How often a reader looks at the page of visits at least, all steps of the migration among them.
 const VISITS_AT_LEAST: u64 = 9;
 
-/// A program is no library: cargo takes only the features from it that it wants of other crates. What tests want of one
-/// more crate is added.
-const FEATURES: &str = "switchover-cli = { path = \"../switchover/host/cli\" }\nfoldhash = \"0.2\"";
+/// A program is no library: cargo takes only the features from it that it wants of other crates.
+const FEATURES: &str = "switchover-cli = { path = \"../switchover/host/cli\" }";
 
 #[test]
 fn a_django_site_in_ten_minutes() {
