@@ -9,21 +9,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use switchover::capabilities::Epoch;
-use switchover::migration::{Controller, Finding, MigrationError, Phase, compare};
+use switchover::migration::{Controller, Finding, MigrationError, StepCommand, compare, phase};
 
 use super::Operated;
 use super::audit::Operator;
 use super::order::Order;
 use crate::problem::Problem;
-use crate::report;
+use crate::report::{self, Begun, Compared, Copying, Done, Hosts, Marks, Repaired, StatusShown};
 
 /// How long a step waits until every host has acknowledged, if the order does not say.
 const WAIT_S: u64 = 30;
 /// The longest wait of a request.
 const WAIT_S_MAX: u64 = 300;
-const NO_WAY: &str = "the next phase is `complete`, and there is no way back: order `complete`";
 
 pub(super) fn routes() -> Router<Operated> {
     let at = |command: &str| format!("/v1/admin/migration{command}");
@@ -57,32 +55,30 @@ fn controller(state: &Operated, operator: &Operator) -> Result<Controller, Probl
 
 type Asks = (FromState<Operated>, Extension<Operator>);
 
-async fn status((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
+async fn status((FromState(state), Extension(by)): Asks) -> Result<Json<StatusShown>, Problem> {
     Ok(Json(report::status(&controller(&state, &by)?.status().await?)))
 }
 
-async fn hosts((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
+async fn hosts((FromState(state), Extension(by)): Asks) -> Result<Json<Hosts>, Problem> {
     Ok(Json(report::hosts(&controller(&state, &by)?.status().await?)))
 }
 
-async fn marks((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
+async fn marks((FromState(state), Extension(by)): Asks) -> Result<Json<Marks>, Problem> {
     Ok(Json(report::marks(&controller(&state, &by)?.status().await?)))
 }
 
-async fn evidence((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
+async fn evidence((FromState(state), Extension(by)): Asks) -> Result<Json<StatusShown>, Problem> {
     Ok(Json(report::status(&controller(&state, &by)?.evidence().await?)))
 }
 
 /// What side tables, fences and control tables lack.
-async fn preflight((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
-    let planned = controller(&state, &by)?.planned().await?;
-    let planned: Vec<_> =
-        planned.iter().map(|(place, statement)| json!({"database": place, "statement": statement})).collect();
-    Ok(Json(json!({"ok": true, "statements": planned})))
+async fn preflight((FromState(state), Extension(by)): Asks) -> Result<Json<Begun>, Problem> {
+    let controller = controller(&state, &by)?;
+    Ok(Json(report::planned(controller.migration(), controller.planned().await?)))
 }
 
 /// Reads both tables whole. It ends if the caller goes away.
-async fn diff((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Problem> {
+async fn diff((FromState(state), Extension(by)): Asks) -> Result<Json<Compared>, Problem> {
     let [old, new] = controller(&state, &by)?.databases();
     let compared = compare(old.as_ref(), new.as_ref(), &state.switchover.limits(), &mut |_| {}).await?;
     Ok(Json(report::comparison(&compared)))
@@ -92,7 +88,6 @@ async fn diff((FromState(state), Extension(by)): Asks) -> Result<Json<Value>, Pr
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Step {
-    to: Option<String>,
     dry_run: bool,
     r#override: Vec<String>,
     wait_s: u64,
@@ -100,92 +95,79 @@ struct Step {
 
 impl Default for Step {
     fn default() -> Self {
-        Self { to: None, dry_run: false, r#override: Vec::new(), wait_s: WAIT_S }
+        Self { dry_run: false, r#override: Vec::new(), wait_s: WAIT_S }
     }
 }
 
-async fn advance((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
-    let controller = controller(&state, &by)?;
-    let to = match &step.to {
-        Some(word) => report::phase(word).map_err(Problem::invalid)?,
-        None => match controller.next_phase().await? {
-            Some(Phase::Complete) => return Err(Problem::new(StatusCode::CONFLICT, "no-step", NO_WAY)),
-            Some(next) => next,
-            None => return Err(no_step("the migration is in its last phase")),
-        },
-    };
-    if controller.document().await?.phase == to.as_str() {
-        return waited(&controller, &step, controller.document().await?.epoch, &[]).await;
-    }
-    made(&controller, to, &step).await
+/// The order of a step to a phase that may be named.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Advance {
+    to: Option<String>,
+    dry_run: bool,
+    r#override: Vec<String>,
+    wait_s: Option<u64>,
+}
+
+async fn advance((FromState(state), Extension(by)): Asks, Order(advance): Order<Advance>) -> Result<Response, Problem> {
+    let to = advance.to.as_deref().map(report::phase).transpose().map_err(Problem::invalid)?;
+    let Advance { dry_run, r#override, wait_s, .. } = advance;
+    let step = Step { dry_run, r#override, wait_s: wait_s.unwrap_or(WAIT_S) };
+    made(&controller(&state, &by)?, to.map_or(StepCommand::Advance, StepCommand::To), &step).await
 }
 
 async fn settle((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
-    made(&controller(&state, &by)?, Phase::Mirror, &fixed(step)?).await
+    made(&controller(&state, &by)?, StepCommand::Settle, &step).await
 }
 
 async fn rollback((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
-    let (controller, step) = (controller(&state, &by)?, fixed(step)?);
-    let previous = controller.previous_phase().await?;
-    made(&controller, previous.ok_or_else(|| no_step("no step leads back from here"))?, &step).await
+    made(&controller(&state, &by)?, StepCommand::Rollback, &step).await
 }
 
 /// Goes back phase by phase, while each is sealed in time.
 async fn abort((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
-    let (controller, step) = (controller(&state, &by)?, fixed(step)?);
+    made(&controller(&state, &by)?, StepCommand::Abort, &step).await
+}
+
+async fn complete((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
+    made(&controller(&state, &by)?, StepCommand::Complete, &step).await
+}
+
+/// Makes the step of a command, or all of them.
+async fn made(controller: &Controller, command: StepCommand, step: &Step) -> Result<Response, Problem> {
+    let overridden = report::guards(&step.r#override).map_err(Problem::invalid)?;
     loop {
-        let Some(previous) = controller.previous_phase().await? else {
-            let document = controller.document().await?;
-            if document.phase != Phase::Off.as_str() {
-                return Err(no_step("no step leads back from here"));
-            }
-            return Ok(Json(json!({"ok": true, "phase": document.phase, "epoch": document.epoch.0})).into_response());
-        };
-        let response = made(&controller, previous, &step).await?;
-        if step.dry_run || response.status() != StatusCode::OK {
+        let Some(to) = controller.next_step(command).await? else { return nothing_to_do(controller, step).await };
+        if step.dry_run {
+            let findings = controller.look(to).await?;
+            return Ok(Json(report::looked(to, &findings, &overridden)).into_response());
+        }
+        let made = controller.step_over(to, &overridden).await?;
+        let response = waited(controller, step.wait_s, made.epoch, &made.findings).await?;
+        if response.status() != StatusCode::OK || !command.goes_on_from(to) {
             return Ok(response);
         }
     }
 }
 
-async fn complete((FromState(state), Extension(by)): Asks, Order(step): Order<Step>) -> Result<Response, Problem> {
-    made(&controller(&state, &by)?, Phase::Complete, &fixed(step)?).await
-}
-
-/// A step that leads where it leads.
-fn fixed(step: Step) -> Result<Step, Problem> {
-    if step.to.is_some() { Err(Problem::invalid("`to` is for `advance` alone")) } else { Ok(step) }
-}
-
-fn no_step(detail: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, "no-step", detail)
-}
-
-async fn made(controller: &Controller, to: Phase, step: &Step) -> Result<Response, Problem> {
-    let overridden = step.r#override.iter().map(|word| report::guard(word)).collect::<Result<Vec<_>, _>>();
-    let overridden = overridden.map_err(Problem::invalid)?;
+/// The migration is where the command leads: what is left is to wait for its epoch.
+async fn nothing_to_do(controller: &Controller, step: &Step) -> Result<Response, Problem> {
+    let document = controller.document().await?;
     if step.dry_run {
-        let findings = controller.look(to).await?;
-        let told = json!({"ok": report::is_open(&findings, &overridden), "to": to.as_str(), "guards": report::guards(&findings)});
-        return Ok(Json(told).into_response());
+        return Ok(Json(report::looked(phase(&document)?, &[], &[])).into_response());
     }
-    let made = controller.step_over(to, &overridden).await?;
-    waited(controller, step, made.epoch, &made.findings).await
+    waited(controller, step.wait_s, document.epoch, &[]).await
 }
 
 /// Waits until the epoch is sealed. 202: it is in force, and not sealed yet.
-async fn waited(controller: &Controller, step: &Step, epoch: Epoch, findings: &[Finding]) -> Result<Response, Problem> {
-    let patience = Duration::from_secs(step.wait_s.min(WAIT_S_MAX));
-    let guards = report::guards(findings);
-    match controller.sealed(patience, &mut |_| {}).await {
-        Ok(_) => Ok(Json(json!({"ok": true, "epoch": epoch.0, "sealed": true, "guards": guards})).into_response()),
-        Err(MigrationError::NotSealed { waits_for }) => {
-            let told =
-                json!({"ok": false, "epoch": epoch.0, "sealed": false, "guards": guards, "waits_for": waits_for});
-            Ok((StatusCode::ACCEPTED, Json(told)).into_response())
-        }
-        Err(error) => Err(error.into()),
-    }
+async fn waited(controller: &Controller, wait_s: u64, epoch: Epoch, findings: &[Finding]) -> Result<Response, Problem> {
+    let patience = Duration::from_secs(wait_s.min(WAIT_S_MAX));
+    let (status, waits_for) = match controller.sealed(patience, &mut |_| {}).await {
+        Ok(_) => (StatusCode::OK, Vec::new()),
+        Err(MigrationError::NotSealed { waits_for }) => (StatusCode::ACCEPTED, waits_for),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((status, Json(report::made(epoch, findings, waits_for))).into_response())
 }
 
 #[derive(Deserialize)]
@@ -201,20 +183,13 @@ struct Change {
 
 /// Changes policy and flags of the whole fleet.
 async fn policy((FromState(state), Extension(by)): Asks, Order(change): Order<Change>) -> Result<Response, Problem> {
-    let controller = controller(&state, &by)?;
-    let is_clean = |text: &str| !text.contains(char::is_control);
-    let is_flag =
-        |name: &str, value: &str| is_clean(name) && is_clean(value) && !name.trim().is_empty() && !name.contains('=');
-    if !change.flags.iter().all(|(name, value)| is_flag(name, value)) {
-        return Err(Problem::invalid("a flag has a name without `=`, and no control characters"));
-    }
+    let (controller, flags) = (controller(&state, &by)?, Vec::from_iter(change.flags));
     if change.dry_run {
-        controller.look_at_change(&change.policy).await?;
-        return Ok(done().into_response());
+        controller.look_at_change(&change.policy, &flags).await?;
+        return Ok(Json(Done::YES).into_response());
     }
-    let epoch = controller.change_policy(change.policy, change.flags.into_iter().collect()).await?;
-    let step = Step { wait_s: change.wait_s.unwrap_or(WAIT_S), ..Step::default() };
-    waited(&controller, &step, epoch, &[]).await
+    let epoch = controller.change_policy(change.policy, flags).await?;
+    waited(&controller, change.wait_s.unwrap_or(WAIT_S), epoch, &[]).await
 }
 
 #[derive(Deserialize)]
@@ -225,7 +200,7 @@ struct Hold {
     dry_run: bool,
 }
 
-async fn hold((FromState(state), Extension(by)): Asks, Order(hold): Order<Hold>) -> Result<Json<Value>, Problem> {
+async fn hold((FromState(state), Extension(by)): Asks, Order(hold): Order<Hold>) -> Result<Json<Copying>, Problem> {
     if hold.why.trim().is_empty() {
         return Err(Problem::invalid("say why: whoever looks at the status will ask"));
     }
@@ -242,7 +217,10 @@ struct Resume {
     dry_run: bool,
 }
 
-async fn resume((FromState(state), Extension(by)): Asks, Order(resume): Order<Resume>) -> Result<Json<Value>, Problem> {
+async fn resume(
+    (FromState(state), Extension(by)): Asks,
+    Order(resume): Order<Resume>,
+) -> Result<Json<Copying>, Problem> {
     let controller = controller(&state, &by)?;
     if !resume.dry_run {
         controller.hold(None).await?;
@@ -258,7 +236,7 @@ struct Rate {
     dry_run: bool,
 }
 
-async fn rate((FromState(state), Extension(by)): Asks, Order(rate): Order<Rate>) -> Result<Json<Value>, Problem> {
+async fn rate((FromState(state), Extension(by)): Asks, Order(rate): Order<Rate>) -> Result<Json<Copying>, Problem> {
     if rate.rows == Some(0) {
         return Err(Problem::invalid("a rate of 0 would stop the jobs: order `hold`, which says why"));
     }
@@ -269,9 +247,8 @@ async fn rate((FromState(state), Extension(by)): Asks, Order(rate): Order<Rate>)
     in_force(&controller).await
 }
 
-async fn in_force(controller: &Controller) -> Result<Json<Value>, Problem> {
-    let document = controller.document().await?;
-    Ok(Json(json!({"ok": true, "held": document.held, "rate": document.rate})))
+async fn in_force(controller: &Controller) -> Result<Json<Copying>, Problem> {
+    Ok(Json(report::copying(controller.document().await?)))
 }
 
 #[derive(Deserialize)]
@@ -282,25 +259,22 @@ struct Evict {
     dry_run: bool,
 }
 
-async fn evict((FromState(state), Extension(by)): Asks, Order(evict): Order<Evict>) -> Result<Json<Value>, Problem> {
+async fn evict((FromState(state), Extension(by)): Asks, Order(evict): Order<Evict>) -> Result<Json<Done>, Problem> {
     let controller = controller(&state, &by)?;
     if evict.dry_run {
         controller.look_at_eviction(&evict.host).await?;
     } else {
         controller.evict(&evict.host).await?;
     }
-    Ok(done())
+    Ok(Json(Done::YES))
 }
 
 /// Reads both tables whole, and marks what differs. It ends if the caller goes away; what is marked stays so.
-async fn repair((FromState(state), Extension(by)): Asks, Order(order): Order<Resume>) -> Result<Json<Value>, Problem> {
+async fn repair(
+    (FromState(state), Extension(by)): Asks,
+    Order(order): Order<Resume>,
+) -> Result<Json<Repaired>, Problem> {
     let controller = controller(&state, &by)?;
     let repaired = controller.repair(&state.switchover.limits(), !order.dry_run, &mut |_| {}).await?;
-    let mut told = report::comparison(&repaired.comparison);
-    told["marked"] = repaired.marked.into();
-    Ok(Json(told))
-}
-
-fn done() -> Json<Value> {
-    Json(json!({"ok": true}))
+    Ok(Json(report::repair(&repaired)))
 }

@@ -27,12 +27,14 @@ impl From<MigrationError> for Problem {
         match error {
             MigrationError::NoSuchMigration { .. } => Self::new(StatusCode::NOT_FOUND, "no-migration", detail),
             MigrationError::Invalid { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
-            MigrationError::NoSuchStep { .. } => Self::new(StatusCode::CONFLICT, "no-step", detail),
+            MigrationError::NoSuchStep { .. } | MigrationError::NoStep { .. } => {
+                Self::new(StatusCode::CONFLICT, "no-step", detail)
+            }
             MigrationError::NotSealed { waits_for } => {
                 Self::again(StatusCode::CONFLICT, "not-sealed", detail).with("waits_for", json!(waits_for))
             }
             MigrationError::Red { findings } => {
-                Self::new(StatusCode::CONFLICT, "red-guard", detail).with("guards", report::guards(&findings))
+                Self::new(StatusCode::CONFLICT, "red-guard", detail).with("guards", json!(report::findings(&findings)))
             }
             MigrationError::Changed => Self::again(StatusCode::CONFLICT, "changed", detail),
             MigrationError::Database { .. } | MigrationError::Control { .. } => {

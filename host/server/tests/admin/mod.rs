@@ -215,7 +215,8 @@ async fn fleet_of_one_is_moved_held_and_brought_back_through_the_api() {
         ("advance", json!({"to": "nonsense"}), 400, "invalid"),
         ("advance", json!({"two": "mirror"}), 422, "invalid"),
         ("advance", json!(["mirror"]), 422, "invalid"),
-        ("settle", json!({"to": "mirror"}), 400, "invalid"),
+        ("settle", json!({"to": "mirror"}), 422, "invalid"),
+        ("settle", json!({}), 409, "no-step"),
         ("rollback", json!({}), 409, "no-step"),
         ("complete", json!({}), 409, "no-step"),
         ("hold", json!({"why": " "}), 400, "invalid"),
@@ -223,7 +224,7 @@ async fn fleet_of_one_is_moved_held_and_brought_back_through_the_api() {
         ("evict", json!({"host": "nobody"}), 422, "invalid"),
         ("evict", json!({"host": "web-1", "dry_run": true}), 422, "invalid"),
         ("policy", json!({"policy": "../x"}), 422, "invalid"),
-        ("policy", json!({"policy": "phased", "flags": {"a=b": "c"}}), 400, "invalid"),
+        ("policy", json!({"policy": "phased", "flags": {"a=b": "c"}}), 422, "invalid"),
         ("repair", json!({}), 422, "invalid"),
     ] {
         let (answered, told) = operator.order(&format!("migration/{path}"), &order).await;
