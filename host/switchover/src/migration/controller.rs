@@ -122,6 +122,14 @@ impl Controller {
         Ok(planned)
     }
 
+    /// Closes both databases and the control tables. Not for the controller of a host, which has them in use.
+    pub async fn close(&self) {
+        for database in [&self.old, &self.new] {
+            database.close().await;
+        }
+        self.control.close().await;
+    }
+
     /// Whether [`Controller::init`] could be made now. Returns what it would execute.
     ///
     /// # Errors
