@@ -1,8 +1,9 @@
 //! The tutorials, as a newcomer follows them: each file and each command of the page, in an empty folder, with the program
-//! of this build. What is typed otherwise than the page has it stands in a table here.
+//! of this build. What is typed otherwise than the page has it stands in a table here. The how-to pages are in `how_to`.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod how_to;
 mod page;
 mod reader;
 
