@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use switchover::Limits;
 use switchover::capabilities::Database;
 use switchover::migration::{Comparison, Difference, SHOWN_MAX, Seen, compare};
@@ -56,7 +57,7 @@ pub(crate) async fn compared(old: &dyn Database, new: &dyn Database, limits: &Li
     bar.finish_and_clear();
     let comparison = comparison?;
     if json {
-        print(report::comparison(&comparison))?;
+        print(json!(report::comparison(&comparison)))?;
     } else {
         show(&comparison)?;
     }

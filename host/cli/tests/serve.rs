@@ -339,6 +339,45 @@ fn migration_into_a_table_that_is_missing_is_refused_until_init_made_it() {
 }
 
 #[test]
+fn server_begins_the_migration_that_its_next_start_takes_part_in() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let databases = "[databases.default]\naddress = \"sqlite:old.sqlite3\"\n\n\
+                     [databases.new_session_store]\naddress = \"sqlite:new.sqlite3\"\n";
+    let write = |more: &str| fs::write(folder.join("switchover.toml"), [databases, more].concat()).unwrap();
+    write("");
+    for file in ["sqlite:old.sqlite3", "sqlite:new.sqlite3"] {
+        assert!(program(folder, &["init", file]).status().unwrap().success());
+    }
+    let server = serve(folder, &["--admin-unix", "admin.sock"]);
+    let operate = |method: &str, command: &str| {
+        let (socket, path) = (folder.join("admin.sock"), format!("/v1/admin/migration/{command}"));
+        // The door of operators opens after that of the sessions.
+        let until = Instant::now() + PATIENCE;
+        while UnixStream::connect(&socket).is_err() && Instant::now() < until {
+            sleep(Duration::from_millis(10));
+        }
+        ask_at(&socket, method, &path, "").unwrap()
+    };
+    let (status, told) = operate("POST", "init");
+    assert!(status == 404 && told.contains("no-migration"), "{status}: {told}");
+    write("\n[migration]\nname = \"to-new\"\nhost = \"web-1\"\n");
+    let (status, told) = operate("POST", "init");
+    assert!(status == 409 && told.contains("not-configured") && told.contains("control"), "{status}: {told}");
+    write("\n[migration]\nname = \"to-new\"\nhost = \"web-1\"\ncontrol = \"sqlite:control.sqlite3\"\n");
+    let (status, told) = operate("GET", "preflight");
+    assert!(status == 200 && told.contains("switchover_fence"), "{status}: {told}");
+    let (status, told) = operate("POST", "init");
+    assert!(status == 200 && told.contains("\"phase\":\"off\""), "{status}: {told}");
+    assert_eq!(ended(server, "-TERM"), Some(0), "{}", log_of(folder));
+
+    let server = serve(folder, &["--admin-unix", "admin.sock"]);
+    let (status, told) = operate("POST", "advance");
+    assert!(status == 200 && told.contains("\"sealed\":true"), "{status}: {told}");
+    assert_eq!(ended(server, "-TERM"), Some(0), "{}", log_of(folder));
+}
+
+#[test]
 fn sessions_move_to_another_database_while_the_server_is_killed_at_every_step() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();

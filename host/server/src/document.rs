@@ -25,7 +25,8 @@ use crate::{State, api, health};
 )]
 struct Document;
 
-struct Token;
+/// The token of a caller.
+pub(crate) struct Token;
 
 impl Modify for Token {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
@@ -41,7 +42,11 @@ impl Modify for Token {
 /// The OpenAPI document of the API, as JSON.
 pub fn document() -> String {
     let routes: OpenApiRouter<State> = OpenApiRouter::with_openapi(Document::openapi());
-    let document = routes.merge(api()).merge(health::routes()).into_openapi();
+    text(&routes.merge(api()).merge(health::routes()).into_openapi())
+}
+
+/// A document as it is committed and served.
+pub(crate) fn text(document: &utoipa::openapi::OpenApi) -> String {
     // It is made of texts alone.
     let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');

@@ -53,7 +53,7 @@ use tracing::Span;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use crate::access::{InvalidTokens, NewToken, Tokens};
-pub use crate::admin::{Admin, Audit};
+pub use crate::admin::{Admin, Audit, admin_document};
 pub use crate::document::document;
 pub use crate::error::ServeError;
 pub use crate::listen::{CONNECTIONS_MAX, Server, UnixDoor};

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use switchover::migration::{Beginning, Controller, Guard, MigrationError, Profile};
-use switchover_server::report;
+use switchover::migration::{Beginning, Controller, MigrationError, StepCommand};
+use switchover_server::report::{self, Begun, Statement};
 
 use crate::output::{Verdict, print};
 use crate::place;
@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// List the hosts, with what they have acknowledged
     Hosts(Named),
     /// Go to the next phase, or to a neighbour that is named
-    Advance(Step),
+    Advance(Advance),
     /// Settle `mirror`: begin an epoch in which everything of `off` has ended, so that verification can begin
     Settle(Step),
     /// Go back to the previous phase
@@ -110,14 +110,21 @@ pub(crate) struct Status {
     watch: bool,
 }
 
+/// The options of `advance`.
+#[derive(Args)]
+pub(crate) struct Advance {
+    #[command(flatten)]
+    step: Step,
+    /// The phase to go to, a neighbour of the one in force
+    #[arg(long, value_name = "PHASE")]
+    to: Option<String>,
+}
+
 /// The options of a step.
 #[derive(Args)]
 pub(crate) struct Step {
     #[command(flatten)]
     named: Named,
-    /// The phase to go to, a neighbour of the one in force
-    #[arg(long, value_name = "PHASE")]
-    to: Option<String>,
     /// Show the guards, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -226,11 +233,11 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
         Command::Preflight(named) => preflight(&named).await,
         Command::Status(options) => watch::status(&options.named, options.watch).await,
         Command::Hosts(named) => show::hosts(&controller(&named).await?.status().await?, named.json),
-        Command::Advance(options) => steps::advance(options).await,
-        Command::Settle(options) => steps::settle(options).await,
-        Command::Rollback(options) => steps::rollback(options).await,
-        Command::Abort(options) => steps::abort(options).await,
-        Command::Complete(options) => steps::complete(options).await,
+        Command::Advance(options) => steps::advance(&options).await,
+        Command::Settle(options) => steps::made(StepCommand::Settle, &options).await,
+        Command::Rollback(options) => steps::made(StepCommand::Rollback, &options).await,
+        Command::Abort(options) => steps::made(StepCommand::Abort, &options).await,
+        Command::Complete(options) => steps::made(StepCommand::Complete, &options).await,
         Command::Hold(Hold { named, why, dry_run }) => {
             ensure!(!why.trim().is_empty(), "say why: whoever looks at the status will ask");
             let controller = controller(&named).await?;
@@ -277,7 +284,7 @@ pub(crate) async fn run(command: Command) -> Result<Verdict> {
         Command::Repair(options) => repair(options).await,
         Command::Marks(named) => show::marks(&controller(&named).await?.status().await?, named.json),
         Command::Evidence(named) => {
-            print(report::status(&controller(&named).await?.evidence().await?))?;
+            print(json!(report::status(&controller(&named).await?.evidence().await?)))?;
             Ok(Verdict::Fine)
         }
     }
@@ -293,7 +300,7 @@ async fn controller(named: &Named) -> Result<Controller> {
 
 fn done(named: &Named, what: &str) -> Result<Verdict> {
     if named.json {
-        print(json!({"ok": true}))?;
+        print(json!(report::Done::YES))?;
     } else {
         print(what)?;
     }
@@ -304,7 +311,7 @@ fn done(named: &Named, what: &str) -> Result<Verdict> {
 async fn in_force(named: &Named, controller: &Controller) -> Result<Verdict> {
     let document = controller.document().await?;
     if named.json {
-        print(json!({"ok": true, "held": document.held, "rate": document.rate}))?;
+        print(json!(report::copying(document)))?;
     } else {
         let rate = document.rate.map_or_else(|| "no rate".to_owned(), |rate| format!("{rate} rows a second"));
         let held = document.held.map_or_else(|| "the jobs may go on".to_owned(), |why| format!("held: {why}"));
@@ -314,52 +321,50 @@ async fn in_force(named: &Named, controller: &Controller) -> Result<Verdict> {
 }
 
 async fn init(options: Init) -> Result<Verdict> {
-    let Some(profile) = Profile::parse(&options.profile) else {
-        anyhow::bail!("`{:.32}` is no profile: `backfill` or `lazy`", options.profile);
-    };
-    let controller = controller(&options.named).await?;
-    let statements = if options.dry_run {
-        controller.planned().await?
-    } else {
-        let flags = pairs(&options.flags)?;
-        controller.init(Beginning { profile, policy: options.policy, flags }).await?
-    };
-    statements_shown(&options.named, &statements)?;
-    if !options.dry_run && !options.named.json {
-        let document = controller.document().await?;
-        print(format_args!(
-            "the migration `{}` is in `{}`, epoch {}: start the hosts, then `switchover migrate advance`",
-            document.migration, document.phase, document.epoch.0
-        ))?;
+    let Init { named, profile, policy, flags, dry_run } = options;
+    let profile = report::profile(&profile).map_err(anyhow::Error::msg)?;
+    let beginning = Beginning { profile, policy, flags: pairs(&flags)? };
+    let controller = controller(&named).await?;
+    if dry_run {
+        let planned = controller.look_at_init(&beginning).await?;
+        return statements_shown(&named, report::planned(controller.migration(), planned));
     }
-    Ok(Verdict::Fine)
+    let statements = controller.init(beginning).await?;
+    let document = controller.document().await?;
+    let what = format!(
+        "the migration `{}` is in `{}`, epoch {}: start the hosts, then `switchover migrate advance`",
+        document.migration, document.phase, document.epoch.0
+    );
+    let verdict = statements_shown(&named, report::begun(document, statements))?;
+    if !named.json {
+        print(what)?;
+    }
+    Ok(verdict)
 }
 
 async fn preflight(named: &Named) -> Result<Verdict> {
-    let statements = controller(named).await?.planned().await?;
-    statements_shown(named, &statements)?;
+    let controller = controller(named).await?;
+    let verdict = statements_shown(named, report::planned(controller.migration(), controller.planned().await?))?;
     if !named.json {
         print("both databases can carry the migration; `init` makes what is listed above")?;
     }
-    Ok(Verdict::Fine)
+    Ok(verdict)
 }
 
-fn statements_shown(named: &Named, statements: &[(String, String)]) -> Result<()> {
+fn statements_shown(named: &Named, begun: Begun) -> Result<Verdict> {
     if named.json {
-        let listed: Vec<_> =
-            statements.iter().map(|(place, statement)| json!({"database": place, "statement": statement})).collect();
-        print(json!({"ok": true, "statements": listed}))?;
-        return Ok(());
+        print(json!(begun))?;
+        return Ok(Verdict::Fine);
     }
     let mut last = "";
-    for (place, statement) in statements {
-        if place != last {
-            print(format_args!("-- {place}"))?;
-            last = place;
+    for Statement { database, statement } in &begun.statements {
+        if database != last {
+            print(format_args!("-- {database}"))?;
+            last = database;
         }
         print(format_args!("{};", statement.trim_end_matches(';')))?;
     }
-    Ok(())
+    Ok(Verdict::Fine)
 }
 
 async fn diff(named: Named) -> Result<Verdict> {
@@ -379,9 +384,7 @@ async fn repair(options: Repair) -> Result<Verdict> {
     bar.finish_and_clear();
     let repaired = repaired?;
     if named.json {
-        let mut told = report::comparison(&repaired.comparison);
-        told["marked"] = repaired.marked.into();
-        print(told)?;
+        print(json!(report::repair(&repaired)))?;
     } else {
         crate::verify::show(&repaired.comparison)?;
         print(format_args!(
@@ -394,19 +397,9 @@ async fn repair(options: Repair) -> Result<Verdict> {
     Ok(if left == 0 { Verdict::Fine } else { Verdict::Red })
 }
 
-/// Guards by their words.
-fn overridden(words: &[String]) -> Result<Vec<Guard>> {
-    words.iter().map(|word| report::guard(word).map_err(anyhow::Error::msg)).collect()
-}
-
 /// `NAME=VALUE` as a pair.
 fn pairs(flags: &[String]) -> Result<Vec<(String, String)>> {
-    let pair = |flag: &String| {
-        let (name, value) = flag.split_once('=')?;
-        let is_clean = |text: &str| !text.contains(char::is_control);
-        (!name.trim().is_empty() && is_clean(name) && is_clean(value))
-            .then(|| (name.trim().to_owned(), value.trim().to_owned()))
-    };
+    let pair = |flag: &String| flag.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     let pairs: Option<Vec<_>> = flags.iter().map(pair).collect();
     pairs.ok_or_else(|| anyhow::anyhow!("a flag is NAME=VALUE, for example --flag cache=on"))
 }

@@ -1,6 +1,7 @@
 //! Where a migration stands, for people.
 
 use anyhow::Result;
+use serde_json::json;
 use switchover::capabilities::{Epoch, JobRow};
 use switchover::migration::{Direction, SideStatus, Status, Verdict as GuardVerdict};
 use switchover_server::report::{self, utc};
@@ -94,7 +95,7 @@ fn eta(job: &JobRow) -> Option<String> {
 /// The hosts, a line each.
 pub(super) fn hosts(status: &Status, json: bool) -> Result<Verdict> {
     if json {
-        print(report::hosts(status))?;
+        print(json!(report::hosts(status)))?;
     } else {
         for host in &status.hosts {
             let lease =
@@ -110,7 +111,7 @@ pub(super) fn hosts(status: &Status, json: bool) -> Result<Verdict> {
 /// How many keys wait for a copy.
 pub(super) fn marks(status: &Status, json: bool) -> Result<Verdict> {
     if json {
-        print(report::marks(status))?;
+        print(json!(report::marks(status)))?;
     } else {
         for (word, side) in [("old", &status.old), ("new", &status.new)] {
             match &side.marks {

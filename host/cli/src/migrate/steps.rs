@@ -2,99 +2,81 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use switchover::capabilities::Epoch;
-use switchover::migration::{Controller, Finding, Guard, MigrationError, Phase, Verdict as GuardVerdict};
+use switchover::migration::{
+    Controller, Finding, Guard, MigrationError, Phase, StepCommand, Verdict as GuardVerdict, phase,
+};
 use switchover_server::report;
 
-use super::{Named, Policy, Step, controller, done, is_red, overridden, pairs};
+use super::{Advance, Named, Policy, Step, controller, done, is_red, pairs};
 use crate::output::{Colour, Verdict, note, paint_note, print};
 
 /// How often the spinner turns while nothing is heard.
 const TICK: Duration = Duration::from_millis(120);
 
-pub(super) async fn advance(options: Step) -> Result<Verdict> {
-    let controller = controller(&options.named).await?;
-    let to = match &options.to {
-        Some(word) => {
-            let (to, document) = (report::phase(word).map_err(anyhow::Error::msg)?, controller.document().await?);
-            if document.phase == to.as_str() {
-                let what = format!("the migration is in {to} already");
-                let patience = Duration::from_secs(options.wait);
-                return wait(&controller, &options.named, patience, &what, document.epoch, &[]).await;
-            }
-            to
-        }
-        None => match controller.next_phase().await? {
-            Some(Phase::Complete) => bail!("the next phase is `complete`, and there is no way back: say `complete`"),
-            Some(next) => next,
-            None => bail!("the migration is in its last phase"),
-        },
-    };
-    step(&controller, to, &options).await
-}
-
-pub(super) async fn settle(options: Step) -> Result<Verdict> {
-    step(&controller(&options.named).await?, Phase::Mirror, &options).await
-}
-
-pub(super) async fn rollback(options: Step) -> Result<Verdict> {
-    let controller = controller(&options.named).await?;
-    match controller.previous_phase().await? {
-        Some(previous) => step(&controller, previous, &options).await,
-        None => bail!("no step leads back from here; `switchover migrate status` says why"),
-    }
-}
-
-pub(super) async fn abort(options: Step) -> Result<Verdict> {
+/// Makes the step of a command, or all of them.
+pub(super) async fn made(command: StepCommand, options: &Step) -> Result<Verdict> {
+    let overridden = report::guards(&options.overridden).map_err(anyhow::Error::msg)?;
     let controller = controller(&options.named).await?;
     loop {
-        let Some(previous) = controller.previous_phase().await? else {
-            let phase = controller.document().await?.phase;
-            if phase == Phase::Off.as_str() {
-                return Ok(Verdict::Fine);
-            }
-            bail!("no step leads back from `{phase}`");
-        };
-        let verdict = step(&controller, previous, &options).await?;
-        if verdict != Verdict::Fine || options.dry_run {
+        let Some(to) = controller.next_step(command).await? else { return nothing_to_do(&controller, options).await };
+        let verdict = step(&controller, to, options, &overridden).await?;
+        if verdict != Verdict::Fine || options.dry_run || !command.goes_on_from(to) {
             return Ok(verdict);
         }
     }
 }
 
-pub(super) async fn complete(options: Step) -> Result<Verdict> {
-    step(&controller(&options.named).await?, Phase::Complete, &options).await
+/// Goes to the next phase, or to one that is named.
+pub(super) async fn advance(options: &Advance) -> Result<Verdict> {
+    let to = options.to.as_deref().map(report::phase).transpose().map_err(anyhow::Error::msg)?;
+    made(to.map_or(StepCommand::Advance, StepCommand::To), &options.step).await
 }
 
 pub(super) async fn policy(options: Policy) -> Result<Verdict> {
     let (controller, named) = (controller(&options.named).await?, &options.named);
+    let flags = pairs(&options.flags)?;
     if options.dry_run {
-        pairs(&options.flags)?;
-        return match controller.look_at_change(&options.policy).await {
+        return match controller.look_at_change(&options.policy, &flags).await {
             Ok(()) => done(named, "the policy could be changed"),
             Err(error) => refused(named, error),
         };
     }
-    let epoch = controller.change_policy(options.policy, pairs(&options.flags)?).await?;
+    let epoch = controller.change_policy(options.policy, flags).await?;
     wait(&controller, named, Duration::from_secs(options.wait), "the policy was changed", epoch, &[]).await
 }
 
-async fn step(controller: &Controller, to: Phase, options: &Step) -> Result<Verdict> {
-    let (named, overridden) = (&options.named, overridden(&options.overridden)?);
+async fn step(controller: &Controller, to: Phase, options: &Step, overridden: &[Guard]) -> Result<Verdict> {
+    let named = &options.named;
     if options.dry_run {
-        let findings = controller.look(to).await?;
-        return guards(named, &findings, &overridden, to);
+        return guards(named, &controller.look(to).await?, overridden, to);
     }
-    let made = match controller.step_over(to, &overridden).await {
+    let made = match controller.step_over(to, overridden).await {
         Ok(made) => made,
         Err(error) => return refused(named, error),
     };
     let what =
         if made.from == made.to { format!("{} is settled", made.to) } else { format!("{} -> {}", made.from, made.to) };
     wait(controller, named, Duration::from_secs(options.wait), &what, made.epoch, &made.findings).await
+}
+
+/// The migration is where the command leads: what is left is to wait for its epoch.
+async fn nothing_to_do(controller: &Controller, options: &Step) -> Result<Verdict> {
+    let (named, document) = (&options.named, controller.document().await?);
+    let what = format!("the migration is in {} already", document.phase);
+    if !options.dry_run {
+        let patience = Duration::from_secs(options.wait);
+        return wait(controller, named, patience, &what, document.epoch, &[]).await;
+    }
+    if named.json {
+        print(json!(report::looked(phase(&document)?, &[], &[])))?;
+    } else {
+        print(what)?;
+    }
+    Ok(Verdict::Fine)
 }
 
 /// Waits until the epoch is sealed, and shows what it waits for.
@@ -116,7 +98,7 @@ async fn wait(
     bar.finish_and_clear();
     match sealed {
         Ok(_) if named.json => {
-            print(json!({"ok": true, "epoch": epoch.0, "sealed": true, "guards": report::guards(findings)}))?;
+            print(json!(report::made(epoch, findings, Vec::new())))?;
             Ok(Verdict::Fine)
         }
         Ok(_) => {
@@ -128,7 +110,7 @@ async fn wait(
         }
         Err(MigrationError::NotSealed { waits_for }) => {
             if named.json {
-                print(json!({"ok": false, "epoch": epoch.0, "sealed": false, "waits_for": waits_for}))?;
+                print(json!(report::made(epoch, findings, waits_for)))?;
             } else {
                 print(format_args!("{what}; epoch {} is in force, and not sealed yet. It waits for", epoch.0))?;
                 waits_for.iter().try_for_each(|waits| print(format_args!("  {waits}")))?;
@@ -148,7 +130,7 @@ fn refused(named: &Named, error: MigrationError) -> Result<Verdict> {
     match &error {
         _ if named.json => {
             let (findings, waits_for) = match &error {
-                MigrationError::Red { findings } => (report::guards(findings), Vec::new()),
+                MigrationError::Red { findings } => (json!(report::findings(findings)), Vec::new()),
                 MigrationError::NotSealed { waits_for } => (json!([]), waits_for.clone()),
                 _ => (json!([]), Vec::new()),
             };
@@ -176,9 +158,10 @@ fn advice_alone(findings: &[Finding]) -> Option<Guard> {
 
 /// Shows the guards of a step that is not made.
 fn guards(named: &Named, findings: &[Finding], overridden: &[Guard], to: Phase) -> Result<Verdict> {
-    let is_open = report::is_open(findings, overridden);
+    let looked = report::looked(to, findings, overridden);
+    let is_open = looked.ok;
     if named.json {
-        print(json!({"ok": is_open, "to": to.as_str(), "guards": report::guards(findings)}))?;
+        print(json!(looked))?;
     } else {
         findings.iter().try_for_each(|finding| print(format_args!("  {}: {finding}", finding.guard)))?;
         let verdict = if is_open { "would be made, once the epoch in force is sealed" } else { "would be refused" };

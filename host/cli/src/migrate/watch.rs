@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use switchover::migration::{Phase, Status};
 use switchover_server::report;
 
@@ -20,7 +21,7 @@ pub(super) async fn status(named: &Named, watch: bool) -> Result<Verdict> {
     loop {
         let status = controller.status().await?;
         if named.json {
-            print(report::status(&status))?;
+            print(json!(report::status(&status)))?;
         } else {
             show::status(&status)?;
         }
@@ -83,7 +84,7 @@ async fn reach(options: &Wait, job: &str, is_reached: impl Fn(&Status) -> bool) 
 
 fn finished(options: &Wait, status: &Status, note: &str, is_reached: bool) -> Result<Verdict> {
     if options.named.json {
-        print(report::status(status))?;
+        print(json!(report::status(status)))?;
     } else {
         print(if is_reached { "it is done" } else { "it is not done yet" })?;
         if !note.is_empty() {

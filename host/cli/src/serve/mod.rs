@@ -236,8 +236,9 @@ impl Options {
             Err(error) => told("configuration", Err(error.into())),
             Ok(config) => {
                 told("limits", change_limits(&config, switchover));
-                // In a migration the control document names the policy.
-                if switchover.readiness().epochs.is_none() {
+                // In a migration the control document names the policy; in one that is only configured, from the next start
+                // on.
+                if switchover.readiness().epochs.is_none() && config.migrates_between().is_none() {
                     told("policy", swap(&config, switchover).await);
                 }
             }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use switchover::Switchover;
+use switchover::migration::Controller;
+use switchover::{Config, ConfigError, Switchover};
 use switchover_server::{Admin, Audit, Doors, Server, Tls, Tokens, UnixDoor};
 
 use super::{Options, SOCKET, log};
@@ -80,6 +81,22 @@ impl Options {
     }
 }
 
+/// The operator's end of the migration that the configuration names. It is read anew, so that a server can begin the
+/// migration that its next start takes part in.
+async fn configured(path: PathBuf, by: String) -> Result<Option<Controller>, String> {
+    let found = async {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let config = Config::read(path)?;
+        match config.migrates_between() {
+            None => Ok(None),
+            Some(_) => config.controller(&by).await.map(Some),
+        }
+    };
+    found.await.map_err(|error: ConfigError| error.to_string())
+}
+
 /// Opens every door.
 pub(super) fn open(
     server: &mut Server,
@@ -106,7 +123,9 @@ pub(super) fn open(
         None => Audit::to_log(),
         Some(path) => Audit::to_file(path).with_context(|| format!("cannot write {}", path.display()))?,
     };
+    let config = options.config.clone();
     let admin = Admin::new(switchover, audit).with_trace_parents(log::continue_trace);
+    let admin = admin.with_configured(move |by| configured(config.clone(), by));
     if let Some(path) = &options.admin_unix {
         let door = UnixDoor { path: path.clone(), mode: options.admin_unix_mode, group: options.admin_unix_group };
         server.unix(&door, admin.routes())?;

@@ -1,8 +1,9 @@
 //! The tutorials, as a newcomer follows them: each file and each command of the page, in an empty folder, with the program
-//! of this build. What is typed otherwise than the page has it stands in a table here.
+//! of this build. What is typed otherwise than the page has it stands in a table here. The how-to pages are in `how_to`.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod how_to;
 mod page;
 mod reader;
 
@@ -17,9 +18,8 @@ use crate::reader::Reader;
 /// How often a reader looks at the page of visits at least, all steps of the migration among them.
 const VISITS_AT_LEAST: u64 = 9;
 
-/// A program is no library: cargo takes only the features from it that it wants of other crates. What tests want of one
-/// more crate is added.
-const FEATURES: &str = "switchover-cli = { path = \"../switchover/host/cli\" }\nfoldhash = \"0.2\"";
+/// A program is no library: cargo takes only the features from it that it wants of other crates.
+const FEATURES: &str = "switchover-cli = { path = \"../switchover/host/cli\" }";
 
 #[test]
 fn a_django_site_in_ten_minutes() {

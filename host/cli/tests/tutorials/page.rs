@@ -23,6 +23,14 @@ pub(crate) fn steps(page: &str) -> Vec<Step> {
     blocks.map(|around| step(&around[0].replace('\n', " "), around[1], &around[2].replace('\n', " "))).collect()
 }
 
+/// The lines of a page that are typed into a shell, in order. One that goes on behind a backslash is one.
+pub(crate) fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("\n```").skip(1).step_by(2);
+    let shell = blocks.filter_map(|block| block.strip_prefix("sh\n")).collect::<Vec<_>>().join("\n");
+    let lines = shell.replace("\\\n", " ");
+    lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
 fn step(before: &str, block: &str, after: &str) -> Step {
     let (language, text) = block.split_once('\n').unwrap();
     if language == "sh" {

@@ -62,11 +62,17 @@ impl Reader {
         }
     }
 
+    /// Types the commands of a how-to page, and leaves its explanations out. Returns what each of them said.
+    pub(crate) fn try_out(&mut self, page: &str) -> Vec<String> {
+        page::commands(page).iter().map(|line| self.run(line)).collect()
+    }
+
     /// The number of visits that the page has shown last.
     pub(crate) fn visits(&self) -> u64 {
         self.visits
     }
 
+    /// Writes a file of the reader's folder, or adds to its end.
     pub(crate) fn write(&self, path: &str, text: &str, is_added: bool) {
         let path = self.folder.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -113,14 +119,14 @@ impl Reader {
         said.starts_with("visit ")
     }
 
-    fn run(&self, line: &str) -> String {
+    pub(crate) fn run(&self, line: &str) -> String {
         let output = self.terminal(line).stdin(Stdio::null()).output().unwrap();
         let (said, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "`{line}` ended with {}:\n{said}{error}\n{}", output.status, self.logs());
         said
     }
 
-    fn start(&mut self, line: &str) {
+    pub(crate) fn start(&mut self, line: &str) {
         self.terminals.retain(|terminal| terminal.line != line);
         self.started += 1;
         let log = self.folder.with_file_name(format!("terminal-{}.log", self.started));

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use switchover::capabilities::{Clock as _, SystemClock};
 
 use super::Operated;
+use super::refusal::NO_AUDIT;
 use crate::access::Caller;
 use crate::asked::written as instant;
-use crate::problem::Problem;
 
 /// The longest name of a caller.
 const NAME_MAX: usize = 64;
@@ -76,7 +76,7 @@ pub(super) async fn written(FromState(state): FromState<Operated>, mut request: 
     };
     if let Err(error) = state.audit.write(line(None)).await {
         let detail = format!("the audit log cannot be written, so nothing was done: {error}");
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-audit", detail).into_response();
+        return NO_AUDIT.problem(detail).into_response();
     }
     let response = next.run(request).await;
     if let Err(error) = state.audit.write(line(Some(response.status()))).await {

@@ -2,28 +2,38 @@
 //! who may read sessions need not be who may move them.
 
 mod audit;
-mod migration;
+mod begin;
+mod document;
+mod fleet;
+mod host;
+mod jobs;
 mod order;
 mod policy;
+mod refusal;
 mod refused;
+mod steps;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Request, State as FromState};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
-use serde_json::{Value, json};
-use switchover::{PolicyVersion, Switchover};
+use switchover::Switchover;
+use switchover::migration::Controller;
 use tracing::Span;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use self::audit::Audit;
+use self::begin::{Find, Found};
+pub use self::document::admin_document;
 use crate::access::{self, Tokens};
 use crate::metrics::observed;
 use crate::problem::Problem;
@@ -48,6 +58,7 @@ struct Operated {
     audit: Audit,
     limiter: Arc<DefaultDirectRateLimiter>,
     parent: Parent,
+    configured: Option<Find>,
 }
 
 impl Admin {
@@ -55,13 +66,25 @@ impl Admin {
     pub fn new(switchover: &Switchover, audit: Audit) -> Self {
         let limiter = DefaultDirectRateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
         let (limiter, parent) = (Arc::new(limiter), Parent::default());
-        Self { state: Operated { switchover: switchover.clone(), audit, limiter, parent } }
+        Self { state: Operated { switchover: switchover.clone(), audit, limiter, parent, configured: None } }
     }
 
     /// Continues the traces of operators, as [`Doors::with_trace_parents`](crate::Doors::with_trace_parents).
     #[must_use]
     pub fn with_trace_parents(mut self, find: impl Fn(&HeaderMap, &Span) + Send + Sync + 'static) -> Self {
         self.state.parent = Parent::new(find);
+        self
+    }
+
+    /// Lets operators begin a migration before this host takes part in it: `find` gives the controller of the one that
+    /// the configuration names, for the operator of this name; `None`: it names none. What it gives is closed after each
+    /// command. A host that takes part in a migration does not ask it.
+    #[must_use]
+    pub fn with_configured<F>(mut self, find: impl Fn(String) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Option<Controller>, String>> + Send + 'static,
+    {
+        self.state.configured = Some(Arc::new(move |by| -> Found { Box::pin(find(by)) }));
         self
     }
 
@@ -83,12 +106,18 @@ impl Admin {
 }
 
 fn commands(state: &Operated) -> Router<Operated> {
-    Router::new()
-        .route("/v1/admin/status", get(status))
-        .merge(policy::routes())
-        .merge(migration::routes())
+    let document = get(async || ([(CONTENT_TYPE, "application/json")], admin_document()));
+    let (operations, _) = operations().split_for_parts();
+    operations
+        .route(document::PATH, document)
         .route_layer(middleware::from_fn_with_state(state.clone(), audit::written))
         .route_layer(middleware::from_fn_with_state(state.clone(), bounded))
+}
+
+/// Every operation, with its description.
+fn operations() -> OpenApiRouter<Operated> {
+    let fleet = fleet::routes().merge(begin::routes()).merge(steps::routes()).merge(jobs::routes());
+    host::routes().merge(policy::routes()).merge(fleet)
 }
 
 /// Refuses what comes too fast: a script in a loop, more often than an attacker.
@@ -100,50 +129,4 @@ async fn bounded(FromState(state): FromState<Operated>, request: Request, next: 
             Problem::rate_limited(wait.max(Duration::from_millis(1))).into_response()
         }
     }
-}
-
-/// The host, with its databases asked.
-async fn status(FromState(state): FromState<Operated>) -> Json<Value> {
-    let switchover = &state.switchover;
-    let readiness = switchover.readiness();
-    let databases: Vec<_> = switchover
-        .check_databases()
-        .await
-        .iter()
-        .map(|check| {
-            json!({
-                "database": check.database.as_str(),
-                "place": check.summary,
-                "answered_in_s": check.latency.as_secs_f64(),
-                "problem": check.problem.as_ref().map(ToString::to_string),
-            })
-        })
-        .collect();
-    let migration = readiness.epochs.map(|epochs| {
-        json!({
-            "epoch_in_force": epochs.in_force.0,
-            "epoch_loaded": epochs.loaded.0,
-            "epoch_acknowledged": epochs.acknowledged.0,
-        })
-    });
-    Json(json!({
-        "ok": readiness.is_ready(),
-        "problems": readiness.problems,
-        "policy": policy::running(switchover),
-        "flags": policy::flags(switchover),
-        "databases": databases,
-        "repairs_pending": switchover.repairs_pending(),
-        "migration": migration,
-    }))
-}
-
-/// A version of a policy.
-fn version(version: &PolicyVersion) -> Value {
-    json!({
-        "name": version.name,
-        "version": version.version,
-        "protocol": version.protocol,
-        "digest": version.digest,
-        "generation": version.generation,
-    })
 }

@@ -1,15 +1,14 @@
 //! What a command asks for: a JSON object, or nothing.
 
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use switchover::ErrorCode;
 
+use super::refusal::UNFIT;
 use crate::asked::json_body;
 use crate::problem::Problem;
 
-/// The body of a command. Unknown members are refused, and an empty body is an empty object.
+/// The body of a command. Unknown members are refused. No body, and `null`, are an empty object.
 pub(super) struct Order<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Order<T> {
@@ -17,7 +16,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Order<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let body = json_body(request).await?;
-        let body = if body.trim_ascii().is_empty() { b"{}".to_vec() } else { body };
+        let body = if [&b""[..], b"null"].contains(&body.trim_ascii()) { b"{}".to_vec() } else { body };
         let value: Value = serde_json::from_slice(&body).map_err(|error| wrong(&error))?;
         // serde takes a list of values for an object.
         if !value.is_object() {
@@ -33,6 +32,5 @@ fn wrong(error: &serde_json::Error) -> Problem {
 }
 
 fn refused(why: String) -> Problem {
-    let detail = format!("the body is not what this command takes: {why}");
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::Invalid.as_str(), detail)
+    UNFIT.problem(format!("the body is not what this command takes: {why}"))
 }

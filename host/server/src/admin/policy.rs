@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::extract::{Query, Request, State as FromState};
-use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use switchover::{Builtin, Policy, PolicyVersion, Switchover};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{Operated, version};
+use super::Operated;
+use super::refusal::{OfFlags, OfLook, OfRollBack, OfSwap, OfTrial};
 use crate::asked::component;
 use crate::problem::Problem;
 
@@ -18,87 +19,226 @@ use crate::problem::Problem;
 /// are logged.
 const SETTINGS: &str = "policy-settings";
 
-pub(super) fn routes() -> Router<Operated> {
-    Router::new()
-        .route("/v1/admin/policy", get(policy))
-        .route("/v1/admin/policy/try", post(try_policy))
-        .route("/v1/admin/policy/swap", post(swap))
-        .route("/v1/admin/policy/roll-back", post(roll_back))
-        .route("/v1/admin/flags", get(flags_in_force))
-        .route("/v1/admin/flags/apply", post(apply_flags))
+pub(super) fn routes() -> OpenApiRouter<Operated> {
+    OpenApiRouter::new()
+        .routes(routes!(policy))
+        .routes(routes!(try_policy))
+        .routes(routes!(swap))
+        .routes(routes!(roll_back))
+        .routes(routes!(flags_in_force))
+        .routes(routes!(apply_flags))
+}
+
+/// A version of a policy.
+#[derive(Serialize, ToSchema)]
+struct Version {
+    /// The name that it gives itself.
+    name: String,
+    /// The version that it gives itself.
+    version: String,
+    /// How it writes: policies of one protocol may run side by side.
+    protocol: String,
+    /// SHA-256 of the component, its settings and its grants.
+    digest: String,
+    /// How many policies this host had loaded before.
+    generation: u64,
+}
+
+impl From<&PolicyVersion> for Version {
+    fn from(version: &PolicyVersion) -> Self {
+        let PolicyVersion { name, version, protocol, digest, generation, .. } = version.clone();
+        Self { name, version, protocol, digest, generation }
+    }
 }
 
 /// The policy that runs.
-pub(super) fn running(switchover: &Switchover) -> Value {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Running {
+    /// Its version.
+    running: Version,
+    /// The one that `roll-back` goes back to.
+    previous: Option<Version>,
+    /// Calls and writes under way in the host, of every version.
+    in_flight: usize,
+    /// Calls of this version under way.
+    calls_in_flight: usize,
+    /// Calls that this version has had.
+    calls: u64,
+    /// How many of these failed by the policy's fault.
+    faults: u64,
+    /// How many of the faults ended the guest.
+    traps: u64,
+}
+
+/// The policy that runs.
+pub(super) fn running(switchover: &Switchover) -> Running {
     let status = switchover.policy();
-    json!({
-        "running": version(&status.version),
-        "previous": status.previous.as_ref().map(version),
-        "in_flight": status.in_flight,
-        "calls_in_flight": status.calls_in_flight,
-        "calls": status.calls,
-        "faults": status.faults,
-        "traps": status.traps,
-    })
+    Running {
+        running: Version::from(&status.version),
+        previous: status.previous.as_ref().map(Version::from),
+        in_flight: status.in_flight,
+        calls_in_flight: status.calls_in_flight,
+        calls: status.calls,
+        faults: status.faults,
+        traps: status.traps,
+    }
 }
 
 /// The flags in force.
-pub(super) fn flags(switchover: &Switchover) -> Value {
-    switchover
-        .flags()
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+pub(super) fn flags(switchover: &Switchover) -> BTreeMap<String, String> {
+    switchover.flags().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct PolicyQuery {
+    /// A policy that comes with Switchover, in place of the body.
     builtin: Option<String>,
+    /// Lets the policy read payloads.
     #[serde(default)]
     grant_payload: bool,
 }
 
-async fn policy(FromState(state): FromState<Operated>) -> Json<Value> {
+/// A component.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "the shape of a body, for the OpenAPI document")]
+struct Component(Vec<u8>);
+
+/// The policy that runs, the one before, calls and faults.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/policy",
+    operation_id = "policy",
+    tag = "host",
+    responses((status = 200, description = "The policy", body = Running), OfLook)
+)]
+async fn policy(FromState(state): FromState<Operated>) -> Json<Running> {
     Json(running(&state.switchover))
 }
 
-/// Loads a policy and tries it, and takes it into use nowhere.
-async fn try_policy(FromState(state): FromState<Operated>, request: Request) -> Result<Json<Value>, Problem> {
+/// A policy that passed its trial.
+#[derive(Serialize, ToSchema)]
+struct Tried {
+    /// `true`.
+    ok: bool,
+    /// The policy.
+    policy: Version,
+    /// Every database that it may name.
+    databases: Vec<String>,
+    /// Every flag that it reads.
+    flags: Vec<String>,
+}
+
+/// Loads a policy and tries it under the flags in force. It serves nobody.
+///
+/// This is the dry run of `swap`. Safe to repeat.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/policy/try",
+    operation_id = "try_policy",
+    tag = "host",
+    params(
+        PolicyQuery,
+        ("Policy-Settings" = Option<String>, Header, description = "The settings of the policy, a JSON object of texts")
+    ),
+    request_body(content = Option<Component>, content_type = "application/wasm", description = "The policy, or `?builtin=NAME`"),
+    responses((status = 200, description = "It passed", body = Tried), OfTrial)
+)]
+async fn try_policy(FromState(state): FromState<Operated>, request: Request) -> Result<Json<Tried>, Problem> {
     let policy = sent(request).await?;
     let (tried, description) = state.switchover.try_policy(&policy).await?;
-    Ok(Json(json!({
-        "ok": true,
-        "policy": version(&tried),
-        "databases": description.databases,
-        "flags": description.flags,
-    })))
+    let (databases, flags) = (description.databases, description.flags);
+    Ok(Json(Tried { ok: true, policy: Version::from(&tried), databases, flags }))
+}
+
+/// A policy that was taken into use.
+#[derive(Serialize, ToSchema)]
+struct InUse {
+    /// `true`.
+    ok: bool,
+    /// The policy.
+    policy: Version,
+    /// For how long.
+    in_use: &'static str,
+}
+
+impl InUse {
+    fn from(version: &PolicyVersion) -> Json<Self> {
+        let in_use = "until the server starts again, or reads its configuration again";
+        Json(Self { ok: true, policy: Version::from(version), in_use })
+    }
 }
 
 /// Takes a policy into use, if it passes its trial.
-async fn swap(FromState(state): FromState<Operated>, request: Request) -> Result<Json<Value>, Problem> {
+///
+/// Repeated it takes the same policy into use once more, and `roll-back` then goes back to that one.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/policy/swap",
+    operation_id = "swap",
+    tag = "host",
+    params(
+        PolicyQuery,
+        ("Policy-Settings" = Option<String>, Header, description = "The settings of the policy, a JSON object of texts")
+    ),
+    request_body(content = Option<Component>, content_type = "application/wasm", description = "The policy, or `?builtin=NAME`"),
+    responses((status = 200, description = "It serves", body = InUse), OfSwap)
+)]
+async fn swap(FromState(state): FromState<Operated>, request: Request) -> Result<Json<InUse>, Problem> {
     let policy = sent(request).await?;
-    Ok(in_use(&state.switchover.swap_policy(policy).await?))
+    Ok(InUse::from(&state.switchover.swap_policy(policy).await?))
 }
 
-async fn roll_back(FromState(state): FromState<Operated>) -> Result<Json<Value>, Problem> {
-    Ok(in_use(&state.switchover.rollback_policy().await?))
+/// Goes back to the policy before.
+///
+/// Repeated it goes forward again: look at `policy` first.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/policy/roll-back",
+    operation_id = "roll_back",
+    tag = "host",
+    responses((status = 200, description = "It serves", body = InUse), OfRollBack)
+)]
+async fn roll_back(FromState(state): FromState<Operated>) -> Result<Json<InUse>, Problem> {
+    Ok(InUse::from(&state.switchover.rollback_policy().await?))
 }
 
-fn in_use(policy: &PolicyVersion) -> Json<Value> {
-    let until = "until the server starts again, or reads its configuration again";
-    Json(json!({"ok": true, "policy": version(policy), "in_use": until}))
-}
-
-async fn flags_in_force(FromState(state): FromState<Operated>) -> Json<Value> {
+/// The flags in force.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/flags",
+    operation_id = "flags",
+    tag = "host",
+    responses((status = 200, description = "The flags", body = BTreeMap<String, String>), OfLook)
+)]
+async fn flags_in_force(FromState(state): FromState<Operated>) -> Json<BTreeMap<String, String>> {
     Json(flags(&state.switchover))
 }
 
+/// Flags that were put in force.
+#[derive(Serialize, ToSchema)]
+struct Applied {
+    /// `true`.
+    ok: bool,
+    /// The flags in force.
+    flags: BTreeMap<String, String>,
+}
+
 /// Puts the latest flags of their source in force, and says why if they cannot be.
-async fn apply_flags(FromState(state): FromState<Operated>) -> Result<Json<Value>, Problem> {
+///
+/// Safe to repeat.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/flags/apply",
+    operation_id = "apply_flags",
+    tag = "host",
+    responses((status = 200, description = "They are in force", body = Applied), OfFlags)
+)]
+async fn apply_flags(FromState(state): FromState<Operated>) -> Result<Json<Applied>, Problem> {
     state.switchover.apply_flags().await?;
-    Ok(Json(json!({"ok": true, "flags": flags(&state.switchover)})))
+    Ok(Json(Applied { ok: true, flags: flags(&state.switchover) }))
 }
 
 /// The policy of a request: its body, or the one that the query names.
@@ -122,7 +262,7 @@ async fn sent(request: Request) -> Result<Policy, Problem> {
         }
         None if body.is_empty() => {
             let detail = "send a component as `application/wasm`, or name a policy as `?builtin=NAME`";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid", detail));
+            return Err(Problem::invalid(detail));
         }
         None => Policy::bytes(body),
     };

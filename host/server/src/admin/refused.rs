@@ -1,10 +1,13 @@
 //! Why a command was refused, as a problem.
 
-use axum::http::StatusCode;
 use serde_json::json;
 use switchover::SwapError;
 use switchover::migration::{CompareError, MigrationError};
 
+use super::refusal::{
+    CHANGED, IN_MIGRATION, INTERNAL, NO_MIGRATION, NO_PREVIOUS, NO_STEP, NOT_DRAINED, NOT_SEALED, POLICY_REJECTED,
+    RED_GUARD, TOO_MANY_DIFFERENCES, UNAVAILABLE, UNFIT,
+};
 use crate::problem::Problem;
 use crate::report;
 
@@ -12,11 +15,11 @@ impl From<SwapError> for Problem {
     fn from(error: SwapError) -> Self {
         let detail = error.to_string();
         match error {
-            SwapError::Rejected { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "policy-rejected", detail),
-            SwapError::NotDrained { .. } => Self::again(StatusCode::SERVICE_UNAVAILABLE, "not-drained", detail),
-            SwapError::NoPrevious => Self::new(StatusCode::CONFLICT, "no-previous", detail),
-            SwapError::InMigration { .. } => Self::new(StatusCode::CONFLICT, "in-migration", detail),
-            _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
+            SwapError::Rejected { .. } => POLICY_REJECTED.problem(detail),
+            SwapError::NotDrained { .. } => NOT_DRAINED.again(detail),
+            SwapError::NoPrevious => NO_PREVIOUS.problem(detail),
+            SwapError::InMigration { .. } => IN_MIGRATION.problem(detail),
+            _ => UNAVAILABLE.problem(detail),
         }
     }
 }
@@ -25,20 +28,16 @@ impl From<MigrationError> for Problem {
     fn from(error: MigrationError) -> Self {
         let detail = error.to_string();
         match error {
-            MigrationError::NoSuchMigration { .. } => Self::new(StatusCode::NOT_FOUND, "no-migration", detail),
-            MigrationError::Invalid { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
-            MigrationError::NoSuchStep { .. } => Self::new(StatusCode::CONFLICT, "no-step", detail),
-            MigrationError::NotSealed { waits_for } => {
-                Self::again(StatusCode::CONFLICT, "not-sealed", detail).with("waits_for", json!(waits_for))
-            }
+            MigrationError::NoSuchMigration { .. } => NO_MIGRATION.problem(detail),
+            MigrationError::Invalid { .. } => UNFIT.problem(detail),
+            MigrationError::NoSuchStep { .. } | MigrationError::NoStep { .. } => NO_STEP.problem(detail),
+            MigrationError::NotSealed { waits_for } => NOT_SEALED.again(detail).with("waits_for", json!(waits_for)),
             MigrationError::Red { findings } => {
-                Self::new(StatusCode::CONFLICT, "red-guard", detail).with("guards", report::guards(&findings))
+                RED_GUARD.problem(detail).with("guards", json!(report::findings(&findings)))
             }
-            MigrationError::Changed => Self::again(StatusCode::CONFLICT, "changed", detail),
-            MigrationError::Database { .. } | MigrationError::Control { .. } => {
-                Self::again(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-            }
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail),
+            MigrationError::Changed => CHANGED.again(detail),
+            MigrationError::Database { .. } | MigrationError::Control { .. } => UNAVAILABLE.again(detail),
+            _ => INTERNAL.problem(detail),
         }
     }
 }
@@ -47,9 +46,9 @@ impl From<CompareError> for Problem {
     fn from(error: CompareError) -> Self {
         let detail = error.to_string();
         match error {
-            CompareError::Database { .. } => Self::again(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail),
-            CompareError::TooManyDifferences { .. } => Self::new(StatusCode::CONFLICT, "too-many-differences", detail),
-            _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
+            CompareError::Database { .. } => UNAVAILABLE.again(detail),
+            CompareError::TooManyDifferences { .. } => TOO_MANY_DIFFERENCES.problem(detail),
+            _ => UNFIT.problem(detail),
         }
     }
 }

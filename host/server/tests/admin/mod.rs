@@ -1,12 +1,15 @@
 //! The admin API as an operator's program sees it, over real sockets.
 
+mod begin;
+mod documented;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switchover::backends::{Address, FlagSwitch, MemoryCache, MemoryDatabase};
-use switchover::capabilities::IntoDatabase as _;
+use switchover::capabilities::{Control, Database, IntoDatabase as _};
 use switchover::migration::{Beginning, Brakes, Controller, Migration};
 use switchover::{Builtin, Payload, Policy, Switchover, expires_in};
 use switchover_server::{Admin, Audit, Doors, Server, Tokens};
@@ -29,11 +32,15 @@ struct Operator {
 
 impl Operator {
     fn of(switchover: &Switchover) -> Self {
+        Self::with(switchover, |admin| admin)
+    }
+
+    fn with(switchover: &Switchover, more: impl FnOnce(Admin) -> Admin) -> Self {
         let folder = TempDir::new().unwrap();
         let audit = folder.path().join("audit.jsonl");
         let made = Tokens::make().unwrap();
         let tokens = Tokens::parse(&format!("{} alice", made.line)).unwrap();
-        let admin = Admin::new(switchover, Audit::to_file(&audit).unwrap());
+        let admin = more(Admin::new(switchover, Audit::to_file(&audit).unwrap()));
         let mut server = Server::new(Doors::new(switchover));
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let client = Client::plain(server.tcp(any_port, admin.routes_with_tokens(&tokens), None).unwrap());
@@ -43,7 +50,9 @@ impl Operator {
 
     async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
         let headers = [self.headers.as_str(), headers].concat();
-        let answer = self.client.ask(method, &format!("/v1/admin/{path}"), &headers, body).await;
+        let path = format!("/v1/admin/{path}");
+        let answer = self.client.ask(method, &path, &headers, body).await;
+        documented::ensure(method, &path, &answer);
         (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
@@ -177,19 +186,27 @@ async fn command_that_cannot_be_audited_is_not_made() {
     assert_eq!(client.ask("GET", "/v1/admin/policy", "", b"").await.status, 200, "looking is not written");
 }
 
+/// A database in a file of this folder, with its table.
+async fn opened(folder: &TempDir, name: &str) -> Arc<dyn Database> {
+    let file = switchover::backends::Sqlite::builder(folder.path().join(name)).create_if_missing(true);
+    let database = file.open().await.unwrap().into_database();
+    let deadline = || Instant::now() + PATIENCE;
+    if !database.upkeep().missing_schema(deadline()).await.unwrap().is_empty() {
+        database.upkeep().create_schema(deadline()).await.unwrap();
+    }
+    database
+}
+
+fn control_in(folder: &TempDir) -> Arc<dyn Control> {
+    let address = format!("sqlite:{}", folder.path().join("control.sqlite3").display());
+    Address::parse(&address).unwrap().control().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fleet_of_one_is_moved_held_and_brought_back_through_the_api() {
     let folder = TempDir::new().unwrap();
-    let open = async |name: &str| {
-        let file = switchover::backends::Sqlite::builder(folder.path().join(name)).create_if_missing(true);
-        let database = file.open().await.unwrap().into_database();
-        database.upkeep().create_schema(Instant::now() + PATIENCE).await.unwrap();
-        database
-    };
-    let (old, new) = (open("old.sqlite3").await, open("new.sqlite3").await);
-    let rest = folder.path().join("rest");
-    let control = Address::parse(&format!("sqlite:{}", folder.path().join("control.sqlite3").display())).unwrap();
-    let control = control.control().unwrap();
+    let (old, new) = (opened(&folder, "old.sqlite3").await, opened(&folder, "new.sqlite3").await);
+    let (rest, control) = (folder.path().join("rest"), control_in(&folder));
     let begin = Controller::new("to-new", Arc::clone(&control), Arc::clone(&old), Arc::clone(&new), "the test");
     begin.init(Beginning::default()).await.unwrap();
     let switchover = Switchover::builder()
@@ -215,15 +232,17 @@ async fn fleet_of_one_is_moved_held_and_brought_back_through_the_api() {
         ("advance", json!({"to": "nonsense"}), 400, "invalid"),
         ("advance", json!({"two": "mirror"}), 422, "invalid"),
         ("advance", json!(["mirror"]), 422, "invalid"),
-        ("settle", json!({"to": "mirror"}), 400, "invalid"),
+        ("settle", json!({"to": "mirror"}), 422, "invalid"),
+        ("settle", json!({}), 409, "no-step"),
         ("rollback", json!({}), 409, "no-step"),
         ("complete", json!({}), 409, "no-step"),
+        ("hold", json!(null), 422, "invalid"),
         ("hold", json!({"why": " "}), 400, "invalid"),
         ("rate", json!({"rows": 0}), 400, "invalid"),
         ("evict", json!({"host": "nobody"}), 422, "invalid"),
         ("evict", json!({"host": "web-1", "dry_run": true}), 422, "invalid"),
         ("policy", json!({"policy": "../x"}), 422, "invalid"),
-        ("policy", json!({"policy": "phased", "flags": {"a=b": "c"}}), 400, "invalid"),
+        ("policy", json!({"policy": "phased", "flags": {"a=b": "c"}}), 422, "invalid"),
         ("repair", json!({}), 422, "invalid"),
     ] {
         let (answered, told) = operator.order(&format!("migration/{path}"), &order).await;
@@ -280,21 +299,31 @@ async fn fleet_of_one_is_moved_held_and_brought_back_through_the_api() {
     order("policy", json!({"policy": "phased", "flags": {"colour": "blue"}, "dry_run": true})).await;
     assert_eq!(order("policy", json!({"policy": "phased", "flags": {"colour": "blue"}})).await["sealed"], true);
     assert_eq!(switchover.flags().value("colour"), Some("blue"));
-    order("settle", json!({})).await;
+    order("settle", json!(null)).await;
     order("advance", json!({})).await;
     let there = operator.get("migration").await;
     assert_eq!(there["phase"], "strict", "{there}");
+    for dry_run in [true, false] {
+        let told = order("advance", json!({"to": "strict", "dry_run": dry_run})).await;
+        assert_eq!((&told["ok"], &told["guards"]), (&json!(true), &json!([])), "there is nothing to do: {told}");
+    }
+    assert_eq!(operator.get("migration").await["epoch"], there["epoch"]);
     assert!(there["log"].to_string().contains("alice@example.org (alice)"), "the log names who decided: {there}");
     let compared = operator.get("migration/diff").await;
     assert_eq!((&compared["ok"], &compared["equal"]), (&json!(true), &json!(20)), "{compared}");
     assert_eq!(operator.get("migration/hosts").await["hosts"].as_array().unwrap().len(), 1);
     assert_eq!(operator.get("migration/marks").await["ok"], true);
     assert_eq!(operator.get("migration/preflight").await["statements"], json!([]));
+    let again = order("init", json!({"profile": "lazy"})).await;
+    assert_eq!((&again["phase"], &again["statements"]), (&json!("strict"), &json!([])), "{again}");
+    assert_eq!(operator.get("migration").await["profile"], "backfill", "nothing that is there was changed");
     assert!(operator.get("migration/evidence").await["log"].as_array().unwrap().len() >= 6);
 
     // And back.
     assert_eq!(order("rollback", json!({})).await["sealed"], true);
-    assert_eq!(order("abort", json!({})).await["ok"], true);
-    assert_eq!(operator.get("migration").await["phase"], "off");
+    for _ in 0..2 {
+        assert_eq!(order("abort", json!({})).await["ok"], true, "it may be repeated");
+        assert_eq!(operator.get("migration").await["phase"], "off");
+    }
     switchover.close().await;
 }

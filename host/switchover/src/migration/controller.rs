@@ -93,6 +93,11 @@ impl Controller {
         Self { control, migration: migration.into(), old, new, by: by.into() }
     }
 
+    /// The name of the migration.
+    pub fn migration(&self) -> &str {
+        &self.migration
+    }
+
     /// The two databases, the old one first.
     pub fn databases(&self) -> [Arc<dyn Database>; 2] {
         [Arc::clone(&self.old), Arc::clone(&self.new)]
@@ -117,15 +122,32 @@ impl Controller {
         Ok(planned)
     }
 
+    /// Closes both databases and the control tables. Not for the controller of a host, which has them in use.
+    pub async fn close(&self) {
+        for database in [&self.old, &self.new] {
+            database.close().await;
+        }
+        self.control.close().await;
+    }
+
+    /// Whether [`Controller::init`] could be made now. Returns what it would execute.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Controller::init`].
+    pub async fn look_at_init(&self, beginning: &Beginning) -> Result<Vec<(String, String)>, MigrationError> {
+        self.check(beginning)?;
+        self.planned().await
+    }
+
     /// Begins the migration: makes the side tables and fences in both databases, the control tables, and the control
     /// document in `off`. Returns what it executed. It changes nothing that is there, so it may be repeated.
     ///
     /// # Errors
     ///
-    /// [`MigrationError::Invalid`] if the databases are one, or cannot carry the migration.
+    /// [`MigrationError::Invalid`] if the databases are one, or cannot carry the migration, or a name is none.
     pub async fn init(&self, beginning: Beginning) -> Result<Vec<(String, String)>, MigrationError> {
-        ensure_name("migration", &self.migration)?;
-        ensure_name("policy", &beginning.policy)?;
+        self.check(&beginning)?;
         self.check_pair().await?;
         let mut done = Vec::new();
         let mut add = |place: String, statements: Vec<String>| {
@@ -139,7 +161,6 @@ impl Controller {
         }
         let prepared = self.control.prepare(deadline()).await.map_err(|error| self.of_control(error))?;
         add(self.control.summary(), prepared);
-        let flags = beginning.flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
         let document = Document {
             migration: Arc::clone(&self.migration),
             version: 1,
@@ -147,7 +168,7 @@ impl Controller {
             phase: Phase::Off.as_str().to_owned(),
             profile: beginning.profile.as_str().to_owned(),
             policy: beginning.policy,
-            flags: flags.join("\n"),
+            flags: lines(&beginning.flags),
             sealed: Epoch(0),
             settled: None,
             verified: None,
@@ -319,35 +340,15 @@ impl Controller {
         Ok(Step { from, to, epoch, findings })
     }
 
-    /// The phase that follows the one in force on the way forwards; `None` in the last one.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Controller::document`].
-    pub async fn next_phase(&self) -> Result<Option<Phase>, MigrationError> {
-        self.neighbour(|phases, at| phases.get(at + 1).copied()).await
-    }
-
-    /// The phase before the one in force; `None` in the first one, and in `complete`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Controller::document`].
-    pub async fn previous_phase(&self) -> Result<Option<Phase>, MigrationError> {
-        let previous = self.neighbour(|phases, at| at.checked_sub(1).map(|at| phases[at])).await?;
-        let document = self.document().await?;
-        Ok(previous.filter(|to| edge_of(&document, *to).is_some()))
-    }
-
     /// Changes the policy, or its flags, of the whole fleet: an epoch of the same phase.
     ///
     /// # Errors
     ///
-    /// [`MigrationError::NotSealed`], [`MigrationError::Changed`].
+    /// [`MigrationError::NotSealed`], [`MigrationError::Changed`]; [`MigrationError::Invalid`] names what cannot be a
+    /// policy or a flag.
     pub async fn change_policy(&self, policy: String, flags: Vec<(String, String)>) -> Result<Epoch, MigrationError> {
-        ensure_name("policy", &policy)?;
-        let flags = flags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
-        let (policy, flags) = (&policy, &flags);
+        ensure_policy(&policy, &flags)?;
+        let (policy, flags) = (&policy, &lines(&flags));
         self.again(move |document| async move {
             self.ensure_sealed(&document).await?;
             let mut next = with_standing(&document, &standing(&document)?.with_next_epoch());
@@ -366,8 +367,8 @@ impl Controller {
     /// # Errors
     ///
     /// As for [`Controller::change_policy`].
-    pub async fn look_at_change(&self, policy: &str) -> Result<(), MigrationError> {
-        ensure_name("policy", policy)?;
+    pub async fn look_at_change(&self, policy: &str, flags: &[(String, String)]) -> Result<(), MigrationError> {
+        ensure_policy(policy, flags)?;
         let document = self.document().await?;
         if document.sealed == document.epoch {
             return Ok(());
@@ -470,6 +471,11 @@ impl Controller {
         })
     }
 
+    fn check(&self, beginning: &Beginning) -> Result<(), MigrationError> {
+        ensure_name("migration", &self.migration)?;
+        ensure_policy(&beginning.policy, &beginning.flags)
+    }
+
     async fn check_pair(&self) -> Result<(), MigrationError> {
         let mut identities = Vec::new();
         for side in [Side::Old, Side::New] {
@@ -509,12 +515,6 @@ impl Controller {
             to,
             open: edges_from(profile, from).map(|edge| edge.to).filter(|to| *to != from).collect(),
         })
-    }
-
-    async fn neighbour(&self, of: impl Fn(&[Phase], usize) -> Option<Phase>) -> Result<Option<Phase>, MigrationError> {
-        let document = self.document().await?;
-        let (phase, path) = (phase(&document)?, profile(&document)?.path());
-        Ok(path.iter().position(|known| *known == phase).and_then(|at| of(path, at)))
     }
 
     /// Makes a change, again and again while hosts seal the epoch and jobs report beside it. Not once another epoch is
@@ -664,8 +664,22 @@ fn ensure_name(what: &str, name: &str) -> Result<(), MigrationError> {
     check_name(name).map_err(|why| MigrationError::Invalid { message: format!("the name of the {what} {why}") })
 }
 
-fn edge_of(document: &Document, to: Phase) -> Option<&'static Edge> {
-    edge(profile(document).ok()?, phase(document).ok()?, to)
+/// Checks the name of a policy, and its flags: the control document has a line for each flag.
+fn ensure_policy(policy: &str, flags: &[(String, String)]) -> Result<(), MigrationError> {
+    ensure_name("policy", policy)?;
+    let is_clean = |text: &str| !text.contains(char::is_control);
+    let is_flag = |(name, value): &(String, String)| {
+        !name.trim().is_empty() && !name.contains('=') && is_clean(name) && is_clean(value)
+    };
+    if flags.iter().all(is_flag) {
+        return Ok(());
+    }
+    let message = "a flag has a name without `=`, and no control characters".to_owned();
+    Err(MigrationError::Invalid { message })
+}
+
+fn lines(flags: &[(String, String)]) -> String {
+    flags.iter().map(|(name, value)| format!("{}={}", name.trim(), value.trim())).collect::<Vec<_>>().join("\n")
 }
 
 fn patience() -> Instant {

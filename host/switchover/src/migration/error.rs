@@ -76,6 +76,13 @@ pub enum MigrationError {
         /// The phases that can follow.
         open: Vec<Phase>,
     },
+    /// The command has no step from the phase in force: give another one.
+    NoStep {
+        /// The phase in force.
+        from: Phase,
+        /// Why, as the end of a sentence.
+        why: &'static str,
+    },
     /// A guard is not green: do what it says, or wait.
     Red {
         /// The guards of the edge, as far as they were checked.
@@ -114,6 +121,7 @@ impl fmt::Display for MigrationError {
                 let open = if open.is_empty() { "nothing".to_owned() } else { open.join(", ") };
                 write!(f, "no step leads from {from} to {to}; {from} can be followed by {open}")
             }
+            Self::NoStep { from, why } => write!(f, "the migration is in `{from}`: {why}"),
             Self::Red { findings } => {
                 f.write_str("a guard is not green")?;
                 findings

@@ -4,6 +4,7 @@
 mod brakes;
 mod cache_rule;
 mod carried;
+mod command;
 mod compare;
 mod controller;
 mod copy;
@@ -19,6 +20,7 @@ mod walks;
 pub use self::brakes::Brakes;
 pub use self::cache_rule::CacheRule;
 pub use self::carried::ensure_carried;
+pub use self::command::StepCommand;
 pub use self::compare::{Comparison, Difference, PAGE, SHOWN_MAX, SUSPECTS_MAX, Seen, compare};
 pub use self::controller::{Beginning, Controller, Sealing, Step};
 pub(crate) use self::copy::Pair;
