@@ -70,6 +70,8 @@ fn rebuilds(site: &Site) -> Result<()> {
     for exchange in ["cut", "back", "cut"] {
         verified(site, &mut copier)?;
         exchanged(site, exchange)?;
+        // The one before is killed when the next one is there: they take turns, and nobody misses it.
+        copier = site.copier()?;
         sleep(SHOPPING);
     }
     let evidence = site.switchover("evidence", &[])?;
