@@ -1,4 +1,7 @@
-"""Visitors of the shop, as their browsers are: shop_load.py VISITORS KEYS PORT...
+"""Visitors of the shop, as their browsers are: shop_load.py [--one-tab] VISITORS KEYS PORT...
+
+The tests of other applications, whose shops have the same pages, have these visitors too. With --one-tab nobody does two
+things at a time under one cookie: some stores bring a session back that another request saves while it ends.
 
 They shop until stdin ends. Then every basket and every old cookie is looked at once more, KEYS gets the keys of all
 sessions, and the counts are printed as one line of JSON. What should not be is told on stderr, with its history.
@@ -32,10 +35,12 @@ FAULTS = ("lost", "back", "logged_out", "wrong", "errors")
 #: Of how many faults the history is told.
 TOLD_MAX = 10
 
-counts = dict.fromkeys(("logins", "adds", "reads", "logouts", "retries", "cuts", "old_cookies", "kept", *FAULTS), 0)
+TRAFFIC = ("logins", "adds", "reads", "logouts", "retries", "cuts", "old_cookies", "kept")
+counts = dict.fromkeys(("longest_ms", *TRAFFIC, *FAULTS), 0)
 counting = threading.Lock()
 keys = set()
 stop = threading.Event()
+one_tab = sys.argv[1] == "--one-tab"
 
 
 def count(name):
@@ -133,6 +138,8 @@ class Browser:
             return None, "", SECOND_TRY
         self._take_cookies(answer)
         self._note(sent, connection, key, what, answer.status)
+        with counting:
+            counts["longest_ms"] = max(counts["longest_ms"], round(1000 * (time.time() - sent)))
         if answer.status == 503:
             count("retries")
         return answer.status, page, float(answer.headers.get("Retry-After", SECOND_TRY))
@@ -257,7 +264,7 @@ class Visitor:
         visit.look()
         if random.random() < 0.6:
             self.visits.append(visit)
-        elif random.random() < 0.5:
+        elif one_tab or random.random() < 0.5:
             self.end(visit.log_out(), visit)
         else:
             self.end(visit.log_out_beside(self.servers_of_tab), visit)
@@ -305,4 +312,4 @@ def main(visitors, path, *ports):
     print(json.dumps(counts))
 
 
-main(*sys.argv[1:])
+main(*sys.argv[1 + one_tab :])

@@ -24,7 +24,14 @@ fn name(package: &Value) -> String {
 
 /// Whether a crate is a test. Tests may use whatever they test.
 pub(crate) fn is_test(name: &str) -> bool {
-    ["switchover-tests", "switchover-django-tests", "switchover-hostile", "switchover-model"].contains(&name)
+    [
+        "switchover-tests",
+        "switchover-applications-tests",
+        "switchover-django-tests",
+        "switchover-hostile",
+        "switchover-model",
+    ]
+    .contains(&name)
 }
 
 /// What each crate depends on. What only its tests need is left out.

@@ -12,7 +12,8 @@ const KNOWN: [KnownTable; 6] = [
         living: "expire_date > now()",
         upserts: false,
     },
-    // `expire` has no time zone, and is written in that of the application: a day is more than any two zones differ.
+    // `expire` has no time zone, and is written in that of the application. `localtimestamp` is in UTC here, as the driver
+    // asks for, and a day is more than any zone is away from it.
     KnownTable {
         name: "connect-pg-simple",
         columns: &["sid", "sess", "expire"],
