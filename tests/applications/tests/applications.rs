@@ -25,6 +25,7 @@ mod applications {
     }
 
     mod application;
+    mod bridged;
     mod environment;
     mod process;
     mod program;

@@ -18,7 +18,7 @@ claims! {
 }
 
 /// The visitors shop at least this long before the first step, and between two.
-const SHOPPING: Duration = Duration::from_millis(2_000);
+pub(crate) const SHOPPING: Duration = Duration::from_millis(2_000);
 /// Sessions of people who are not there. In the zone of the shop on Express they seem to have ended long ago.
 const AWAY: u32 = 20_000;
 
@@ -84,7 +84,7 @@ fn rebuilds(site: &Site) -> Result<()> {
 }
 
 /// Waits until a whole comparison has found nothing.
-fn verified(site: &Site, copier: &mut Process) -> Result<()> {
+pub(crate) fn verified(site: &Site, copier: &mut Process) -> Result<()> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let (code, said) = site.try_switchover("status", &[])?;
@@ -105,7 +105,7 @@ fn verified(site: &Site, copier: &mut Process) -> Result<()> {
 }
 
 /// A busy machine may need more tries than one command makes.
-fn exchanged(site: &Site, exchange: &str) -> Result<()> {
+pub(crate) fn exchanged(site: &Site, exchange: &str) -> Result<()> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let (code, said) = site.try_switchover(exchange, &[])?;

@@ -31,6 +31,8 @@ pub(crate) struct Site {
     program: PathBuf,
     folder: TempDir,
     database: String,
+    /// The database on another server that the table is carried to.
+    new: Option<(Server, String)>,
     _server: Server,
 }
 
@@ -46,7 +48,8 @@ impl Site {
         let database = server.create_database("shop").await?;
         let (ports, folder) = ([free_port()?, free_port()?], TempDir::new()?);
         let program = program()?;
-        let mut site = Self { application, processes: Vec::new(), ports, program, folder, database, _server: server };
+        let mut site =
+            Self { application, processes: Vec::new(), ports, program, folder, database, new: None, _server: server };
         tokio::task::block_in_place(|| {
             // The first one makes the table.
             for port in ports {
@@ -60,6 +63,20 @@ impl Site {
 
     pub(crate) async fn table(&self) -> Result<Table> {
         Ok(Table { application: self.application, connection: PgConnection::connect(&self.database).await? })
+    }
+
+    /// From now on the operator's commands are for another server, and a bridge to it.
+    pub(crate) async fn goes_to_another_server(&mut self) -> Result<()> {
+        let server = Postgres::builder().durability(Durability::Fast).start().await?;
+        let database = server.create_database("shop").await?;
+        self.new = Some((server, database));
+        Ok(())
+    }
+
+    /// The table at that server.
+    pub(crate) async fn new_table(&self) -> Result<Table> {
+        let (_, database) = self.new.as_ref().context("it stays where it is")?;
+        Ok(Table { application: self.application, connection: PgConnection::connect(database).await? })
     }
 
     pub(crate) fn visitors(&self) -> Result<Process> {
@@ -95,6 +112,9 @@ impl Site {
     fn mover(&self, command: &str) -> Command {
         let mut program = Command::new(&self.program);
         program.args(["move", command, &self.database, "--table", self.application.table(), "--json"]);
+        if let Some((_, new)) = &self.new {
+            program.args(["--to", new, "--bridge", new]);
+        }
         program
     }
 
