@@ -1,15 +1,17 @@
 //! PostgreSQL.
 
+use std::fs;
 use std::process::{Command, Output};
 
+use anyhow::ensure;
 use tokio::sync::OnceCell;
 
 use crate::builder::Builder;
 use crate::kind::Kind;
 use crate::options::Durability;
 use crate::programs::{Programs, Search};
-use crate::server::Server;
-use crate::site::{Site, in_query};
+use crate::server::{Server, deadline};
+use crate::site::{Site, in_query, run};
 
 /// PostgreSQL: the superuser `postgres` without a password, and the database `postgres`.
 ///
@@ -43,6 +45,29 @@ impl Postgres {
     pub async fn shared() -> anyhow::Result<&'static Server> {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
         SHARED.get_or_try_init(Postgres::start).await
+    }
+}
+
+impl Server {
+    /// Creates a role of PostgreSQL that may do nothing, and whose password the server asks for. Everybody else comes in
+    /// without one.
+    ///
+    /// # Errors
+    ///
+    /// If the name or the password has characters other than ASCII letters and digits, or if the server does not answer.
+    pub async fn create_role(&self, name: &str, password: &str) -> anyhow::Result<()> {
+        let plain = [name, password].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        ensure!(plain, "use ASCII letters and digits for a role and its password");
+        let access = self.site.data.join("pg_hba.conf");
+        let before = fs::read_to_string(&access)?;
+        fs::write(&access, format!("host all {name} all scram-sha-256\n{before}"))?;
+        for statement in
+            [format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"), "SELECT pg_reload_conf()".to_owned()]
+        {
+            let output = run(psql(&self.site, &statement), deadline()).await?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
     }
 }
 

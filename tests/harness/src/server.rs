@@ -35,7 +35,7 @@ const PORTS_TRIED_MAX: usize = 5;
 /// milliseconds. If the test's process dies in any way, the server's keeper, a small shell process, does the same.
 pub struct Server {
     kind: &'static dyn Kind,
-    site: Site,
+    pub(crate) site: Site,
     process: Mutex<Option<Child>>,
     keeper: Option<Keeper>,
     databases: AtomicU32,

@@ -28,15 +28,15 @@ pub(crate) struct Site {
     url: String,
     /// The server that the table is carried to, if it is another one.
     new: Option<(Server, String)>,
-    /// Whether a bridge leads there.
-    bridged: bool,
+    /// That database, by a role that the bridge is used by.
+    bridge: Option<String>,
 }
 
 impl Site {
     pub(crate) async fn new() -> Result<Self> {
         let server = Postgres::builder().durability(Durability::Fast).start().await?;
         let url = server.create_database("site").await?;
-        let site = Self { _server: server, url, new: None, bridged: false };
+        let site = Self { _server: server, url, new: None, bridge: None };
         site.connection().await?.execute(TABLE).await?;
         Ok(site)
     }
@@ -48,12 +48,16 @@ impl Site {
     }
 
     pub(crate) async fn with_a_bridge() -> Result<Self> {
-        Ok(Self { bridged: true, ..Self::with_another_server().await? })
+        let site = Self::with_another_server().await?;
+        site.new_server()?.create_role("app", "secret").await?;
+        let (_, url) = site.new.as_ref().context("a site with another server")?;
+        let bridge = Some(url.replace("postgres@", "app:secret@"));
+        Ok(Self { bridge, ..site })
     }
 
     fn place(&self) -> Place {
         let new = self.new.as_ref().map(|(_, url)| url.clone());
-        Place { old: self.url.clone(), new, bridged: self.bridged }
+        Place { old: self.url.clone(), new, bridge: self.bridge.clone() }
     }
 
     pub(crate) fn new_server(&self) -> Result<&Server> {
@@ -67,8 +71,7 @@ impl Site {
 
     pub(crate) async fn transfer(&self) -> Result<Transfer> {
         let (_, new) = self.new.as_ref().context("a site with another server")?;
-        let bridge = self.bridged.then_some(new.as_str());
-        Ok(Transfer::open(&self.url, new, bridge, &Table::parse("django_session")?).await?)
+        Ok(Transfer::open(&self.url, new, self.bridge.as_deref(), &Table::parse("django_session")?).await?)
     }
 
     async fn mover(&self) -> Result<Box<dyn Mover>> {
@@ -85,6 +88,11 @@ impl Site {
 
     pub(crate) async fn connection(&self) -> Result<PgConnection> {
         Ok(PgConnection::connect(&self.url).await?)
+    }
+
+    /// A connection of another role.
+    pub(crate) async fn connection_of(&self, role: &str) -> Result<PgConnection> {
+        Ok(PgConnection::connect(&self.url.replace("postgres@", &format!("{role}@"))).await?)
     }
 
     /// Rows that live, with the keys `k00000001` and so on, and rows that have ended.
@@ -211,17 +219,14 @@ async fn step(mover: &mut dyn Mover) -> Result<(), DatabaseError> {
 struct Place {
     old: String,
     new: Option<String>,
-    bridged: bool,
+    bridge: Option<String>,
 }
 
 impl Place {
     async fn mover(&self) -> Result<Box<dyn Mover>> {
         let table = Table::parse("django_session")?;
         Ok(match &self.new {
-            Some(new) => {
-                let bridge = self.bridged.then_some(new.as_str());
-                Box::new(Transfer::open(&self.old, new, bridge, &table).await?)
-            }
+            Some(new) => Box::new(Transfer::open(&self.old, new, self.bridge.as_deref(), &table).await?),
             None => Box::new(Rebuild::open(&self.old, &table).await?),
         })
     }
@@ -334,7 +339,7 @@ async fn shop(place: Place, program: u32, stop: Arc<AtomicBool>) -> Result<Told>
                 ("insert", format!("INSERT INTO django_session VALUES ('{new}', '{value}', {END})"))
             }
             // A bridge takes none.
-            (2, Some(key)) if place.bridged => {
+            (2, Some(key)) if place.bridge.is_some() => {
                 told.rows.insert(key.clone(), Some(value.clone()));
                 ("upsert", format!("UPDATE django_session SET session_data = '{value}' WHERE session_key = '{key}'"))
             }

@@ -33,6 +33,9 @@ async fn nothing_is_lost_or_back_through_a_seal() -> Result<()> {
     site.has_what_was_acknowledged(&told).await?;
     let left = site.count("django_session").await?;
     ensure!(left < 2_500 + told.living(), "ended rows were carried: {left}");
+    let refused = site.rebuild().await?.finish(true).await.unwrap_err();
+    ensure!(refused.to_string().contains("give --to"), "{refused}");
+    transfer.begin(LIVING).await?;
     transfer.finish(true).await?;
     let mut forgotten = site.connection().await?;
     for statement in [
@@ -265,6 +268,13 @@ async fn truncated_table_and_exchanged_values_are_carried() -> Result<()> {
     while transfer.carry(1).await?.changes > 0 {}
     old.execute("UPDATE django_session SET name = 'x' WHERE name = 'one'; UPDATE django_session SET name = 'one' WHERE name = 'two'; UPDATE django_session SET name = 'two' WHERE name = 'x'").await?;
     while transfer.carry(1).await?.changes > 0 {}
+    loop {
+        let compared = transfer.compare(50).await?;
+        ensure!(compared.different.is_empty(), "a row was not carried");
+        if compared.ended {
+            break;
+        }
+    }
     site.copied(&mut transfer).await?;
     let rows = "SELECT string_agg(t::text, '|' ORDER BY session_key COLLATE \"C\") FROM";
     let (before,): (String,) = sqlx::query_as(&format!("{rows} django_session AS t")).fetch_one(&mut old).await?;
@@ -341,7 +351,7 @@ async fn bridge_takes_the_statements_of_connect_pg_simple() -> Result<()> {
                ON CONFLICT (sid) DO UPDATE SET sess = $1::json, expire = to_timestamp($2) RETURNING sid";
     let get = "SELECT sess::text FROM django_session WHERE sid = $1 AND expire >= to_timestamp($2)";
     let touch = "UPDATE django_session SET expire = to_timestamp($1) WHERE sid = $2 RETURNING sid";
-    old.execute("SET ROLE shop").await?;
+    let mut old = site.connection_of("shop").await?;
     let (late, now) = (4_000_000_000_f64, 1_000_000_000_f64);
     sqlx::query(set).bind("{\"n\":1}").bind(late).bind("a").execute(&mut old).await?;
     let living = site.transfer().await?.known_table().context("connect-pg-simple's")?.living;

@@ -69,6 +69,7 @@ impl Site {
     pub(crate) async fn goes_to_another_server(&mut self) -> Result<()> {
         let server = Postgres::builder().durability(Durability::Fast).start().await?;
         let database = server.create_database("shop").await?;
+        server.create_role("shop", "secret").await?;
         self.new = Some((server, database));
         Ok(())
     }
@@ -113,7 +114,7 @@ impl Site {
         let mut program = Command::new(&self.program);
         program.args(["move", command, &self.database, "--table", self.application.table(), "--json"]);
         if let Some((_, new)) = &self.new {
-            program.args(["--to", new, "--bridge", new]);
+            program.args(["--to", new, "--bridge", &new.replace("postgres@", "shop:secret@")]);
         }
         program
     }

@@ -74,14 +74,24 @@ impl Names {
         Table::quote(&format!("{}_move_bridge", self.base), '"')
     }
 
-    /// The names of the schema and of a table in it, as a foreign table's options.
-    pub(in super::super) fn options(&self, plain: &str) -> String {
-        format!("schema_name {}, table_name {}", literal(&self.schema), literal(plain))
+    /// The schema and a table in it, as a foreign table's options.
+    pub(in super::super) fn options(&self, table: &str) -> String {
+        format!("schema_name {}, table_name {}", literal(&self.schema), literal(table))
     }
 
-    /// The table's name, and that of the new one, without quotes.
-    pub(in super::super) fn unquoted(&self) -> (String, String) {
-        (self.plain.clone(), format!("{}_move_new", self.base))
+    /// The table's name without its schema and without quotes.
+    pub(in super::super) fn unquoted(&self) -> &str {
+        &self.plain
+    }
+
+    /// The name of the new table, in the same way.
+    pub(in super::super) fn unquoted_new(&self) -> String {
+        format!("{}_move_new", self.base)
+    }
+
+    /// The name of the fence, in the same way.
+    pub(in super::super) fn unquoted_fence(&self) -> String {
+        format!("{}_move_fence", self.base)
     }
 
     pub(in super::super) fn plain_old(&self) -> String {

@@ -38,6 +38,23 @@ impl Captured {
         Ok(Some(locked.state))
     }
 
+    /// The same, for a step that another form does otherwise.
+    pub(in super::super) async fn state_of_this_form(&mut self) -> Result<Option<State>, DatabaseError> {
+        let state = self.state().await?;
+        state.as_ref().map_or(Ok(()), |state| self.has_form(state))?;
+        Ok(state)
+    }
+
+    fn has_form(&self, state: &State) -> Result<(), DatabaseError> {
+        let remedy = match state.form {
+            form if form == self.form => return Ok(()),
+            Form::Rename => "leave --to away",
+            Form::Seal => "give --to, and no --bridge",
+            Form::Bridge => "give --to and --bridge",
+        };
+        Err(invalid(format!("the move that was begun has the form {}: {remedy}", state.form.name())))
+    }
+
     /// What was done, the oldest first.
     pub(in super::super) async fn log(&mut self) -> Result<Vec<Logged>, DatabaseError> {
         let sql =
@@ -67,12 +84,7 @@ impl Captured {
 
     pub(in super::super) fn locked_row(&self, row: Option<&PgRow>) -> Result<Locked, DatabaseError> {
         let locked = row.map_or_else(|| Err(invalid("the move was ended by somebody else")), read)?;
-        if locked.state.form != self.form {
-            return Err(invalid(format!(
-                "this is a move of the form {}: say so, or abort it",
-                locked.state.form.name()
-            )));
-        }
+        self.has_form(&locked.state)?;
         Ok(locked)
     }
 

@@ -71,7 +71,7 @@ impl Captured {
 
     /// Whether nothing was begun. Another begin must be for the same rows.
     pub(in super::super) async fn is_new(&mut self, living: &str) -> Result<bool, DatabaseError> {
-        match self.state().await? {
+        match self.state_of_this_form().await? {
             None => Ok(true),
             Some(state) if state.living != living => {
                 Err(invalid(format!("the move was begun for rows where {}: say so again, or abort it", state.living)))

@@ -27,7 +27,7 @@ impl Rebuild {
     }
 
     pub(super) async fn take_away(&mut self) -> Result<(), DatabaseError> {
-        if self.table.state().await?.is_some_and(|state| state.side == Side::New) {
+        if self.table.state_of_this_form().await?.is_some_and(|state| state.side == Side::New) {
             return Err(invalid("the cut was made: go back first, or finish"));
         }
         let mut taken = self.table.untriggered();
@@ -37,7 +37,7 @@ impl Rebuild {
     }
 
     pub(super) async fn end(&mut self, drop_old: bool) -> Result<(), DatabaseError> {
-        match self.table.state().await? {
+        match self.table.state_of_this_form().await? {
             None => return Err(invalid("no move was begun")),
             Some(state) if state.side == Side::Old => return Err(invalid("the cut was not made: make it, or abort")),
             Some(_) => {}

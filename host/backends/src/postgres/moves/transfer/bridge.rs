@@ -53,7 +53,7 @@ impl Bridge {
             "CREATE EXTENSION IF NOT EXISTS postgres_fdw".to_owned(),
             format!(
                 "CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host {}, port '{}', dbname {}, \
-                 sslmode '{mode}', application_name {}, use_remote_estimate 'false')",
+                 sslmode '{mode}', application_name {})",
                 literal(&host),
                 self.address.get_port(),
                 literal(database),
@@ -144,7 +144,7 @@ impl Transfer {
         }
         let sql = "SELECT left(query, 60) FROM pg_stat_statements WHERE query ~* 'on\\s+conflict.*do\\s+update' \
                    AND position($1 IN query) > 0 LIMIT 3";
-        let (table, _) = self.old.names.unquoted();
+        let table = self.old.names.unquoted().to_owned();
         // It may be there and not be loaded.
         let Ok(rows) = self.old.link.rows(sql, &[Bind::Text(Some(&table))]).await else { return Ok(Vec::new()) };
         rows.iter()
@@ -161,8 +161,7 @@ impl Transfer {
 
     /// Whether the bridge leads to the database that rows are carried to.
     pub(super) async fn bridge_leads_to_new(&mut self, id: &str) -> Result<(), DatabaseError> {
-        let (_, new) = self.new.names.unquoted();
-        let fence = self.new.names.options(&new.replace("_move_new", "_move_fence"));
+        let fence = self.new.names.options(&self.new.names.unquoted_fence());
         let probe = format!(
             "CREATE FOREIGN TABLE pg_temp.switchover_probe (move text) SERVER {} OPTIONS ({fence})",
             self.old.names.server()
@@ -187,8 +186,7 @@ impl Transfer {
     /// one as its child: what is read, changed and deleted is the child's, and a trigger carries each insert over.
     pub(super) async fn bridging(&mut self) -> Result<Vec<String>, DatabaseError> {
         let columns = self.old.columns().await?.join(", ");
-        let (_, new) = self.new.names.unquoted();
-        let options = self.new.names.options(&new);
+        let options = self.new.names.options(&self.new.names.unquoted_new());
         let (names, shape) = (&self.old.names, &self.old.shape);
         let (table, server) = (names.table.clone(), names.server());
         let mut made = vec![format!("ALTER TABLE {table} RENAME TO {}", names.plain_old())];
@@ -217,7 +215,7 @@ impl Transfer {
 
     /// Lets the bridge lead to the name that applications use at the new server.
     pub(super) async fn bridge_follows(&mut self) -> Result<(), DatabaseError> {
-        let (plain, _) = self.new.names.unquoted();
+        let plain = self.new.names.unquoted().to_owned();
         let table = if self.upserts() { &self.old.names.bridge } else { &self.old.names.table };
         let follows = [
             "SET LOCAL lock_timeout = '100ms'".to_owned(),

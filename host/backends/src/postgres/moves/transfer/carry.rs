@@ -37,7 +37,7 @@ impl Transfer {
         let condition = format!("{} AND {key} <= $2::{kind} AND ({})", self.old.after(from), locked.state.living);
         let bind = [Bind::Text(from), Bind::Text(Some(&last))];
         let lease = Lease::of(&locked);
-        let which = Which { condition: &condition, bind: &bind };
+        let which = Which { condition: &condition, bind: &bind, spare: true };
         let copied = send(&mut self.old, &mut self.new, &lease, &[], which).await?;
         self.old.scanned(&last, rows, copied).await?;
         Ok(Scanned { rows, copied, ended: false })
@@ -79,7 +79,7 @@ impl Transfer {
         if !keys.is_empty() {
             let (key, kind) = (&self.old.shape.key, &self.old.shape.key_type);
             let condition = format!("{key} = ANY($1::text[]::{kind}[]) AND ({})", locked.state.living);
-            let which = Which { condition: &condition, bind: &[Bind::Texts(&keys)] };
+            let which = Which { condition: &condition, bind: &[Bind::Texts(&keys)], spare: false };
             send(&mut self.old, &mut self.new, &lease, &keys, which).await?;
         }
         self.old.carried(cleared.len() as u64).await?;

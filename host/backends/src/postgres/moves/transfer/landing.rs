@@ -77,8 +77,7 @@ impl Landing {
         }
     }
 
-    /// Takes the rows of these keys away, and puts these rows, in one transaction; returns how many rows were put. A row
-    /// that is there and is not taken away stays.
+    /// Takes the rows of these keys away, and puts these rows, in one transaction; returns how many rows were put.
     pub(super) async fn put(&mut self, lease: &Lease, gone: &[String], rows: &Rows) -> Result<u64, DatabaseError> {
         self.shaped().await?;
         self.link.simple("BEGIN").await?;
@@ -113,11 +112,12 @@ impl Landing {
             each.join(", ")
         };
         let sql = format!(
-            "INSERT INTO {new} ({}) SELECT {} FROM unnest({}) AS r ({}) ON CONFLICT DO NOTHING",
+            "INSERT INTO {new} ({}) SELECT {} FROM unnest({}) AS r ({}){}",
             shape.filled.join(", "),
             numbered(&|at, kind| format!("r.c{at}::{kind}")),
             numbered(&|at, _| format!("${}::text[]", at + 1)),
             numbered(&|at, _| format!("c{at}")),
+            if rows.spare { " ON CONFLICT DO NOTHING" } else { "" },
         );
         let bind: Vec<_> = rows.columns.iter().map(|values| Bind::Column(values)).collect();
         self.link.run(&sql, &bind).await

@@ -119,7 +119,7 @@ impl Mover for Transfer {
     /// From the old side: seals the old table or builds the bridge, and opens the new one. From neither side it goes on. From the new
     /// side, before the new one was opened: breaks the seal.
     async fn cut(&mut self, from: Side, bound: CutBound) -> Result<Cut, DatabaseError> {
-        match (from, self.state().await?.map(|state| state.side)) {
+        match (from, self.old.state_of_this_form().await?.map(|state| state.side)) {
             (Side::Old, Some(Side::Neither)) => self.open_new().await.map(|()| cut::NO_WAIT),
             (Side::New, _) => self.break_seal().await.map(|()| cut::NO_WAIT),
             _ => {

@@ -113,6 +113,9 @@ impl Transfer {
     }
 
     pub(super) async fn make(&mut self, living: &str) -> Result<(), DatabaseError> {
+        if self.old.state_of_this_form().await?.is_some_and(|state| state.side != Side::Old) {
+            return Ok(());
+        }
         let obstacles = self.in_the_way(living).await?;
         if let Some(first) = obstacles.first() {
             return Err(invalid(format!("the table cannot be carried over: {first}")));
@@ -140,7 +143,7 @@ impl Transfer {
     }
 
     pub(super) async fn take_away(&mut self) -> Result<(), DatabaseError> {
-        match self.old.state().await?.map(|state| state.side) {
+        match self.old.state_of_this_form().await?.map(|state| state.side) {
             Some(Side::New) => return Err(invalid("the new table is open: there is no way back from it yet")),
             Some(Side::Neither) => {
                 return Err(invalid("the cut is half made: complete it by `cut`, or break the seal by `back`"));
@@ -181,7 +184,7 @@ impl Transfer {
 
     /// The seal stays, so that a program that was forgotten fails in words.
     pub(super) async fn end(&mut self, drop_old: bool) -> Result<(), DatabaseError> {
-        match self.old.state().await?.map(|state| state.side) {
+        match self.old.state_of_this_form().await?.map(|state| state.side) {
             None => return Err(invalid("no move was begun")),
             Some(Side::New) => {}
             Some(_) => return Err(invalid("the cut was not made: make it, or abort")),

@@ -15,12 +15,14 @@ const ROWS: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Rows {
     pub(super) columns: Vec<Vec<Option<String>>>,
+    /// Whether a row that is there already stays, instead of being in the way.
+    pub(super) spare: bool,
     bytes: usize,
 }
 
 impl Rows {
-    fn new(columns: usize) -> Self {
-        Self { columns: vec![Vec::new(); columns], bytes: 0 }
+    fn new(columns: usize, spare: bool) -> Self {
+        Self { columns: vec![Vec::new(); columns], spare, bytes: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -36,6 +38,8 @@ impl Rows {
 pub(super) struct Which<'w> {
     pub(super) condition: &'w str,
     pub(super) bind: &'w [Bind<'w>],
+    /// Whether a row that is at the new server already stays.
+    pub(super) spare: bool,
 }
 
 /// Reads rows of the old table, and puts them at the new server in pieces; before them the keys that are gone. Returns
@@ -50,7 +54,7 @@ pub(super) async fn send(
     let columns: Vec<_> = old.shape.filled.iter().map(|column| format!("{column}::text")).collect();
     let sql = format!("SELECT {} FROM {} WHERE {}", columns.join(", "), old.names.table, which.condition);
     let mut found = bound(&sql, which.bind).fetch(&mut old.link.connection);
-    let (mut rows, mut gone, mut put) = (Rows::new(columns.len()), gone, 0);
+    let (mut rows, mut gone, mut put) = (Rows::new(columns.len(), which.spare), gone, 0);
     while let Some(row) = found.try_next().await.map_err(|error| error_of(&error))? {
         for (at, values) in rows.columns.iter_mut().enumerate() {
             let value: Option<String> = column(&row, at)?;
@@ -59,7 +63,7 @@ pub(super) async fn send(
         }
         if rows.is_full() {
             put += new.put(lease, std::mem::take(&mut gone), &rows).await?;
-            rows = Rows::new(columns.len());
+            rows = Rows::new(columns.len(), which.spare);
         }
     }
     if rows.len() + gone.len() > 0 {
