@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgRow};
 use sqlx::{Executor as _, Row as _};
 use switchover_core::capabilities::DatabaseError;
 
@@ -94,10 +94,19 @@ pub(super) fn bound<'q>(
 }
 
 pub(super) fn error_of(error: &sqlx::Error) -> DatabaseError {
-    if let sqlx::Error::Database(refused) = error
-        && refused.code().as_deref() == Some("42883")
-    {
-        return invalid("a function or an operator is not known: look at the condition of living rows");
+    if let sqlx::Error::Database(refused) = error {
+        match refused.code().as_deref() {
+            Some("42883") => {
+                return invalid("a function or an operator is not known: look at the condition of living rows");
+            }
+            // A database's objects have names, and no keys.
+            Some("2BP01") => {
+                let detail = refused.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail);
+                let what = detail.unwrap_or(refused.message());
+                return invalid(format!("it is still used, so nothing was done: {what}. Try again without it"));
+            }
+            _ => {}
+        }
     }
     match failure(error, &mut false) {
         Failure::Refused(error) => error,

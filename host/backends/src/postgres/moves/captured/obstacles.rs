@@ -53,7 +53,8 @@ const QUESTIONS: [(&str, &str); 18] = [
         "SELECT DISTINCT coalesce(p.oid::regprocedure::text, 'another object') FROM pg_depend AS d \
          JOIN pg_class AS c ON c.oid = to_regclass($1) JOIN pg_type AS t ON t.oid = c.reltype \
          LEFT JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid \
-         WHERE d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n'",
+         WHERE d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray) AND d.deptype = 'n' \
+         AND (p.oid IS NULL OR NOT EXISTS (SELECT FROM pg_namespace AS n WHERE n.oid = p.pronamespace AND n.nspname LIKE 'pg\\_temp\\_%'))",
         "uses the type of the table's rows, and would go on using the old one",
     ),
     (

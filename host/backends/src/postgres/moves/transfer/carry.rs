@@ -9,7 +9,7 @@ use super::super::captured::Locked;
 use super::super::link::Bind;
 use super::Transfer;
 use super::landing::Lease;
-use super::rows::{Which, send};
+use super::send::{Which, send};
 
 /// How many changes one step takes when two of them are in each other's way.
 const WIDE: u32 = 100_000;

@@ -14,6 +14,7 @@ mod lease;
 mod plan;
 mod rows;
 mod seal;
+mod send;
 
 use async_trait::async_trait;
 use switchover_core::Table;
