@@ -338,10 +338,15 @@ async fn shop(place: Place, program: u32, stop: Arc<AtomicBool>) -> Result<Told>
                 told.rows.insert(new.clone(), Some(value.clone()));
                 ("insert", format!("INSERT INTO django_session VALUES ('{new}', '{value}', {END})"))
             }
-            // A bridge takes none.
+            // A bridge takes none. With `now()` the row is read first, and then written by its place.
             (2, Some(key)) if place.bridge.is_some() => {
                 told.rows.insert(key.clone(), Some(value.clone()));
-                ("upsert", format!("UPDATE django_session SET session_data = '{value}' WHERE session_key = '{key}'"))
+                (
+                    "upsert",
+                    format!(
+                        "UPDATE django_session SET session_data = '{value}', expire_date = {END} WHERE session_key = '{key}'"
+                    ),
+                )
             }
             (2, Some(key)) => {
                 let sql = format!(

@@ -344,7 +344,7 @@ async fn bridge_takes_the_statements_of_connect_pg_simple() -> Result<()> {
         "DROP TABLE django_session; CREATE TABLE django_session (sid varchar NOT NULL COLLATE \"default\", sess json NOT NULL, \
              expire timestamp(6) NOT NULL, CONSTRAINT session_pkey PRIMARY KEY (sid)); \
          CREATE INDEX \"IDX_session_expire\" ON django_session (expire); CREATE ROLE shop LOGIN; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON django_session TO shop",
+         ALTER TABLE django_session OWNER TO shop",
     )
     .await?;
     let set = "INSERT INTO django_session (sess, expire, sid) SELECT $1::json, to_timestamp($2), $3 \

@@ -67,9 +67,13 @@ impl Captured {
         Ok(Self { link, names, shape, form, place: format!("{place}, table {table}") })
     }
 
-    /// Gives another table the rights of this one.
+    /// Gives another table the owner and the rights of this one.
     pub(in super::super) async fn rights(&mut self, other: &str) -> Result<Vec<String>, DatabaseError> {
-        let (table, mut granted) = (self.names.table.clone(), Vec::new());
+        let table = self.names.table.clone();
+        let sql = "SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = to_regclass($1)";
+        let rows = self.link.rows(sql, &[Bind::Text(Some(&table))]).await?;
+        let row = rows.first().ok_or_else(|| invalid("the table is gone"))?;
+        let mut granted = vec![format!("ALTER TABLE {other} OWNER TO {}", Table::quote(column(row, 0)?, '"'))];
         let sql = "SELECT a.privilege_type, a.is_grantable, a.grantee::bigint, pg_get_userbyid(a.grantee)::text \
                    FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = to_regclass($1)";
         for right in self.link.rows(sql, &[Bind::Text(Some(&table))]).await? {

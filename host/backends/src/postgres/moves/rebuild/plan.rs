@@ -53,20 +53,15 @@ impl Rebuild {
     /// A table with the columns, defaults, checks, indexes, statistics, options, owner and rights of the old one.
     async fn like_the_old(&mut self) -> Result<Vec<String>, DatabaseError> {
         let (table, new) = (self.table.names.table.clone(), self.table.names.new.clone());
-        let sql = "SELECT array_to_string(c.reloptions, ', '), s.spcname::text, pg_get_userbyid(c.relowner)::text, \
-                          obj_description(c.oid, 'pg_class') \
+        let sql = "SELECT array_to_string(c.reloptions, ', '), s.spcname::text, obj_description(c.oid, 'pg_class') \
                    FROM pg_class AS c LEFT JOIN pg_tablespace AS s ON s.oid = c.reltablespace WHERE c.oid = to_regclass($1)";
         let found = self.table.link.rows(sql, &[Bind::Text(Some(&table))]).await?;
         let row = found.first().ok_or_else(|| invalid("the table is gone"))?;
         let option = |at: usize| column::<Option<String>>(row, at);
         let with = option(0)?.map(|options| format!(" WITH ({options})")).unwrap_or_default();
         let space = option(1)?.map(|name| format!(" TABLESPACE {}", Table::quote(&name, '"'))).unwrap_or_default();
-        let owner = Table::quote(column(row, 2)?, '"');
-        let mut made = vec![
-            format!("CREATE TABLE {new} (LIKE {table} INCLUDING ALL){with}{space}"),
-            format!("ALTER TABLE {new} OWNER TO {owner}"),
-        ];
-        if let Some(comment) = option(3)? {
+        let mut made = vec![format!("CREATE TABLE {new} (LIKE {table} INCLUDING ALL){with}{space}")];
+        if let Some(comment) = option(2)? {
             made.push(format!("COMMENT ON TABLE {new} IS {}", literal(&comment)));
         }
         made.extend(self.table.rights(&new).await?);

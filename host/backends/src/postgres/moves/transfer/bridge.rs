@@ -1,12 +1,16 @@
 //! The bridge: in the old table's place a foreign table of the new one, for applications that are not restarted yet.
 
+use std::time::{Duration, Instant};
+
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
+use tokio::time::timeout;
 
-use super::super::captured::{PATIENCE, literal};
-use super::super::link::{Bind, column, invalid};
+use super::super::captured::literal;
+use super::super::link::{Bind, PAUSE, column, invalid};
 use super::Transfer;
+use super::cut::{OPENING_PATIENCE, OPENING_WAIT};
 use crate::postgres::address_of;
 
 /// The new database as the old server reaches it.
@@ -15,6 +19,8 @@ pub(super) struct Bridge {
     password: Option<String>,
 }
 
+/// How long those wait who come to the bridge while the new table gets its name.
+const LED: Duration = Duration::from_millis(500);
 /// By this name the new server shows who comes over the bridge.
 const NAME: &str = "switchover move bridge";
 
@@ -213,15 +219,43 @@ impl Transfer {
         Ok(made)
     }
 
-    /// Lets the bridge lead to the name that applications use at the new server.
-    pub(super) async fn bridge_follows(&mut self) -> Result<(), DatabaseError> {
-        let plain = self.new.names.unquoted().to_owned();
+    /// Gives the new table its name, and lets the bridge lead to it, while nobody is on the bridge.
+    ///
+    /// If this ends between the two, a view of the former name is there: it takes every statement that is sent to the new
+    /// server as a whole. Whoever comes next goes on.
+    pub(super) async fn open_behind_the_bridge(&mut self) -> Result<(), DatabaseError> {
+        let give_up = Instant::now() + OPENING_PATIENCE;
+        loop {
+            self.old.link.simple("BEGIN").await?;
+            let led = self.led().await;
+            match self.old.link.end(led).await {
+                Err(DatabaseError::Conflict { .. }) if Instant::now() < give_up => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        let former = format!("DROP VIEW IF EXISTS {}", self.new.names.new);
+        self.new.link.simple(&former).await
+    }
+
+    /// The lock of the foreign table waits for those who are on the bridge, and keeps others from it.
+    async fn led(&mut self) -> Result<(), DatabaseError> {
+        let plain = self.new.names.unquoted();
         let table = if self.upserts() { &self.old.names.bridge } else { &self.old.names.table };
-        let follows = [
-            "SET LOCAL lock_timeout = '100ms'".to_owned(),
-            format!("ALTER FOREIGN TABLE {table} OPTIONS (SET table_name {})", literal(&plain)),
-        ];
-        self.old.link.patiently(&follows, PATIENCE).await
+        let follows = format!("ALTER FOREIGN TABLE {table} OPTIONS (SET table_name {})", literal(plain));
+        self.old.link.simple(OPENING_WAIT).await?;
+        self.old.link.simple(&follows).await?;
+        let opened = timeout(LED, self.opened()).await;
+        opened.map_err(|_| DatabaseError::Timeout)?
+    }
+
+    async fn opened(&mut self) -> Result<(), DatabaseError> {
+        let new = self.new.names.new.clone();
+        if self.new.is_table(&new).await? {
+            let opening = self.opening().await?;
+            self.new.link.transaction(&opening).await?;
+        }
+        Ok(())
     }
 
     /// How many sessions of applications have used the bridge within the last minute.

@@ -13,9 +13,9 @@ use super::super::link::{Bind, column, invalid};
 use super::Transfer;
 
 /// Whoever comes over the bridge waits no longer than this at a time.
-const OPENING_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
+pub(super) const OPENING_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
 /// How long it is tried. Whoever comes next goes on with it.
-const OPENING_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const OPENING_PATIENCE: Duration = Duration::from_secs(10);
 /// A step of a cut for which nobody waits.
 pub(super) const NO_WAIT: Cut = Cut { waited: Duration::ZERO, carried: 0, taken_back: 0 };
 
@@ -120,18 +120,9 @@ impl Transfer {
                 _ => Err(invalid("the old table is not sealed")),
             };
         }
-        let new = self.new.names.new.clone();
-        if self.new.is_table(&new).await? {
-            let opening = self.opening().await?;
-            let opened = self.new.link.patiently(&opening, OPENING_PATIENCE).await;
-            // Somebody else may have opened it meanwhile.
-            if opened.is_err() && self.new.is_table(&new).await? {
-                return opened;
-            }
-        }
-        if self.bridge.is_some() {
-            self.bridge_follows().await?;
-            self.new.link.simple(&format!("DROP VIEW IF EXISTS {new}")).await?;
+        match self.bridge {
+            Some(_) => self.open_behind_the_bridge().await?,
+            None => self.open_at_once().await?,
         }
         let (state, log) = (&self.old.names.state, &self.old.names.log);
         let opened = [
@@ -141,9 +132,22 @@ impl Transfer {
         self.old.link.transaction(&opened).await
     }
 
+    async fn open_at_once(&mut self) -> Result<(), DatabaseError> {
+        let new = self.new.names.new.clone();
+        if !self.new.is_table(&new).await? {
+            return Ok(());
+        }
+        let opening = self.opening().await?;
+        match self.new.link.patiently(&opening, OPENING_PATIENCE).await {
+            // Somebody else may have opened it meanwhile.
+            Err(error) if self.new.is_table(&new).await? => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The statements that give the new table its name. Who comes over a bridge finds it by its former name too, until the
     /// bridge leads to the new one.
-    async fn opening(&mut self) -> Result<Vec<String>, DatabaseError> {
+    pub(super) async fn opening(&mut self) -> Result<Vec<String>, DatabaseError> {
         let mut statements = vec![OPENING_WAIT.to_owned()];
         let names = &self.new.names;
         let (new, table, plain) = (names.new.clone(), names.table.clone(), names.plain());
