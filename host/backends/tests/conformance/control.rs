@@ -311,8 +311,12 @@ async fn suspension_counts_until_after_its_lease(tables: &Tables) -> Result<()> 
 async fn decisions_are_logged_with_the_change_that_they_made(tables: &Tables) -> Result<()> {
     let control = tables.ready().await?;
     control.create(document(), decision("init"), soon()).await?;
+    // SQLite's clock counts milliseconds, and decisions of one have no order.
+    let tick = Duration::from_millis(2);
+    tokio::time::sleep(tick).await;
     let now = read(control).await?;
     assert!(control.replace(now.clone(), Some(decision("one")), soon()).await?);
+    tokio::time::sleep(tick).await;
     assert!(!control.replace(now, Some(decision("lost")), soon()).await?, "the version has changed");
     let now = read(control).await?;
     assert!(control.replace(now, Some(decision("two")), soon()).await?);
