@@ -126,3 +126,9 @@ pub(super) fn column<'r, T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::
 pub(super) fn invalid(message: impl Into<String>) -> DatabaseError {
     DatabaseError::Invalid { message: message.into() }
 }
+
+/// A text as SQL writes it.
+pub(super) fn literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}

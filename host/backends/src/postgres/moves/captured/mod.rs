@@ -14,7 +14,7 @@ use switchover_core::moves::Form;
 pub(super) use self::names::Names;
 pub(super) use self::open::{Shape, connected, shape};
 pub(super) use self::state::{COLUMNS, Locked};
-pub(super) use self::triggers::{PATIENCE, literal};
+pub(super) use self::triggers::PATIENCE;
 use super::link::Link;
 
 /// The table, on a connection of its own.

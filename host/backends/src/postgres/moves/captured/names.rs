@@ -2,7 +2,7 @@
 
 use switchover_core::Table;
 
-use super::triggers::literal;
+use super::super::link::literal;
 
 /// PostgreSQL cuts names after 63 bytes, and the longest ending has 14.
 const BASE_BYTES_MAX: usize = 48;

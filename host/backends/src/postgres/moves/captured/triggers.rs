@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchover_core::capabilities::DatabaseError;
 
-use super::super::link::{Bind, column, invalid};
+use super::super::link::{Bind, column, invalid, literal};
 use super::Captured;
 use super::names::TRIGGERS;
 
@@ -127,10 +127,4 @@ impl Captured {
         let rows = self.link.rows(sql, &[Bind::Text(Some(&table))]).await?;
         rows.first().map_or(Ok(false), |row| column(row, 0))
     }
-}
-
-/// A text as SQL writes it.
-pub(in super::super) fn literal(text: &str) -> String {
-    let doubled = text.replace('\'', "''");
-    if text.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }

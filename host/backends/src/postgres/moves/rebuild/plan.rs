@@ -4,8 +4,8 @@ use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
 use switchover_core::moves::{Plan, Side};
 
-use super::super::captured::{PATIENCE, literal};
-use super::super::link::{Bind, column, invalid};
+use super::super::captured::PATIENCE;
+use super::super::link::{Bind, column, invalid, literal};
 use super::Rebuild;
 
 impl Rebuild {

@@ -7,8 +7,7 @@ use switchover_core::Table;
 use switchover_core::capabilities::DatabaseError;
 use tokio::time::timeout;
 
-use super::super::captured::literal;
-use super::super::link::{Bind, PAUSE, column, invalid};
+use super::super::link::{Bind, PAUSE, column, invalid, literal};
 use super::Transfer;
 use super::cut::{OPENING_PATIENCE, OPENING_WAIT};
 use crate::postgres::address_of;

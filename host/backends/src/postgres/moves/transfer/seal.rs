@@ -2,7 +2,8 @@
 
 use switchover_core::capabilities::DatabaseError;
 
-use super::super::captured::{Captured, literal};
+use super::super::captured::Captured;
+use super::super::link::literal;
 
 /// `read_only_sql_transaction`: no client takes it for a lost connection, and none for an empty table.
 const CODE: &str = "25006";
