@@ -11,6 +11,7 @@ use super::super::captured::Locked;
 use super::super::cuts::{CARRY, Cutting};
 use super::super::link::{Bind, column, invalid};
 use super::Transfer;
+use super::landing::Landing;
 
 /// Whoever comes over the bridge waits no longer than this at a time.
 pub(super) const OPENING_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
@@ -45,7 +46,16 @@ impl Cutting for Transfer {
         };
         let begun = Instant::now();
         let done = self.sealed(&locked, &replaced, begun, wait).await;
-        let carried = self.ended(done).await?;
+        let late = matches!(done, Err(DatabaseError::Timeout));
+        let ended = self.ended(done).await;
+        if late {
+            // The applications go on, and this connection waits for an answer that may not come.
+            let (url, table) = &self.again;
+            self.new = Landing::open(url, table).await?;
+            let message = "the new server did not answer within the bound".to_owned();
+            return Err(DatabaseError::Conflict { message });
+        }
+        let carried = ended?;
         let waited = begun.elapsed();
         let ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
         let sql = format!("UPDATE {} SET cut_waited_ms = $1", self.old.names.state);

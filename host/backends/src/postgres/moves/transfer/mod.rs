@@ -32,6 +32,8 @@ use super::cuts;
 pub struct Transfer {
     old: Captured,
     new: Landing,
+    /// To connect to the new server again.
+    again: (String, Table),
     bridge: Option<Bridge>,
     /// Of this copier, among others.
     holder: String,
@@ -59,6 +61,7 @@ impl Transfer {
         let bridge = bridge.map(Bridge::of).transpose()?;
         let form = if bridge.is_some() { Form::Bridge } else { Form::Seal };
         let old = Captured::open(old, table, form).await?;
+        let again = (new.to_owned(), table.clone());
         let new = Landing::open(new, table).await?;
         let place = format!("{}, to {}", old.place, new.place);
         let mut random = [0; 16];
@@ -66,6 +69,7 @@ impl Transfer {
         Ok(Self {
             old,
             new,
+            again,
             bridge,
             holder: format!("{:032x}", u128::from_ne_bytes(random)),
             generation: None,
