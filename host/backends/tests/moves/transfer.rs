@@ -382,7 +382,7 @@ async fn what_is_in_a_bridges_way_is_named() -> Result<()> {
     let refused = site.transfer().await?.begin(LIVING).await.unwrap_err();
     ensure!(refused.to_string().contains("a default that counts"), "{refused}");
     old.execute("ALTER TABLE django_session DROP n").await?;
-    site.new_server()?.stop().await?;
+    site.new_server()?.kill().await?;
     ensure!(site.transfer().await.is_err());
     site.new_server()?.restart().await?;
     let mut transfer = site.transfer().await?;

@@ -17,6 +17,7 @@ use super::landing::Landing;
 pub(super) const OPENING_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
 /// How long it is tried. Whoever comes next goes on with it.
 pub(super) const OPENING_PATIENCE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_millis(100);
 /// A step of a cut for which nobody waits.
 pub(super) const NO_WAIT: Cut = Cut { waited: Duration::ZERO, carried: 0, taken_back: 0 };
 
@@ -99,7 +100,8 @@ impl Transfer {
         }
         timeout(left(begun, wait), self.close()).await.map_err(|_| DatabaseError::Timeout)??;
         let unseen = self.new.link.no_old_snapshot(None, begun, wait);
-        timeout(left(begun, wait), unseen).await.map_err(|_| DatabaseError::Timeout)??;
+        // It ends at the bound by itself, and says why, unless there is no answer.
+        timeout(left(begun, wait) + GRACE, unseen).await.map_err(|_| DatabaseError::Timeout)??;
         for statement in replaced {
             self.old.link.bounded(begun, wait).await?;
             self.old.link.simple(statement).await?;
