@@ -56,6 +56,12 @@ impl Link {
         bound(sql, bind).fetch_all(&mut self.connection).await.map_err(|error| error_of(&error))
     }
 
+    /// Whether there is a table or view of this name, in quotes.
+    pub(super) async fn is_there(&mut self, name: &str) -> Result<bool, DatabaseError> {
+        let rows = self.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(name))]).await?;
+        rows.first().map_or(Ok(false), |row| column(row, 0))
+    }
+
     /// Tries again what could not have a lock. Who asks for a lock makes those wait who ask after it, so each try is
     /// short, and the pauses are long.
     pub(super) async fn patiently(&mut self, statements: &[String], patience: Duration) -> Result<(), DatabaseError> {

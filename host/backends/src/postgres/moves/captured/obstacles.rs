@@ -126,8 +126,7 @@ impl Captured {
         }
         if !self.is_begun().await? {
             for name in [&self.names.new, &self.names.old, &self.names.changes, &self.names.log].map(Clone::clone) {
-                let rows = self.link.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(&name))]).await?;
-                if rows.first().is_some_and(|row| column(row, 0).unwrap_or(false)) {
+                if self.link.is_there(&name).await? {
                     found.push(format!("{name} is there already: drop or rename it, if nobody needs it"));
                 }
             }

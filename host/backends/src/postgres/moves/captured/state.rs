@@ -65,8 +65,7 @@ impl Captured {
 
     pub(in super::super) async fn is_begun(&mut self) -> Result<bool, DatabaseError> {
         let name = self.names.state.clone();
-        let rows = self.link.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(&name))]).await?;
-        rows.first().map_or(Ok(false), |row| column(row, 0))
+        self.link.is_there(&name).await
     }
 
     /// The move's own mark, which no other move has.

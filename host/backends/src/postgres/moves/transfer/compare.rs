@@ -16,6 +16,8 @@ use super::Transfer;
 
 /// What `compared_to` begins with in the second half of a round.
 const AT_NEW: &str = "n";
+/// Before the first key of that half: a key may be an empty text.
+const FIRST_AT_NEW: &str = "f";
 const AT_OLD: &str = "o";
 
 impl Transfer {
@@ -32,7 +34,8 @@ impl Transfer {
         }
         let position = locked.compared_to.as_deref();
         let (half, from) = match position.and_then(|position| position.split_at_checked(1)) {
-            Some((half, from)) => (half, (!from.is_empty()).then_some(from)),
+            Some((FIRST_AT_NEW, _)) => (AT_NEW, None),
+            Some((half, from)) => (half, Some(from)),
             None => (AT_OLD, None),
         };
         let (keys, different) = match half {
@@ -41,7 +44,7 @@ impl Transfer {
         };
         let Some(last) = keys.last() else {
             if half == AT_OLD {
-                self.old.compared(AT_NEW, 0, &[]).await?;
+                self.old.compared(FIRST_AT_NEW, 0, &[]).await?;
                 return Ok(Compared::default());
             }
             return self.old.round_ended(&locked.state).await;

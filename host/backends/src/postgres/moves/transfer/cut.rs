@@ -17,6 +17,7 @@ use super::landing::Landing;
 pub(super) const OPENING_WAIT: &str = "SET LOCAL lock_timeout = '100ms'";
 /// How long it is tried. Whoever comes next goes on with it.
 pub(super) const OPENING_PATIENCE: Duration = Duration::from_secs(10);
+/// How much later than the bound a new server counts as one that does not answer.
 const GRACE: Duration = Duration::from_millis(100);
 /// A step of a cut for which nobody waits.
 pub(super) const NO_WAIT: Cut = Cut { waited: Duration::ZERO, carried: 0, taken_back: 0 };

@@ -44,8 +44,7 @@ impl Landing {
     }
 
     pub(super) async fn is_there(&mut self, name: &str) -> Result<bool, DatabaseError> {
-        let rows = self.link.rows("SELECT to_regclass($1) IS NOT NULL", &[Bind::Text(Some(name))]).await?;
-        rows.first().map_or(Ok(false), |row| column(row, 0))
+        self.link.is_there(name).await
     }
 
     /// Whether there is a table, and not a view.
